@@ -1,0 +1,47 @@
+"""Every error the library raises on purpose, as one tree.
+
+A message says what happened, where (file, row, key, model) and what to do. An error carries the exit code
+that the command line ends with; nothing here prints or exits.
+
+Exit codes: 2 for what the user has to mend, 3 for a run that stopped short and can be resumed.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class IcmError(Exception):
+    """Base of all errors raised on purpose. `exit_code` is what the command line ends with."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class ConfigError(IcmError):
+    """A configuration, an argument or a flag is unusable: which one, and what would do."""
+
+
+class DataError(IcmError):
+    """A data or gold file has a row that cannot be used: the file, the line, and the reason."""
+
+
+class PromptError(IcmError):
+    """A prompt cannot be built: a field is missing, or a query alone is longer than the context window."""
+
+
+class ProviderError(IcmError):
+    """A model endpoint cannot give what was asked for, or cannot be opened."""
+
+
+class LogprobsUnavailableError(ProviderError):
+    """A model returned no logprob, or one that cannot be one (NaN, positive, a placeholder)."""
+
+
+class RunError(IcmError):
+    """A run folder is missing, damaged, or belongs to another configuration: which file, and where in it."""
+
+
+class StorageError(IcmError):
+    """Writing to disk failed (full, read-only). What was written before is whole: the run can be resumed."""
+
+    exit_code: ClassVar[int] = 3

@@ -1,0 +1,217 @@
+"""Examples and their labels become prompts: a template gives the words, a builder chooses the demonstrations.
+
+Text is never cut. Where not all demonstrations fit, whole ones are left out; a query that doesn't fit alone
+is an error. Nothing here talks to a model or knows its tokenizer: a function that counts tokens is enough.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from string import Formatter
+
+from icm_api.errors import ConfigError, PromptError
+from icm_api.types import Example, Label, Prompt, Turn, Verbalizer
+
+
+@dataclass(frozen=True, slots=True)
+class PromptTemplate:
+    """The words around an example's texts.
+
+    Attributes:
+        template: text with fields such as `{question}`; a literal brace is written twice. The label follows
+            it, with the space that belongs to the label: white space at the end is removed.
+        instruction: what stands once, before everything else.
+        separator: what stands after the instruction and after each demonstration.
+
+    Raises:
+        ConfigError: the template has no field, or one that is more than a name.
+
+    Example:
+        >>> template = PromptTemplate("{question}\\nIs {claim} right? ")
+        >>> template.fields
+        ('question', 'claim')
+        >>> template.render(Example("a", {"question": "1+1?", "claim": "{2}"}))
+        '1+1?\\nIs {2} right?'
+    """
+
+    template: str = "{text}"
+    instruction: str = ""
+    separator: str = "\n\n"
+
+    def __post_init__(self) -> None:
+        if not self.separator:
+            raise ConfigError(
+                "the separator is empty, so labels would run into the next text; use e.g. '\\n\\n'"
+            )
+        try:
+            names = [(name, spec, convert) for _, name, spec, convert in Formatter().parse(self.template)]
+        except ValueError as error:
+            raise ConfigError(f"template {self.template!r}: {error}; write a literal brace twice") from None
+        for name, spec, convert in names:
+            if name is not None and (spec or convert or not name or name.isdigit() or set(name) & set(".[]")):
+                raise ConfigError(
+                    f"template {self.template!r}: field {name!r} is not a plain name such as {{text}}; write "
+                    "the name alone, and a literal brace twice"
+                )
+        if not self.fields:
+            raise ConfigError(
+                f"template {self.template!r} shows nothing of the example; name a field, e.g. {{text}}"
+            )
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The names of the fields, each once, in order."""
+        return tuple(dict.fromkeys(name for _, name, _, _ in Formatter().parse(self.template) if name))
+
+    def render(self, example: Example) -> str:
+        """The example in words, without white space at the end.
+
+        Raises:
+            PromptError: the example lacks a field, or gives an empty text.
+        """
+        try:
+            text = self.template.format_map(example.fields).rstrip()
+        except KeyError as missing:
+            raise PromptError(
+                f"example {example.id!r} has no field {missing.args[0]!r}, which the template shows; "
+                f"it has {list(example.fields)}"
+            ) from None
+        if not text:
+            raise PromptError(
+                f"example {example.id!r} gives an empty text; fill its fields {list(self.fields)}"
+            )
+        return text
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """A demonstration, or a query with no answer, ready for use: rendered, counted and ranked."""
+
+    fields: Mapping[str, str]
+    turn: Turn
+    tokens: int
+    rank: bytes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PromptBuilder:
+    """Builds prompts that fit a context window, each example rendered and counted once per label.
+
+    Attributes:
+        template: the words.
+        verbalizer: how labels are written.
+        count_tokens: how many tokens the model sees in a text.
+        context_window: the most tokens a prompt and its label may have together. Segments are counted one
+            by one, and the longest form of any label is allowed for.
+
+    Raises:
+        ConfigError: the context window is not positive.
+
+    Example:
+        >>> builder = PromptBuilder(PromptTemplate(), Verbalizer.plain(["True", "False"]), len, 100)
+        >>> builder.prompt(Example("b", {"text": "1+1=3"}), [(Example("a", {"text": "1+1=2"}), "True")]).text
+        '1+1=2 True\\n\\n1+1=3'
+    """
+
+    template: PromptTemplate
+    verbalizer: Verbalizer
+    count_tokens: Callable[[str], int]
+    context_window: int
+    _overhead: int = field(init=False, repr=False)
+    _pieces: dict[tuple[str, Label | None], _Piece] = field(init=False, repr=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.context_window < 1:
+            raise ConfigError(f"context_window={self.context_window}: give a positive number of tokens")
+        instruction, forms = self.template.instruction, self.verbalizer.forms
+        head = self.count_tokens(instruction + self.template.separator) if instruction else 0
+        label = max(self.count_tokens(form) for label in self.verbalizer.labels for form in forms(label))
+        object.__setattr__(self, "_overhead", head + label)
+
+    def prompt(self, query: Example, demonstrations: Sequence[tuple[Example, Label]]) -> Prompt:
+        """The question which label the query has, after as many of the demonstrations as fit.
+
+        All that fit together are used. Else a subset is, in which demonstrations of the query's group come
+        first, and then labels are kept in balance; within a label the order is by a hash of the id, so that
+        nearly the same subset serves every query. Either way they stand in the order given.
+
+        Args:
+            query: the example in question.
+            demonstrations: the others and their labels.
+
+        Returns:
+            A prompt that never ends in white space, and holds each text whole.
+
+        Raises:
+            PromptError: the query alone is too long, or an example cannot be rendered.
+            ValueError: the query is among the demonstrations, or a label is outside the label set.
+        """
+        query_id = query.id
+        if any(example.id == query_id for example, _ in demonstrations):
+            raise ValueError(f"example {query_id!r} is among its own demonstrations, so its label would leak")
+        question = self._piece(query, None)
+        room = self.context_window - self._overhead - question.tokens
+        if room < 0:
+            raise PromptError(
+                f"example {query_id!r} alone needs {self.context_window - room} tokens with instruction and "
+                f"label, and the context window is {self.context_window}: shorten its text, or use a model "
+                "with a longer window"
+            )
+        pieces = [self._piece(example, label) for example, label in demonstrations]
+        if sum([piece.tokens for piece in pieces]) > room:
+            pieces = [pieces[at] for at in self._fitting(query.group, demonstrations, pieces, room)]
+        turns = tuple([piece.turn for piece in pieces])
+        return Prompt(
+            self.template.instruction, turns, question.turn.text, self.verbalizer, self.template.separator
+        )
+
+    def _fitting(
+        self,
+        group: str | None,
+        demonstrations: Sequence[tuple[Example, Label]],
+        pieces: Sequence[_Piece],
+        room: int,
+    ) -> list[int]:
+        """Positions of the demonstrations to use, in the order given."""
+        ranks, tokens = [piece.rank for piece in pieces], [piece.tokens for piece in pieces]
+        first, rest = defaultdict[Label, list[int]](list), defaultdict[Label, list[int]](list)
+        for at in sorted(range(len(pieces)), key=ranks.__getitem__, reverse=True):
+            example, label = demonstrations[at]
+            near = group is not None and example.group == group
+            (first if near else rest)[label].append(at)
+        counts = dict.fromkeys(self.verbalizer.labels, 0)
+        chosen: list[int] = []
+        for queues in (first, rest):
+            waiting = [label for label in counts if queues[label]]
+            while waiting:
+                # The label used least so far, the first of them in label order: a round robin.
+                label = min(waiting, key=counts.__getitem__)
+                at = queues[label].pop()
+                if tokens[at] <= room:
+                    chosen.append(at)
+                    counts[label] += 1
+                    room -= tokens[at]
+                if not queues[label]:
+                    waiting.remove(label)
+        return sorted(chosen)
+
+    def _piece(self, example: Example, label: Label | None) -> _Piece:
+        piece = self._pieces.get((example.id, label))
+        # Another data set may use the same id for another text; only the fields decide what is rendered.
+        if piece is None or (piece.fields is not example.fields and piece.fields != example.fields):
+            piece = self._pieces[example.id, label] = self._new_piece(example, label)
+        return piece
+
+    def _new_piece(self, example: Example, label: Label | None) -> _Piece:
+        if label is not None and label not in self.verbalizer.labels:
+            raise ValueError(
+                f"demonstration {example.id!r} has label {label!r}, which is not in the label set "
+                f"{list(self.verbalizer.labels)}"
+            )
+        text = self.template.render(example)
+        turn = Turn(text, "" if label is None else self.verbalizer.written(label))
+        shown = text if label is None else text + turn.answer + self.template.separator
+        return _Piece(example.fields, turn, self.count_tokens(shown), sha256(example.id.encode()).digest())

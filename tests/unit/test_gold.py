@@ -1,0 +1,96 @@
+"""load_gold: gold labels come by id, in a class that is no labeling."""
+
+from pathlib import Path
+
+import pytest
+
+from icm_api.datasets import Gold, load_gold, load_jsonl
+from icm_api.errors import DataError
+from icm_api.types import Labeling
+
+
+def write(tmp_path: Path, *lines: str) -> Path:
+    path = tmp_path / "claims.jsonl"
+    path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+    return path
+
+
+def test_gold_is_a_mapping_but_no_labeling() -> None:
+    gold = Gold({"a": "True", "b": "False"})
+    assert dict(gold) == {"a": "True", "b": "False"}
+    assert gold == Gold({"b": "False", "a": "True"})
+    assert hash(gold) == hash(Gold({"b": "False", "a": "True"}))
+    assert gold != Labeling(gold)
+    # mypy reports this line, were Gold ever to pass for a Labeling: the ignore would then be unused.
+    refused: Labeling = gold  # type: ignore[assignment]
+    assert not isinstance(refused, Labeling)
+
+
+def test_gold_never_changes_and_does_not_show_itself() -> None:
+    source = {"a": "True"}
+    gold = Gold(source)
+    source["a"] = "False"
+    assert gold["a"] == "True"
+    with pytest.raises(TypeError):
+        gold["a"] = "False"  # type: ignore[index]
+    assert "True" not in repr(gold)
+
+
+@pytest.mark.parametrize(
+    ("json_label", "label"),
+    [('"True"', "True"), ("true", "True"), ("false", "False"), ("3", "3"), ("0", "0"), ('" A"', " A")],
+)
+def test_labels_become_text(tmp_path: Path, json_label: str, label: str) -> None:
+    assert load_gold(write(tmp_path, f'{{"id": "x", "label": {json_label}}}')) == Gold({"x": label})
+
+
+def test_gold_goes_before_label_and_a_named_key_before_both(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        '{"id": 1, "gold": "G", "label": "L", "right": "R"}',
+        '{"id": 2, "label": "L", "right": "R"}',
+    )
+    assert load_gold(path) == Gold({"1": "G", "2": "L"})
+    assert load_gold(path, label_field="right") == Gold({"1": "R", "2": "R"})
+    assert load_gold(path, label_field="label") == Gold({"1": "L", "2": "L"})
+
+
+def test_ids_agree_with_the_examples_of_the_same_file(tmp_path: Path) -> None:
+    path = write(tmp_path, '{"text": "a", "label": true}', "", '{"text": "b", "label": false}')
+    assert load_gold(path) == Gold({"1": "True", "3": "False"})
+    assert set(load_gold(path)) == set(load_jsonl(path).ids)
+    named = write(tmp_path, '{"key": 5, "text": "a", "gold": "x"}')
+    assert tuple(load_gold(named, id_field="key")) == load_jsonl(named, id_field="key").ids == ("5",)
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        ('{"id": 2}', r"no gold label under 'gold' or 'label'; the line has the keys \['id'\]"),
+        ('{"id": 2, "label": 0.5}', "gold label 'label' is a number; use a string"),
+        ('{"id": 2, "gold": null, "label": "A"}', "gold label 'gold' is null"),
+        ('{"id": 2, "gold": ["A"]}', "gold label 'gold' is a list"),
+        ('{"id": 2, "gold": " "}', "gold label 'gold' is empty"),
+        ('{"id": 2, "gold": "a"}', r"gold label 'a' is not in the label set \['A', 'B'\]"),
+        ('{"id": 1, "gold": "A"}', r"duplicate id '1' \(first on line 1\)"),
+        ('{"gold": "A"}', "has no 'id', but line 1 has one"),
+        ('{"id": 2, "gold": "A", "gold": "B"}', "key 'gold' occurs twice"),
+        ("{", "not valid JSON"),
+    ],
+)
+def test_a_bad_line_is_named_with_its_number_and_reason(tmp_path: Path, line: str, what: str) -> None:
+    path = write(tmp_path, '{"id": 1, "gold": "A"}', line)
+    with pytest.raises(DataError, match=f"claims.jsonl:2: {what}"):
+        load_gold(path, labels=["A", "B"])
+
+
+def test_a_named_key_is_required(tmp_path: Path) -> None:
+    with pytest.raises(
+        DataError, match=r"claims\.jsonl:1: no gold label under 'right'; the line has the keys"
+    ):
+        load_gold(write(tmp_path, '{"gold": "A"}'), label_field="right")
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such file"):
+        load_gold(tmp_path / "none.jsonl")
