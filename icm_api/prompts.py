@@ -43,9 +43,7 @@ class PromptTemplate:
 
     def __post_init__(self) -> None:
         if not self.separator:
-            raise ConfigError(
-                "the separator is empty, so labels would run into the next text; use e.g. '\\n\\n'"
-            )
+            raise ConfigError("the separator is empty, so labels would run into the next text; use e.g. '\\n\\n'")
         try:
             names = [(name, spec, convert) for _, name, spec, convert in Formatter().parse(self.template)]
         except ValueError as error:
@@ -57,9 +55,7 @@ class PromptTemplate:
                     "the name alone, and a literal brace twice"
                 )
         if not self.fields:
-            raise ConfigError(
-                f"template {self.template!r} shows nothing of the example; name a field, e.g. {{text}}"
-            )
+            raise ConfigError(f"template {self.template!r} shows nothing of the example; name a field, e.g. {{text}}")
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -80,9 +76,7 @@ class PromptTemplate:
                 f"it has {list(example.fields)}"
             ) from None
         if not text:
-            raise PromptError(
-                f"example {example.id!r} gives an empty text; fill its fields {list(self.fields)}"
-            )
+            raise PromptError(f"example {example.id!r} gives an empty text; fill its fields {list(self.fields)}")
         return text
 
 
@@ -164,9 +158,7 @@ class PromptBuilder:
         if sum([piece.tokens for piece in pieces]) > room:
             pieces = [pieces[at] for at in self._fitting(query.group, demonstrations, pieces, room)]
         turns = tuple([piece.turn for piece in pieces])
-        return Prompt(
-            self.template.instruction, turns, question.turn.text, self.verbalizer, self.template.separator
-        )
+        return Prompt(self.template.instruction, turns, question.turn.text, self.verbalizer, self.template.separator)
 
     def _fitting(
         self,

@@ -140,7 +140,7 @@ class Verbalizer:
         forms: per label, in a fixed order, one or more forms.
 
     Raises:
-        ValueError: fewer than two labels, an empty form, or a form that begins another label's form (its
+        ValueError: fewer than two labels, an empty form, or a form that begins another form (its
             probability would contain the other's).
 
     Example:
@@ -160,15 +160,14 @@ class Verbalizer:
         self._check_prefixes()
 
     def _check_prefixes(self) -> None:
-        for label, written in self._forms.items():
-            for other, others in self._forms.items():
-                for form in written if other != label else ():
-                    clash = next((text for text in others if text.startswith(form)), None)
-                    if clash is not None:
-                        raise ValueError(
-                            f"form {form!r} of label {label!r} begins form {clash!r} of label {other!r}, so its "
-                            "probability would contain the other's; use forms of which none begins another"
-                        )
+        owners = [(form, label) for label, written in self._forms.items() for form in written]
+        for form, label in owners:
+            for longer, other in owners:
+                if longer.startswith(form) and (longer, other) != (form, label):
+                    raise ValueError(
+                        f"form {form!r} of label {label!r} begins form {longer!r} of label {other!r}, so its "
+                        "probability would contain the other's; use forms of which none begins another"
+                    )
 
     @classmethod
     def plain(cls, labels: Iterable[Label]) -> Verbalizer:

@@ -155,9 +155,7 @@ def _decoded(path: str, line: int, raw: bytes) -> str:
 
 def _parsed(path: str, line: int, text: str) -> dict[str, object]:
     try:
-        value = json.loads(
-            text, object_pairs_hook=_unique_keys, parse_float=_finite, parse_constant=_no_constant
-        )
+        value = json.loads(text, object_pairs_hook=_unique_keys, parse_float=_finite, parse_constant=_no_constant)
         if "\\ud" in text.lower():
             # JSON can escape half of a surrogate pair, which no UTF-8 request or file could carry later.
             json.dumps(value, ensure_ascii=False).encode("utf-8")
@@ -167,9 +165,7 @@ def _parsed(path: str, line: int, text: str) -> dict[str, object]:
         what = f"not valid JSON: {error.msg} at character {error.pos + 1}, near {snippet!r}"
         raise _error(path, line, what) from None
     except UnicodeEncodeError:
-        raise _error(
-            path, line, "a \\u escape is half of a surrogate pair; write the character itself"
-        ) from None
+        raise _error(path, line, "a \\u escape is half of a surrogate pair; write the character itself") from None
     except RecursionError:
         raise _error(path, line, "nested too deeply; flatten the objects") from None
     except ValueError as error:
@@ -216,9 +212,7 @@ def _found_texts(row: Row, rest: Mapping[str, object]) -> dict[str, str]:
         raise row.error(f"no text field: none of the keys {list(row.values)} holds a text for the model")
     for key, text in texts.items():
         if not text.strip():
-            raise row.error(
-                f"text field {key!r} is empty; fill it, or name the text fields with fields=[...]"
-            )
+            raise row.error(f"text field {key!r} is empty; fill it, or name the text fields with fields=[...]")
     return texts
 
 

@@ -14,6 +14,8 @@ from typing import Any, Protocol
 from icm_api.errors import LogprobsUnavailableError
 from icm_api.types import LabelDistribution, Prompt, Usage, Verbalizer
 
+# APIs write -9999, -99999 or -1e9 where they have no number; no real token is as unlikely as that.
+_PLACEHOLDER = -9999.0
 # A little more than 1 can come from rounding on the server; more than this is no probability.
 _LARGEST_SUM = 1.02
 
@@ -107,9 +109,7 @@ def logsumexp(values: Sequence[float]) -> float:
     return top if not isfinite(top) else top + log(sum(exp(value - top) for value in values))
 
 
-def label_distribution(
-    verbalizer: Verbalizer, form_logprobs: Mapping[str, float], method: str
-) -> LabelDistribution:
+def label_distribution(verbalizer: Verbalizer, form_logprobs: Mapping[str, float], method: str) -> LabelDistribution:
     """Merge the surface forms of each label, then normalise over the label set (DESIGN: label distribution).
 
     Args:
@@ -121,8 +121,8 @@ def label_distribution(
         The normalised distribution; its `coverage` is the mass on all labels before normalising.
 
     Raises:
-        LogprobsUnavailableError: a form is missing, a value is NaN, infinite or positive, or they sum to
-            more than 1. Nothing is ever put in its place.
+        LogprobsUnavailableError: a form is missing, a value is NaN, infinite, positive or a placeholder such
+            as -9999, or together they are 0 or more than 1. Nothing is ever put in its place.
 
     Example:
         >>> both = Verbalizer({"True": [" True", " true"], "False": [" False"]})
@@ -135,17 +135,15 @@ def label_distribution(
         values = []
         for form in verbalizer.forms(label):
             value = form_logprobs.get(form)
-            if value is None or not isfinite(value) or value > log1p(1e-6):
+            if value is None or not isfinite(value) or not _PLACEHOLDER < value <= log1p(1e-6):
                 raise LogprobsUnavailableError(
                     f"no usable logprob for form {form!r} of label {label!r}: the model gave {value!r}"
                 )
             values.append(value)
         merged.append(logsumexp(values))
     total = logsumexp(merged)
-    if exp(total) > _LARGEST_SUM:
+    if not 0 < exp(total) <= _LARGEST_SUM:
         raise LogprobsUnavailableError(
-            f"the labels' probabilities sum to {exp(total):.3f}, more than 1: these are no logprobs"
+            f"the labels' probabilities sum to {exp(total):.3f}, not to between 0 and 1: these are no logprobs"
         )
-    return LabelDistribution(
-        verbalizer.labels, tuple(value - total for value in merged), min(exp(total), 1.0), method
-    )
+    return LabelDistribution(verbalizer.labels, tuple(value - total for value in merged), min(exp(total), 1.0), method)

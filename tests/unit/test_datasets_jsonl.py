@@ -230,9 +230,7 @@ TAKEN = {"id", "group", "answer", "label", "gold", "text"}
 def test_what_json_wrote_is_what_is_loaded(
     tmp_path: Path, ids: list[str], text: str, group: str | None, extra: dict[str, object], ascii_only: bool
 ) -> None:
-    lines = [
-        json.dumps({"id": key, "text": text, "group": group, **extra}, ensure_ascii=ascii_only) for key in ids
-    ]
+    lines = [json.dumps({"id": key, "text": text, "group": group, **extra}, ensure_ascii=ascii_only) for key in ids]
     assert list(load(tmp_path, *lines)) == [Example(key, {"text": text}, group, None, extra) for key in ids]
 
 

@@ -85,9 +85,7 @@ def test_a_bad_line_is_named_with_its_number_and_reason(tmp_path: Path, line: st
 
 
 def test_a_named_key_is_required(tmp_path: Path) -> None:
-    with pytest.raises(
-        DataError, match=r"claims\.jsonl:1: no gold label under 'right'; the line has the keys"
-    ):
+    with pytest.raises(DataError, match=r"claims\.jsonl:1: no gold label under 'right'; the line has the keys"):
         load_gold(write(tmp_path, '{"gold": "A"}'), label_field="right")
 
 

@@ -100,9 +100,7 @@ def test_defect_6_prompt_never_ends_in_a_space(
 
 
 @given(text=st.text(alphabet="ab1 .\n{}", min_size=1), ending=st.sampled_from(["", " ", "\n", ":", "? "]))
-def test_defect_6_the_label_starts_at_a_token_boundary_as_it_does_in_demonstrations(
-    text: str, ending: str
-) -> None:
+def test_defect_6_the_label_starts_at_a_token_boundary_as_it_does_in_demonstrations(text: str, ending: str) -> None:
     assume((text + ending).strip())
     template = "{text}" + ending
     verbalizer = Verbalizer({"True": (" True", " true"), "False": (" False",)})
@@ -120,9 +118,7 @@ def test_defect_6_the_label_starts_at_a_token_boundary_as_it_does_in_demonstrati
 def test_a_prompt_in_full() -> None:
     built = builder(template="Claim: {text}\nTrue? ", instruction="Judge.", separator="\n---\n")
     prompt = built.prompt(example("c", "C"), [(example("b", "B"), "False"), (example("a", "A"), "True")])
-    assert prompt.text == (
-        "Judge.\n---\nClaim: B\nTrue? False\n---\nClaim: A\nTrue? True\n---\nClaim: C\nTrue?"
-    )
+    assert prompt.text == ("Judge.\n---\nClaim: B\nTrue? False\n---\nClaim: A\nTrue? True\n---\nClaim: C\nTrue?")
     assert prompt.turns == (Turn("Claim: B\nTrue?", " False"), Turn("Claim: A\nTrue?", " True"))
     assert prompt.verbalizer == BINARY
 

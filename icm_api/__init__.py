@@ -1,0 +1,128 @@
+"""Internal Coherence Maximization: labels for data that has none, from what a language model finds coherent.
+
+The public face of the library. Everything it offers is in `__all__`; torch is imported only by the local
+Hugging Face backend, when it is asked for.
+
+Example:
+    >>> import icm_api as icm
+    >>> data = icm.Dataset([icm.Example("a", {"text": "12>34"}), icm.Example("b", {"text": "34>12"})])
+    >>> len(data)
+    2
+"""
+
+from icm_api.client import Client, ResponseCache, open_provider
+from icm_api.config import Config, SearchSettings, load_config
+from icm_api.consistency import (
+    Audit,
+    Constraint,
+    Relation,
+    Relations,
+    asymmetric,
+    audit,
+    compile_relations,
+    equivalent,
+    exactly_one,
+    implies,
+    mutually_exclusive,
+    transitive,
+)
+from icm_api.datasets import Gold, load_gold, load_jsonl
+from icm_api.errors import (
+    ConfigError,
+    DataError,
+    IcmError,
+    LogprobsUnavailableError,
+    PromptError,
+    ProviderError,
+    RunError,
+    StorageError,
+)
+from icm_api.evaluation import Evaluation, accuracy, auroc, balanced_accuracy, evaluate
+from icm_api.objective import LeaveOneOut, Objective
+from icm_api.prompts import PromptBuilder, PromptTemplate
+from icm_api.providers.base import Capabilities, LabelScorer, Provider, Request, Response
+from icm_api.result import LabelledExample, Result
+from icm_api.run import Plan, Watch, plan, resume, run
+from icm_api.search import Info, Progress, State, Task, build_objective, consistency_fix, search_labels
+from icm_api.types import (
+    Dataset,
+    Example,
+    Label,
+    LabelDistribution,
+    Labeling,
+    Prompt,
+    Score,
+    Turn,
+    Usage,
+    Verbalizer,
+)
+
+__all__ = [
+    "Audit",
+    "Capabilities",
+    "Client",
+    "Config",
+    "ConfigError",
+    "Constraint",
+    "DataError",
+    "Dataset",
+    "Evaluation",
+    "Example",
+    "Gold",
+    "IcmError",
+    "Info",
+    "Label",
+    "LabelDistribution",
+    "LabelScorer",
+    "LabelledExample",
+    "Labeling",
+    "LeaveOneOut",
+    "LogprobsUnavailableError",
+    "Objective",
+    "Plan",
+    "Progress",
+    "Prompt",
+    "PromptBuilder",
+    "PromptError",
+    "PromptTemplate",
+    "Provider",
+    "ProviderError",
+    "Relation",
+    "Relations",
+    "Request",
+    "Response",
+    "ResponseCache",
+    "Result",
+    "RunError",
+    "Score",
+    "SearchSettings",
+    "State",
+    "StorageError",
+    "Task",
+    "Turn",
+    "Usage",
+    "Verbalizer",
+    "Watch",
+    "accuracy",
+    "asymmetric",
+    "audit",
+    "auroc",
+    "balanced_accuracy",
+    "build_objective",
+    "compile_relations",
+    "consistency_fix",
+    "equivalent",
+    "evaluate",
+    "exactly_one",
+    "implies",
+    "load_config",
+    "load_gold",
+    "load_jsonl",
+    "mutually_exclusive",
+    "open_provider",
+    "plan",
+    "resume",
+    "run",
+    "search_labels",
+    "transitive",
+]

@@ -1,0 +1,205 @@
+"""`icm-api demo`: the whole of ICM on the embedded model, with no key and nothing prepared.
+
+It writes a folder as a user would have one (claims, configuration; gold apart), runs it, and measures what
+came out: agreement with gold, and the four bars on held-out claims. All figures are the model's own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from argparse import Namespace
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import mean, stdev
+from types import MappingProxyType
+from typing import Any
+
+from icm_api.cli.verbs import Verbs, watched
+from icm_api.compare import Bar, HeldOut, baseline_panel, gap_recovered
+from icm_api.config import Config, load_config
+from icm_api.datasets import load_gold, load_jsonl
+from icm_api.errors import ConfigError
+from icm_api.evaluation import Evaluation, evaluate
+from icm_api.pocket.world import Claim, make_split
+from icm_api.result import Result, write_whole
+from icm_api.run import INPUTS_FILE, Watch, build_task, load_dataset, open_model, resume, run
+
+CONSTRAINTS = MappingProxyType(
+    {
+        "comparisons": '[[constraints]]\nkind = "asymmetric"\nlabel = "True"\ntotal = true\n',
+        "sums": '[[constraints]]\nkind = "mutually_exclusive"\nlabel = "True"\n\n'
+        '[[constraints]]\nkind = "equivalent"\n',
+        "facts": '[[constraints]]\nkind = "mutually_exclusive"\nlabel = "True"\n',
+        "lucky": "",
+    }
+)
+ABOUT = MappingProxyType(
+    {
+        "comparisons": "which of two numbers is larger, both orders of each pair",
+        "sums": "candidate answers to sums, several per question",
+        "facts": "facts of the model's world, of which its corpus gets some wrong",
+        "lucky": "a concept the model does not hold: ICM has nothing to find, and should fail",
+    }
+)
+CONFIG = """\
+# Written by icm-api demo; run it yourself with: icm-api run config.toml
+[data]
+path = "claims.jsonl"
+fields = ["text"]
+
+[prompt]
+template = "{{text}}"
+separator = "\\n"
+labels = ["True", "False"]
+
+[model]
+provider = "pocket"
+
+{constraints}
+[search]
+preset = "{preset}"
+seed = {seed}
+
+[run]
+folder = "run"
+"""
+SIZE, HELD_OUT = 32, 200
+
+
+def add_demo(verbs: Verbs) -> None:
+    """Declare the verb and its flags."""
+    parser = verbs.add_parser(
+        "demo",
+        help="label a made-up data set with the embedded model: no key, nothing to prepare",
+        description="Label a made-up data set with the embedded model, and measure what came out.",
+    )
+    parser.set_defaults(verb=demo_verb)
+    tasks = "; ".join(f"{name}: {about}" for name, about in ABOUT.items())
+    parser.add_argument("--task", choices=tuple(CONSTRAINTS), default="comparisons", help=tasks)
+    parser.add_argument("--seed", type=int, default=0, help="of the data and of the search")
+    parser.add_argument("--seeds", type=int, default=1, help="how many seeds to run, from --seed on")
+    parser.add_argument("--size", type=int, default=SIZE, help="claims to label")
+    parser.add_argument("--preset", choices=("default", "paper", "reference"), default="default")
+    parser.add_argument("--out", type=Path, default=Path("demo"), help="folder to write to (default: demo)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object a seed, and nothing else")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one seed of the demo came to."""
+
+    seed: int
+    result: Result
+    agreement: Evaluation
+    bars: tuple[Bar, ...]
+
+
+def demo_verb(arguments: Namespace) -> None:
+    """`icm-api demo`."""
+    if arguments.seeds < 1 or arguments.size < 4 or arguments.seed < 0:
+        raise ConfigError("demo: --seeds must be at least 1, --size at least 4, --seed at least 0")
+    outcomes = []
+    for seed in range(arguments.seed, arguments.seed + arguments.seeds):
+        folder = arguments.out / f"{arguments.task}-{arguments.size}-{arguments.preset}-{seed}"
+        if not arguments.json:
+            print(f"{arguments.task}, seed {seed}: {ABOUT[arguments.task]}", flush=True)
+        outcome = _outcome(folder, arguments, seed)
+        outcomes.append(outcome)
+        print(json.dumps(as_json(outcome)) if arguments.json else "\n".join(outcome_lines(outcome)), flush=True)
+    if len(outcomes) > 1 and not arguments.json:
+        print("\n".join(spread_lines(outcomes)))
+
+
+def _outcome(folder: Path, arguments: Namespace, seed: int) -> Outcome:
+    config = write_inputs(folder, arguments, seed)
+    result = watched(run_or_resume(config), _run_folder(config), show=not arguments.json)
+    return asyncio.run(_measure(folder, config, result, seed))
+
+
+def write_inputs(folder: Path, arguments: Namespace, seed: int) -> Config:
+    """Write claims, gold and configuration, as a user would have them; the same arguments, the same bytes."""
+    claims, held_out = make_split(arguments.task, arguments.size, HELD_OUT, seed)
+    for name, some in (("claims", claims), ("held_out", held_out)):
+        write_whole(folder / f"{name}.jsonl", _lines(_unlabelled(claim) for claim in some))
+        write_whole(folder / f"{name}_gold.jsonl", _lines({"id": c.id, "gold": str(c.truth)} for c in some))
+    text = CONFIG.format(preset=arguments.preset, seed=seed, constraints=CONSTRAINTS[arguments.task])
+    write_whole(folder / "config.toml", text)
+    return load_config(folder / "config.toml")
+
+
+def run_or_resume(config: Config) -> Callable[[Watch], Coroutine[Any, Any, Result]]:
+    """A new run, or what is left of one that is there already: the demo can be repeated."""
+    folder = _run_folder(config)
+    if (folder / INPUTS_FILE).exists():
+        return lambda watch: resume(folder, watch)
+    return lambda watch: run(config, watch)
+
+
+async def _measure(folder: Path, config: Config, result: Result, seed: int) -> Outcome:
+    task, gold = build_task(config), load_gold(folder / "claims_gold.jsonl")
+    held_out = HeldOut(load_jsonl(folder / "held_out.jsonl"), load_gold(folder / "held_out_gold.jsonl"))
+    async with open_model(config) as model:
+        bars = await baseline_panel(model, task, load_dataset(config), result, gold, held_out, seed)
+    return Outcome(seed, result, evaluate(result, gold), bars)
+
+
+def outcome_lines(outcome: Outcome) -> list[str]:
+    """One seed, for people."""
+    recovered = gap_recovered(outcome.bars)
+    share = "there is no gap to recover" if recovered is None else f"{recovered:.0%}"
+    return [
+        f"agreement with gold: {outcome.agreement.accuracy.value:.1%}",
+        f"accuracy on {outcome.bars[0].total} held-out claims:",
+        *(f"  {bar.name:<26}{bar.accuracy:6.1%}" for bar in outcome.bars),
+        f"share of the gap from zero-shot to golden labels that ICM recovers: {share}",
+        "",
+    ]
+
+
+def spread_lines(outcomes: Sequence[Outcome]) -> list[str]:
+    """Several seeds, for people: mean, standard deviation, smallest and largest."""
+    rows: dict[str, list[float]] = {"agreement with gold": [o.agreement.accuracy.value for o in outcomes]}
+    for at, bar in enumerate(outcomes[0].bars):
+        rows[bar.name] = [outcome.bars[at].accuracy for outcome in outcomes]
+    shares = [share for outcome in outcomes if (share := gap_recovered(outcome.bars)) is not None]
+    rows["share of the gap recovered"] = shares
+    return [
+        f"over {len(outcomes)} seeds, mean (standard deviation; smallest to largest):",
+        *(
+            f"  {name:<28}{mean(values):6.1%} ({stdev(values):.1%}; {min(values):.1%} to {max(values):.1%})"
+            for name, values in rows.items()
+            if len(values) > 1
+        ),
+        *([] if len(shares) == len(outcomes) else [f"  no gap to recover in {len(outcomes) - len(shares)}"]),
+    ]
+
+
+def as_json(outcome: Outcome) -> dict[str, Any]:
+    """One seed, for machines."""
+    return {
+        "seed": outcome.seed,
+        "utility": outcome.result.utility,
+        "mutual_predictability": outcome.result.mutual_predictability,
+        "inconsistency": outcome.result.inconsistency,
+        "steps": outcome.result.steps,
+        "usage": asdict(outcome.result.usage),
+        "agreement": outcome.agreement.as_json(),
+        "held_out": {bar.name: bar.accuracy for bar in outcome.bars},
+        "gap_recovered": gap_recovered(outcome.bars),
+    }
+
+
+def _run_folder(config: Config) -> Path:
+    assert config.run.folder is not None
+    return config.run.folder
+
+
+def _unlabelled(claim: Claim) -> dict[str, str]:
+    row = {"id": claim.id, "text": claim.text, "group": claim.group, "answer": claim.answer}
+    return row | ({"left": claim.left, "right": claim.right} if claim.left else {})
+
+
+def _lines(rows: Iterable[Mapping[str, Any]]) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)

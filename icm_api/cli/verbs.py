@@ -1,0 +1,152 @@
+"""The verbs that take a configuration or a run folder: run, resume, plan, evaluate, audit.
+
+They print: results on standard output (as JSON with --json), the live view on standard error. They compute
+nothing themselves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from argparse import ArgumentParser, Namespace, _SubParsersAction
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from rich.console import Console
+
+from icm_api.cli.live import LiveView
+from icm_api.config import Config, load_config
+from icm_api.consistency import audit
+from icm_api.datasets import load_gold
+from icm_api.errors import StorageError
+from icm_api.evaluation import evaluate
+from icm_api.result import LABELS_FILE, SUMMARY_FILE, Result
+from icm_api.run import TRACE_FILE, Watch, build_task, load_dataset, plan, resume, run
+
+Verbs: TypeAlias = "_SubParsersAction[Any]"
+
+
+def add_verbs(verbs: Verbs) -> None:
+    """Declare the verbs and their flags."""
+    parser = _verb(verbs, "run", run_verb, "label a data set as a configuration says")
+    _add_configuration(parser)
+    parser = _verb(verbs, "resume", resume_verb, "go on with a run that stopped")
+    parser.add_argument("run", type=Path, help="the run folder")
+    parser = _verb(verbs, "plan", plan_verb, "say how many requests and tokens a run may take; sends nothing")
+    _add_configuration(parser)
+    parser = _verb(verbs, "evaluate", evaluate_verb, "measure a finished run against gold labels")
+    parser.add_argument("run", type=Path, help="the run folder")
+    parser.add_argument("--gold", type=Path, required=True, help="JSON lines with an id and a label each")
+    parser.add_argument("--label-field", help='key of the gold label; by default "gold", else "label"')
+    parser = _verb(verbs, "audit", audit_verb, "say what the constraints of a configuration come to")
+    _add_configuration(parser)
+
+
+def _verb(verbs: Verbs, name: str, function: Any, summary: str) -> ArgumentParser:
+    parser: ArgumentParser = verbs.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
+    parser.set_defaults(verb=function)
+    parser.add_argument("--json", action="store_true", help="print JSON, and nothing else")
+    return parser
+
+
+def _add_configuration(parser: ArgumentParser) -> None:
+    parser.add_argument("config", type=Path, help="a TOML file")
+    parser.add_argument("--out", type=Path, help="run folder (default: runs/NAME beside the configuration)")
+    parser.add_argument("--preset", choices=("default", "paper", "reference"))
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--no-cache", action="store_true", help="keep no answers of the model on disk")
+
+
+def read_config(arguments: Namespace) -> Config:
+    """The configuration with the flags over it."""
+    search = {name: getattr(arguments, name) for name in ("preset", "seed", "steps")}
+    flags: dict[str, Any] = {"search": {name: value for name, value in search.items() if value is not None}}
+    if arguments.no_cache:
+        flags["cache"] = {"enabled": False}
+    if arguments.out is not None:
+        flags["run"] = {"folder": arguments.out.resolve()}
+    return load_config(arguments.config, flags)
+
+
+def run_verb(arguments: Namespace) -> None:
+    """`icm-api run CONFIG`."""
+    config = read_config(arguments)
+    assert config.run.folder is not None
+    folder = config.run.folder
+    watched(lambda watch: run(config, watch), folder, show=not arguments.json)
+    _print_summary(folder, as_json=arguments.json)
+
+
+def resume_verb(arguments: Namespace) -> None:
+    """`icm-api resume RUN`."""
+    watched(lambda watch: resume(arguments.run, watch), arguments.run, show=not arguments.json)
+    _print_summary(arguments.run, as_json=arguments.json)
+
+
+def plan_verb(arguments: Namespace) -> None:
+    """`icm-api plan CONFIG`."""
+    found = asyncio.run(plan(read_config(arguments)))
+    if arguments.json:
+        print(json.dumps(asdict(found)))
+        return
+    print(f"{found.examples:,} examples, {found.relations:,} relations, at most {found.steps:,} steps")
+    print(f"at most {found.requests:,} requests and {found.prompt_tokens:,} prompt tokens, before any cache")
+    print(f"longest prompt {found.longest_prompt:,} tokens; context window {found.context_window:,}")
+    if found.longest_prompt == found.context_window:
+        print("not all demonstrations fit the context window together: whole ones will be left out, none cut")
+
+
+def evaluate_verb(arguments: Namespace) -> None:
+    """`icm-api evaluate RUN --gold FILE`."""
+    found = evaluate(Result.load(arguments.run), load_gold(arguments.gold, label_field=arguments.label_field))
+    print(json.dumps(found.as_json()) if arguments.json else "\n".join(found.lines()))
+
+
+def audit_verb(arguments: Namespace) -> None:
+    """`icm-api audit CONFIG`."""
+    config = read_config(arguments)
+    task = build_task(config)
+    found = audit(load_dataset(config), task.verbalizer.labels, task.constraints)
+    print(json.dumps(found.as_json()) if arguments.json else "\n".join(found.lines()))
+
+
+def watched(work: Callable[[Watch], Coroutine[Any, Any, Result]], folder: Path, *, show: bool) -> Result:
+    """Do the work under a live view on standard error; with `show`, print what came out."""
+    console = Console(stderr=True)
+
+    def resumed(steps: int, torn: int) -> None:
+        view.resumed(steps, torn)
+        if torn:
+            console.print(f"dropped a torn last line of {torn} bytes from {folder / TRACE_FILE}")
+        console.print(f"{steps} steps are on disk; checking them, then going on")
+
+    with LiveView(console) as view:
+        try:
+            result = asyncio.run(work(Watch(view.show, resumed)))
+        except (KeyboardInterrupt, StorageError):
+            console.print(f"to go on: icm-api resume {folder}")
+            raise
+    if show:
+        print("\n".join(result_lines(result, folder)))
+    return result
+
+
+def _print_summary(folder: Path, *, as_json: bool) -> None:
+    if as_json:
+        print((folder / SUMMARY_FILE).read_text(encoding="utf-8"), end="")
+
+
+def result_lines(result: Result, folder: Path) -> list[str]:
+    """A finished run in a few lines."""
+    counts = Counter(example.label for example in result.examples)
+    labels = ", ".join(f"{label} {count}" for label, count in sorted(counts.items()))
+    return [
+        f"labelled {len(result.examples)} examples in {result.steps} steps: {labels}",
+        f"U = {result.utility:.3f}   P = {result.mutual_predictability:.4f}   I = {result.inconsistency:g}",
+        f"cost: {result.usage.requests:,} requests, {result.usage.prompt_tokens:,} prompt tokens",
+        f"written: {folder / LABELS_FILE}, {folder / SUMMARY_FILE}, {folder / TRACE_FILE}",
+    ]

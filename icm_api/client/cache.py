@@ -1,0 +1,223 @@
+"""What was paid for stays paid: responses on disk, under a hash of everything that shaped them.
+
+It does: keep each response as plain bytes with a checksum in one SQLite file (through diskcache), written in
+transactions that several processes may make at once and that a killed process does not lose.
+It does not: evict, expire, or pickle. It refuses pickled rows (CVE-2025-69872: whoever can write a diskcache
+directory could otherwise run code in the process that reads it), and it doesn't decide what is worth keeping.
+
+SQLite's locks don't hold on network file systems: keep the directory on a local disk.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, TypeVar
+
+import diskcache
+from diskcache.core import MODE_PICKLE
+
+from icm_api.errors import StorageError
+from icm_api.providers.base import Response
+from icm_api.types import Usage
+
+# Part of every key: raise it when the meaning of a request body or of an entry changes.
+_SCHEMA = 1
+
+_CHECKSUM_LENGTH = 64
+
+_SETTINGS = {
+    # Entries were paid for. By default diskcache deletes the oldest ones above 1 GiB.
+    "eviction_policy": "none",
+    "cull_limit": 0,
+    "size_limit": 2**40,
+    "statistics": 0,
+    # All values inside the database, so that one transaction holds all of a batch.
+    "disk_min_file_size": 2**30,
+}
+
+_T = TypeVar("_T")
+
+
+def cache_key(identity: str, body: Mapping[str, Any]) -> str:
+    """The name of a response: SHA-256 of the canonical JSON of everything that shaped it.
+
+    Args:
+        identity: the provider's: its name, host and model.
+        body: the request's body, JSON-able.
+
+    Raises:
+        TypeError: the body is not JSON-able.
+        ValueError: the body holds NaN or an infinity.
+
+    Example:
+        >>> one = cache_key("pocket/x", {"prompt": "1+1=", "forms": [" 2"]})
+        >>> one == cache_key("pocket/x", {"forms": [" 2"], "prompt": "1+1="})
+        True
+        >>> one == cache_key("pocket/y", {"prompt": "1+1=", "forms": [" 2"]})
+        False
+    """
+    return sha256(_canonical({"schema": _SCHEMA, "identity": identity, "body": body})).hexdigest()
+
+
+def _canonical(value: object) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+class _PlainDisk(diskcache.Disk):  # type: ignore[misc]
+    """Text keys and bytes values, and nothing that runs code when read."""
+
+    def put(self, key: object) -> tuple[Any, bool]:
+        if type(key) is not str:
+            raise TypeError(f"a key of the response cache must be str, got {type(key).__name__}")
+        return super().put(key)  # type: ignore[no-any-return]
+
+    def get(self, key: Any, raw: Any) -> Any:
+        if not raw or type(key) is not str:
+            raise StorageError(f"{self._directory}: a key is not plain text; {_FOREIGN}")
+        return key
+
+    def store(self, value: object, read: bool, key: Any = diskcache.UNKNOWN) -> Any:
+        if type(value) is not bytes:
+            raise TypeError(f"a value of the response cache must be bytes, got {type(value).__name__}")
+        return super().store(value, read, key=key)
+
+    def fetch(self, mode: int, filename: str | None, value: Any, read: bool) -> Any:
+        if mode == MODE_PICKLE:
+            raise StorageError(f"{self._directory}: an entry is pickled, which could run code; {_FOREIGN}")
+        return super().fetch(mode, filename, value, read)
+
+
+_FOREIGN = "no response cache writes such rows, so don't trust this directory: move it away and run again"
+
+
+class ResponseCache:
+    """Responses on disk by key.
+
+    Several processes may use one directory at once. What `put_many` returned from survives the process being
+    killed (a power cut may lose the last transactions, never part of one).
+
+    Args:
+        directory: made where it doesn't exist.
+
+    Raises:
+        StorageError: the directory cannot be written, or holds no response cache.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = Path(directory)
+        with self._storage("open"):
+            self._cache = diskcache.Cache(str(self._directory), disk=_PlainDisk, **_SETTINGS)
+
+    @property
+    def directory(self) -> Path:
+        """Where the entries are."""
+        return self._directory
+
+    def __len__(self) -> int:
+        return self._on_disk(lambda: len(self._cache))
+
+    def get_many(self, keys: Iterable[str]) -> dict[str, Response]:
+        """The entries of those keys that have one.
+
+        Raises:
+            StorageError: an entry is damaged or not ours; nothing of it is used.
+        """
+        entries = {}
+        for key in keys:
+            raw = self._raw(key)
+            if raw is not None:
+                entries[key] = self._decode(key, raw)
+        return entries
+
+    def put_many(self, entries: Mapping[str, Response]) -> None:
+        """Keep all entries, or none where it fails.
+
+        Raises:
+            StorageError: the disk is full, read-only or locked. What was kept before is whole.
+        """
+        encoded = {key: _encode(key, response) for key, response in entries.items()}
+        if not encoded:
+            return
+        with self._storage("write to"), self._cache.transact():
+            for key, raw in encoded.items():
+                self._cache.set(key, raw)
+
+    def repair(self) -> tuple[str, ...]:
+        """Delete the damaged entries, so that they are asked for again; returns their keys.
+
+        Raises:
+            StorageError: the file as a whole cannot be read or written, or holds rows that are not ours.
+        """
+        damaged = []
+        for key in self._on_disk(lambda: tuple(self._cache.iterkeys())):
+            raw = self._raw(key)
+            if raw is not None and not _is_whole(key, raw):
+                self._on_disk(lambda key=key: self._cache.delete(key))  # type: ignore[misc]
+                damaged.append(key)
+        return tuple(damaged)
+
+    def close(self) -> None:
+        """Close the file; it opens again by itself when used."""
+        self._cache.close()
+
+    def _raw(self, key: str) -> object:
+        return self._on_disk(lambda: self._cache.get(key))
+
+    def _decode(self, key: str, raw: object) -> Response:
+        if not _is_whole(key, raw):
+            raise StorageError(
+                f"{self._directory / diskcache.core.DBNAME}: entry {key} is damaged (its checksum is "
+                f"wrong) and was not used. Run `icm-api cache repair {self._directory}`, which deletes "
+                "damaged entries so that they are asked for again, then resume"
+            )
+        assert isinstance(raw, bytes)
+        entry = json.loads(raw[_CHECKSUM_LENGTH:])
+        return Response(entry["body"], Usage(*entry["usage"]))
+
+    def _on_disk(self, action: Callable[[], _T]) -> _T:
+        with self._storage("read"):
+            return action()
+
+    @contextmanager
+    def _storage(self, doing: str) -> Iterator[None]:
+        """Name the trouble that SQLite and the system report."""
+        try:
+            yield
+        except (sqlite3.Error, OSError, diskcache.Timeout) as error:
+            reason = _first_cause(error)
+            if doing != "open":
+                # Rolls back what a failed commit leaves behind; the next use opens a new connection.
+                self._cache.close()
+            raise StorageError(
+                f"cannot {doing} the response cache in {self._directory}: {type(reason).__name__}: {reason}. "
+                "Check that the disk has room, that the directory can be written and that no other process "
+                "holds it locked, then resume; what was kept before is whole"
+            ) from error
+
+
+def _encode(key: str, response: Response) -> bytes:
+    usage = response.usage
+    numbers = (usage.requests, usage.prompt_tokens, usage.completion_tokens)
+    content = _canonical({"body": response.body, "usage": numbers})
+    return _checksum(key, content) + content
+
+
+def _checksum(key: str, content: bytes) -> bytes:
+    # Over the key too: an entry that ends up under another's key is damage.
+    return sha256(key.encode() + b"\n" + content).hexdigest().encode()
+
+
+def _is_whole(key: str, raw: object) -> bool:
+    return isinstance(raw, bytes) and raw[:_CHECKSUM_LENGTH] == _checksum(key, raw[_CHECKSUM_LENGTH:])
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    """What went wrong first: diskcache hides it behind a `Timeout` or a failed rollback."""
+    while isinstance(error.__context__, (sqlite3.Error, OSError)):
+        error = error.__context__
+    return error

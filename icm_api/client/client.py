@@ -1,0 +1,177 @@
+"""The client around a provider: asks each distinct question once, remembers the answers, counts the cost.
+
+It does: memory, then disk, then one `send` for what is left; answers go to disk before they are used, and two
+coroutines with the same question share one request.
+It does not: know a wire format, change a number, or keep an error or an unreadable answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import TypeAlias
+
+from icm_api.client.cache import ResponseCache, cache_key
+from icm_api.errors import ProviderError
+from icm_api.providers.base import Capabilities, Provider, Request, Response, label_distribution
+from icm_api.types import LabelDistribution, Prompt, Usage
+
+_Logprobs: TypeAlias = Mapping[str, float]
+
+
+class Client:
+    """Distributions over labels from a provider; implements `LabelScorer`, and is an async context manager.
+
+    Args:
+        provider: whom to ask; the client closes it.
+        cache: where answers are kept for later runs; the client closes it. None keeps them in memory only.
+        memory: the most answers held in memory; those used longest ago go first.
+
+    Raises:
+        ValueError: `memory` is negative.
+    """
+
+    def __init__(self, provider: Provider, cache: ResponseCache | None = None, *, memory: int = 100_000) -> None:
+        if memory < 0:
+            raise ValueError(f"memory is the most answers to hold and can't be negative, got {memory}")
+        self._provider = provider
+        self._cache = cache
+        self._limit = memory
+        self._memory: OrderedDict[str, _Logprobs] = OrderedDict()
+        self._in_flight: dict[str, asyncio.Task[dict[str, _Logprobs]]] = {}
+        self._usage = Usage()
+        self._sent = Usage()
+
+    async def __aenter__(self) -> Client:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    @property
+    def identity(self) -> str:
+        """The provider's: its name, host and model."""
+        return self._provider.identity
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """The provider's."""
+        return self._provider.capabilities
+
+    @property
+    def usage(self) -> Usage:
+        """What was asked and was not in memory. The same whether the disk had the answers or not."""
+        return self._usage
+
+    @property
+    def sent(self) -> Usage:
+        """What the provider really answered by now."""
+        return self._sent
+
+    def count_tokens(self, text: str) -> int:
+        """How many tokens the model sees in this text."""
+        return self._provider.count_tokens(text)
+
+    async def label_distributions(self, prompts: Sequence[Prompt]) -> Sequence[LabelDistribution]:
+        """The model's distribution over each prompt's labels, in the order of the prompts.
+
+        Raises:
+            ProviderError: the provider failed. What it did answer readably is kept.
+            LogprobsUnavailableError: an answer holds no usable logprob for a label.
+            StorageError: the cache cannot be read or written.
+        """
+        requests = [self._provider.request(prompt) for prompt in prompts]
+        identity, method = self._provider.identity, self._provider.capabilities.method
+        keys = [cache_key(identity, request.body) for request in requests]
+        answers = await self._answers(dict(zip(keys, requests, strict=True)))
+        # Made anew for every prompt: equal requests may come with labels arranged in another way.
+        return [
+            label_distribution(prompt.verbalizer, answers[key], method)
+            for prompt, key in zip(prompts, keys, strict=True)
+        ]
+
+    async def close(self) -> None:
+        """Give up what is in flight, and close the provider and the cache."""
+        tasks = set(self._in_flight.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        try:
+            await self._provider.close()
+        finally:
+            if self._cache is not None:
+                self._cache.close()
+
+    async def _answers(self, asked: Mapping[str, Request]) -> dict[str, _Logprobs]:
+        """The answer to every key: from memory, from a request under way, or from a new one."""
+        answers = {key: self._memory[key] for key in asked if key in self._memory}
+        for key in answers:
+            self._memory.move_to_end(key)
+        rest = [key for key in asked if key not in answers]
+        fresh = {key: asked[key] for key in rest if key not in self._in_flight}
+        if fresh:
+            # A task of its own: whoever asked first may be cancelled while others wait for the same answer.
+            task = asyncio.create_task(self._fetch(fresh))
+            self._in_flight.update(dict.fromkeys(fresh, task))
+            task.add_done_callback(self._landed)
+        for task in dict.fromkeys(self._in_flight[key] for key in rest):
+            answers.update(await asyncio.shield(task))
+        return answers
+
+    def _landed(self, task: asyncio.Task[dict[str, _Logprobs]]) -> None:
+        self._in_flight = {key: other for key, other in self._in_flight.items() if other is not task}
+        if not task.cancelled():
+            # Looked at here, since nobody else may be left to: an error nobody saw would be warned about.
+            task.exception()
+
+    async def _fetch(self, requests: Mapping[str, Request]) -> dict[str, _Logprobs]:
+        """Answers from disk, and the rest from the provider in one `send`."""
+        kept = {} if self._cache is None else self._cache.get_many(requests)
+        answers = {key: self._read(requests[key], response) for key, response in kept.items()}
+        absent = {key: request for key, request in requests.items() if key not in kept}
+        if absent:
+            responses = await self._send(absent)
+            answers.update(self._keep(absent, responses))
+            kept.update(responses)
+        for key in requests:
+            self._usage += kept[key].usage
+            self._memory[key] = answers[key]
+        while len(self._memory) > self._limit:
+            self._memory.popitem(last=False)
+        return answers
+
+    async def _send(self, requests: Mapping[str, Request]) -> dict[str, Response]:
+        responses = await self._provider.send(list(requests.values()))
+        for response in responses:
+            self._sent += response.usage
+        if len(responses) != len(requests):
+            raise ProviderError(
+                f"{self._provider.identity} gave {len(responses)} answers to {len(requests)} requests, so "
+                "which belongs to which is unknown; none was used"
+            )
+        return dict(zip(requests, responses, strict=True))
+
+    def _keep(self, requests: Mapping[str, Request], responses: Mapping[str, Response]) -> dict[str, _Logprobs]:
+        """Read all answers, put the readable ones on disk, and then raise the first error, if any."""
+        answers: dict[str, _Logprobs] = {}
+        trouble: ProviderError | None = None
+        for key, response in responses.items():
+            try:
+                answers[key] = self._read(requests[key], response)
+            except ProviderError as error:
+                trouble = trouble or error
+        if self._cache is not None:
+            self._cache.put_many({key: responses[key] for key in answers})
+        if trouble is not None:
+            raise trouble
+        return answers
+
+    def _read(self, request: Request, response: Response) -> _Logprobs:
+        logprobs = self._provider.read(request, response.body)
+        # Only for its checks: a number that cannot be a logprob must not be kept.
+        label_distribution(request.prompt.verbalizer, logprobs, self._provider.capabilities.method)
+        return logprobs

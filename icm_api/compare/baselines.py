@@ -1,0 +1,130 @@
+"""How good a model is on held-out examples, with no demonstrations and with differently labelled ones.
+
+The four bars of the quickstart: zero-shot, few-shot with random labels, with labels that a search found, with
+golden labels. Gold is read here, after the search, and never handed back to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from icm_api.datasets import Gold
+from icm_api.evaluation import Interval, wilson_interval
+from icm_api.prompts import PromptBuilder
+from icm_api.providers.base import LabelScorer
+from icm_api.result import Result
+from icm_api.search import Task, draw
+from icm_api.types import Dataset, Example, Label
+
+ZERO_SHOT = "zero-shot"
+RANDOM_LABELS = "few-shot, random labels"
+FOUND_LABELS = "few-shot, ICM labels"
+GOLDEN_LABELS = "few-shot, golden labels"
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """Accuracy on held-out examples under one kind of prompt.
+
+    Attributes:
+        name: which demonstrations the prompts held.
+        correct: examples answered as the gold has it.
+        total: examples asked.
+    """
+
+    name: str
+    correct: int
+    total: int
+
+    @property
+    def accuracy(self) -> float:
+        """Share of right answers."""
+        return self.correct / self.total
+
+    @property
+    def interval(self) -> Interval:
+        """Accuracy with its 95% Wilson interval."""
+        return wilson_interval(self.correct, self.total)
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """Examples that the search did not see, with their gold."""
+
+    dataset: Dataset
+    gold: Gold
+
+
+async def few_shot(
+    name: str,
+    llm: LabelScorer,
+    task: Task,
+    demonstrations: Sequence[tuple[Example, Label]],
+    held_out: HeldOut,
+) -> Bar:
+    """Ask for every held-out example's label after the same demonstrations; one request each.
+
+    Raises:
+        ProviderError: the model gave no usable logprobs.
+        KeyError: a held-out example has no gold.
+    """
+    prompts = PromptBuilder(task.template, task.verbalizer, llm.count_tokens, llm.capabilities.context_window)
+    asked = [prompts.prompt(example, demonstrations) for example in held_out.dataset]
+    answers = await llm.label_distributions(asked)
+    correct = sum(
+        answer.best == held_out.gold[example.id] for example, answer in zip(held_out.dataset, answers, strict=True)
+    )
+    return Bar(name, correct, len(held_out.dataset))
+
+
+async def baseline_panel(
+    llm: LabelScorer, task: Task, dataset: Dataset, result: Result, gold: Gold, held_out: HeldOut, seed: int
+) -> tuple[Bar, ...]:
+    """The four bars on held-out examples, demonstrations being the searched data set, in its order.
+
+    Args:
+        llm: the model that the search used.
+        task: its template and labels.
+        dataset: the examples that were searched.
+        result: the labels found for them.
+        gold: their golden labels.
+        held_out: examples to answer.
+        seed: of the random labels.
+
+    Raises:
+        ProviderError: the model gave no usable logprobs.
+    """
+    rng = draw(seed, 0, "random labels")
+    random_labels = {example.id: rng.choice(task.verbalizer.labels) for example in dataset}
+    sets: Mapping[str, Mapping[str, Label]] = {
+        ZERO_SHOT: {},
+        RANDOM_LABELS: random_labels,
+        FOUND_LABELS: result.labeling,
+        GOLDEN_LABELS: gold,
+    }
+    return tuple(
+        [
+            await few_shot(
+                name,
+                llm,
+                task,
+                [(example, labels[example.id]) for example in dataset if example.id in labels],
+                held_out,
+            )
+            for name, labels in sets.items()
+        ]
+    )
+
+
+def gap_recovered(bars: Sequence[Bar]) -> float | None:
+    """Share of the way from zero-shot to golden few-shot that the found labels go; None where there is no way.
+
+    Example:
+        >>> bars = [Bar(ZERO_SHOT, 60, 100), Bar(FOUND_LABELS, 88, 100), Bar(GOLDEN_LABELS, 90, 100)]
+        >>> round(gap_recovered(bars), 3)
+        0.933
+    """
+    accuracy = {bar.name: bar.accuracy for bar in bars}
+    gap = accuracy[GOLDEN_LABELS] - accuracy[ZERO_SHOT]
+    return None if gap <= 0 else (accuracy[FOUND_LABELS] - accuracy[ZERO_SHOT]) / gap

@@ -1,0 +1,34 @@
+"""What holds between examples: constraints become relations, and I(D) counts the relations a labeling breaks.
+
+No gold label enters, no model is asked, and nothing here chooses a label.
+"""
+
+from icm_api.consistency.audit import Audit, ComponentAudit, ConstraintAudit, audit
+from icm_api.consistency.compile import Constraint, compile_relations, constraint_name
+from icm_api.consistency.constraints import (
+    asymmetric,
+    equivalent,
+    exactly_one,
+    implies,
+    mutually_exclusive,
+    transitive,
+)
+from icm_api.consistency.relations import Relation, Relations
+
+__all__ = [
+    "Audit",
+    "ComponentAudit",
+    "Constraint",
+    "ConstraintAudit",
+    "Relation",
+    "Relations",
+    "asymmetric",
+    "audit",
+    "compile_relations",
+    "constraint_name",
+    "equivalent",
+    "exactly_one",
+    "implies",
+    "mutually_exclusive",
+    "transitive",
+]

@@ -1,0 +1,259 @@
+"""Relations between examples, and I(D): the weight of those that a labeling breaks (paper, section 2).
+
+They are indexed by example, so that a changed label costs only the relations that it touches. Where relations
+come from is the business of `icm_api.consistency.compile`. Nothing here chooses between legal labelings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice, product
+from math import fsum, isfinite, prod
+from typing import TypeAlias, overload
+
+from icm_api.errors import ConfigError
+from icm_api.types import Label, Labeling
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """Label combinations that some examples cannot have together.
+
+    Attributes:
+        ids: two or more distinct examples.
+        forbidden: patterns, each with one set of labels per id. A labeling breaks the relation if it labels
+            all ids and some pattern's sets contain all their labels.
+        weight: what the relation adds to I(D) when broken; finite, above 0.
+        constraint: the name of what made it; `compile_relations` fills in an empty one.
+
+    Raises:
+        ConfigError: an attribute is not as described.
+
+    Example:
+        >>> exclusive = Relation(("a", "b"), ((frozenset({"True"}), frozenset({"True"})),))
+        >>> exclusive.is_broken({"a": "True", "b": "True"}), exclusive.is_broken({"a": "True"})
+        (True, False)
+    """
+
+    ids: tuple[str, ...]
+    forbidden: tuple[tuple[frozenset[Label], ...], ...]
+    weight: float = 1.0
+    constraint: str = ""
+
+    def __post_init__(self) -> None:
+        where = f"a relation of {self.constraint or 'a constraint'} over {list(self.ids)}"
+        if len(self.ids) < 2 or len(set(self.ids)) != len(self.ids):
+            raise ConfigError(f"{where} needs two or more distinct ids")
+        if not self.forbidden:
+            raise ConfigError(f"{where} forbids nothing; give it a pattern, or don't make it")
+        for pattern in self.forbidden:
+            if len(pattern) != len(self.ids) or not all(pattern):
+                raise ConfigError(f"{where} has the pattern {pattern}; it needs one non-empty set per id")
+        if not (isfinite(self.weight) and self.weight > 0):
+            raise ConfigError(f"{where} has weight {self.weight}; a weight is finite and above 0")
+
+    def is_broken(self, labeling: Mapping[str, Label]) -> bool:
+        """Whether a labeling, complete or partial, has one of the forbidden combinations."""
+        # Plain loops, since searches spend their time here. No pattern holds None, which stands for unlabelled.
+        for pattern in self.forbidden:
+            for key, names in zip(self.ids, pattern, strict=True):
+                if labeling.get(key) not in names:
+                    break
+            else:
+                return True
+        return False
+
+
+class Relations(Sequence[Relation]):
+    """All relations of a data set, found by position, by example and by connected component.
+
+    Built by `compile_relations`. Methods that take an id raise KeyError for one that is not in the data set.
+    """
+
+    __slots__ = ("_component", "_labels", "_neighbours", "_relations", "_touching")
+
+    def __init__(self, relations: Iterable[Relation], ids: Sequence[str], labels: tuple[Label, ...]) -> None:
+        self._relations = tuple(relations)
+        self._labels = labels
+        touching: dict[str, list[int]] = {key: [] for key in ids}
+        for at, relation in enumerate(self._relations):
+            for key in relation.ids:
+                touching[key].append(at)
+        self._touching = {key: tuple(positions) for key, positions in touching.items()}
+        self._neighbours = {
+            key: frozenset(other for at in positions for other in self._relations[at].ids) - {key}
+            for key, positions in touching.items()
+        }
+        self._component = _components(ids, self._relations)
+
+    @overload
+    def __getitem__(self, index: int) -> Relation: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Relation]: ...
+    def __getitem__(self, index: int | slice) -> Relation | Sequence[Relation]:
+        return self._relations[index]
+
+    def __len__(self) -> int:
+        return len(self._relations)
+
+    def touching(self, example_id: str) -> tuple[int, ...]:
+        """Positions of the relations that name this example, ascending."""
+        return self._touching[example_id]
+
+    def neighbours(self, example_id: str) -> frozenset[str]:
+        """The other examples that share a relation with this one."""
+        return self._neighbours[example_id]
+
+    def component(self, example_id: str) -> tuple[str, ...]:
+        """The examples that chains of relations connect to this one, itself included, in data set order."""
+        return self._component[example_id]
+
+    @property
+    def components(self) -> tuple[tuple[str, ...], ...]:
+        """All connected components, single examples included, in data set order of their first members."""
+        return tuple(group for key, group in self._component.items() if key == group[0])
+
+    def broken(self, labeling: Mapping[str, Label]) -> frozenset[int]:
+        """Positions of the relations that a labeling breaks; looks at all of them."""
+        labels = dict(labeling)
+        return frozenset(at for at, relation in enumerate(self._relations) if relation.is_broken(labels))
+
+    def broken_after(
+        self, broken: frozenset[int], labeling_after: Mapping[str, Label], changed: Iterable[str]
+    ) -> frozenset[int]:
+        """`broken(labeling_after)`, looking only at the relations that touch a change.
+
+        Args:
+            broken: what the labeling before broke.
+            labeling_after: the labeling now.
+            changed: every example whose label differs, or that is labelled in only one of the two.
+        """
+        touched = frozenset(at for key in changed for at in self._touching[key])
+        return (broken - touched) | {at for at in touched if self._relations[at].is_broken(labeling_after)}
+
+    def weight(self, broken: Iterable[int]) -> float:
+        """I(D): the weight of the relations at these positions, rounded once, so that order cannot matter."""
+        return fsum(self._relations[at].weight for at in broken)
+
+    def legal_labelings(
+        self, ids: Sequence[str], fixed: Mapping[str, Label], limit: int
+    ) -> tuple[Labeling, ...] | None:
+        """Every way to label `ids` that breaks no relation between them, or between them and `fixed`.
+
+        Relations that name none of `ids`, or an example that is neither among them nor in `fixed`, don't
+        count. Connected parts are enumerated apart, by backtracking; a part that is hard to satisfy can take
+        time exponential in its size.
+
+        Args:
+            ids: the examples to label.
+            fixed: labels of other examples; those of `ids` themselves are ignored.
+            limit: give up beyond this many.
+
+        Returns:
+            The labelings of exactly `ids`, in the order of the product of the label set over `ids`; empty
+            where none is legal, None where more than `limit` are.
+        """
+        wanted = dict.fromkeys(ids)
+        around = {other for key in wanted for other in self._neighbours[key] if other not in wanted}
+        context = {other: fixed[other] for other in around if other in fixed}
+        touched = dict.fromkeys(at for key in wanted for at in self._touching[key])
+        held = [
+            relation
+            for relation in map(self._relations.__getitem__, touched)
+            if all(key in wanted or key in context for key in relation.ids)
+        ]
+        parts = _connected_parts(wanted, held)
+        order = [key for part in parts for key in part]
+        checks = _checks(order, held, self._labels)
+        # One more than the limit is enough to know that there are more; a part with none decides at once.
+        ways = [list(islice(_backtrack(part, checks, self._labels, context), max(limit, 0) + 1)) for part in parts]
+        if not all(ways):
+            return ()
+        if prod(map(len, ways)) > limit:
+            return None
+        rank = {label: at for at, label in enumerate(self._labels)}
+        merged = [dict(zip(order, chain(*chosen), strict=True)) for chosen in product(*ways)]
+        merged.sort(key=lambda labels: [rank[labels[key]] for key in wanted])
+        return tuple(Labeling({key: labels[key] for key in wanted}) for labels in merged)
+
+
+def _components(ids: Sequence[str], relations: Iterable[Relation]) -> dict[str, tuple[str, ...]]:
+    """Each id's connected component, by union-find."""
+    parent = {key: key for key in ids}
+
+    def root(key: str) -> str:
+        while parent[key] != key:
+            parent[key] = parent[parent[key]]
+            key = parent[key]
+        return key
+
+    for relation in relations:
+        for other in relation.ids[1:]:
+            parent[root(other)] = root(relation.ids[0])
+    members: dict[str, list[str]] = {}
+    for key in ids:
+        members.setdefault(root(key), []).append(key)
+    whole = {top: tuple(group) for top, group in members.items()}
+    return {key: whole[root(key)] for key in ids}
+
+
+def _connected_parts(ids: Iterable[str], relations: Iterable[Relation]) -> list[list[str]]:
+    """Connected parts, each breadth first, so that relations are complete early in the backtracking."""
+    related: dict[str, dict[str, None]] = {key: {} for key in ids}
+    for relation in relations:
+        inside = [key for key in relation.ids if key in related]
+        for key in inside:
+            related[key].update(dict.fromkeys(inside))
+    parts: list[list[str]] = []
+    seen: set[str] = set()
+    for start in related:
+        part = [] if start in seen else [start]
+        seen.add(start)
+        for key in part:
+            fresh = [other for other in related[key] if other not in seen]
+            seen.update(fresh)
+            part.extend(fresh)
+        if part:
+            parts.append(part)
+    return parts
+
+
+_Checks: TypeAlias = Mapping[tuple[str, Label], list[Relation]]
+
+
+def _checks(order: Sequence[str], relations: Iterable[Relation], labels: Sequence[Label]) -> _Checks:
+    """The relations that giving an id a label can complete and break, when ids are labelled in this order."""
+    depth = {key: at for at, key in enumerate(order)}
+    checks: dict[tuple[str, Label], list[Relation]] = {(key, label): [] for key in order for label in labels}
+    for relation in relations:
+        last = max((key for key in relation.ids if key in depth), key=depth.__getitem__)
+        at = relation.ids.index(last)
+        for label in frozenset().union(*(pattern[at] for pattern in relation.forbidden)):
+            checks[last, label].append(relation)
+    return checks
+
+
+def _backtrack(
+    order: Sequence[str], checks: _Checks, labels: Sequence[Label], context: Mapping[str, Label]
+) -> Iterator[tuple[Label, ...]]:
+    """The legal labelings of `order`. A loop, since a component can be longer than Python's stack is deep."""
+    current = dict(context)
+    untried = [iter(labels)]
+    while untried:
+        key = order[len(untried) - 1]
+        label = next(untried[-1], None)
+        if label is None:
+            untried.pop()
+            continue
+        current[key] = label
+        held = checks[key, label]
+        failed = next((at for at, relation in enumerate(held) if relation.is_broken(current)), None)
+        if failed is not None:
+            # What failed is likely to fail next time too: to the front with it.
+            held.insert(0, held.pop(failed))
+            continue
+        if len(untried) == len(order):
+            yield tuple(current[each] for each in order)
+        else:
+            untried.append(iter(labels))

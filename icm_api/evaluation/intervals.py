@@ -1,0 +1,111 @@
+"""A number with its 95% limits, or the reason why there is none; and summaries of plain proportions and of seeds.
+
+Pure arithmetic: nothing here knows of results or gold labels, and nothing is drawn at random.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import sqrt
+from statistics import NormalDist, fmean, stdev
+from typing import NamedTuple, TypeAlias
+
+LEVEL = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A measured number and its 95% confidence limits.
+
+    Attributes:
+        value: the number measured.
+        low: lower limit, or None where there is none.
+        high: upper limit, or None where there is none.
+        note: why there are no limits; empty where there are.
+    """
+
+    value: float
+    low: float | None
+    high: float | None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Undefined:
+    """A number that the data do not define: reads as an `Interval` without value or limits.
+
+    Attributes:
+        note: why it is undefined.
+    """
+
+    note: str
+
+    @property
+    def value(self) -> None:
+        """There is none."""
+        return
+
+    @property
+    def low(self) -> None:
+        """There is none."""
+        return
+
+    @property
+    def high(self) -> None:
+        """There is none."""
+        return
+
+
+Measure: TypeAlias = Interval | Undefined
+
+
+def wilson_interval(successes: int, n: int) -> Interval:
+    """A proportion of independent trials with its 95% Wilson score interval.
+
+    The limits are the two p that solve |successes / n - p| = z * sqrt(p * (1 - p) / n) with z = 1.96 (Wilson,
+    1927, Journal of the American Statistical Association 22). It holds up at 0 and n successes too. Trials
+    that come in groups are not independent: `evaluate` resamples groups instead.
+
+    Raises:
+        ValueError: n is below 1, or successes are not in 0..n.
+
+    Example:
+        >>> found = wilson_interval(9, 10)
+        >>> f"{found.value:.2f}, {found.low:.4f} to {found.high:.4f}"
+        '0.90, 0.5958 to 0.9821'
+    """
+    if n < 1 or not 0 <= successes <= n:
+        raise ValueError(f"{successes} successes of {n}: n must be at least 1, and successes in 0..n")
+    z = NormalDist().inv_cdf((1 + LEVEL) / 2)
+    share = successes / n
+    center = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z * sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    # At the ends the formula gives 0 and 1 but for rounding.
+    return Interval(share, center - half if successes else 0.0, center + half if successes < n else 1.0)
+
+
+class Spread(NamedTuple):
+    """How a number varies over seeds: mean, sample standard deviation, smallest and largest."""
+
+    mean: float
+    standard_deviation: float
+    low: float
+    high: float
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Mean, sample standard deviation (n - 1), smallest and largest of one number per seed.
+
+    To compare two methods, give it the differences of seeds that both ran, and not each method's own values.
+
+    Raises:
+        ValueError: fewer than two values, which have no standard deviation.
+
+    Example:
+        >>> spread([0.25, 0.5, 0.75])
+        Spread(mean=0.5, standard_deviation=0.25, low=0.25, high=0.75)
+    """
+    if len(values) < 2:
+        raise ValueError(f"a spread needs at least two values, got {len(values)}; run more seeds")
+    return Spread(fmean(values), stdev(values), min(values), max(values))

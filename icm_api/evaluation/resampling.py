@@ -1,0 +1,126 @@
+"""Accuracy, balanced accuracy and AUROC when groups count several times, and 95% intervals from that.
+
+A percentile bootstrap (Efron, 1979, Annals of Statistics 7): as many groups as there are, drawn with replacement,
+2,000 times. Examples of one group (candidate answers to one question) rise and fall together, so groups are drawn
+and not examples. A draw is a row of G multiplicities, so a metric is a few matrix products for many draws at once;
+the value itself is the metric of the row of ones. Reads no files and rounds nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from icm_api.evaluation.intervals import LEVEL, Interval, Measure, Undefined
+from icm_api.evaluation.matched import Matched
+
+RESAMPLES = 2000
+SEED = 0
+MOST_UNDEFINED = 0.1
+_CELLS_AT_ONCE = 1_000_000  # 8 MB an array
+
+Floats: TypeAlias = NDArray[np.float64]
+Metric: TypeAlias = Callable[[Matched, Floats], Floats]
+"""Multiplicities of groups, shape (B, G), to the metric's B values; NaN where a draw leaves it undefined."""
+
+
+def accuracies(matched: Matched, draws: Floats) -> Floats:
+    """Share of examples whose label found is the gold label."""
+    hits = np.bincount(matched.groups, matched.correct, matched.group_count)
+    return _ratio(draws @ hits, draws @ np.bincount(matched.groups))
+
+
+def balanced_accuracies(matched: Matched, draws: Floats) -> Floats:
+    """Mean over the labels present in gold of the share found; NaN where fewer than two are present."""
+    width = len(matched.labels)
+    cells, size = matched.groups * width + matched.gold, matched.group_count * width
+    hits = draws @ np.bincount(cells, matched.correct, size).reshape(-1, width)
+    sizes = draws @ np.bincount(cells, minlength=size).reshape(-1, width)
+    return _mean_over_labels(_ratio(hits, sizes))
+
+
+def aurocs(matched: Matched, draws: Floats) -> Floats:
+    """AUROC of p(first label) for two labels; for more, the mean of one-vs-rest AUROCs over labels in gold."""
+    if len(matched.labels) == 2:
+        return _one_vs_rest(matched, draws, 0)
+    present = np.unique(matched.gold)
+    return _mean_over_labels(np.stack([_one_vs_rest(matched, draws, label) for label in present], axis=1))
+
+
+def _one_vs_rest(matched: Matched, draws: Floats, label: int) -> Floats:
+    """Share of pairs of an example of the label and one of another in which p(label) is higher; ties half."""
+    scores, positive = matched.probabilities[:, label], matched.gold == label
+    order = np.argsort(scores[~positive], kind="stable")
+    below = scores[~positive][order]
+    # rest[:, j]: weight of the first j of the rest, by rising score. Midranks: mean of "below" and "up to".
+    rest = np.zeros((len(draws), len(below) + 1))
+    np.cumsum(draws[:, matched.groups[~positive][order]], axis=1, out=rest[:, 1:])
+    beaten = rest[:, np.searchsorted(below, scores[positive], "left")]
+    beaten += rest[:, np.searchsorted(below, scores[positive], "right")]
+    weights = draws[:, matched.groups[positive]]
+    pairs = weights.sum(axis=1) * rest[:, -1]
+    wins = np.einsum("bi,bi->b", weights, beaten) / 2
+    return _ratio(wins, pairs)
+
+
+def _mean_over_labels(values: Floats) -> Floats:
+    """Mean of each row without its NaN; NaN where fewer than two are left."""
+    known = ~np.isnan(values)
+    count = known.sum(axis=1)
+    total = np.where(known, values, 0.0).sum(axis=1)
+    return _ratio(np.where(count > 1, total, np.nan), count)
+
+
+def _ratio(above: Floats, below: NDArray[Any]) -> Floats:
+    """Element by element; NaN where there is nothing to divide by."""
+    found: Floats = np.full_like(above, np.nan)
+    np.divide(above, below, out=found, where=below > 0)
+    return found
+
+
+def value_of(metric: Metric, matched: Matched) -> float | Undefined:
+    """The metric, every group counted once."""
+    value = float(metric(matched, np.ones((1, matched.group_count)))[0])
+    if np.isnan(value):
+        only = matched.labels[matched.gold[0]]
+        return Undefined(f"gold has only the label {only!r} among the examples compared; two labels are needed")
+    return value
+
+
+def measure(metric: Metric, matched: Matched) -> Measure:
+    """The metric with its 95% interval, the same at every call.
+
+    Draws that leave the metric undefined are left out. There are no limits where that is more than a tenth of
+    them (a label found in three or more groups is missing from 5% of draws at most), where there is one group
+    only, or where all draws agree: then the bootstrap has seen no variation, which is no proof of none.
+    """
+    value = value_of(metric, matched)
+    if isinstance(value, Undefined):
+        return value
+    if matched.group_count < 2:
+        return Interval(value, None, None, "no interval: all examples are of one group")
+    draws = np.concatenate([metric(matched, some) for some in _draws(matched.group_count, len(matched.gold))])
+    known = draws[~np.isnan(draws)]
+    lost = RESAMPLES - len(known)
+    if lost > MOST_UNDEFINED * RESAMPLES:
+        note = f"no interval: undefined in {lost} of {RESAMPLES} resamples, a gold label is in too few groups"
+        return Interval(value, None, None, note)
+    low, high = np.quantile(known, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    if low == high:
+        return Interval(value, None, None, "no interval: all resamples give the same")
+    return Interval(value, float(low), float(high))
+
+
+def _draws(group_count: int, size: int) -> Iterator[Floats]:
+    """Multiplicities of all resamples, some rows at a time so that memory stays small."""
+    rng = np.random.default_rng(SEED)
+    rows = max(1, _CELLS_AT_ONCE // size)
+    for start in range(0, RESAMPLES, rows):
+        count = min(rows, RESAMPLES - start)
+        drawn = rng.integers(0, group_count, (count, group_count))
+        drawn += np.arange(count)[:, None] * group_count
+        counts = np.bincount(drawn.ravel(), minlength=count * group_count)
+        yield counts.reshape(count, group_count).astype(np.float64)

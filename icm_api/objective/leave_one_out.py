@@ -1,0 +1,93 @@
+"""Exact leave-one-out: one request per labelled example, every other labelled example in its context.
+
+Contexts are ordered by divide and conquer over the positions in the data set: to score the left half, the
+right half comes first, and so on inside. A context holds all the others all the same, but n contexts share
+beginnings, so that a prefix cache meets n*log2(n)+n new demonstrations instead of about n*n/2. The tree is
+laid over the whole data set, not over what is labelled so far: labelling one more example then moves no
+other, and an example's context is the same before and after it is labelled itself.
+
+This file neither sums nor weighs the numbers; that is the objective's.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+
+from icm_api.objective.estimator import Estimate
+from icm_api.prompts import PromptBuilder
+from icm_api.providers.base import LabelScorer
+from icm_api.types import Dataset, Labeling, Prompt
+
+
+def leave_one_out_context(position: int, size: int, labelled: Sequence[int]) -> list[int]:
+    """The context of one example: all other labelled positions, in divide-and-conquer order.
+
+    Args:
+        position: of the example in the data set, in [0, size).
+        size: of the data set.
+        labelled: labelled positions, ascending; whether `position` is among them makes no difference.
+
+    Returns:
+        The other positions: first the half of the data set that the example is not in, last its nearest
+        neighbours; ascending inside each such block.
+
+    Example:
+        >>> leave_one_out_context(0, 8, range(8)), leave_one_out_context(1, 8, range(8))
+        ([4, 5, 6, 7, 2, 3, 1], [4, 5, 6, 7, 2, 3, 0])
+    """
+    low, high = 0, size
+    first, last = 0, len(labelled)
+    context: list[int] = []
+    while high - low > 1:
+        middle = (low + high) // 2
+        cut = bisect_left(labelled, middle, first, last)
+        if position < middle:
+            context.extend(labelled[cut:last])
+            high, last = middle, cut
+        else:
+            context.extend(labelled[first:cut])
+            low, first = middle, cut
+    return context
+
+
+class LeaveOneOut:
+    """The exact estimator (paper, section 2.1): log p(y_i | x_i, D without i) for each labelled i."""
+
+    name = "leave_one_out"
+
+    async def estimate(
+        self, labeling: Labeling, dataset: Dataset, prompts: PromptBuilder, scorer: LabelScorer
+    ) -> Estimate:
+        """One distribution per labelled example; `len(labeling)` requests.
+
+        Raises:
+            ProviderError: the model gave no usable logprobs.
+            PromptError: an example alone is longer than the context window.
+        """
+        ordered = sorted(labeling, key=dataset.position)
+        asked = context_prompts(ordered, labeling, dataset, prompts)
+        distributions = await scorer.label_distributions(asked)
+        return Estimate(dict(zip(ordered, distributions, strict=True)), self.name)
+
+    def requests(self, labelled: int) -> int:
+        return labelled
+
+
+def context_prompts(ids: Sequence[str], labeling: Labeling, dataset: Dataset, prompts: PromptBuilder) -> list[Prompt]:
+    """Per id, the prompt that asks for its label given all other labelled examples.
+
+    Whether an id is itself labelled makes no difference: its own label is never in its prompt.
+    """
+    labelled = sorted(dataset.position(example_id) for example_id in labeling)
+    shown = {position: (dataset[position], labeling[dataset[position].id]) for position in labelled}
+    return [
+        prompts.prompt(
+            dataset.get(example_id),
+            [
+                shown[position]
+                for position in leave_one_out_context(dataset.position(example_id), len(dataset), labelled)
+            ],
+        )
+        for example_id in ids
+    ]

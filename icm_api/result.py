@@ -1,0 +1,195 @@
+"""What a search hands out: a label for every example, how sure the model is of each, U and its parts, the cost.
+
+Reads and writes `labels.jsonl` and `summary.json`. Holds no gold label and measures no accuracy.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from icm_api.errors import RunError, StorageError
+from icm_api.types import Dataset, Label, Labeling, Score, Usage
+
+LABELS_FILE = "labels.jsonl"
+SUMMARY_FILE = "summary.json"
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledExample:
+    """One line of `labels.jsonl`.
+
+    Attributes:
+        id: of the example.
+        label: the label found.
+        probability: the model's p(label | x_i, all other labels found).
+        coverage: probability mass that fell on the label set before normalising.
+        group: of the example, or None.
+        probabilities: p of every label, in label order.
+    """
+
+    id: str
+    label: Label
+    probability: float
+    coverage: float
+    group: str | None
+    probabilities: Mapping[Label, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A finished search.
+
+    Attributes:
+        examples: one per example of the data set, in its order.
+        utility: U(D) of the labeling found.
+        mutual_predictability: P(D).
+        inconsistency: I(D).
+        usage: requests and tokens that the search asked for, whether a cache answered or the model.
+        steps: proposals made.
+        about: how it was found: preset, seed, model, method and what else the caller adds.
+    """
+
+    examples: tuple[LabelledExample, ...]
+    utility: float
+    mutual_predictability: float
+    inconsistency: float
+    usage: Usage
+    steps: int
+    about: Mapping[str, Any]
+
+    @property
+    def labeling(self) -> Labeling:
+        """The labels alone."""
+        return Labeling({example.id: example.label for example in self.examples})
+
+    def save(self, folder: str | Path) -> None:
+        """Write `labels.jsonl` and `summary.json`; each appears whole or not at all.
+
+        Raises:
+            StorageError: the disk is full or the folder cannot be written.
+        """
+        folder = Path(folder)
+        summary = {
+            "utility": self.utility,
+            "mutual_predictability": self.mutual_predictability,
+            "inconsistency": self.inconsistency,
+            "examples": len(self.examples),
+            "label_counts": _counts(example.label for example in self.examples),
+            "steps": self.steps,
+            "usage": asdict(self.usage),
+            **self.about,
+        }
+        rows = "".join(json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in self.examples)
+        write_whole(folder / LABELS_FILE, rows)
+        write_whole(folder / SUMMARY_FILE, json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Result:
+        """Read a saved result.
+
+        Raises:
+            RunError: a file is missing or damaged; which one, and where in it.
+        """
+        folder = Path(folder)
+        examples = tuple(_read_rows(folder / LABELS_FILE))
+        summary = _read_summary(folder / SUMMARY_FILE)
+        try:
+            return cls(
+                examples,
+                summary.pop("utility"),
+                summary.pop("mutual_predictability"),
+                summary.pop("inconsistency"),
+                Usage(**summary.pop("usage")),
+                summary.pop("steps"),
+                {key: value for key, value in summary.items() if key not in ("examples", "label_counts")},
+            )
+        except (KeyError, TypeError) as error:
+            raise RunError(f"{folder / SUMMARY_FILE}: no summary of a run: {error}") from error
+
+
+def build_result(dataset: Dataset, score: Score, usage: Usage, steps: int, about: Mapping[str, Any]) -> Result:
+    """The result of a complete labeling's score, in data set order."""
+    examples = []
+    for example in dataset:
+        read, label = score.distributions[example.id], score.labeling[example.id]
+        probabilities = {name: round(read.probability(name), 6) for name in read.labels}
+        examples.append(
+            LabelledExample(
+                example.id, label, probabilities[label], round(read.coverage, 6), example.group, probabilities
+            )
+        )
+    return Result(
+        tuple(examples),
+        score.utility,
+        score.mutual_predictability,
+        score.inconsistency,
+        usage,
+        steps,
+        about,
+    )
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that it is either there whole or not at all, also after a power cut.
+
+    Raises:
+        StorageError: the disk is full or the folder cannot be written.
+    """
+    scratch = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with scratch.open("w", encoding="utf-8", newline="\n") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        scratch.replace(path)
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error.strerror or error}; free or choose another place") from error
+
+
+def _counts(labels: Iterable[Label]) -> dict[Label, int]:
+    counts: dict[Label, int] = {}
+    for label in labels:
+        counts[label] = counts.get(label, 0) + 1
+    return dict(sorted(counts.items()))
+
+
+def _read_rows(path: Path) -> Iterable[LabelledExample]:
+    for number, line in enumerate(_read(path).split("\n"), 1):
+        if not line:
+            continue
+        try:
+            row = LabelledExample(**json.loads(line))
+            usable = isfinite(row.probability) and isfinite(row.coverage) and row.label in row.probabilities
+        except (ValueError, TypeError) as error:
+            raise RunError(f"{path}:{number}: not a labelled example: {error}") from error
+        if not usable:
+            raise RunError(f"{path}:{number}: probability or coverage is no number, or the label has none")
+        yield row
+
+
+def _read_summary(path: Path) -> dict[str, Any]:
+    try:
+        summary = json.loads(_read(path))
+    except ValueError as error:
+        raise RunError(f"{path}: not JSON: {error}") from error
+    if not isinstance(summary, dict):
+        raise RunError(f"{path}: not a JSON object")
+    return summary
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise RunError(
+            f"{path} is missing: is this the folder of a finished run? If not finished: icm-api resume"
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise RunError(f"cannot read {path}: {error}") from error

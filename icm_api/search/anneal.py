@@ -1,0 +1,83 @@
+"""Simulated annealing as in the paper, Algorithm 1: one example a step, then `consistency_fix`.
+
+Presets `paper` and `reference` run this kernel; `default` runs the one in `group_anneal`. The loop over steps
+is `search.loop`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from icm_api.config import SearchSettings
+from icm_api.objective import Objective
+from icm_api.search.draws import draw
+from icm_api.search.fix import LARGEST_GROUP, consistency_fix
+from icm_api.search.kernel import Info, State, better, metropolis, touched
+from icm_api.search.proposals import sampling_weights, seed_ids
+from icm_api.search.schedules import logarithmic
+from icm_api.types import Labeling
+
+
+@dataclass(frozen=True, slots=True)
+class Annealing:
+    """Algorithm 1: draw an example, give it the label the model finds most probable, repair, accept or not."""
+
+    objective: Objective
+    settings: SearchSettings
+
+    async def init(self) -> tuple[State, Info]:
+        """K examples with random labels, made consistent."""
+        seed = self.settings.seed
+        rng = draw(seed, 0, "seed labels")
+        ids = seed_ids(self.objective.dataset, self.settings.seed_labels, rng)
+        drawn = Labeling({key: rng.choice(self.objective.labels) for key in ids})
+        empty = await self.objective(Labeling())
+        score = await self.objective(drawn, near=empty)
+        score = await consistency_fix(self.objective, score, draw(seed, 0, "fix"), repairs=self.settings.repairs)
+        state = State(score, best=better(None, score, len(self.objective.dataset)))
+        examples, old, new = touched(empty.labeling, score.labeling)
+        change = score.utility - empty.utility
+        return state, Info(0, 0, "seed", examples, old, new, change, self._temperature(state), True, score)
+
+    async def step(self, state: State) -> tuple[State, Info]:
+        """One turn of Algorithm 1's loop."""
+        number = state.step + 1
+        settings, objective = self.settings, self.objective
+        weights = sampling_weights(objective.dataset, objective.relations, state.labeling, settings.related_weight)
+        drawn = draw(settings.seed, number, "example").choices(objective.dataset.ids, weights)[0]
+        [distribution] = await objective.predict([drawn], state.labeling)
+        proposed = state.labeling.assign({drawn: distribution.best})
+        score = await objective(proposed, near=state.score)
+        score = await consistency_fix(objective, score, draw(settings.seed, number, "fix"), repairs=settings.repairs)
+        change = score.utility - state.score.utility
+        temperature = self._temperature(state)
+        accepted = metropolis(change, temperature, settings.seed, number)
+        after = score if accepted else state.score
+        changed = after.labeling != state.labeling
+        examples, old, new = touched(state.labeling, score.labeling, drawn=(drawn,))
+        return (
+            State(
+                after,
+                best=better(state.best, after, len(objective.dataset)),
+                step=number,
+                accepted=state.accepted + changed,
+            ),
+            Info(number, 0, "relabel", examples, old, new, change, temperature, accepted, after),
+        )
+
+    def _temperature(self, state: State) -> float:
+        """T of the step after `state`: by steps (paper) or by accepted changes (published code)."""
+        settings = self.settings
+        schedule = logarithmic(settings.initial_temperature, settings.minimum_temperature, settings.cooling)
+        return schedule(state.accepted + 1 if settings.cool_by == "accepted" else state.step + 1)
+
+    def finished(self, state: State) -> bool:
+        """Never before the budget is: at any temperature above 0 there is always another proposal."""
+        return False
+
+    def most_requests(self, steps: int) -> int:
+        """Every step may score the labeling once and every option of `repairs` conflicts, at full size."""
+        size = len(self.objective.dataset)
+        per_score = self.objective.estimator.requests(size)
+        options = LARGEST_GROUP * self.settings.repairs if len(self.objective.relations) else 0
+        return (steps + 1) * (1 + per_score * (1 + options)) + size + per_score

@@ -1,0 +1,109 @@
+"""What an annealing kernel is: `init` and `step`, with the State that goes on apart from the Info about a step.
+
+A kernel proposes and decides. The loop over steps, the budget and the record on disk are not its business.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from icm_api.search.draws import draw
+from icm_api.search.schedules import acceptance_probability
+from icm_api.types import Label, Labeling, Score
+
+Updates = frozenset[tuple[str, Label]]
+"""Labels proposed together, as id and label."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Where a search stands. Nothing else is needed to go on, given the seed.
+
+    Attributes:
+        score: of the current labeling, which it holds.
+        best: the best complete labeling seen so far, None before the first.
+        step: proposals so far, over all restarts.
+        accepted: how many of them changed the labeling.
+        restart: which restart this is, from 0.
+        began: the step at which this restart began.
+        refused: proposals turned down since the labeling last changed.
+    """
+
+    score: Score
+    best: Score | None = None
+    step: int = 0
+    accepted: int = 0
+    restart: int = 0
+    began: int = 0
+    refused: frozenset[Updates] = field(default=frozenset())
+
+    @property
+    def labeling(self) -> Labeling:
+        """The current labeling."""
+        return self.score.labeling
+
+
+@dataclass(frozen=True, slots=True)
+class Info:
+    """What one step did.
+
+    Attributes:
+        step: its number; 0 is the seeding of the first restart.
+        restart: the restart it belongs to.
+        move: "seed", "grow", "relabel", "challenge" or "complete".
+        examples: ids whose label was proposed, the drawn one first.
+        old: their labels before, None for unlabelled ones.
+        new: their proposed labels.
+        change: dU of the proposal.
+        temperature: T at this step.
+        accepted: whether the proposal became the labeling.
+        score: of the labeling after the step.
+    """
+
+    step: int
+    restart: int
+    move: str
+    examples: tuple[str, ...]
+    old: tuple[Label | None, ...]
+    new: tuple[Label | None, ...]
+    change: float
+    temperature: float
+    accepted: bool
+    score: Score
+
+
+class Kernel(Protocol):
+    """A way to search: how to begin, and how to go one step on."""
+
+    async def init(self) -> tuple[State, Info]: ...
+
+    async def step(self, state: State) -> tuple[State, Info]: ...
+
+    def finished(self, state: State) -> bool:
+        """Nothing is left to try, whatever the budget."""
+        ...
+
+    def most_requests(self, steps: int) -> int:
+        """The most requests that this many steps can take, seeding and completion included."""
+        ...
+
+
+def metropolis(change: float, temperature: float, seed: int, step: int) -> bool:
+    """Accept if dU > 0, else with probability exp(dU / T) (paper, Algorithm 1)."""
+    return draw(seed, step, "accept").random() < acceptance_probability(change, temperature)
+
+
+def better(best: Score | None, score: Score, size: int) -> Score | None:
+    """The better of the best complete score so far and a new one; a partial labeling is never best."""
+    if len(score.labeling) < size or (best is not None and score.utility <= best.utility):
+        return best
+    return score
+
+
+def touched(
+    old: Labeling, new: Labeling, *, drawn: tuple[str, ...] = ()
+) -> tuple[tuple[str, ...], tuple[Label | None, ...], tuple[Label | None, ...]]:
+    """The examples that differ between two labelings, `drawn` first, with their old and new labels."""
+    ids = tuple(dict.fromkeys((*drawn, *(key for key in {**old, **new} if old.get(key) != new.get(key)))))
+    return ids, tuple(old.get(key) for key in ids), tuple(new.get(key) for key in ids)

@@ -1,0 +1,162 @@
+"""From a data set to a result: sets up objective and kernel, takes the steps, completes what is left open.
+
+Nothing is written or shown here; `on_step` hears of every step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from icm_api.config import SearchSettings
+from icm_api.consistency import Constraint, compile_relations
+from icm_api.errors import ConfigError
+from icm_api.objective import Objective
+from icm_api.prompts import PromptBuilder, PromptTemplate
+from icm_api.providers.base import LabelScorer
+from icm_api.result import Result, build_result
+from icm_api.search.anneal import Annealing
+from icm_api.search.group_anneal import LARGEST_UNIT, GroupAnnealing, label_units
+from icm_api.search.kernel import Info, Kernel, State, better, touched
+from icm_api.search.proposals import units
+from icm_api.types import Dataset, Usage, Verbalizer
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What `on_step` hears: the step, where the search stands after it, what it has asked for, its budget.
+
+    Attributes:
+        info: what the step did.
+        state: where the search stands.
+        usage: requests and tokens asked for since the search began.
+        steps: the budget of steps.
+    """
+
+    info: Info
+    state: State
+    usage: Usage
+    steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What is asked about each example, and what holds between examples.
+
+    Attributes:
+        template: how an example is shown.
+        verbalizer: the label set, and how labels are written.
+        constraints: functions from a data set to relations.
+    """
+
+    template: PromptTemplate = field(default_factory=PromptTemplate)
+    verbalizer: Verbalizer = field(default_factory=lambda: Verbalizer.plain(("True", "False")))
+    constraints: Sequence[Constraint] = ()
+
+
+def build_objective(dataset: Dataset, scorer: LabelScorer, task: Task, settings: SearchSettings) -> Objective:
+    """U(D) for a data set, a model and a task.
+
+    Raises:
+        ConfigError: the statistic does not fit the label set, or a constraint names what is not there.
+    """
+    prompts = PromptBuilder(task.template, task.verbalizer, scorer.count_tokens, scorer.capabilities.context_window)
+    relations = compile_relations(dataset, task.verbalizer.labels, task.constraints)
+    return Objective(dataset, prompts, scorer, relations, alpha=settings.alpha, statistic=settings.statistic)
+
+
+def build_kernel(objective: Objective, settings: SearchSettings) -> Kernel:
+    """The kernel that the settings name."""
+    if settings.moves == "single":
+        return Annealing(objective, settings)
+    return GroupAnnealing(objective, settings, settings.budget(len(objective.dataset)))
+
+
+async def iterate(kernel: Kernel, objective: Objective, steps: int) -> AsyncIterator[tuple[State, Info]]:
+    """Every step of a search, seeding first; the last state has a complete best labeling.
+
+    Where the budget ends before any labeling was complete, a last step outside the budget labels what is
+    left: each example with the label most probable given the labels found, relations kept.
+
+    Raises:
+        ProviderError: the model gave no usable logprobs.
+    """
+    state, info = await kernel.init()
+    yield state, info
+    while state.step < steps and not kernel.finished(state):
+        state, info = await kernel.step(state)
+        yield state, info
+    if state.best is None:
+        yield await _complete(objective, state)
+
+
+async def _complete(objective: Objective, state: State) -> tuple[State, Info]:
+    left = [
+        open_unit
+        for unit in units(objective.dataset, objective.relations, LARGEST_UNIT)
+        if (open_unit := tuple(key for key in unit if key not in state.labeling))
+    ]
+    score = await objective(await label_units(objective, left, state.labeling), near=state.score)
+    examples, old, new = touched(state.labeling, score.labeling)
+    number, change = state.step + 1, score.utility - state.score.utility
+    info = Info(number, state.restart, "complete", examples, old, new, change, 0.0, True, score)
+    best = better(None, score, len(objective.dataset))
+    return State(score, best, number, state.accepted + 1, state.restart, state.began), info
+
+
+async def search_labels(
+    dataset: Dataset,
+    llm: LabelScorer,
+    *,
+    task: Task | None = None,
+    constraints: Sequence[Constraint] = (),
+    settings: SearchSettings | None = None,
+    seed: int | None = None,
+    on_step: Callable[[Progress], None] | None = None,
+) -> Result:
+    """Label a data set without labels: the labeling with the largest U(D) that the search sees.
+
+    Args:
+        dataset: the examples.
+        llm: a model, as `open_provider` gives it.
+        task: template, labels and constraints; by default the field "text", labelled True or False.
+        constraints: added to the task's.
+        settings: the search; by default preset "default".
+        seed: replaces the settings' seed.
+        on_step: called after every step.
+
+    Returns:
+        A label for every example. U, P and I are those of the best complete labeling seen.
+
+    Raises:
+        ConfigError: a setting or a constraint does not fit the data or the label set.
+        PromptError: an example lacks a field of the template, or is longer than the context window.
+        ProviderError: the model gave no usable logprobs.
+
+    Source: Wen et al. 2025, Algorithms 1 and 2.
+    """
+    settings = settings or SearchSettings()
+    if seed is not None:
+        settings = settings.model_copy(update={"seed": seed})
+    task = task or Task()
+    task = Task(task.template, task.verbalizer, (*task.constraints, *constraints))
+    if not len(dataset):
+        raise ConfigError("the data set is empty: there is nothing to label")
+    objective = build_objective(dataset, llm, task, settings)
+    kernel, steps, start = build_kernel(objective, settings), settings.budget(len(dataset)), llm.usage
+    async for state, info in iterate(kernel, objective, steps):
+        if on_step is not None:
+            on_step(Progress(info, state, llm.usage - start, steps))
+    assert state.best is not None
+    return build_result(dataset, state.best, llm.usage - start, state.step, about(settings, state))
+
+
+def about(settings: SearchSettings, state: State) -> dict[str, Any]:
+    """What a summary says of how the labels were found."""
+    return {
+        "method": state.score.method,
+        "restarts": state.restart + 1,
+        "accepted": state.accepted,
+        "search": settings.model_dump(mode="json"),
+    }

@@ -1,0 +1,13 @@
+"""Every benchmark, printed: `python -m tests.benchmarks`, or some by name: `python -m tests.benchmarks prefix`."""
+
+from __future__ import annotations
+
+import sys
+
+from tests.benchmarks import prefix, recovery
+
+REPORTS = {"prefix": prefix.report, "recovery": recovery.report}
+
+for name in sys.argv[1:] or REPORTS:
+    for line in REPORTS[name]():
+        print(line, flush=True)

@@ -1,0 +1,502 @@
+"""What every provider on this machine promises, against one plain forward pass per prompt and form.
+
+Models are tiny: the embedded one, and random ones of several architectures that are made here.
+"""
+
+import asyncio
+import importlib.util
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from math import exp
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from icm_api.client import open_provider
+from icm_api.errors import ConfigError, LogprobsUnavailableError, ProviderError
+from icm_api.pocket.model import WEIGHTS, PocketModel
+from icm_api.providers.base import Provider, Response
+from icm_api.providers.pocket import PocketProvider
+from icm_api.types import Prompt, Turn, Usage, Verbalizer
+
+LOCAL = all(importlib.util.find_spec(name) for name in ("torch", "transformers", "tokenizers"))
+needs_local = pytest.mark.skipif(not LOCAL, reason="torch and transformers are not installed")
+
+ONE_TOKEN = Verbalizer.plain(["True", "False"])
+# The embedded model writes these as bytes, and two of them begin with the same bytes.
+LONG = Verbalizer({"yes": [" correct", " surely so"], "no": [" corrupt"]})
+
+CORPUS = [
+    "The claim is True.",
+    "The claim is False.",
+    "Is it so? Yes, surely it is so.",
+    "Is it so? No, it is not so.",
+    "A longer text about nothing much, with numbers 1 2 3 and more words than one would want to read.",
+]
+
+
+def prompt(query: str, turns: Sequence[tuple[str, str]] = (), verbalizer: Verbalizer = ONE_TOKEN) -> Prompt:
+    return Prompt("Judge each claim.", tuple(Turn(*turn) for turn in turns), query, verbalizer)
+
+
+def leave_one_out(count: int, verbalizer: Verbalizer) -> list[Prompt]:
+    """Prompts that each hold all other claims, sharing beginnings as divide and conquer does."""
+    claims = [f"Claim {at}: {at} + {at % 3} = {at + 2}. I say" for at in range(count)]
+    answers = [verbalizer.written(verbalizer.labels[at % 2]) for at in range(count)]
+
+    def contexts(left: list[int], before: list[int]) -> Iterator[tuple[int, list[int]]]:
+        if len(left) == 1:
+            yield left[0], before
+            return
+        half = len(left) // 2
+        yield from contexts(left[:half], before + left[half:])
+        yield from contexts(left[half:], before + left[:half])
+
+    return [
+        prompt(claims[query], [(claims[at], answers[at]) for at in others], verbalizer)
+        for query, others in contexts(list(range(count)), [])
+    ]
+
+
+MIXED = [
+    *leave_one_out(4, ONE_TOKEN),
+    *leave_one_out(3, LONG),
+    prompt("short"),
+    prompt("shorter", verbalizer=LONG),
+    # One prompt is the beginning of another one.
+    Prompt("", (), "Claim", ONE_TOKEN),
+    Prompt("", (), "Claim is this: it is", ONE_TOKEN),
+    # Cuts at which a tokenizer may join the pieces.
+    Prompt("Say", (Turn("a b", " True"), Turn("c", " False")), "d", ONE_TOKEN, separator=" "),
+    Prompt("Say", (Turn("a", " True"),), "Claim", ONE_TOKEN, separator=""),
+]
+
+
+def ask(provider: Provider, prompts: Sequence[Prompt]) -> list[dict[str, float]]:
+    requests = [provider.request(one) for one in prompts]
+    responses = asyncio.run(provider.send(requests))
+    return [dict(provider.read(*pair)) for pair in zip(requests, [r.body for r in responses], strict=True)]
+
+
+def forms_of(one: Prompt) -> list[str]:
+    return [form for label in one.verbalizer.labels for form in one.verbalizer.forms(label)]
+
+
+# Providers and their oracles
+
+
+def pocket_oracle(model: PocketModel, one: Prompt) -> dict[str, float]:
+    """Each form by itself: the whole text through the model, the label tokens' logprobs summed."""
+    start = len(model.encode(one.text))
+    return {form: float(model.token_logprobs(model.encode(one.text + form))[start:].sum()) for form in forms_of(one)}
+
+
+def torch_oracle(directory: Path, one: Prompt) -> dict[str, float]:
+    """The same by transformers: one forward pass over prompt and form, no cache, no batch, no padding."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    network = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float64).eval()
+    tokenizer = AutoTokenizer.from_pretrained(directory)
+    before = tokenizer("")["input_ids"][:1]
+    plain = before + tokenizer(one.text, add_special_tokens=False)["input_ids"]
+    whole = {form: before + tokenizer(one.text + form, add_special_tokens=False)["input_ids"] for form in forms_of(one)}
+    start = len(plain)
+    while any(ids[:start] != plain[:start] for ids in whole.values()):
+        start -= 1
+    result = {}
+    for form, ids in whole.items():
+        with torch.no_grad():
+            logprobs = torch.log_softmax(network(torch.tensor([ids])).logits[0].double(), dim=-1)
+        result[form] = sum(float(logprobs[at - 1, ids[at]]) for at in range(start, len(ids)))
+    return result
+
+
+def make_model(directory: Path, architecture: str, special: str = "$A", window: int = 512) -> Path:
+    """A random model with a BPE tokenizer trained on five sentences."""
+    import torch
+    import transformers
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=340, special_tokens=["<s>", "</s>"], initial_alphabet=alphabet, show_progress=False
+    )
+    tokenizer.train_from_iterator(CORPUS * 20, trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(single=special, special_tokens=[("<s>", 0), ("</s>", 1)])
+    fast = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", model_max_length=window
+    )
+    sizes = {
+        "vocab_size": len(fast),
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "max_position_embeddings": window,
+    }
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 48}
+    configs: dict[str, Callable[[], Any]] = {
+        "llama": lambda: transformers.LlamaConfig(**sizes, **heads),
+        "sliding": lambda: transformers.MistralConfig(**sizes, **heads, sliding_window=8),
+        "gpt2": lambda: transformers.GPT2Config(
+            vocab_size=len(fast), n_embd=32, n_layer=2, n_head=4, n_positions=window
+        ),
+        "mamba": lambda: transformers.MambaConfig(
+            vocab_size=len(fast), hidden_size=32, num_hidden_layers=2, state_size=4
+        ),
+    }
+    torch.manual_seed(0)
+    # Untrained weights are near zero, and so are differences between prompts: spread them.
+    network = transformers.AutoModelForCausalLM.from_config(configs[architecture]())
+    with torch.no_grad():
+        for parameter in network.parameters():
+            if parameter.dim() == 2:
+                parameter.mul_(4)
+    network.save_pretrained(directory)
+    fast.save_pretrained(directory)
+    return directory
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    if not LOCAL:
+        yield
+        return
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    made: dict[tuple[str, ...], Path] = {}
+
+    def make(architecture: str, special: str = "<s> $A") -> Path:
+        if architecture == "pocket":
+            return WEIGHTS
+        if (architecture, special) not in made:
+            directory = tmp_path_factory.mktemp(architecture)
+            made[architecture, special] = make_model(directory, architecture, special)
+        return made[architecture, special]
+
+    return make
+
+
+Opened = tuple[Provider, Callable[[Prompt], dict[str, float]], float]
+
+
+@pytest.fixture(
+    scope="module",
+    params=["pocket", *(pytest.param(f"hf-{name}", marks=needs_local) for name in ("pocket", "llama"))],
+)
+def opened(request: pytest.FixtureRequest, models: Callable[..., Path]) -> Opened:
+    """A provider, its oracle, and how far they may be apart: half of the last decimal, and float32."""
+    if request.param == "pocket":
+        model = PocketModel.load()
+        return PocketProvider(model), lambda one: pocket_oracle(model, one), 1e-6
+    from icm_api.providers.huggingface import HuggingFaceProvider
+
+    directory = models(request.param.removeprefix("hf-"))
+    return HuggingFaceProvider(str(directory)), lambda one: torch_oracle(directory, one), 1e-4
+
+
+# What all promise
+
+
+def test_logprobs_equal_those_of_one_plain_forward_pass_per_form(opened: Opened) -> None:
+    provider, oracle, tolerance = opened
+    for one, answer in zip(MIXED, ask(provider, MIXED), strict=True):
+        assert list(answer) == forms_of(one)
+        assert answer == pytest.approx(oracle(one), abs=tolerance)
+
+
+def test_company_and_order_do_not_shape_an_answer(opened: Opened) -> None:
+    provider, _, tolerance = opened
+    together = ask(provider, MIXED)
+    backwards = ask(provider, MIXED[::-1])[::-1]
+    for one, answer, other in zip(MIXED, together, backwards, strict=True):
+        (alone,) = ask(provider, [one])
+        step = 0 if provider.capabilities.deterministic else tolerance
+        # Beside one step of rounding, float32 itself: logprobs of -200 have fewer exact decimals.
+        relative = 0 if provider.capabilities.deterministic else 2e-6
+        assert answer == pytest.approx(alone, abs=step, rel=relative)
+        assert answer == pytest.approx(other, abs=step)
+
+
+def test_the_request_is_json_and_holds_all_that_shapes_the_answer(opened: Opened) -> None:
+    provider, _, _ = opened
+    one = prompt("Claim: it is so", [("Claim: 1", " True")])
+    body = provider.request(one).body
+    assert json.loads(json.dumps(body)) == body == provider.request(one).body
+    other_label = prompt("Claim: it is so", [("Claim: 1", " False")])
+    other_forms = prompt("Claim: it is so", [("Claim: 1", " True")], LONG)
+    bodies = [json.dumps(provider.request(p).body) for p in (one, other_label, other_forms)]
+    assert len(set(bodies)) == 3
+
+
+def test_the_response_is_json_with_usage(opened: Opened) -> None:
+    provider, _, _ = opened
+    one = prompt("Claim: it is so")
+    (response,) = asyncio.run(provider.send([provider.request(one)]))
+    assert json.loads(json.dumps(response.body)) == response.body
+    assert response.usage == Usage(1, 1 + provider.count_tokens(one.text), 0)
+
+
+def test_nothing_asked_nothing_answered(opened: Opened) -> None:
+    assert ask(opened[0], []) == []
+
+
+def test_defect_3_a_prompt_that_does_not_fit_is_refused_and_never_cut(opened: Opened) -> None:
+    provider, oracle, tolerance = opened
+    window = provider.capabilities.context_window
+    filler = next(text for text in (" .", " a", "!") if provider.count_tokens(text * 9) == 9)
+    room = window - max(provider.count_tokens(form) for form in forms_of(prompt("")))
+    fits = Prompt("", (), filler * room, ONE_TOKEN)
+    (answer,) = ask(provider, [fits])
+    assert answer == pytest.approx(oracle(fits), abs=5 * tolerance)
+    with pytest.raises(ProviderError, match="context window"):
+        ask(provider, [prompt("short"), Prompt("", (), filler * (room + 1), ONE_TOKEN)])
+
+
+def test_a_body_without_logprobs_is_refused(opened: Opened) -> None:
+    provider, _, _ = opened
+    with pytest.raises(LogprobsUnavailableError, match=provider.identity.split("/")[0]):
+        provider.read(provider.request(prompt("x")), {"logprobs": None})
+
+
+def test_through_the_client(opened: Opened) -> None:
+    identity = opened[0].identity
+    spec = "pocket" if identity.startswith("pocket/") else f"huggingface:{WEIGHTS}"
+    oracle = pocket_oracle(PocketModel.load(), prompt("Claim: it is so"))
+
+    async def one() -> float:
+        async with open_provider(spec) as client:
+            (answer,) = await client.label_distributions([prompt("Claim: it is so")])
+            return answer.probability("True")
+
+    true, false = exp(oracle[" True"]), exp(oracle[" False"])
+    assert asyncio.run(one()) == pytest.approx(true / (true + false), abs=1e-4)
+
+
+# The embedded model
+
+
+def test_pocket_bytes_do_not_depend_on_the_batch() -> None:
+    provider = PocketProvider()
+    requests = [provider.request(one) for one in MIXED]
+    together = asyncio.run(provider.send(requests))
+    alone: list[Response] = []
+    for request in requests:
+        alone += asyncio.run(provider.send([request]))
+    assert json.dumps([r.body for r in together]) == json.dumps([r.body for r in alone])
+
+
+def test_pocket_asks_the_model_once_and_only_for_the_sequences_it_needs() -> None:
+    model = PocketModel.load()
+    asked: list[int] = []
+    whole = model.next_token_logprobs
+
+    def counted(sequences: Any) -> Any:
+        asked.append(len(sequences))
+        return whole(sequences)
+
+    model.next_token_logprobs = counted  # type: ignore[method-assign]
+    forms = [model.encode(form) for form in forms_of(prompt("", verbalizer=LONG))]
+    beginnings = {form[:at] for form in forms for at in range(len(form))}
+    ask(PocketProvider(model), [prompt("a"), prompt("b"), prompt("c", verbalizer=LONG)])
+    # One for each prompt of one-token labels; for the long forms one for each distinct beginning of a form.
+    assert asked == [2 + len(beginnings)]
+
+
+def test_pocket_refuses_a_form_that_melts_into_the_prompt() -> None:
+    melting = Verbalizer({"True": ["ue"], "False": ["!"]})
+    for parts in (prompt("it is Tr", verbalizer=melting), Prompt("it is Tr", (), "", melting, separator="")):
+        with pytest.raises(ProviderError, match=r"'ue' melts into the end of the prompt.*begin the form"):
+            ask(PocketProvider(), [parts])
+    apart = prompt("it is (", verbalizer=Verbalizer({"True": ["True"], "False": ["False"]}))
+    (answer,) = ask(PocketProvider(), [apart])
+    assert answer == pytest.approx(pocket_oracle(PocketModel.load(), apart), abs=1e-6)
+
+
+def test_pocket_identity_names_the_weights() -> None:
+    assert PocketProvider().identity == f"pocket/{PocketModel.load().name}"
+
+
+# transformers
+
+
+@needs_local
+def test_both_providers_agree_on_the_same_weights() -> None:
+    from icm_api.providers.huggingface import HuggingFaceProvider
+
+    hugging = HuggingFaceProvider(str(WEIGHTS))
+    pocket = PocketProvider()
+    assert hugging.capabilities.context_window == pocket.capabilities.context_window
+    for one, other in zip(ask(pocket, MIXED), ask(hugging, MIXED), strict=True):
+        assert one == pytest.approx(other, abs=1e-4)
+
+
+@needs_local
+@pytest.mark.parametrize("architecture", ["llama", "sliding", "gpt2", "mamba"])
+def test_every_batch_size_gives_the_oracles_numbers(architecture: str, models: Callable[..., Path]) -> None:
+    from icm_api.providers.huggingface import HuggingFaceProvider
+
+    directory = models(architecture)
+    few = MIXED[::3]
+    expected = [torch_oracle(directory, one) for one in few]
+    assert len({round(answer[form], 3) for answer in expected for form in answer}) > len(few)
+    answers = []
+    for batch_size in (1, 3, 64):
+        provider = HuggingFaceProvider(str(directory), dtype="float64", batch_size=batch_size)
+        assert provider.capabilities.deterministic
+        assert provider._scorer._shares == (architecture != "mamba")
+        answers.append(ask(provider, few))
+        for one, other in zip(answers[-1], expected, strict=True):
+            assert one == pytest.approx(other, abs=5.1e-5)
+    assert answers[0] == answers[1] == answers[2]
+
+
+@needs_local
+@pytest.mark.parametrize("special", ["$A", "<s> $A", "<s> $A </s>", "$A </s>"])
+def test_bos_is_added_as_the_tokenizer_does_and_eos_never(special: str, models: Callable[..., Path]) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from icm_api.providers.huggingface import HuggingFaceProvider
+
+    directory = models("llama", special)
+    one = prompt("Is it so", verbalizer=LONG)
+    network, tokenizer = (
+        AutoModelForCausalLM.from_pretrained(directory),
+        AutoTokenizer.from_pretrained(directory),
+    )
+    (answer,) = ask(HuggingFaceProvider(str(directory)), [one])
+    for form, value in answer.items():
+        text, whole = (tokenizer.encode(x, add_special_tokens=False) for x in (one.text, one.text + form))
+        ids = [0] * ("<s>" in special) + whole
+        with torch.no_grad():
+            logprobs = torch.log_softmax(network(torch.tensor([ids])).logits[0], dim=-1)
+        places = range(len(ids) - len(whole) + len(text), len(ids))
+        assert value == pytest.approx(sum(float(logprobs[at - 1, ids[at]]) for at in places), abs=1e-4)
+
+
+@needs_local
+def test_a_shared_beginning_is_computed_once(models: Callable[..., Path]) -> None:
+    from transformers import AutoTokenizer
+
+    from icm_api.providers.huggingface import HuggingFaceProvider
+
+    directory = models("llama")
+    provider = HuggingFaceProvider(str(directory), batch_size=1)
+    prompts = leave_one_out(8, LONG)
+    tokenizer = AutoTokenizer.from_pretrained(directory)
+    whole = [tuple(tokenizer.encode(one.text + form)) for one in prompts for form in forms_of(one)]
+    # The last token of a label is never fed; every distinct beginning of what is fed is one node of the tree.
+    tree = {ids[:at] for ids in whole for at in range(1, len(ids))}
+    computed: list[int] = []
+    provider._scorer._network.register_forward_pre_hook(
+        lambda _module, _args, arguments: computed.append(arguments["input_ids"].numel()), with_kwargs=True
+    )
+    ask(provider, prompts)
+    assert sum(computed) == len(tree)
+    assert sum(computed) < 0.3 * sum(len(ids) - 1 for ids in whole)
+
+
+@needs_local
+def test_labels_that_re_cut_the_end_of_the_prompt_are_all_scored_from_one_place(
+    models: Callable[..., Path],
+) -> None:
+    from transformers import AutoTokenizer
+
+    from icm_api.providers.huggingface import HuggingFaceProvider
+
+    directory = models("llama")
+    tokenizer = AutoTokenizer.from_pretrained(directory)
+
+    def re_cuts(text: str, form: str) -> bool:
+        plain = tokenizer.encode(text)
+        return bool(tokenizer.encode(text + form)[: len(plain)] != plain)
+
+    text, form = next(
+        (CORPUS[3][:at], CORPUS[3][at:]) for at in range(20, 40) if re_cuts(CORPUS[3][:at], CORPUS[3][at:])
+    )
+    assert not re_cuts(text, "!")
+    one = Prompt("", (), text, Verbalizer({"re-cut": [form], "not": ["!"]}))
+    (answer,) = ask(HuggingFaceProvider(str(directory)), [one])
+    assert answer == pytest.approx(torch_oracle(directory, one), abs=1e-4)
+
+
+@needs_local
+def test_forms_that_are_the_same_tokens_are_refused(tmp_path: Path) -> None:
+    from icm_api.providers.huggingface import HuggingFaceProvider
+
+    make_model(tmp_path, "llama", "<s> $A")
+    description = json.loads((tmp_path / "tokenizer.json").read_text())
+    description["normalizer"] = {"type": "Lowercase"}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(description))
+    same = Verbalizer({"True": [" True", " true"], "False": [" False"]})
+    with pytest.raises(ProviderError, match="' True' begins form ' true' or equals it"):
+        ask(HuggingFaceProvider(str(tmp_path)), [prompt("it is", verbalizer=same)])
+
+
+@needs_local
+def test_a_label_with_nothing_before_it_is_refused(models: Callable[..., Path]) -> None:
+    from icm_api.providers.huggingface import HuggingFaceProvider
+
+    provider = HuggingFaceProvider(str(models("llama", "$A")))
+    with pytest.raises(ProviderError, match="no BOS"):
+        ask(provider, [Prompt("", (), "", ONE_TOKEN)])
+
+
+@needs_local
+def test_identity_is_of_the_weights_and_not_of_the_place(tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    from icm_api.providers.huggingface import HuggingFaceProvider
+
+    one, moved = make_model(tmp_path / "a" / "m", "llama"), make_model(tmp_path / "b" / "m", "llama")
+    identity = HuggingFaceProvider(str(one)).identity
+    assert identity.startswith("huggingface/m@")
+    assert HuggingFaceProvider(str(moved)).identity == identity
+    tensors = load_file(moved / "model.safetensors")
+    name = "model.layers.1.mlp.down_proj.weight"
+    tensors[name] = tensors[name] + 1e-3 * torch.ones_like(tensors[name])
+    save_file(tensors, moved / "model.safetensors", metadata={"format": "pt"})
+    assert HuggingFaceProvider(str(moved)).identity != identity
+    assert HuggingFaceProvider(str(one), dtype="bfloat16").identity != identity
+
+
+@needs_local
+def test_a_directory_without_a_model_is_named(tmp_path: Path) -> None:
+    from icm_api.providers.huggingface import HuggingFaceProvider
+
+    with pytest.raises(ProviderError, match=f"(?s){tmp_path}.*config.json") as caught:
+        HuggingFaceProvider(str(tmp_path))
+    assert caught.value.__cause__ is not None
+
+
+@needs_local
+def test_unusable_arguments_are_refused_before_anything_is_loaded(tmp_path: Path) -> None:
+    from icm_api.providers.huggingface import HuggingFaceProvider
+
+    with pytest.raises(ConfigError, match="dtype 'int8'"):
+        HuggingFaceProvider(str(tmp_path), dtype="int8")
+    with pytest.raises(ConfigError, match="batch_size"):
+        HuggingFaceProvider(str(tmp_path), batch_size=0)
+
+
+@pytest.mark.parametrize("missing", ["torch", "transformers"])
+def test_a_missing_library_says_what_to_install(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from icm_api.providers.huggingface import HuggingFaceProvider
+
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(ProviderError, match=r"pip install 'icm-api\[local\]'"):
+        HuggingFaceProvider(str(WEIGHTS))

@@ -1,0 +1,271 @@
+"""The client: each distinct question once, answers kept, costs counted, many askers at once."""
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from hashlib import sha256
+from math import log
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from icm_api.client.cache import ResponseCache
+from icm_api.client.client import Client
+from icm_api.errors import LogprobsUnavailableError, ProviderError
+from icm_api.providers.base import Capabilities, LabelScorer, Provider, Request, Response, label_distribution
+from icm_api.types import Prompt, Usage, Verbalizer
+
+TWO = Verbalizer.plain(["True", "False"])
+
+
+def prompt(text: str, verbalizer: Verbalizer = TWO) -> Prompt:
+    return Prompt("", (), text, verbalizer)
+
+
+def share(text: str, form: str) -> float:
+    """A probability below 0.45 that depends on the text and the form alone."""
+    return (1 + sha256((text + form).encode()).digest()[0]) / 600
+
+
+class Recorder:
+    """A provider that answers from a formula, and remembers what it was asked."""
+
+    def __init__(self, name: str = "recorder") -> None:
+        self.identity = name
+        self.capabilities = Capabilities(1000, "exact", deterministic=True)
+        self.sends: list[list[str]] = []
+        self.bad: dict[str, float | None] = {}
+        self.error: Exception | None = None
+        self.gate: asyncio.Event | None = None
+        self.asked = asyncio.Semaphore(0)
+        self.missing = 0
+        self.closed = False
+
+    def count_tokens(self, text: str) -> int:
+        return len(text)
+
+    def request(self, prompt: Prompt) -> Request:
+        forms = sorted(form for label in prompt.verbalizer.labels for form in prompt.verbalizer.forms(label))
+        return Request(prompt, {"prompt": prompt.text, "forms": forms})
+
+    async def send(self, requests: Sequence[Request]) -> Sequence[Response]:
+        self.sends.append([request.body["prompt"] for request in requests])
+        self.asked.release()
+        if self.gate is not None:
+            await self.gate.wait()
+        if self.error is not None:
+            raise self.error
+        responses = []
+        for request in requests:
+            text = request.body["prompt"]
+            numbers = {form: log(share(text, form)) for form in request.body["forms"]}
+            if text in self.bad:
+                numbers[" True"] = self.bad[text]  # type: ignore[assignment]
+            responses.append(Response({"logprobs": numbers}, Usage(1, len(text), 1)))
+        return responses[self.missing :]
+
+    def read(self, request: Request, body: Mapping[str, Any]) -> Mapping[str, float]:
+        result: Mapping[str, float] = body["logprobs"]
+        return result
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Iterator[ResponseCache]:
+    store = ResponseCache(tmp_path)
+    yield store
+    store.close()
+
+
+def test_the_recorder_is_a_provider_and_the_client_a_scorer() -> None:
+    provider: Provider = Recorder()
+    scorer: LabelScorer = Client(provider)
+    assert scorer.count_tokens("abc") == 3
+    assert scorer.capabilities == provider.capabilities
+
+
+async def test_distributions_stand_in_the_order_of_the_prompts() -> None:
+    texts = ["a", "b", "a", "c", "b"]
+    async with Client(Recorder()) as client:
+        answers = await client.label_distributions([prompt(text) for text in texts])
+    for text, answer in zip(texts, answers, strict=True):
+        true, false = share(text, " True"), share(text, " False")
+        assert answer.probability("True") == pytest.approx(true / (true + false))
+        assert answer.coverage == pytest.approx(true + false)
+
+
+async def test_equal_prompts_are_asked_once_and_known_ones_not_at_all() -> None:
+    provider = Recorder()
+    client = Client(provider)
+    await client.label_distributions([prompt("a"), prompt("b"), prompt("a")])
+    await client.label_distributions([prompt("b"), prompt("c")])
+    assert await client.label_distributions([]) == []
+    assert provider.sends == [["a", "b"], ["c"]]
+    assert client.usage == client.sent == Usage(3, 3, 3)
+    await client.close()
+    assert provider.closed
+
+
+async def test_equal_requests_whose_labels_are_arranged_in_another_way_get_their_own_distribution() -> None:
+    swapped = Verbalizer({"yes": [" False"], "no": [" True"]})
+    provider = Recorder()
+    client = Client(provider)
+    (one,) = await client.label_distributions([prompt("a")])
+    (other,) = await client.label_distributions([prompt("a", swapped)])
+    assert len(provider.sends) == 1
+    assert other.labels == ("yes", "no")
+    assert other.logprob("yes") == one.logprob("False")
+
+
+async def test_usage_is_the_same_with_a_warm_cache_and_nothing_is_sent(cache: ResponseCache) -> None:
+    cold = Client(Recorder(), cache)
+    first = await cold.label_distributions([prompt("a"), prompt("bb")])
+    warm = Client(Recorder(), cache)
+    second = await warm.label_distributions([prompt("a"), prompt("bb")])
+    assert first == second
+    assert cold.usage == warm.usage == cold.sent == Usage(2, 3, 2)
+    assert warm.sent == Usage()
+
+
+async def test_defect_1_an_answer_belongs_to_its_prompt(cache: ResponseCache) -> None:
+    """A new client that asks another first question doesn't get the first answer of the client before."""
+    await Client(Recorder(), cache).label_distributions([prompt("old question")])
+    (answer,) = await Client(Recorder(), cache).label_distributions([prompt("new question")])
+    numbers = {form: log(share("new question", form)) for form in (" True", " False")}
+    assert answer == label_distribution(TWO, numbers, "exact")
+
+
+async def test_defect_13_another_model_is_asked_again(cache: ResponseCache) -> None:
+    await Client(Recorder("one"), cache).label_distributions([prompt("a")])
+    other = Recorder("other")
+    await Client(other, cache).label_distributions([prompt("a")])
+    assert other.sends == [["a"]]
+
+
+@pytest.mark.parametrize("number", [None, float("nan"), float("-inf"), 0.5])
+async def test_an_unreadable_answer_is_never_kept_but_its_neighbours_are(
+    cache: ResponseCache, number: float | None
+) -> None:
+    provider = Recorder()
+    provider.bad = {"b": number}
+    client = Client(provider, cache)
+    with pytest.raises(LogprobsUnavailableError, match="' True'"):
+        await client.label_distributions([prompt("a"), prompt("b"), prompt("c")])
+    assert len(cache) == 2
+    assert client.sent.requests == 3
+    provider.bad = {}
+    await client.label_distributions([prompt("a"), prompt("b"), prompt("c")])
+    assert provider.sends == [["a", "b", "c"], ["b"]]
+    assert client.usage.requests == 3
+
+
+async def test_an_error_is_never_kept(cache: ResponseCache) -> None:
+    provider = Recorder()
+    client = Client(provider, cache)
+    provider.error = ProviderError("overloaded")
+    with pytest.raises(ProviderError, match="overloaded"):
+        await client.label_distributions([prompt("a")])
+    provider.error = None
+    await client.label_distributions([prompt("a")])
+    assert provider.sends == [["a"], ["a"]]
+    assert client.usage.requests == 1
+
+
+async def test_too_few_answers_are_refused(cache: ResponseCache) -> None:
+    provider = Recorder()
+    provider.missing = 1
+    with pytest.raises(ProviderError, match="1 answers to 2 requests"):
+        await Client(provider, cache).label_distributions([prompt("a"), prompt("b")])
+    assert len(cache) == 0
+
+
+async def test_memory_is_bounded_and_forgets_what_was_used_longest_ago() -> None:
+    provider = Recorder()
+    client = Client(provider, memory=2)
+    for text in ("a", "b", "a", "c", "a", "b"):
+        await client.label_distributions([prompt(text)])
+    assert provider.sends == [["a"], ["b"], ["c"], ["b"]]
+    await client.label_distributions([prompt(text) for text in "pqrst"])
+    assert len(client._memory) == 2
+
+
+async def test_no_memory_still_answers_whole_batches() -> None:
+    client = Client(Recorder(), memory=0)
+    assert len(await client.label_distributions([prompt("a"), prompt("b"), prompt("a")])) == 3
+    with pytest.raises(ValueError, match="memory"):
+        Client(Recorder(), memory=-1)
+
+
+async def test_two_askers_at_once_share_one_request() -> None:
+    provider = Recorder()
+    provider.gate = asyncio.Event()
+    client = Client(provider)
+    one = asyncio.create_task(client.label_distributions([prompt("a"), prompt("b")]))
+    two = asyncio.create_task(client.label_distributions([prompt("b"), prompt("c")]))
+    await provider.asked.acquire()
+    await provider.asked.acquire()
+    provider.gate.set()
+    first, second = await asyncio.gather(one, two)
+    assert first[1] == second[0]
+    assert provider.sends == [["a", "b"], ["c"]]
+    assert client.usage == client.sent == Usage(3, 3, 3)
+
+
+async def test_an_error_reaches_all_who_wait_and_later_askers_try_again() -> None:
+    provider = Recorder()
+    provider.gate = asyncio.Event()
+    provider.error = ProviderError("overloaded")
+    client = Client(provider)
+    askers = [asyncio.create_task(client.label_distributions([prompt("a")])) for _ in range(3)]
+    await provider.asked.acquire()
+    provider.gate.set()
+    results = await asyncio.gather(*askers, return_exceptions=True)
+    assert [str(result) for result in results] == ["overloaded"] * 3
+    assert provider.sends == [["a"]]
+    provider.error = None
+    assert len(await client.label_distributions([prompt("a")])) == 1
+
+
+async def test_whoever_asked_first_may_be_cancelled_without_harm_to_others() -> None:
+    provider = Recorder()
+    provider.gate = asyncio.Event()
+    client = Client(provider)
+    first = asyncio.create_task(client.label_distributions([prompt("a")]))
+    await provider.asked.acquire()
+    second = asyncio.create_task(client.label_distributions([prompt("a")]))
+    await asyncio.sleep(0)
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    provider.gate.set()
+    assert len(await second) == 1
+    assert provider.sends == [["a"]]
+
+
+async def test_a_paid_answer_is_kept_when_everybody_who_asked_is_gone(cache: ResponseCache) -> None:
+    provider = Recorder()
+    provider.gate = asyncio.Event()
+    client = Client(provider, cache)
+    asker = asyncio.create_task(client.label_distributions([prompt("a")]))
+    await provider.asked.acquire()
+    asker.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asker
+    provider.gate.set()
+    await client.label_distributions([prompt("a")])
+    assert provider.sends == [["a"]]
+    assert len(cache) == 1
+
+
+async def test_closing_gives_up_what_is_in_flight() -> None:
+    provider = Recorder()
+    provider.gate = asyncio.Event()
+    client = Client(provider)
+    asker = asyncio.create_task(client.label_distributions([prompt("a")]))
+    await provider.asked.acquire()
+    await client.close()
+    with pytest.raises(asyncio.CancelledError):
+        await asker
+    assert provider.closed

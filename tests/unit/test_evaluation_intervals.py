@@ -1,0 +1,212 @@
+"""Intervals: closed forms, brute force over all resamples, and coverage on simulated groups."""
+
+from __future__ import annotations
+
+from itertools import product
+from math import sqrt
+from time import perf_counter
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from icm_api.datasets import Gold
+from icm_api.evaluation import Interval, Measure, evaluate, spread, wilson_interval
+from icm_api.evaluation.matched import Matched
+from icm_api.evaluation.resampling import Metric, accuracies, aurocs, balanced_accuracies, measure
+from icm_api.result import LabelledExample, Result
+from icm_api.types import Usage
+
+METRICS: tuple[Metric, ...] = (accuracies, balanced_accuracies, aurocs)
+
+
+def matched(gold: list[int], correct: list[bool], scores: list[float], groups: list[int], labels: int = 2) -> Matched:
+    p = np.array(scores)
+    rest = [(1 - p) / (labels - 1) * (1 + at) / labels for at in range(labels - 1)]
+    return Matched(
+        tuple(f"L{at}" for at in range(labels)),
+        np.array(gold, dtype=np.int64),
+        np.array(correct, dtype=np.bool_),
+        np.stack([p, *rest], axis=1),
+        np.array(groups, dtype=np.int64),
+        0,
+        0,
+    )
+
+
+def repeated(one: Matched, drawn: list[int]) -> Matched:
+    """The examples of the groups drawn, written out as often as they were drawn."""
+    at = [i for group in drawn for i in range(len(one.gold)) if one.groups[i] == group]
+    return Matched(one.labels, one.gold[at], one.correct[at], one.probabilities[at], np.arange(len(at)), 0, 0)
+
+
+@st.composite
+def grouped(draw: st.DrawFn) -> Matched:
+    labels, groups = draw(st.integers(2, 4)), draw(st.integers(1, 5))
+    # Every group has an example.
+    numbers = [*range(groups), *draw(st.lists(st.integers(0, groups - 1), max_size=8))]
+    size = len(numbers)
+    gold = draw(st.lists(st.integers(0, labels - 1), min_size=size, max_size=size))
+    right = draw(st.lists(st.booleans(), min_size=size, max_size=size))
+    scores = draw(st.lists(st.sampled_from([0.1, 0.5, 0.9]), min_size=size, max_size=size))
+    return matched(gold, right, scores, numbers, labels)
+
+
+@given(grouped(), st.data())
+def test_a_weighted_metric_is_the_metric_of_the_groups_written_out(one: Matched, data: st.DataObject) -> None:
+    size = one.group_count
+    drawn = data.draw(st.lists(st.integers(0, size - 1), min_size=size, max_size=size))
+    draws = np.array([np.bincount(drawn, minlength=size), np.ones(size)], dtype=np.float64)
+    written = repeated(one, drawn)
+    for metric in METRICS:
+        weighted = metric(one, draws)[0]
+        plain = metric(written, np.ones((1, written.group_count)))[0]
+        np.testing.assert_allclose(weighted, plain, atol=1e-12)
+
+
+def test_limits_are_the_quantiles_of_all_possible_resamples() -> None:
+    one = matched([0, 1, 0, 1, 0, 1], [True, True, False, True, False, True], [0.5] * 6, [0, 0, 1, 2, 3, 3])
+    every = np.array([np.bincount(drawn, minlength=4) for drawn in product(range(4), repeat=4)], dtype=np.float64)
+    found = measure(accuracies, one)
+    assert found.value == 4 / 6
+    low, high = np.quantile(accuracies(one, every), [0.025, 0.975])
+    # All 256 resamples are equally likely; their accuracies lie 1/8 or more apart at the ends.
+    assert found.low == pytest.approx(low, abs=0.05)
+    assert found.high == pytest.approx(high, abs=0.05)
+
+
+def test_the_same_result_gives_the_same_interval() -> None:
+    rng = np.random.default_rng(1)
+    gold, right = rng.integers(0, 2, 90).tolist(), (rng.random(90) < 0.8).tolist()
+    one = matched(gold, right, rng.random(90).tolist(), [at // 3 for at in range(90)])
+    for metric in METRICS:
+        first, second = measure(metric, one), measure(metric, one)
+        assert first == second
+        assert first.low is not None
+        assert first.high is not None
+        assert first.value is not None
+        assert first.low < first.value < first.high
+
+
+def simulated(rng: np.random.Generator, groups: int) -> NDArray[np.bool_]:
+    """Right or wrong for 4 examples a group, all alike in two groups of three; right with 0.7 overall."""
+    alone = rng.random((groups, 4)) < 0.7
+    together = np.repeat(rng.random((groups, 1)) < 0.7, 4, axis=1)
+    return np.where(rng.random((groups, 1)) < 2 / 3, together, alone)
+
+
+def test_the_interval_covers_the_truth_as_often_as_it_says_and_needs_the_groups_for_it() -> None:
+    rng, runs, groups = np.random.default_rng(7), 200, 40
+    covered = {"groups": 0, "alone": 0}
+    for _ in range(runs):
+        right = simulated(rng, groups).ravel().tolist()
+        numbers = {"groups": np.repeat(np.arange(groups), 4).tolist(), "alone": list(range(4 * groups))}
+        for name, of in numbers.items():
+            found = measure(accuracies, matched([0, 1] * (2 * groups), right, [0.5] * (4 * groups), of))
+            assert found.low is not None
+            assert found.high is not None
+            covered[name] += found.low <= 0.7 <= found.high
+    # 95% of 200 is 190, standard deviation 3; examples taken as independent cover about 79%.
+    assert 180 <= covered["groups"] <= 199
+    assert covered["alone"] <= 172
+
+
+def test_auroc_interval_of_independent_examples_agrees_with_the_closed_form() -> None:
+    rng = np.random.default_rng(3)
+    scores = np.concatenate([rng.normal(1.0, 1.0, 200), rng.normal(0.0, 1.0, 300)])
+    p = 1 / (1 + np.exp(-scores))
+    found = measure(aurocs, matched([0] * 200 + [1] * 300, [True] * 500, p.tolist(), list(range(500))))
+    assert found.value is not None
+    assert found.low is not None
+    assert found.high is not None
+    # DeLong, 1988: variance from how often each example is ordered rightly.
+    beats = scores[:200, None] > scores[None, 200:]
+    error = sqrt(beats.mean(axis=1).var(ddof=1) / 200 + beats.mean(axis=0).var(ddof=1) / 300)
+    assert found.low == pytest.approx(found.value - 1.96 * error, abs=0.15 * error)
+    assert found.high == pytest.approx(found.value + 1.96 * error, abs=0.15 * error)
+
+
+@pytest.mark.parametrize("metric", METRICS[1:])
+def test_no_limits_where_a_label_is_in_too_few_groups(metric: Metric) -> None:
+    rng = np.random.default_rng(5)
+    right, scores = (rng.random(20) < 0.7).tolist(), rng.random(20).tolist()
+
+    def found_with(rare: int) -> Measure:
+        return measure(metric, matched([1] * rare + [0] * (20 - rare), right, scores, list(range(20))))
+
+    # A label in k of 20 groups is missing from (1 - k / 20)^20 of resamples: 36%, 12%, 4%.
+    one, two, three = found_with(1), found_with(2), found_with(3)
+    assert one.value is not None
+    lost = int(one.note.split()[4])
+    assert lost == pytest.approx(2000 * 0.95**20, abs=4 * sqrt(2000 * 0.36 * 0.64))
+    assert one.note == f"no interval: undefined in {lost} of 2000 resamples, a gold label is in too few groups"
+    assert (one.low, one.high, two.low, two.high) == (None, None, None, None)
+    assert three.low is not None
+
+
+def test_no_limits_for_one_group_or_where_nothing_varies() -> None:
+    gold, scores = [0, 1, 0, 1], [0.9, 0.2, 0.3, 0.1]
+    one_group = measure(accuracies, matched(gold, [True, False, True, True], scores, [0] * 4))
+    assert one_group == Interval(0.75, None, None, "no interval: all examples are of one group")
+    all_right = measure(accuracies, matched(gold, [True] * 4, scores, [0, 1, 2, 3]))
+    assert all_right == Interval(1.0, None, None, "no interval: all resamples give the same")
+
+
+def evaluated_groups(names: list[str | None]) -> int:
+    rows = tuple(LabelledExample(str(at), "A", 1.0, 1.0, name, {"A": 1.0, "B": 0.0}) for at, name in enumerate(names))
+    result = Result(rows, 0.0, 0.0, 0.0, Usage(), 0, {})
+    return evaluate(result, Gold({row.id: "A" for row in rows})).groups
+
+
+def test_an_example_without_group_is_its_own_whatever_others_are_called() -> None:
+    assert evaluated_groups(["q", "q", None, None]) == 3
+    assert evaluated_groups([None, "0", "0"]) == 2  # group "0" is not the example "0"
+    assert evaluated_groups(["", "", None]) == 2
+
+
+def test_five_thousand_examples_take_seconds_and_not_minutes() -> None:
+    rng = np.random.default_rng(2)
+    gold, right = rng.integers(0, 2, 5000).tolist(), (rng.random(5000) < 0.8).tolist()
+    one = matched(gold, right, rng.random(5000).tolist(), list(range(5000)))
+    start = perf_counter()
+    for metric in METRICS:
+        measure(metric, one)
+    assert perf_counter() - start < 10
+
+
+@given(st.integers(1, 3000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_wilson_limits_solve_the_equation_that_defines_them(drawn: tuple[int, int]) -> None:
+    successes, n = drawn
+    found = wilson_interval(successes, n)
+    assert found.value == successes / n
+    assert found.low is not None
+    assert found.high is not None
+    assert 0 <= found.low < found.high <= 1
+    for limit in (found.low, found.high):
+        distance = 1.959963984540054 * sqrt(limit * (1 - limit) / n)
+        assert abs(found.value - limit) == pytest.approx(distance, abs=1e-9)
+    mirrored = wilson_interval(n - successes, n)
+    assert mirrored.low == pytest.approx(1 - found.high, abs=1e-12)
+
+
+def test_wilson_at_the_ends() -> None:
+    assert wilson_interval(0, 10).low == 0.0
+    assert wilson_interval(10, 10).high == 1.0
+    # At 0 of n the upper limit is z^2 / (n + z^2).
+    assert wilson_interval(0, 10).high == pytest.approx(1.959963984540054**2 / (10 + 1.959963984540054**2))
+
+
+@pytest.mark.parametrize(("successes", "n"), [(0, 0), (-1, 5), (6, 5)])
+def test_wilson_refuses_what_is_no_proportion(successes: int, n: int) -> None:
+    with pytest.raises(ValueError, match=f"{successes} successes of {n}"):
+        wilson_interval(successes, n)
+
+
+def test_spread_by_hand() -> None:
+    found = spread([2.0, 4.0, 4.0, 6.0])
+    assert (found.mean, found.low, found.high) == (4.0, 2.0, 6.0)
+    assert found.standard_deviation == pytest.approx(sqrt(8 / 3))
+    with pytest.raises(ValueError, match="two values, got 1"):
+        spread([1.0])

@@ -1,0 +1,82 @@
+"""How raw logprobs become a distribution over labels, and what is refused instead of being made up."""
+
+from math import exp, inf, log, nan
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from icm_api.errors import LogprobsUnavailableError
+from icm_api.providers.base import label_distribution, logsumexp
+from icm_api.types import Verbalizer
+
+TWO = Verbalizer.plain(["True", "False"])
+MERGED = Verbalizer({"True": [" True", " true"], "False": [" False", " false", " FALSE"]})
+
+
+@given(st.lists(st.floats(-30, 30), min_size=1, max_size=8))
+def test_logsumexp_is_the_log_of_the_sum(values: list[float]) -> None:
+    assert logsumexp(values) == pytest.approx(log(sum(exp(value) for value in values)), abs=1e-9)
+
+
+@pytest.mark.parametrize("shift", [-1e6, -800.0, 800.0, 1e6])
+def test_logsumexp_neither_overflows_nor_underflows(shift: float) -> None:
+    assert logsumexp([shift, shift + log(3)]) == pytest.approx(shift + log(4))
+
+
+def test_logsumexp_of_nothing_possible_is_minus_infinity() -> None:
+    assert logsumexp([-inf, -inf]) == -inf
+    assert logsumexp([-inf, 0.0]) == 0.0
+
+
+@given(st.lists(st.floats(1e-6, 1.0), min_size=6, max_size=6))
+def test_distribution_against_plain_probabilities(weights: list[float]) -> None:
+    *probabilities, _other = [weight / sum(weights) for weight in weights]
+    forms = [form for label in MERGED.labels for form in MERGED.forms(label)]
+    logprobs = {form: log(p) for form, p in zip(forms, probabilities, strict=True)}
+
+    result = label_distribution(MERGED, logprobs, "exact")
+
+    true, false = sum(probabilities[:2]), sum(probabilities[2:])
+    assert result.probability("True") == pytest.approx(true / (true + false))
+    assert result.probability("True") + result.probability("False") == pytest.approx(1)
+    assert result.coverage == pytest.approx(true + false)
+    assert result.labels == ("True", "False")
+    assert result.method == "exact"
+
+
+def test_distribution_does_not_need_mass_on_the_labels() -> None:
+    result = label_distribution(TWO, {" True": -500.0, " False": -500.0 + log(3)}, "exact")
+    assert result.probability("False") == pytest.approx(0.75)
+    assert 0 < result.coverage < 1e-200
+
+
+@pytest.mark.parametrize("value", [nan, inf, -inf, 0.5, 1e-3, None])
+@pytest.mark.parametrize("form", [" True", " False"])
+def test_defect_4_an_unusable_logprob_is_refused_by_name(value: float | None, form: str) -> None:
+    logprobs: dict[str, float] = {" True": -0.7, " False": -0.8, form: value}  # type: ignore[dict-item]
+    with pytest.raises(LogprobsUnavailableError, match=repr(form)):
+        label_distribution(TWO, logprobs, "exact")
+
+
+def test_defect_4_a_missing_form_is_refused_by_name() -> None:
+    logprobs = {" True": -1.0, " true": -2.0, " False": -1.5, " FALSE": -3.0}
+    with pytest.raises(LogprobsUnavailableError, match="' false' of label 'False'"):
+        label_distribution(MERGED, logprobs, "exact")
+
+
+def test_probabilities_that_sum_to_more_than_one_are_refused() -> None:
+    with pytest.raises(LogprobsUnavailableError, match=r"1\.03"):
+        label_distribution(TWO, {" True": log(0.63), " False": log(0.4)}, "exact")
+
+
+def test_a_little_rounding_above_one_is_allowed_and_coverage_stays_a_probability() -> None:
+    result = label_distribution(TWO, {" True": log(0.61), " False": log(0.4)}, "exact")
+    assert result.coverage == 1.0
+    assert result.probability("True") == pytest.approx(0.61 / 1.01)
+
+
+@pytest.mark.parametrize("logprobs", [(-9999.0, -0.1), (-9999.0, -9999.0)])
+def test_defect_4_a_placeholder_is_refused(logprobs: tuple[float, float]) -> None:
+    with pytest.raises(LogprobsUnavailableError):
+        label_distribution(TWO, dict(zip([" True", " False"], logprobs, strict=True)), "exact")

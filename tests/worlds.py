@@ -1,0 +1,39 @@
+"""Small data sets of the embedded model's world, written to disk as a user would have them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from icm_api.pocket.world import make_claims
+
+CONSTRAINTS = {
+    "comparisons": '[[constraints]]\nkind = "asymmetric"\nlabel = "True"\ntotal = true\n',
+    "sums": '[[constraints]]\nkind = "mutually_exclusive"\nlabel = "True"\n\n[[constraints]]\nkind = "equivalent"\n',
+    "facts": '[[constraints]]\nkind = "mutually_exclusive"\nlabel = "True"\n',
+}
+
+
+def write_world(folder: Path, task: str = "comparisons", size: int = 12, search: str = "") -> Path:
+    """Write claims, gold, and a configuration whose cache lies in the folder too; returns the configuration."""
+    claims = make_claims(task, size, seed=5)
+    rows = [
+        {
+            "id": c.id,
+            "text": c.text,
+            "group": c.group,
+            "answer": c.answer,
+            "left": c.left or "-",
+            "right": c.right or "-",
+        }
+        for c in claims
+    ]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "claims.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "gold.jsonl").write_text("".join(json.dumps({"id": c.id, "gold": str(c.truth)}) + "\n" for c in claims))
+    config = folder / "config.toml"
+    config.write_text(
+        '[data]\npath = "claims.jsonl"\n\n[prompt]\nseparator = "\\n"\n\n[model]\nprovider = "pocket"\n\n'
+        f'{CONSTRAINTS[task]}\n[search]\n{search}\n\n[cache]\nfolder = "cache"\n\n[run]\nfolder = "run"\n'
+    )
+    return config
