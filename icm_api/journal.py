@@ -43,19 +43,18 @@ class Journal:
         self._path = path
         self._next = 0
         try:
-            self._stream = path.open("a+b", buffering=0)
-            self._stream.seek(0)
-            content = self._stream.read()
+            content = path.read_bytes() if path.exists() else b""
+            whole = content[: content.rfind(b"\n") + 1]
+            self._lines = [line + b"\n" for line in whole.split(b"\n")[:-1]]
+            for number, line in enumerate(self._lines, 1):
+                _check(path, number, line)
+            self._stream = path.open("ab", buffering=0)
+            self.torn = len(content) - len(whole)
+            if self.torn:
+                self._stream.truncate(len(whole))
         except OSError as error:
             raise StorageError(f"cannot open {path}: {error.strerror or error}") from error
-        whole = content[: content.rfind(b"\n") + 1]
-        self.torn = len(content) - len(whole)
-        self._lines = [line + b"\n" for line in whole.split(b"\n")[:-1]]
         self.recorded = len(self._lines)
-        for number, line in enumerate(self._lines, 1):
-            _check(path, number, line)
-        if self.torn:
-            self._stream.truncate(len(whole))
 
     def write(self, record: Mapping[str, Any]) -> None:
         """Add a line, or compare it with the one already there.

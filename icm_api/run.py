@@ -114,6 +114,11 @@ def load_dataset(config: Config) -> Dataset:
     return load_jsonl(data.path, fields=data.fields, id_field=data.id, group_field=data.group, answer_field=data.answer)
 
 
+def default_cache_folder() -> Path:
+    """Where answers are kept when a configuration names no other place: the user's own cache folder."""
+    return user_cache_path("icm-api") / "responses"
+
+
 def open_model(config: Config) -> Client:
     """The model, with its cache.
 
@@ -123,7 +128,7 @@ def open_model(config: Config) -> Client:
         StorageError: the cache cannot be opened.
     """
     cache = config.cache
-    folder = cache.folder or user_cache_path("icm-api") / "responses"
+    folder = cache.folder or default_cache_folder()
     return open_provider(config.model.provider, cache=folder if cache.enabled else None)
 
 

@@ -103,8 +103,6 @@ def demo_verb(arguments: Namespace) -> None:
     outcomes = []
     for seed in range(arguments.seed, arguments.seed + arguments.seeds):
         folder = arguments.out / f"{arguments.task}-{arguments.size}-{arguments.preset}-{seed}"
-        if not arguments.json:
-            print(f"{arguments.task}, seed {seed}: {ABOUT[arguments.task]}", flush=True)
         outcome = _outcome(folder, arguments, seed)
         outcomes.append(outcome)
         print(json.dumps(as_json(outcome)) if arguments.json else "\n".join(outcome_lines(outcome)), flush=True)
@@ -114,13 +112,18 @@ def demo_verb(arguments: Namespace) -> None:
 
 def _outcome(folder: Path, arguments: Namespace, seed: int) -> Outcome:
     config = write_inputs(folder, arguments, seed)
+    if not arguments.json:
+        print(f"{arguments.task}, seed {seed}: {ABOUT[arguments.task]}", flush=True)
     result = watched(run_or_resume(config), _run_folder(config), show=not arguments.json)
     return asyncio.run(_measure(folder, config, result, seed))
 
 
 def write_inputs(folder: Path, arguments: Namespace, seed: int) -> Config:
     """Write claims, gold and configuration, as a user would have them; the same arguments, the same bytes."""
-    claims, held_out = make_split(arguments.task, arguments.size, HELD_OUT, seed)
+    try:
+        claims, held_out = make_split(arguments.task, arguments.size, HELD_OUT, seed)
+    except ValueError as error:
+        raise ConfigError(f"demo: --size {arguments.size} and {HELD_OUT} held-out claims: {error}") from error
     for name, some in (("claims", claims), ("held_out", held_out)):
         write_whole(folder / f"{name}.jsonl", _lines(_unlabelled(claim) for claim in some))
         write_whole(folder / f"{name}_gold.jsonl", _lines({"id": c.id, "gold": str(c.truth)} for c in some))

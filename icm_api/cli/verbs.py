@@ -11,6 +11,7 @@ import json
 from argparse import ArgumentParser, Namespace, _SubParsersAction
 from collections import Counter
 from collections.abc import Callable, Coroutine
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -18,13 +19,23 @@ from typing import Any, TypeAlias
 from rich.console import Console
 
 from icm_api.cli.live import LiveView
+from icm_api.client import ResponseCache
 from icm_api.config import Config, load_config
 from icm_api.consistency import audit
 from icm_api.datasets import load_gold
-from icm_api.errors import StorageError
+from icm_api.errors import ConfigError, StorageError
 from icm_api.evaluation import evaluate
 from icm_api.result import LABELS_FILE, SUMMARY_FILE, Result
-from icm_api.run import TRACE_FILE, Watch, build_task, load_dataset, plan, resume, run
+from icm_api.run import (
+    TRACE_FILE,
+    Watch,
+    build_task,
+    default_cache_folder,
+    load_dataset,
+    plan,
+    resume,
+    run,
+)
 
 Verbs: TypeAlias = "_SubParsersAction[Any]"
 
@@ -43,6 +54,9 @@ def add_verbs(verbs: Verbs) -> None:
     parser.add_argument("--label-field", help='key of the gold label; by default "gold", else "label"')
     parser = _verb(verbs, "audit", audit_verb, "say what the constraints of a configuration come to")
     _add_configuration(parser)
+    parser = _verb(verbs, "cache", cache_verb, "look after the answers of models that are kept on disk")
+    parser.add_argument("action", choices=("repair",), help="repair: delete damaged entries, to be asked again")
+    parser.add_argument("folder", type=Path, nargs="?", help="by default the user's cache")
 
 
 def _verb(verbs: Verbs, name: str, function: Any, summary: str) -> ArgumentParser:
@@ -112,6 +126,16 @@ def audit_verb(arguments: Namespace) -> None:
     task = build_task(config)
     found = audit(load_dataset(config), task.verbalizer.labels, task.constraints)
     print(json.dumps(found.as_json()) if arguments.json else "\n".join(found.lines()))
+
+
+def cache_verb(arguments: Namespace) -> None:
+    """`icm-api cache repair`."""
+    folder = arguments.folder or default_cache_folder()
+    if not folder.is_dir():
+        raise ConfigError(f"{folder}: no such folder, so no cache to repair")
+    with closing(ResponseCache(folder)) as cache:
+        deleted = cache.repair()
+    print(json.dumps({"deleted": deleted}) if arguments.json else f"{len(deleted)} damaged entries deleted in {folder}")
 
 
 def watched(work: Callable[[Watch], Coroutine[Any, Any, Result]], folder: Path, *, show: bool) -> Result:

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from icm_api.evaluation.intervals import LEVEL, Interval, Measure, Undefined
+from icm_api.evaluation.intervals import LEVEL, Interval, Measure, Undefined, wilson_interval
 from icm_api.evaluation.matched import Matched
 
 RESAMPLES = 2000
@@ -95,7 +95,8 @@ def measure(metric: Metric, matched: Matched) -> Measure:
 
     Draws that leave the metric undefined are left out. There are no limits where that is more than a tenth of
     them (a label found in three or more groups is missing from 5% of draws at most), where there is one group
-    only, or where all draws agree: then the bootstrap has seen no variation, which is no proof of none.
+    only, or where all draws agree: then the bootstrap has seen no variation, which is no proof of none. Accuracy of
+    0 or 1 has the Wilson interval of as many trials as there are groups.
     """
     value = value_of(metric, matched)
     if isinstance(value, Undefined):
@@ -110,6 +111,10 @@ def measure(metric: Metric, matched: Matched) -> Measure:
         return Interval(value, None, None, note)
     low, high = np.quantile(known, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     if low == high:
+        if metric is accuracies and value in (0.0, 1.0):
+            # All alike in every group: as many independent trials as there are groups, which is the safe side.
+            limits = wilson_interval(round(value * matched.group_count), matched.group_count)
+            return Interval(value, limits.low, limits.high)
         return Interval(value, None, None, "no interval: all resamples give the same")
     return Interval(value, float(low), float(high))
 
