@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import (
@@ -27,6 +27,8 @@ from pydantic_settings import (
 from icm_api.errors import ConfigError
 
 ENVIRONMENT_PREFIX = "ICM_"
+
+Preset: TypeAlias = Literal["default", "paper", "reference"]
 
 PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
@@ -168,7 +170,7 @@ class SearchSettings(Section):
             between two steps of growth (moves = "groups").
     """
 
-    preset: Literal["default", "paper", "reference"] = "default"
+    preset: Preset = "default"
     seed: int = Field(default=0, ge=0)
     steps: int | None = Field(default=None, ge=1)
     restarts: int = Field(default=4, ge=1)

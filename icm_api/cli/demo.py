@@ -14,11 +14,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import mean, stdev
 from types import MappingProxyType
-from typing import Any
+from typing import Any, get_args
 
 from icm_api.cli.verbs import Verbs, watched
 from icm_api.compare import Bar, HeldOut, baseline_panel, gap_recovered
-from icm_api.config import Config, load_config
+from icm_api.config import Config, Preset, load_config
 from icm_api.datasets import load_gold, load_jsonl
 from icm_api.errors import ConfigError
 from icm_api.evaluation import Evaluation, evaluate
@@ -81,7 +81,7 @@ def add_demo(verbs: Verbs) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the data and of the search")
     parser.add_argument("--seeds", type=int, default=1, help="how many seeds to run, from --seed on")
     parser.add_argument("--size", type=int, default=SIZE, help="claims to label")
-    parser.add_argument("--preset", choices=("default", "paper", "reference"), default="default")
+    parser.add_argument("--preset", choices=get_args(Preset), default="default")
     parser.add_argument("--out", type=Path, default=Path("demo"), help="folder to write to (default: demo)")
     parser.add_argument("--json", action="store_true", help="print one JSON object a seed, and nothing else")
 

@@ -14,13 +14,13 @@ from collections.abc import Callable, Coroutine
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, get_args
 
 from rich.console import Console
 
 from icm_api.cli.live import LiveView
 from icm_api.client import ResponseCache
-from icm_api.config import Config, load_config
+from icm_api.config import Config, Preset, load_config
 from icm_api.consistency import audit
 from icm_api.datasets import load_gold
 from icm_api.errors import ConfigError, StorageError
@@ -69,7 +69,7 @@ def _verb(verbs: Verbs, name: str, function: Any, summary: str) -> ArgumentParse
 def _add_configuration(parser: ArgumentParser) -> None:
     parser.add_argument("config", type=Path, help="a TOML file")
     parser.add_argument("--out", type=Path, help="run folder (default: runs/NAME beside the configuration)")
-    parser.add_argument("--preset", choices=("default", "paper", "reference"))
+    parser.add_argument("--preset", choices=get_args(Preset))
     parser.add_argument("--seed", type=int)
     parser.add_argument("--steps", type=int)
     parser.add_argument("--no-cache", action="store_true", help="keep no answers of the model on disk")

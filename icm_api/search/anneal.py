@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from icm_api.config import SearchSettings
 from icm_api.objective import Objective
 from icm_api.search.draws import draw
-from icm_api.search.fix import LARGEST_GROUP, consistency_fix
+from icm_api.search.fix import consistency_fix, most_options
 from icm_api.search.kernel import Info, State, better, metropolis, touched
 from icm_api.search.proposals import sampling_weights, seed_ids
 from icm_api.search.schedules import logarithmic
@@ -76,8 +76,8 @@ class Annealing:
         return False
 
     def most_requests(self, steps: int) -> int:
-        """Every step may score the labeling once and every option of `repairs` conflicts, at full size."""
-        size = len(self.objective.dataset)
-        per_score = self.objective.estimator.requests(size)
-        options = LARGEST_GROUP * self.settings.repairs if len(self.objective.relations) else 0
+        """Every step may score the labeling, and every option of `repairs` conflicts, at full size."""
+        objective, size = self.objective, len(self.objective.dataset)
+        per_score = objective.estimator.requests(size)
+        options = most_options(objective.relations, len(objective.labels)) * self.settings.repairs
         return (steps + 1) * (1 + per_score * (1 + options)) + size + per_score

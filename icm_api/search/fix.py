@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from itertools import product
 from random import Random
 
+from icm_api.consistency import Relations
 from icm_api.objective import Objective
 from icm_api.types import Label, Labeling, Score
 
@@ -65,3 +66,14 @@ def legal_options(objective: Objective, labeling: Labeling, conflict: int) -> It
         updates = dict(zip(relation.ids, labels, strict=True))
         if not relation.is_broken({**labeling, **updates}):
             yield updates
+
+
+def most_options(relations: Relations, labels: int) -> int:
+    """The most options that any conflict can have; 0 where nothing can conflict."""
+    found = 0
+    for group in relations.components:
+        if len(group) > 1:
+            legal = relations.legal_labelings(group, {}, LARGEST_GROUP)
+            widest = max(len(relations[at].ids) for key in group for at in relations.touching(key))
+            found = max(found, labels**widest if legal is None else len(legal))
+    return found

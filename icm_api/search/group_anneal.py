@@ -130,8 +130,12 @@ class GroupAnnealing:
     async def _relabel(self, state: State, number: int, updates: Updates) -> tuple[State, Info]:
         score = await self.objective(state.labeling.assign(dict(updates)), near=state.score)
         change = score.utility - state.score.utility
-        # A relabeling that changes nothing in U is refused, or two equal labelings would take turns for ever.
-        accepted = change != 0 and metropolis(change, self._temperature(state), self.settings.seed, number)
+        # Equal labelings would take turns for ever; and so would a worse and a better one while growth waits.
+        accepted = change > 0 or (
+            change < 0
+            and not self._growing(state)
+            and metropolis(change, self._temperature(state), self.settings.seed, number)
+        )
         moved, info = self._moved(state, number, "relabel", score, accepted=accepted)
         return moved if accepted else replace(moved, refused=state.refused | {updates}), info
 

@@ -244,7 +244,7 @@ def test_a_resume_with_a_warm_cache_sends_nothing(finished: Path) -> None:
     assert sessions[1]["sent"]["requests"] == 0
 
 
-def test_the_trace_has_every_proposal_with_its_cost(finished: Path) -> None:
+def test_defect_10_labels_and_trace_are_on_disk_and_the_cost_is_what_was_sent(finished: Path) -> None:
     rows = [json.loads(line) for line in (finished / "trace.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == list(range(len(rows)))
     for row in rows:
@@ -252,7 +252,11 @@ def test_the_trace_has_every_proposal_with_its_cost(finished: Path) -> None:
     requests = [row["requests"] for row in rows]
     assert requests == sorted(requests)
     summary = json.loads((finished / "summary.json").read_text())
-    assert summary["usage"]["requests"] == requests[-1]
+    session = json.loads((finished / "sessions.jsonl").read_text().splitlines()[0])
+    assert summary["usage"]["requests"] == requests[-1] == session["sent"]["requests"] > 0
+    assert session["sent"]["prompt_tokens"] == summary["usage"]["prompt_tokens"] > 0
+    labels = [json.loads(line) for line in (finished / "labels.jsonl").read_text().splitlines()]
+    assert {row["label"] for row in labels} == {"True", "False"}
 
 
 def test_plan_bounds_what_the_run_takes_and_sends_nothing(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from icm_api.consistency import Relation
 from icm_api.errors import LogprobsUnavailableError
 from icm_api.providers.base import label_distribution, logsumexp
 from icm_api.types import Verbalizer
@@ -80,3 +81,14 @@ def test_a_little_rounding_above_one_is_allowed_and_coverage_stays_a_probability
 def test_defect_4_a_placeholder_is_refused(logprobs: tuple[float, float]) -> None:
     with pytest.raises(LogprobsUnavailableError):
         label_distribution(TWO, dict(zip([" True", " False"], logprobs, strict=True)), "exact")
+
+
+def test_defect_5_correct_is_not_read_out_of_incorrect() -> None:
+    """Labels and forms are compared whole: "correct" is in "incorrect", and "true" in "untrue"."""
+    labels = Verbalizer.plain(["correct", "incorrect"])
+    found = label_distribution(labels, {" correct": log(0.2), " incorrect": log(0.8)}, "exact")
+    assert found.best == "incorrect"
+    assert found.probability("correct") == pytest.approx(0.2)
+    relation = Relation(("a", "b"), ((frozenset({"correct"}), frozenset({"correct"})),))
+    assert not relation.is_broken({"a": "incorrect", "b": "correct"})
+    assert relation.is_broken({"a": "correct", "b": "correct"})

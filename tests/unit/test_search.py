@@ -210,3 +210,10 @@ def test_draws_are_functions_of_seed_step_and_purpose() -> None:
     one: Callable[[], float] = draw(1, 2, "x").random
     assert one() == draw(1, 2, "x").random()
     assert len({draw(s, n, p).random() for s in (0, 1) for n in (0, 1) for p in "xy"}) == 8
+
+
+async def test_growth_does_not_wait_while_two_labelings_take_turns() -> None:
+    """At a high temperature a worse labeling was once accepted, its better inverse proposed, and so on for ever."""
+    dataset, truth = pairs(32)
+    result = await search_labels(dataset, BayesModel(truth), task=task(PAIRS), seed=0)
+    assert result.labeling == gold(truth)

@@ -1,0 +1,57 @@
+"""The figures that the README states, asserted: what `tests/benchmarks` and the demo print, on the embedded model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from statistics import fmean
+
+import pytest
+
+from icm_api.cli.main import main
+from icm_api.client import open_provider
+from tests.benchmarks.prefix import SIZE, both_orders
+from tests.benchmarks.recovery import CASES, SEEDS, found
+
+SEEDS_OF_THE_DEMO = 5
+
+
+def test_divide_and_conquer_sends_at_most_a_tenth_of_the_new_tokens_of_file_order() -> None:
+    file_order, ours = both_orders(SIZE)
+    assert ours <= file_order / 10
+
+
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=pytest.mark.slow) if at else case for at, case in enumerate(CASES)]
+)
+async def test_the_default_search_finds_what_brute_force_finds_in_19_of_20_seeds(case: str) -> None:
+    async with open_provider("pocket") as model:
+        assert await found(case, "default", model) >= SEEDS - 1
+
+
+def demo(folder: Path, task: str, printed: pytest.CaptureFixture[str]) -> list[dict[str, float]]:
+    """Per seed: U, accuracies on held-out claims, and the share of the gap recovered."""
+    arguments = ["demo", "--task", task, "--seeds", str(SEEDS_OF_THE_DEMO), "--out", str(folder / "demo"), "--json"]
+    assert main(arguments) == 0
+    rows = [json.loads(line) for line in printed.readouterr().out.splitlines()]
+    return [row["held_out"] | {"recovered": row["gap_recovered"]} for row in rows]
+
+
+@pytest.mark.parametrize("task", ["comparisons", "sums"])
+def test_icm_recovers_at_least_90_percent_of_a_gap_of_at_least_10_points(
+    task: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ICM_CACHE__FOLDER", str(tmp_path / "cache"))
+    rows = demo(tmp_path, task, capsys)
+    gap = fmean(row["few-shot, golden labels"] - row["zero-shot"] for row in rows)
+    assert gap >= 0.1
+    assert fmean(row["recovered"] for row in rows) >= 0.9
+
+
+def test_a_concept_that_the_model_does_not_hold_is_not_found(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ICM_CACHE__FOLDER", str(tmp_path / "cache"))
+    rows = demo(tmp_path, "lucky", capsys)
+    for row in rows:
+        assert abs(row["few-shot, ICM labels"] - 0.5) < 0.1
