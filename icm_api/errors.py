@@ -8,7 +8,23 @@ Exit codes: 2 for what the user has to mend, 3 for a run that stopped short and 
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal, TypeAlias
+
+RequestErrorKind: TypeAlias = Literal[
+    "connection",
+    "timeout",
+    "rate_limit",
+    "overloaded",
+    "server",
+    "broken_answer",
+    "bad_request",
+    "authentication",
+    "permission",
+    "not_found",
+    "quota",
+    "refused",
+]
+RETRYABLE_KINDS = frozenset({"connection", "timeout", "rate_limit", "overloaded", "server", "broken_answer"})
 
 
 class IcmError(Exception):
@@ -35,6 +51,40 @@ class ProviderError(IcmError):
 
 class LogprobsUnavailableError(ProviderError):
     """A model returned no logprob, or one that cannot be one (NaN, positive, a placeholder)."""
+
+
+class CapabilityError(ProviderError):
+    """A provider was asked for what it cannot do: what that is, and which providers can."""
+
+
+class RequestError(ProviderError):
+    """A request to a model failed. The provider classifies it; the client alone decides what follows.
+
+    Attributes:
+        kind: "connection", "timeout", "rate_limit", "overloaded", "server", "broken_answer" (all worth another
+            try), or "bad_request", "authentication", "permission", "not_found", "quota", "refused".
+        status: HTTP status, None where there was no answer.
+        retry_after: seconds that the server asks to wait, None where it says nothing.
+    """
+
+    def __init__(
+        self, message: str, *, kind: RequestErrorKind, status: int | None = None, retry_after: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.status = status
+        self.retry_after = retry_after
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same request may succeed later."""
+        return self.kind in RETRYABLE_KINDS
+
+
+class BudgetError(IcmError):
+    """The next request would exceed the budget. Everything paid for is kept: raise the budget, then resume."""
+
+    exit_code: ClassVar[int] = 3
 
 
 class RunError(IcmError):

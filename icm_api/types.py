@@ -241,12 +241,17 @@ class LabelDistribution:
         logprobs: natural logarithms, one per label, that exponentiate and sum to 1.
         coverage: probability that the model gave to all labels together before normalising, in (0, 1].
         method: how it was read, e.g. "exact".
+        intervals: per label the smallest and largest probability possible, where the model left some form
+            out of its answer; empty where every form was read.
+        standard_error: of the probabilities, where they were sampled; else None.
     """
 
     labels: tuple[Label, ...]
     logprobs: tuple[float, ...]
     coverage: float
     method: str
+    intervals: Mapping[Label, tuple[float, float]] = field(default_factory=dict)
+    standard_error: float | None = None
 
     def logprob(self, label: Label) -> float:
         """log p of one label. Raises ValueError for a label outside the set."""

@@ -22,7 +22,7 @@ import diskcache
 from diskcache.core import MODE_PICKLE
 
 from icm_api.errors import StorageError
-from icm_api.providers.base import Response
+from icm_api.providers.base import Request, Response
 from icm_api.types import Usage
 
 # Part of every key: raise it when the meaning of a request body or of an entry changes.
@@ -43,25 +43,26 @@ _SETTINGS = {
 _T = TypeVar("_T")
 
 
-def cache_key(identity: str, body: Mapping[str, Any]) -> str:
+def cache_key(identity: str, request: Request) -> str:
     """The name of a response: SHA-256 of the canonical JSON of everything that shaped it.
 
     Args:
         identity: the provider's: its name, host and model.
-        body: the request's body, JSON-able.
+        request: its endpoint, body and sample index count; what is only known of it (prefix, tokens) does not.
 
     Raises:
         TypeError: the body is not JSON-able.
         ValueError: the body holds NaN or an infinity.
 
     Example:
-        >>> one = cache_key("pocket/x", {"prompt": "1+1=", "forms": [" 2"]})
-        >>> one == cache_key("pocket/x", {"forms": [" 2"], "prompt": "1+1="})
+        >>> one = cache_key("pocket/x", Request({"prompt": "1+1=", "forms": [" 2"]}))
+        >>> one == cache_key("pocket/x", Request({"forms": [" 2"], "prompt": "1+1="}))
         True
-        >>> one == cache_key("pocket/y", {"prompt": "1+1=", "forms": [" 2"]})
+        >>> one == cache_key("pocket/y", Request({"prompt": "1+1=", "forms": [" 2"]}))
         False
     """
-    return sha256(_canonical({"schema": _SCHEMA, "identity": identity, "body": body})).hexdigest()
+    shaped = {"endpoint": request.endpoint, "body": request.body, "sample": request.sample}
+    return sha256(_canonical({"schema": _SCHEMA, "identity": identity, **shaped})).hexdigest()
 
 
 def _canonical(value: object) -> bytes:

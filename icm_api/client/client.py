@@ -11,14 +11,14 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from icm_api.client.cache import ResponseCache, cache_key
 from icm_api.errors import ProviderError
 from icm_api.providers.base import Capabilities, Provider, Request, Response, label_distribution
 from icm_api.types import LabelDistribution, Prompt, Usage
 
-_Logprobs: TypeAlias = Mapping[str, float]
+_Body: TypeAlias = Mapping[str, Any]
 
 
 class Client:
@@ -39,8 +39,8 @@ class Client:
         self._provider = provider
         self._cache = cache
         self._limit = memory
-        self._memory: OrderedDict[str, _Logprobs] = OrderedDict()
-        self._in_flight: dict[str, asyncio.Task[dict[str, _Logprobs]]] = {}
+        self._memory: OrderedDict[str, _Body] = OrderedDict()
+        self._in_flight: dict[str, asyncio.Task[dict[str, _Body]]] = {}
         self._usage = Usage()
         self._sent = Usage()
 
@@ -84,15 +84,21 @@ class Client:
             LogprobsUnavailableError: an answer holds no usable logprob for a label.
             StorageError: the cache cannot be read or written.
         """
-        requests = [self._provider.request(prompt) for prompt in prompts]
-        identity, method = self._provider.identity, self._provider.capabilities.method
-        keys = [cache_key(identity, request.body) for request in requests]
-        answers = await self._answers(dict(zip(keys, requests, strict=True)))
-        # Made anew for every prompt: equal requests may come with labels arranged in another way.
+        readings = await self._provider.score(prompts, self.ask)
         return [
-            label_distribution(prompt.verbalizer, answers[key], method)
-            for prompt, key in zip(prompts, keys, strict=True)
+            label_distribution(prompt.verbalizer, reading) for prompt, reading in zip(prompts, readings, strict=True)
         ]
+
+    async def ask(self, requests: Sequence[Request]) -> Sequence[_Body]:
+        """The bodies of the answers, in the order of the requests; equal requests are asked once.
+
+        Raises:
+            ProviderError: the provider failed. What it did answer readably is kept.
+            StorageError: the cache cannot be read or written.
+        """
+        keys = [cache_key(self._provider.identity, request) for request in requests]
+        answers = await self._answers(dict(zip(keys, requests, strict=True)))
+        return [answers[key] for key in keys]
 
     async def close(self) -> None:
         """Give up what is in flight, and close the provider and the cache."""
@@ -106,7 +112,7 @@ class Client:
             if self._cache is not None:
                 self._cache.close()
 
-    async def _answers(self, asked: Mapping[str, Request]) -> dict[str, _Logprobs]:
+    async def _answers(self, asked: Mapping[str, Request]) -> dict[str, _Body]:
         """The answer to every key: from memory, from a request under way, or from a new one."""
         answers = {key: self._memory[key] for key in asked if key in self._memory}
         for key in answers:
@@ -122,16 +128,16 @@ class Client:
             answers.update(await asyncio.shield(task))
         return answers
 
-    def _landed(self, task: asyncio.Task[dict[str, _Logprobs]]) -> None:
+    def _landed(self, task: asyncio.Task[dict[str, _Body]]) -> None:
         self._in_flight = {key: other for key, other in self._in_flight.items() if other is not task}
         if not task.cancelled():
             # Looked at here, since nobody else may be left to: an error nobody saw would be warned about.
             task.exception()
 
-    async def _fetch(self, requests: Mapping[str, Request]) -> dict[str, _Logprobs]:
+    async def _fetch(self, requests: Mapping[str, Request]) -> dict[str, _Body]:
         """Answers from disk, and the rest from the provider in one `send`."""
         kept = {} if self._cache is None else self._cache.get_many(requests)
-        answers = {key: self._read(requests[key], response) for key, response in kept.items()}
+        answers = {key: response.body for key, response in kept.items()}
         absent = {key: request for key, request in requests.items() if key not in kept}
         if absent:
             responses = await self._send(absent)
@@ -155,13 +161,14 @@ class Client:
             )
         return dict(zip(requests, responses, strict=True))
 
-    def _keep(self, requests: Mapping[str, Request], responses: Mapping[str, Response]) -> dict[str, _Logprobs]:
+    def _keep(self, requests: Mapping[str, Request], responses: Mapping[str, Response]) -> dict[str, _Body]:
         """Read all answers, put the readable ones on disk, and then raise the first error, if any."""
-        answers: dict[str, _Logprobs] = {}
+        answers: dict[str, _Body] = {}
         trouble: ProviderError | None = None
         for key, response in responses.items():
             try:
-                answers[key] = self._read(requests[key], response)
+                self._provider.check(requests[key], response.body)
+                answers[key] = response.body
             except ProviderError as error:
                 trouble = trouble or error
         if self._cache is not None:
@@ -169,9 +176,3 @@ class Client:
         if trouble is not None:
             raise trouble
         return answers
-
-    def _read(self, request: Request, response: Response) -> _Logprobs:
-        logprobs = self._provider.read(request, response.body)
-        # Only for its checks: a number that cannot be a logprob must not be kept.
-        label_distribution(request.prompt.verbalizer, logprobs, self._provider.capabilities.method)
-        return logprobs

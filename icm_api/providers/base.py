@@ -6,13 +6,13 @@ cache, count or decide; the client around it does. New providers implement `Prov
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import exp, isfinite, log, log1p
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from icm_api.errors import LogprobsUnavailableError
-from icm_api.types import LabelDistribution, Prompt, Usage, Verbalizer
+from icm_api.types import Label, LabelDistribution, Prompt, Usage, Verbalizer
 
 # APIs write -9999, -99999 or -1e9 where they have no number; no real token is as unlikely as that.
 _PLACEHOLDER = -9999.0
@@ -26,21 +26,43 @@ class Capabilities:
 
     Attributes:
         context_window: the most tokens a prompt and its label may have together.
-        method: how label logprobs are read; copied into every distribution.
+        method: how label logprobs are read, best first of what the provider can: "exact", "exact_ids", "top_k",
+            "prompt_logprobs", "token_walk", "sampled", "stated".
         deterministic: the same request always gives the same numbers.
+        batches: `send` takes many requests at once and gains by it; else they are sent one by one, concurrently.
+        top_logprobs: the most alternatives that an answer can list; None where that is no limit.
+        prompt_logprobs: can score marked positions inside a prompt.
+        generates: can generate text.
     """
 
     context_window: int
     method: str
     deterministic: bool
+    batches: bool = False
+    top_logprobs: int | None = None
+    prompt_logprobs: bool = False
+    generates: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A prompt, and `body`: the JSON-able content of all that shapes its answer, apart from provider and model."""
+    """One question to a model.
 
-    prompt: Prompt
+    Attributes:
+        body: the JSON-able content of all that shapes the answer, apart from provider and model.
+        endpoint: the path it goes to, part of the cache key; empty for local models.
+        prompt: what it asks about, for providers that compute from it.
+        sample: which of several answers to the same body this is, part of the cache key.
+        prefix: requests with equal prefix share the beginning of their prompts; empty where none is shared.
+        tokens: estimated prompt tokens, for limits and budget.
+    """
+
     body: Mapping[str, Any]
+    endpoint: str = ""
+    prompt: Prompt | None = None
+    sample: int = 0
+    prefix: str = ""
+    tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +71,32 @@ class Response:
 
     body: Mapping[str, Any]
     usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Below:
+    """A form that the model did not list: its log p is at most `logprob`, and no more is known."""
+
+    logprob: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a provider read for one prompt.
+
+    Attributes:
+        forms: raw log p of each surface form after the prompt, or a bound on it.
+        method: how it was read.
+        standard_error: of the probabilities, where they were sampled; else None.
+    """
+
+    forms: Mapping[str, float | Below]
+    method: str
+    standard_error: float | None = None
+
+
+Ask: TypeAlias = Callable[[Sequence[Request]], Awaitable[Sequence[Mapping[str, Any]]]]
+"""Requests to the bodies of their answers, in order: cached, retried, limited and counted by the client."""
 
 
 class Provider(Protocol):
@@ -67,21 +115,26 @@ class Provider(Protocol):
         """How many tokens the model sees in this text."""
         ...
 
-    def request(self, prompt: Prompt) -> Request:
-        """Translate a prompt; sends nothing."""
+    async def score(self, prompts: Sequence[Prompt], ask: Ask) -> Sequence[Reading]:
+        """Read the label forms after each prompt, by as many requests as that takes."""
         ...
 
     async def send(self, requests: Sequence[Request]) -> Sequence[Response]:
         """Ask the model; answers stand in the order of the requests."""
         ...
 
-    def read(self, request: Request, body: Mapping[str, Any]) -> Mapping[str, float]:
-        """Raw log p of each surface form after the prompt, from a response's body."""
+    def check(self, request: Request, body: Mapping[str, Any]) -> None:
+        """Raise LogprobsUnavailableError where an answer cannot be used, so that it is not kept."""
         ...
 
     async def close(self) -> None:
         """Release what was opened."""
         ...
+
+
+def forms_of(verbalizer: Verbalizer) -> list[str]:
+    """All surface forms of a label set, in its order."""
+    return [form for label in verbalizer.labels for form in verbalizer.forms(label)]
 
 
 class LabelScorer(Protocol):
@@ -109,41 +162,80 @@ def logsumexp(values: Sequence[float]) -> float:
     return top if not isfinite(top) else top + log(sum(exp(value - top) for value in values))
 
 
-def label_distribution(verbalizer: Verbalizer, form_logprobs: Mapping[str, float], method: str) -> LabelDistribution:
+def label_distribution(verbalizer: Verbalizer, reading: Reading) -> LabelDistribution:
     """Merge the surface forms of each label, then normalise over the label set (DESIGN: label distribution).
+
+    A form that the model did not list counts half of what it can have at most, and its label gets an interval.
 
     Args:
         verbalizer: the label set and its surface forms.
-        form_logprobs: natural log p of each form after the prompt, not normalised.
-        method: how the numbers were read.
+        reading: natural log p of each form after the prompt, not normalised, or a bound.
 
     Returns:
         The normalised distribution; its `coverage` is the mass on all labels before normalising.
 
     Raises:
         LogprobsUnavailableError: a form is missing, a value is NaN, infinite, positive or a placeholder such
-            as -9999, or together they are 0 or more than 1. Nothing is ever put in its place.
+            as -9999, none is more than a bound, or together they are 0 or more than 1. Nothing is ever put in
+            its place.
 
     Example:
         >>> both = Verbalizer({"True": [" True", " true"], "False": [" False"]})
-        >>> d = label_distribution(both, {" True": log(.3), " true": log(.1), " False": log(.4)}, "exact")
+        >>> read = Reading({" True": log(.3), " true": log(.1), " False": log(.4)}, "exact")
+        >>> d = label_distribution(both, read)
         >>> round(d.probability("True"), 9), round(d.coverage, 9)
         (0.5, 0.8)
+        >>> d = label_distribution(both, Reading({**read.forms, " False": Below(log(.1))}, "top_k"))
+        >>> [round(p, 3) for p in d.intervals["False"]]
+        [0.0, 0.2]
     """
-    merged = []
-    for label in verbalizer.labels:
-        values = []
-        for form in verbalizer.forms(label):
-            value = form_logprobs.get(form)
-            if value is None or not isfinite(value) or not _PLACEHOLDER < value <= log1p(1e-6):
-                raise LogprobsUnavailableError(
-                    f"no usable logprob for form {form!r} of label {label!r}: the model gave {value!r}"
-                )
-            values.append(value)
-        merged.append(logsumexp(values))
-    total = logsumexp(merged)
-    if not 0 < exp(total) <= _LARGEST_SUM:
+    ranges = {label: _range(label, verbalizer.forms(label), reading.forms) for label in verbalizer.labels}
+    if not any(low > 0 for low, _ in ranges.values()):
         raise LogprobsUnavailableError(
-            f"the labels' probabilities sum to {exp(total):.3f}, not to between 0 and 1: these are no logprobs"
+            "the model listed no form of any label, or gave them no probability: its answer says nothing of the "
+            f"labels; forms asked for: {forms_of(verbalizer)}"
         )
-    return LabelDistribution(verbalizer.labels, tuple(value - total for value in merged), min(exp(total), 1.0), method)
+    # In logarithms where the forms are exact, so that nothing is lost of very small probabilities.
+    merged = [_merged(verbalizer.forms(label), reading.forms) for label in verbalizer.labels]
+    total = logsumexp(merged)
+    if exp(total) > _LARGEST_SUM:
+        raise LogprobsUnavailableError(
+            f"the labels' probabilities sum to {exp(total):.3f}, more than 1: these are no logprobs"
+        )
+    highest, lowest = sum(high for _, high in ranges.values()), sum(low for low, _ in ranges.values())
+    intervals = {
+        label: (low / (low + highest - high), high / (high + lowest - low))
+        for label, (low, high) in ranges.items()
+        if highest > lowest
+    }
+    return LabelDistribution(
+        verbalizer.labels,
+        tuple(value - total for value in merged),
+        min(exp(total), 1.0),
+        reading.method,
+        intervals,
+        reading.standard_error,
+    )
+
+
+def _range(label: Label, forms: Sequence[str], read: Mapping[str, float | Below]) -> tuple[float, float]:
+    """The smallest and the largest probability that a label's forms can have together."""
+    low = high = 0.0
+    for form in forms:
+        value = read.get(form)
+        number = value.logprob if isinstance(value, Below) else value
+        if number is None or not isfinite(number) or not _PLACEHOLDER < number <= log1p(1e-6):
+            raise LogprobsUnavailableError(
+                f"no usable logprob for form {form!r} of label {label!r}: the model gave {number!r}"
+            )
+        high += exp(number)
+        low += 0.0 if isinstance(value, Below) else exp(number)
+    return low, high
+
+
+def _merged(forms: Sequence[str], read: Mapping[str, float | Below]) -> float:
+    values = []
+    for form in forms:
+        value = read[form]
+        values.append(value.logprob - log(2) if isinstance(value, Below) else value)
+    return logsumexp(values)

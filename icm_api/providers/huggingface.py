@@ -18,8 +18,9 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from icm_api.errors import ConfigError, LogprobsUnavailableError, ProviderError
-from icm_api.providers.base import Capabilities, Request, Response
+from icm_api.errors import ConfigError, ProviderError
+from icm_api.providers.base import Ask, Capabilities, Reading, Request, Response
+from icm_api.providers.local import check_forms, score_forms
 from icm_api.providers.prefix_tree import Step, Tokens, common, plan
 from icm_api.types import Prompt, Usage
 
@@ -94,17 +95,19 @@ class HuggingFaceProvider:
         Deterministic in float64 only. In narrower types the last decimal can depend on what else was asked in
         the same batch.
         """
-        return Capabilities(self._window - len(self._before), "exact", self._deterministic)
+        return Capabilities(self._window - len(self._before), "exact", self._deterministic, batches=True)
 
     def count_tokens(self, text: str) -> int:
         """Tokens of the text, without special ones."""
         return len(self._encode([text])[0])
 
-    def request(self, prompt: Prompt) -> Request:
-        """The text of the prompt, and the surface forms to score."""
-        verbalizer = prompt.verbalizer
-        forms = [form for label in verbalizer.labels for form in verbalizer.forms(label)]
-        return Request(prompt, {"prompt": prompt.text, "forms": forms})
+    async def score(self, prompts: Sequence[Prompt], ask: Ask) -> Sequence[Reading]:
+        """Every form of every prompt, one request per prompt."""
+        return await score_forms(prompts, ask, self.capabilities.method)
+
+    def check(self, request: Request, body: Mapping[str, Any]) -> None:
+        """Refuse an answer without a usable logprob for every form."""
+        check_forms(self.identity, self.capabilities.method, request, body)
 
     async def send(self, requests: Sequence[Request]) -> Sequence[Response]:
         """Score the forms of all requests; beginnings that any of them share are computed once.
@@ -139,17 +142,6 @@ class HuggingFaceProvider:
             )
             for body, length in zip(bodies, lengths, strict=True)
         ]
-
-    def read(self, request: Request, body: Mapping[str, Any]) -> Mapping[str, float]:
-        """Raw log p of each surface form.
-
-        Raises:
-            LogprobsUnavailableError: the body holds no logprobs.
-        """
-        logprobs = body.get("logprobs")
-        if not isinstance(logprobs, Mapping):
-            raise LogprobsUnavailableError(f"{self.identity}: the answer holds no 'logprobs': {body!r:.200}")
-        return logprobs
 
     async def close(self) -> None:
         """Nothing is open."""

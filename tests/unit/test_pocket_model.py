@@ -140,10 +140,11 @@ def test_agrees_with_transformers(model: PocketModel) -> None:
     tokens = model.encode("".join(lines) + "caf\u00e9 True\n")
     with torch.no_grad():
         logits = theirs(torch.tensor([[model.vocab_size - 1, *tokens]])).logits[0]
+    # Transformers keeps angles and norms in float32 whatever the weights are in.
     expected = torch.log_softmax(logits, -1).numpy()
-    np.testing.assert_allclose(model.next_token_logprobs([(tokens,)])[0], expected[-1], rtol=0, atol=1e-4)
+    np.testing.assert_allclose(model.next_token_logprobs([(tokens,)])[0], expected[-1], rtol=1e-5, atol=1e-4)
     np.testing.assert_allclose(
-        model.token_logprobs(tokens), expected[np.arange(len(tokens)), tokens], rtol=0, atol=1e-4
+        model.token_logprobs(tokens), expected[np.arange(len(tokens)), tokens], rtol=1e-5, atol=1e-4
     )
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from icm_api.consistency import Relation
 from icm_api.errors import LogprobsUnavailableError
-from icm_api.providers.base import label_distribution, logsumexp
+from icm_api.providers.base import Reading, label_distribution, logsumexp
 from icm_api.types import Verbalizer
 
 TWO = Verbalizer.plain(["True", "False"])
@@ -36,7 +36,7 @@ def test_distribution_against_plain_probabilities(weights: list[float]) -> None:
     forms = [form for label in MERGED.labels for form in MERGED.forms(label)]
     logprobs = {form: log(p) for form, p in zip(forms, probabilities, strict=True)}
 
-    result = label_distribution(MERGED, logprobs, "exact")
+    result = label_distribution(MERGED, Reading(logprobs, "exact"))
 
     true, false = sum(probabilities[:2]), sum(probabilities[2:])
     assert result.probability("True") == pytest.approx(true / (true + false))
@@ -47,7 +47,7 @@ def test_distribution_against_plain_probabilities(weights: list[float]) -> None:
 
 
 def test_distribution_does_not_need_mass_on_the_labels() -> None:
-    result = label_distribution(TWO, {" True": -500.0, " False": -500.0 + log(3)}, "exact")
+    result = label_distribution(TWO, Reading({" True": -500.0, " False": -500.0 + log(3)}, "exact"))
     assert result.probability("False") == pytest.approx(0.75)
     assert 0 < result.coverage < 1e-200
 
@@ -57,22 +57,22 @@ def test_distribution_does_not_need_mass_on_the_labels() -> None:
 def test_defect_4_an_unusable_logprob_is_refused_by_name(value: float | None, form: str) -> None:
     logprobs: dict[str, float] = {" True": -0.7, " False": -0.8, form: value}  # type: ignore[dict-item]
     with pytest.raises(LogprobsUnavailableError, match=repr(form)):
-        label_distribution(TWO, logprobs, "exact")
+        label_distribution(TWO, Reading(logprobs, "exact"))
 
 
 def test_defect_4_a_missing_form_is_refused_by_name() -> None:
     logprobs = {" True": -1.0, " true": -2.0, " False": -1.5, " FALSE": -3.0}
     with pytest.raises(LogprobsUnavailableError, match="' false' of label 'False'"):
-        label_distribution(MERGED, logprobs, "exact")
+        label_distribution(MERGED, Reading(logprobs, "exact"))
 
 
 def test_probabilities_that_sum_to_more_than_one_are_refused() -> None:
     with pytest.raises(LogprobsUnavailableError, match=r"1\.03"):
-        label_distribution(TWO, {" True": log(0.63), " False": log(0.4)}, "exact")
+        label_distribution(TWO, Reading({" True": log(0.63), " False": log(0.4)}, "exact"))
 
 
 def test_a_little_rounding_above_one_is_allowed_and_coverage_stays_a_probability() -> None:
-    result = label_distribution(TWO, {" True": log(0.61), " False": log(0.4)}, "exact")
+    result = label_distribution(TWO, Reading({" True": log(0.61), " False": log(0.4)}, "exact"))
     assert result.coverage == 1.0
     assert result.probability("True") == pytest.approx(0.61 / 1.01)
 
@@ -80,13 +80,13 @@ def test_a_little_rounding_above_one_is_allowed_and_coverage_stays_a_probability
 @pytest.mark.parametrize("logprobs", [(-9999.0, -0.1), (-9999.0, -9999.0)])
 def test_defect_4_a_placeholder_is_refused(logprobs: tuple[float, float]) -> None:
     with pytest.raises(LogprobsUnavailableError):
-        label_distribution(TWO, dict(zip([" True", " False"], logprobs, strict=True)), "exact")
+        label_distribution(TWO, Reading(dict(zip([" True", " False"], logprobs, strict=True)), "exact"))
 
 
 def test_defect_5_correct_is_not_read_out_of_incorrect() -> None:
     """Labels and forms are compared whole: "correct" is in "incorrect", and "true" in "untrue"."""
     labels = Verbalizer.plain(["correct", "incorrect"])
-    found = label_distribution(labels, {" correct": log(0.2), " incorrect": log(0.8)}, "exact")
+    found = label_distribution(labels, Reading({" correct": log(0.2), " incorrect": log(0.8)}, "exact"))
     assert found.best == "incorrect"
     assert found.probability("correct") == pytest.approx(0.2)
     relation = Relation(("a", "b"), ((frozenset({"correct"}), frozenset({"correct"})),))
