@@ -150,7 +150,7 @@ def test_no_limits_for_one_group_or_where_nothing_varies() -> None:
     gold, scores = [0, 1, 0, 1], [0.9, 0.2, 0.3, 0.1]
     one_group = measure(accuracies, matched(gold, [True, False, True, True], scores, [0] * 4))
     assert one_group == Interval(0.75, None, None, "no interval: all examples are of one group")
-    all_right = matched(gold, [True] * 4, scores, [0, 1, 2, 3])
+    all_right = matched(gold * 5, [True] * 20, scores * 5, list(range(20)))
     assert measure(balanced_accuracies, all_right) == Interval(
         1.0, None, None, "no interval: all resamples give the same"
     )
