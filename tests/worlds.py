@@ -14,7 +14,7 @@ CONSTRAINTS = {
 }
 
 
-def write_world(folder: Path, task: str = "comparisons", size: int = 12, search: str = "") -> Path:
+def write_world(folder: Path, task: str = "comparisons", size: int = 16, search: str = "") -> Path:
     """Write claims, gold, and a configuration whose cache lies in the folder too; returns the configuration."""
     claims = make_claims(task, size, seed=5)
     rows = [

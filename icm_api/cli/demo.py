@@ -151,7 +151,7 @@ async def _measure(folder: Path, config: Config, result: Result, seed: int) -> O
 def outcome_lines(outcome: Outcome) -> list[str]:
     """One seed, for people."""
     recovered = gap_recovered(outcome.bars)
-    share = "there is no gap to recover" if recovered is None else f"{recovered:.0%}"
+    share = "golden labels are not clearly ahead, so there is no gap to recover" if recovered is None else f"{recovered:.0%}"
     return [
         f"agreement with gold: {outcome.agreement.accuracy.value:.1%}",
         f"accuracy on {outcome.bars[0].total} held-out claims:",
@@ -175,7 +175,7 @@ def spread_lines(outcomes: Sequence[Outcome]) -> list[str]:
             for name, values in rows.items()
             if len(values) > 1
         ),
-        *([] if len(shares) == len(outcomes) else [f"  no gap to recover in {len(outcomes) - len(shares)}"]),
+        *([] if len(shares) == len(outcomes) else [f"  no clear gap to recover in {len(outcomes) - len(shares)} of them"]),
     ]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import sqrt
 
 from icm_api.datasets import Gold
 from icm_api.evaluation import Interval, wilson_interval
@@ -118,13 +119,20 @@ async def baseline_panel(
 
 
 def gap_recovered(bars: Sequence[Bar]) -> float | None:
-    """Share of the way from zero-shot to golden few-shot that the found labels go; None where there is no way.
+    """Share of the way from zero-shot to golden few-shot that the found labels go.
+
+    Returns:
+        The share; None where golden labels are not ahead by more than 1.96 standard errors of the difference,
+        so that there is no gap to speak of.
 
     Example:
         >>> bars = [Bar(ZERO_SHOT, 60, 100), Bar(FOUND_LABELS, 88, 100), Bar(GOLDEN_LABELS, 90, 100)]
         >>> round(gap_recovered(bars), 3)
         0.933
+        >>> gap_recovered([Bar(ZERO_SHOT, 49, 100), Bar(FOUND_LABELS, 50, 100), Bar(GOLDEN_LABELS, 52, 100)])
     """
-    accuracy = {bar.name: bar.accuracy for bar in bars}
-    gap = accuracy[GOLDEN_LABELS] - accuracy[ZERO_SHOT]
-    return None if gap <= 0 else (accuracy[FOUND_LABELS] - accuracy[ZERO_SHOT]) / gap
+    by_name = {bar.name: bar for bar in bars}
+    zero, golden = by_name[ZERO_SHOT], by_name[GOLDEN_LABELS]
+    gap = golden.accuracy - zero.accuracy
+    error = sqrt(sum(bar.accuracy * (1 - bar.accuracy) / bar.total for bar in (zero, golden)))
+    return None if gap <= 1.96 * error else (by_name[FOUND_LABELS].accuracy - zero.accuracy) / gap

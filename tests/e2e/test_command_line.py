@@ -18,7 +18,7 @@ Printed = pytest.CaptureFixture[str]
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a configuration and a finished run."""
     folder = tmp_path_factory.mktemp("world")
-    assert main(["run", str(write_world(folder)), "--json"]) == 0
+    assert main(["run", str(write_world(folder, size=16)), "--json"]) == 0
     return folder
 
 
@@ -105,7 +105,7 @@ def test_evaluate_agrees_with_counting_by_hand(world: Path, capsys: Printed) -> 
 
 def test_audit_says_what_the_constraints_came_to(world: Path, capsys: Printed) -> None:
     assert main(["audit", str(world / "config.toml")]) == 0
-    assert "6 groups of 2: 2 of 4 labelings legal" in capsys.readouterr().out
+    assert "8 groups of 2: 2 of 4 labelings legal" in capsys.readouterr().out
 
 
 def test_quiet_when_not_a_terminal(world: Path, tmp_path: Path, capsys: Printed) -> None:
@@ -150,10 +150,10 @@ def test_a_mistake_in_the_configuration_is_one_line(
 @pytest.mark.parametrize(
     ("row", "words"),
     [
-        ('{"id": "comparisons-0000", "text": "1>2"}', ["claims.jsonl:13", "duplicate id", "line 1"]),
-        ('{"id": "x", "text": ""}', ["claims.jsonl:13", "'text'", "empty"]),
-        ('["x"]', ["claims.jsonl:13", "object"]),
-        ("{", ["claims.jsonl:13", "JSON"]),
+        ('{"id": "comparisons-0000", "text": "1>2"}', ["claims.jsonl:17", "duplicate id", "line 1"]),
+        ('{"id": "x", "text": ""}', ["claims.jsonl:17", "'text'", "empty"]),
+        ('["x"]', ["claims.jsonl:17", "object"]),
+        ("{", ["claims.jsonl:17", "JSON"]),
     ],
 )
 def test_a_bad_row_is_one_line_with_its_place(

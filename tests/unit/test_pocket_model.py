@@ -159,6 +159,12 @@ def test_golden_labels_in_context_elicit_the_truth(model: PocketModel, task: str
     assert np.mean(zero) <= np.mean(golden) - 0.1
 
 
+@pytest.mark.parametrize("task", ["comparisons", "sums"])
+def test_long_contexts_elicit_it_too(model: PocketModel, task: str) -> None:
+    train, test = make_split(task, 63, 32, 100)
+    assert accuracy(model, [(claim, claim.truth) for claim in train], test) >= 0.95
+
+
 def test_a_concept_outside_the_corpus_stays_at_chance(model: PocketModel) -> None:
     golden = []
     for seed in range(4):
