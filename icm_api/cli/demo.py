@@ -151,7 +151,7 @@ async def _measure(folder: Path, config: Config, result: Result, seed: int) -> O
 def outcome_lines(outcome: Outcome) -> list[str]:
     """One seed, for people."""
     recovered = gap_recovered(outcome.bars)
-    share = "golden labels are not clearly ahead, so there is no gap to recover" if recovered is None else f"{recovered:.0%}"
+    share = "golden labels are not clearly ahead, so there is none" if recovered is None else f"{recovered:.0%}"
     return [
         f"agreement with gold: {outcome.agreement.accuracy.value:.1%}",
         f"accuracy on {outcome.bars[0].total} held-out claims:",
@@ -168,6 +168,7 @@ def spread_lines(outcomes: Sequence[Outcome]) -> list[str]:
         rows[bar.name] = [outcome.bars[at].accuracy for outcome in outcomes]
     shares = [share for outcome in outcomes if (share := gap_recovered(outcome.bars)) is not None]
     rows["share of the gap recovered"] = shares
+    without = len(outcomes) - len(shares)
     return [
         f"over {len(outcomes)} seeds, mean (standard deviation; smallest to largest):",
         *(
@@ -175,7 +176,7 @@ def spread_lines(outcomes: Sequence[Outcome]) -> list[str]:
             for name, values in rows.items()
             if len(values) > 1
         ),
-        *([] if len(shares) == len(outcomes) else [f"  no clear gap to recover in {len(outcomes) - len(shares)} of them"]),
+        *([f"  no clear gap in {without} of them"] if without else []),
     ]
 
 
