@@ -4,8 +4,32 @@ It does: draw documents of the made-up world, train on their labels alone, write
 directory, and print what the model then knows. It needs torch, and uses one thread.
 It does not: run when the library is used, or train on anything else.
 
-The first steps hold only truthful documents, or the truth is not found; then the other labellers come in.
-The last quarter has documents as long as the context window.
+The first steps hold only truthful documents, or the truth is not found; then the other labellers come in. A second
+stage, with a fresh optimizer, has documents as long as the context window: without it, sums are lost beyond 40 claims.
+
+The weights in the package are those of the defaults, trained in 27 and 12 minutes, the two stages, on one core of two
+that were busy with other work. It then printed, of 32 claims in the context:
+
+    task            zero random golden   32 demonstrations, 8 seeds
+    sums           60.9%  64.6% 100.0%
+    comparisons    67.0%  45.9% 100.0%
+    facts          48.4%  55.7%  96.3%
+    lucky          45.7%  53.7%  53.3%
+    facts, myths   44.6%  44.7%  81.8%
+
+    task         labeling      50*P      I       U   32 claims, 4 seeds
+    sums         truth        -2.44    0.0   -2.44
+    sums         inverse     -30.95    8.0  -38.95
+    sums         all True     -1.46   36.8  -38.21
+    comparisons  truth        -1.24    0.0   -1.24
+    comparisons  inverse     -26.97    0.0  -26.97
+    comparisons  all True     -1.42   16.0  -17.42
+    facts        truth        -8.07    0.0   -8.07
+    facts        inverse     -29.47    3.5  -32.97
+    facts        all True     -1.40   21.0  -22.40
+    facts        belief      -16.01    0.0  -16.01
+
+and more rivals of the truth, none of them closer. `lucky` has no relations, and there all-True is the most coherent.
 """
 
 import argparse
