@@ -141,7 +141,9 @@ class GroupAnnealing:
 
     def _moved(self, state: State, number: int, move: str, score: Score, *, accepted: bool) -> tuple[State, Info]:
         after = score if accepted else state.score
-        examples, old, new = touched(state.labeling, score.labeling)
+        # What begins anew proposes all its labels, also those that happen to be there already.
+        anew = tuple(score.labeling) if move in ("seed", "challenge") else ()
+        examples, old, new = touched(state.labeling, score.labeling, drawn=anew)
         change, temperature = score.utility - state.score.utility, self._temperature(state)
         info = Info(number, state.restart, move, examples, old, new, change, temperature, accepted, after)
         return (
