@@ -124,14 +124,21 @@ class PocketModel:
         Raises:
             ValueError: The sequence is longer than the context window, or holds an id that does not exist.
         """
+        result: Floats = self.all_logprobs(tokens)[np.arange(len(tokens)), list(tokens)]
+        return result
+
+    def all_logprobs(self, tokens: Sequence[int]) -> Floats:
+        """Log probability of every token of the vocabulary at each place, as an array [len(tokens), vocab].
+
+        Raises:
+            ValueError: The sequence is longer than the context window, or holds an id that does not exist.
+        """
         ids = [int(token) for token in tokens]
         if not ids:
-            return np.empty(0)
+            return np.empty((0, self.vocab_size))
         self._check(0, ids, len(ids))
         node = Node([self._tokenizer.bos, *ids[:-1]])
-        hidden = self._forward([node], [list(range(len(ids)))])
-        result: Floats = self._logprobs(hidden)[np.arange(len(ids)), ids]
-        return result
+        return self._logprobs(self._forward([node], [list(range(len(ids)))]))
 
     def _check(self, index: int, tokens: Sequence[int], length: int) -> None:
         if length + 1 > self.context_window:

@@ -1,0 +1,32 @@
+"""A loopback API server for tests: the embedded model behind the wire formats of real providers.
+
+It does: speak OpenAI's, vLLM's, SGLang's, llama.cpp's, Fireworks', Anthropic's and Gemini's formats over real HTTP,
+count requests and prefix-cache tokens, and inject faults that a seed reproduces.
+It does not: limit rates, check keys or model names, stream, or listen on anything but 127.0.0.1.
+
+    from icm_api.testing import Faults, serve
+
+    with serve(dialect="vllm", faults=Faults(("429-seconds", "500"), rate=0.2)) as server:
+        ...  # any client with base_url=server.url
+        print(server.log)
+
+`python -m icm_api.testing --port 8000` runs it as a process of its own. Both need the extra `icm-api[testing]`.
+"""
+
+from icm_api.testing.dialects import DIALECTS, Dialect
+from icm_api.testing.faults import CONTENT, RETRYABLE, UNRETRYABLE, Faults
+from icm_api.testing.journal import RecordedRequest, ServerLog
+from icm_api.testing.server import Server, serve
+
+__all__ = [
+    "CONTENT",
+    "DIALECTS",
+    "RETRYABLE",
+    "UNRETRYABLE",
+    "Dialect",
+    "Faults",
+    "RecordedRequest",
+    "Server",
+    "ServerLog",
+    "serve",
+]

@@ -1,0 +1,201 @@
+"""The routes, and a request's way through the server: count, fault or handler, answer.
+
+It does: parse bodies, draw faults, run handlers on one worker thread, write errors as each API does, send.
+It does not: know what is in a body, or own a socket (`server` does).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import OrderedDict
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from hashlib import sha256
+from math import ceil
+from random import Random
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from icm_api.testing import anthropic_wire, gemini_wire, openai_wire, sglang_wire
+from icm_api.testing.backend import Backend
+from icm_api.testing.dialects import Dialect
+from icm_api.testing.faults import FaultPlan, Faults, distort, error_of, retry_headers
+from icm_api.testing.journal import Journal
+from icm_api.testing.positions import WireError
+from icm_api.testing.wire import Answer, Call, Handler
+
+_POSTS: tuple[tuple[str, Handler, str], ...] = (
+    ("/v1/completions", openai_wire.completions, "openai"),
+    ("/v1/chat/completions", openai_wire.chat_completions, "openai"),
+    ("/tokenize", openai_wire.tokenize, "openai"),
+    ("/detokenize", openai_wire.detokenize, "openai"),
+    ("/generate", sglang_wire.generate, "openai"),
+    ("/v1/score", sglang_wire.score, "openai"),
+    ("/v1/messages", anthropic_wire.messages, "anthropic"),
+    ("/v1/messages/count_tokens", anthropic_wire.count_tokens, "anthropic"),
+    ("/v1beta/models/{name}", gemini_wire.models, "gemini"),
+)
+_GEMINI_STATUS = {400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "NOT_FOUND"}
+_GEMINI_STATUS |= {429: "RESOURCE_EXHAUSTED", 500: "INTERNAL", 503: "UNAVAILABLE", 529: "UNAVAILABLE"}
+_MOST_BODIES = 65_536
+# No limit is enforced, so the headers always name the same large ones.
+_REQUESTS, _TOKENS = "100000", "1000000000"
+
+
+class _Cut(Response):
+    """Sends half of its body and leaves, upon which the server closes the connection."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        half = bytes(self.body)[: len(self.body) // 2]
+        await send({"type": "http.response.body", "body": half, "more_body": True})
+
+
+class Service:
+    """Answers requests.
+
+    Args:
+        backend: the model.
+        dialect: how OpenAI's routes behave.
+        faults: what to inject; None for nothing.
+        seed: of all sampling.
+        journal: counts.
+    """
+
+    def __init__(self, backend: Backend, dialect: Dialect, faults: Faults | None, seed: int, journal: Journal) -> None:
+        self._backend, self._dialect, self._faults, self._seed, self._journal = backend, dialect, faults, seed, journal
+        self._plan = FaultPlan(faults)
+        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="icm-testing-model")
+        self._answered: OrderedDict[bytes, int] = OrderedDict()
+        self._serial = 0
+
+    def app(self) -> Starlette:
+        """The routes."""
+        routes = [
+            Route(path, partial(self._answer, handler=handler, family=family), methods=["POST"])
+            for path, handler, family in _POSTS
+        ]
+        listing = partial(self._answer, handler=openai_wire.models, family="openai")
+        return Starlette(routes=[*routes, Route("/v1/models", listing), Route("/health", _healthy)])
+
+    def close(self) -> None:
+        """End the worker thread."""
+        self._worker.shutdown()
+
+    async def _answer(self, request: Request, handler: Handler, family: str) -> Response:
+        raw = await request.body()
+        digest = sha256(request.url.path.encode() + b"\0" + raw).digest()
+        fault = self._plan.draw(digest)
+        self._serial += 1
+        request_id = f"req_{self._serial:08d}"
+        try:
+            body = _parse(raw)
+            self._journal.arrived(request.url.path, body, fault)
+            error = error_of(fault) if fault is not None else None
+            if error is not None:
+                raise error
+            if fault == "slow" and self._faults is not None:
+                await asyncio.sleep(self._faults.delay)
+            answer = await self._compute(handler, self._call(request, body, digest, fault, request_id))
+        except WireError as error:
+            response = _json(_error_body(family, error, request_id), error.status)
+            if fault is not None and self._faults is not None and error.status == 429:
+                response.headers.update(retry_headers(fault, self._faults.retry_after))
+        else:
+            self._journal.computed(answer)
+            response = _sound(answer, fault)
+        reset = self._faults.retry_after if self._faults is not None and response.status_code == 429 else None
+        response.headers.update(_limit_headers(family, request_id, reset))
+        self._journal.answered(response.status_code)
+        return response
+
+    def _call(
+        self, request: Request, body: Mapping[str, Any], digest: bytes, fault: str | None, request_id: str
+    ) -> Call:
+        # A body that names a seed is answered alike every time, any other anew. An answer that a fault spoils does
+        # not count, so that the next is what it would have been.
+        times = 0 if body.get("seed") is not None else self._answered.pop(digest, 0)
+        self._answered[digest] = times + (fault in (None, "slow"))
+        if len(self._answered) > _MOST_BODIES:
+            self._answered.popitem(last=False)
+        return Call(
+            body=body,
+            headers=request.headers,
+            name=str(request.path_params.get("name", "")),
+            request_id=request_id,
+            backend=self._backend,
+            dialect=self._dialect,
+            random=Random(f"{self._seed}/{times}/{digest.hex()}"),
+            fault=fault,
+            distort=partial(distort, fault),
+        )
+
+    async def _compute(self, handler: Handler, call: Call) -> Answer:
+        if self._backend.instant:
+            return handler(call)
+        return await asyncio.get_running_loop().run_in_executor(self._worker, handler, call)
+
+
+async def _healthy(request: Request) -> Response:
+    return Response()
+
+
+def _parse(raw: bytes) -> Mapping[str, Any]:
+    try:
+        body = json.loads(raw) if raw else {}
+    except ValueError as error:
+        raise WireError(f"We could not parse the JSON body of your request: {error}") from None
+    if not isinstance(body, dict):
+        raise WireError("the body must be a JSON object.")
+    return body
+
+
+def _json(payload: object, status: int = 200) -> Response:
+    return Response(json.dumps(payload), status, media_type="application/json")
+
+
+def _sound(answer: Answer, fault: str | None) -> Response:
+    text = json.dumps(answer.payload)
+    if fault == "truncated-json":
+        return Response(text[: len(text) // 2], media_type="application/json")
+    return (_Cut if fault == "cut" else Response)(text, media_type="application/json")
+
+
+def _error_body(family: str, error: WireError, request_id: str) -> dict[str, Any]:
+    if family == "anthropic":
+        kinds = {"insufficient_quota": "rate_limit_error"}
+        inner = {"type": kinds.get(error.kind, error.kind), "message": error.message}
+        return {"type": "error", "error": inner, "request_id": request_id}
+    if family == "gemini":
+        status = _GEMINI_STATUS.get(error.status, "UNKNOWN")
+        return {"error": {"code": error.status, "message": error.message, "status": status}}
+    return {"error": {"message": error.message, "type": error.kind, "param": None, "code": error.code}}
+
+
+def _limit_headers(family: str, request_id: str, reset: float | None) -> dict[str, str]:
+    """The request's id, and the limits as OpenAI's and Anthropic's services name them.
+
+    `reset`: seconds until there is something left again; None where nothing is used up.
+    """
+    if family == "gemini":
+        return {}
+    anthropic = family == "anthropic"
+    headers = {"request-id" if anthropic else "x-request-id": request_id}
+    until = (datetime.now(UTC) + timedelta(seconds=reset or 0)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    for what, limit in (("requests", _REQUESTS), ("tokens", _TOKENS)):
+        values = {
+            "limit": limit,
+            "remaining": limit if reset is None else "0",
+            "reset": until if anthropic else f"{ceil(1000 * (reset or 0))}ms",
+        }
+        for name, value in values.items():
+            headers[f"anthropic-ratelimit-{what}-{name}" if anthropic else f"x-ratelimit-{name}-{what}"] = value
+    return headers

@@ -1,0 +1,203 @@
+"""Faults to inject: which ones, how often, and what they do to an answer's numbers.
+
+It does: decide by hashing alone which request meets which fault, describe the error answers, distort logprobs.
+It does not: send anything (`app` does).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from email.utils import formatdate
+from hashlib import sha256
+from math import ceil, nan
+from time import time
+from types import MappingProxyType
+
+from icm_api.errors import ConfigError
+from icm_api.testing.positions import Position, Positions, Token, WireError
+
+RETRYABLE = (
+    "429-seconds",
+    "429-ms",
+    "429-date",
+    "429-none",
+    "500",
+    "503",
+    "529",
+    "slow",
+    "cut",
+    "truncated-json",
+)
+"""Faults after which the same request is worth sending again.
+
+`429-*`: rate limited, with `Retry-After` in seconds, `retry-after-ms`, `Retry-After` as a date, or without any;
+`500`, `503`, `529`: server errors, the last Anthropic's overload; `slow`: a sound answer after a delay; `cut`: the
+connection closes in the middle of the body; `truncated-json`: a body that ends early."""
+
+CONTENT = ("null-logprobs", "-9999", "nan", "zeros", "all-equal", "missing-label", "duplicates", "refusal")
+"""Faults of answers that look well (status 200).
+
+`null-logprobs`: null where logprobs belong; `-9999`, `nan`, `zeros`: that in place of every logprob (`nan` as the
+literal NaN, which is no JSON); `all-equal`: -3.0 in place of every logprob, so that nothing but their equality gives it
+away; `missing-label`: every token with a letter or digit is gone from the alternatives; `duplicates`: every alternative
+is there twice (no effect where alternatives are keyed by text); `refusal`: the model declines. Anthropic's format has
+no logprobs, so only a refusal has an effect there; SGLang's /v1/score has bare numbers, so no refusal or duplicates."""
+
+UNRETRYABLE = ("400", "401", "403", "404", "insufficient-quota", *CONTENT)
+"""Faults that sending the same request again does not mend: refused requests, a 429 for want of money, and `CONTENT`.
+"""
+
+_KINDS = RETRYABLE + UNRETRYABLE
+_MOST_BODIES = 65_536
+_EQUAL = -3.0
+
+# Kind of fault -> status, OpenAI's error type, its code, message.
+_ERRORS: Mapping[str, tuple[int, str, str | None, str]] = MappingProxyType(
+    {
+        "429": (429, "rate_limit_error", "rate_limit_exceeded", "Rate limit reached."),
+        "insufficient-quota": (
+            429,
+            "insufficient_quota",
+            "insufficient_quota",
+            "You exceeded your current quota, please check your plan and billing details.",
+        ),
+        "500": (500, "api_error", None, "The server had an error while processing your request."),
+        "503": (503, "api_error", None, "The server is temporarily unavailable."),
+        "529": (529, "overloaded_error", None, "Overloaded"),
+        "400": (400, "invalid_request_error", None, "The request is not valid."),
+        "401": (401, "authentication_error", "invalid_api_key", "Incorrect API key provided."),
+        "403": (403, "permission_error", None, "You have no access to this model."),
+        "404": (404, "not_found_error", "model_not_found", "The model does not exist."),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """Which requests meet which fault: a pure function of the seed, the body, and how often that body came before.
+
+    Attributes:
+        kinds: from `RETRYABLE` and `UNRETRYABLE`, drawn from evenly.
+        rate: probability that a request is hit, from 0 to 1.
+        seed: another seed, other requests.
+        times: how often at most one body is hit, so that a request sent again is served in the end; None for no
+            limit.
+        first_n: only the first so many requests of all are hit; None for no limit. With concurrent requests their
+            order decides.
+        retry_after: seconds that rate-limited answers ask to wait. As a date it is a whole second or more.
+        delay: seconds that a slow answer takes longer.
+
+    Raises:
+        ConfigError: a kind is unknown, there is none, or a number is out of range.
+    """
+
+    kinds: tuple[str, ...] = RETRYABLE
+    rate: float = 1.0
+    seed: int = 0
+    times: int | None = 1
+    first_n: int | None = None
+    retry_after: float = 0.1
+    delay: float = 1.0
+
+    def __post_init__(self) -> None:
+        unknown = [kind for kind in self.kinds if kind not in _KINDS]
+        if unknown or not self.kinds:
+            raise ConfigError(f"faults: no kind {unknown or self.kinds}; choose from {', '.join(_KINDS)}")
+        if not 0 <= self.rate <= 1 or self.retry_after < 0 or self.delay < 0:
+            raise ConfigError(
+                f"faults: rate={self.rate} must be from 0 to 1, and retry_after={self.retry_after} and "
+                f"delay={self.delay} not negative"
+            )
+
+
+class FaultPlan:
+    """Draws a fault, or none, for each request as it arrives."""
+
+    def __init__(self, faults: Faults | None) -> None:
+        self._faults = faults
+        self._arrived = 0
+        # Per body: how often it came, and how often it was hit.
+        self._bodies: OrderedDict[bytes, tuple[int, int]] = OrderedDict()
+
+    def draw(self, digest: bytes) -> str | None:
+        """The kind of fault that the next request meets, which has a body of this digest."""
+        faults = self._faults
+        if faults is None:
+            return None
+        self._arrived += 1
+        came, hit = self._bodies.pop(digest, (0, 0))
+        kind = None
+        spared = (faults.times is not None and hit >= faults.times) or (
+            faults.first_n is not None and self._arrived > faults.first_n
+        )
+        if not spared:
+            drawn = sha256(f"{faults.seed}/{came}/".encode() + digest).digest()
+            if int.from_bytes(drawn[:6], "big") < faults.rate * 2**48:
+                kind = faults.kinds[int.from_bytes(drawn[6:12], "big") % len(faults.kinds)]
+        self._bodies[digest] = came + 1, hit + (kind is not None)
+        if len(self._bodies) > _MOST_BODIES:
+            self._bodies.popitem(last=False)
+        return kind
+
+
+def error_of(kind: str) -> WireError | None:
+    """The error answer of a fault; None for faults that answer with status 200."""
+    known = _ERRORS.get("429" if kind.startswith("429-") else kind)
+    if known is None:
+        return None
+    status, error_type, code, message = known
+    return WireError(f"{message} (injected fault {kind})", status=status, kind=error_type, code=code)
+
+
+def retry_headers(kind: str, retry_after: float) -> dict[str, str]:
+    """The headers with which a rate-limited answer says how long to wait.
+
+    Example:
+        >>> retry_headers("429-seconds", 2), retry_headers("429-ms", 0.1), retry_headers("429-none", 2)
+        ({'retry-after': '2'}, {'retry-after-ms': '100'}, {})
+    """
+    if kind == "429-seconds":
+        return {"retry-after": f"{retry_after:g}"}
+    if kind == "429-ms":
+        return {"retry-after-ms": str(ceil(1000 * retry_after))}
+    if kind == "429-date":
+        return {"retry-after": formatdate(ceil(time() + max(1.0, retry_after)), usegmt=True)}
+    return {}
+
+
+def distort(kind: str | None, positions: Positions) -> Positions | None:
+    """The positions as a fault of the content leaves them; None where logprobs shall be null."""
+    if kind == "null-logprobs":
+        return None
+    values = {"-9999": -9999.0, "nan": nan, "zeros": 0.0, "all-equal": _EQUAL}
+    if kind in values:
+        return tuple(_valued(position, values[str(kind)]) for position in positions)
+    if kind == "duplicates":
+        return tuple(replace(position, top=tuple(_twice(position.top))) for position in positions)
+    if kind == "missing-label":
+        return tuple(_wordless(position) for position in positions)
+    return positions
+
+
+def _valued(position: Position, value: float) -> Position:
+    def valued(token: Token) -> Token:
+        return token if token.logprob is None else replace(token, logprob=value)
+
+    return Position(valued(position.chosen), tuple(map(valued, position.top)))
+
+
+def _twice(tokens: tuple[Token, ...]) -> Iterator[Token]:
+    for token in tokens:
+        yield token
+        yield token
+
+
+def _wordless(position: Position) -> Position:
+    """Without words; if the chosen token is one, the likeliest other alternative stands in its place."""
+    top = tuple(token for token in position.top if not token.raw.strip().isalnum())
+    if not position.chosen.raw.strip().isalnum():
+        return replace(position, top=top)
+    newline = Token(ord("\n"), b"\n", position.chosen.logprob)
+    return Position(top[0] if top else newline, top)
