@@ -11,10 +11,9 @@ trace is compared with what its step gives, and the search goes on where the tra
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from time import monotonic
@@ -24,7 +23,7 @@ import tomli_w
 from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
 
-from icm_api.client import Client, open_provider
+from icm_api.client import Client, Meter, check_endpoint, note_session, open_provider, sent_before
 from icm_api.config import Config, ConstraintSection, load_config
 from icm_api.consistency import Constraint, constraints
 from icm_api.datasets import load_jsonl
@@ -33,9 +32,7 @@ from icm_api.journal import Journal
 from icm_api.prompts import PromptTemplate
 from icm_api.result import SUMMARY_FILE, Result, write_whole
 from icm_api.search import Progress, Task, build_kernel, build_objective, search_labels
-from icm_api.types import Dataset, Usage, Verbalizer
-
-logger = logging.getLogger(__name__)
+from icm_api.types import Dataset, Verbalizer
 
 CONFIG_FILE = "config.toml"
 INPUTS_FILE = "inputs.json"
@@ -52,10 +49,12 @@ class Watch:
     Attributes:
         on_step: called after every step, those taken again in a resume included.
         on_resume: called once before a resume goes on, with the steps on disk and the torn bytes dropped.
+        on_warning: called with what to know of the endpoint before the run begins.
     """
 
     on_step: Callable[[Progress], None] = lambda progress: None
     on_resume: Callable[[int, int], None] = lambda steps, torn: None
+    on_warning: Callable[[str], None] = lambda warning: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,16 +119,22 @@ def default_cache_folder() -> Path:
 
 
 def open_model(config: Config) -> Client:
-    """The model, with its cache.
+    """The model, with its cache, its limits and its budget, on which earlier sessions of the run count.
 
     Raises:
         ConfigError: unknown provider.
         ProviderError: the model cannot be loaded.
         StorageError: the cache cannot be opened.
     """
-    cache = config.cache
-    folder = cache.folder or default_cache_folder()
-    return open_provider(config.model.provider, cache=folder if cache.enabled else None)
+    cache, folder = config.cache, config.cache.folder or default_cache_folder()
+    meter = Meter(config.budget, config.prices, sent_before(_folder(config) / SESSIONS_FILE))
+    return open_provider(
+        config.model.provider,
+        cache=folder if cache.enabled else None,
+        settings=config.client,
+        meter=meter,
+        options=config.model.options,
+    )
 
 
 async def plan(config: Config) -> Plan:
@@ -142,8 +147,9 @@ async def plan(config: Config) -> Plan:
     async with open_model(config) as model:
         objective = build_objective(dataset, model, task, config.search)
         steps = config.search.budget(len(dataset))
-        requests = build_kernel(objective, config.search).most_requests(steps)
-        window = model.capabilities.context_window
+        can = model.capabilities
+        requests = build_kernel(objective, config.search).most_requests(steps) * can.requests_per_prompt
+        window = can.context_window
         longest = min(window, _longest_prompt(dataset, task, model))
         return Plan(len(dataset), len(objective.relations), steps, requests, requests * longest, longest, window)
 
@@ -205,10 +211,12 @@ async def _search(config: Config, dataset: Dataset, task: Task, model: Client, w
             watch.on_step(progress)
 
         try:
+            for warning in await check_endpoint(model, task.verbalizer):
+                watch.on_warning(warning)
             result = await search_labels(dataset, model, task=task, settings=config.search, on_step=record)
             journal.finish()
         finally:
-            _note_session(folder, model.sent, monotonic() - began)
+            note_session(folder / SESSIONS_FILE, model, monotonic() - began)
     result.save(folder)
     return result
 
@@ -285,13 +293,3 @@ def _locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def _note_session(folder: Path, sent: Usage, seconds: float) -> None:
-    line = json.dumps({"sent": asdict(sent), "seconds": round(seconds, 3)}) + "\n"
-    try:
-        with (folder / SESSIONS_FILE).open("a", encoding="utf-8") as stream:
-            stream.write(line)
-    except OSError:
-        # A note for people. On a full disk the error that matters is already on its way.
-        logger.warning("could not note this session in %s", folder / SESSIONS_FILE)

@@ -294,17 +294,22 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What was asked of a model: requests answered, and the tokens in their prompts and replies."""
+    """What was asked of a model: requests answered, and the tokens in their prompts and replies.
+
+    `cached_tokens` are those prompt tokens that the server says it had in a prefix cache, 0 where it says nothing.
+    """
 
     requests: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    cached_tokens: int = 0
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
             self.requests + other.requests,
             self.prompt_tokens + other.prompt_tokens,
             self.completion_tokens + other.completion_tokens,
+            self.cached_tokens + other.cached_tokens,
         )
 
     def __sub__(self, other: Usage) -> Usage:
@@ -312,4 +317,5 @@ class Usage:
             self.requests - other.requests,
             self.prompt_tokens - other.prompt_tokens,
             self.completion_tokens - other.completion_tokens,
+            self.cached_tokens - other.cached_tokens,
         )

@@ -14,6 +14,7 @@ from importlib.metadata import version
 from typing import NoReturn
 
 from icm_api.cli.demo import add_demo
+from icm_api.cli.probe import add_probe
 from icm_api.cli.verbs import Verbs, add_verbs
 from icm_api.errors import IcmError
 
@@ -39,6 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
     verbs: Verbs = parser.add_subparsers(required=True, metavar="VERB")
     add_demo(verbs)
     add_verbs(verbs)
+    add_probe(verbs)
     return parser
 
 

@@ -11,26 +11,25 @@ import json
 from argparse import ArgumentParser, Namespace, _SubParsersAction
 from collections import Counter
 from collections.abc import Callable, Coroutine
-from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
+from statistics import fmean
 from typing import Any, TypeAlias, get_args
 
 from rich.console import Console
 
+from icm_api.cli.cache import add_cache
 from icm_api.cli.live import LiveView
-from icm_api.client import ResponseCache
 from icm_api.config import Config, Preset, load_config
 from icm_api.consistency import audit
 from icm_api.datasets import load_gold
-from icm_api.errors import ConfigError, StorageError
+from icm_api.errors import BudgetError, StorageError
 from icm_api.evaluation import evaluate
 from icm_api.result import LABELS_FILE, SUMMARY_FILE, Result
 from icm_api.run import (
     TRACE_FILE,
     Watch,
     build_task,
-    default_cache_folder,
     load_dataset,
     plan,
     resume,
@@ -54,9 +53,8 @@ def add_verbs(verbs: Verbs) -> None:
     parser.add_argument("--label-field", help='key of the gold label; by default "gold", else "label"')
     parser = _verb(verbs, "audit", audit_verb, "say what the constraints of a configuration come to")
     _add_configuration(parser)
-    parser = _verb(verbs, "cache", cache_verb, "look after the answers of models that are kept on disk")
-    parser.add_argument("action", choices=("repair",), help="repair: delete damaged entries, to be asked again")
-    parser.add_argument("folder", type=Path, nargs="?", help="by default the user's cache")
+    summary = "look after the answers of models that are kept on disk"
+    add_cache(verbs.add_parser("cache", help=summary, description=summary[0].upper() + summary[1:] + "."))
 
 
 def _verb(verbs: Verbs, name: str, function: Any, summary: str) -> ArgumentParser:
@@ -128,16 +126,6 @@ def audit_verb(arguments: Namespace) -> None:
     print(json.dumps(found.as_json()) if arguments.json else "\n".join(found.lines()))
 
 
-def cache_verb(arguments: Namespace) -> None:
-    """`icm-api cache repair`."""
-    folder = arguments.folder or default_cache_folder()
-    if not folder.is_dir():
-        raise ConfigError(f"{folder}: no such folder, so no cache to repair")
-    with closing(ResponseCache(folder)) as cache:
-        deleted = cache.repair()
-    print(json.dumps({"deleted": deleted}) if arguments.json else f"{len(deleted)} damaged entries deleted in {folder}")
-
-
 def watched(work: Callable[[Watch], Coroutine[Any, Any, Result]], folder: Path, *, show: bool) -> Result:
     """Do the work under a live view on standard error; with `show`, print what came out."""
     console = Console(stderr=True)
@@ -148,10 +136,13 @@ def watched(work: Callable[[Watch], Coroutine[Any, Any, Result]], folder: Path, 
             console.print(f"dropped a torn last line of {torn} bytes from {folder / TRACE_FILE}")
         console.print(f"{steps} steps are on disk; checking them, then going on")
 
+    def warned(warning: str) -> None:
+        console.print(f"warning: {warning}", highlight=False)
+
     with LiveView(console) as view:
         try:
-            result = asyncio.run(work(Watch(view.show, resumed)))
-        except (KeyboardInterrupt, StorageError):
+            result = asyncio.run(work(Watch(view.show, resumed, warned)))
+        except (KeyboardInterrupt, StorageError, BudgetError):
             console.print(f"to go on: icm-api resume {folder}")
             raise
     if show:
@@ -171,6 +162,7 @@ def result_lines(result: Result, folder: Path) -> list[str]:
     return [
         f"labelled {len(result.examples)} examples in {result.steps} steps: {labels}",
         f"U = {result.utility:.3f}   P = {result.mutual_predictability:.4f}   I = {result.inconsistency:g}",
+        f"coverage: {fmean(row.coverage for row in result.examples):.1%} of the probability is on the labels",
         f"cost: {result.usage.requests:,} requests, {result.usage.prompt_tokens:,} prompt tokens",
         f"written: {folder / LABELS_FILE}, {folder / SUMMARY_FILE}, {folder / TRACE_FILE}",
     ]

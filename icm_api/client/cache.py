@@ -14,8 +14,10 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from time import time
 from typing import Any, TypeVar
 
 import diskcache
@@ -27,6 +29,9 @@ from icm_api.types import Usage
 
 # Part of every key: raise it when the meaning of a request body or of an entry changes.
 _SCHEMA = 1
+
+DATABASE: str = diskcache.core.DBNAME
+"""The file inside the directory; SQLite puts others beside it, whose names begin with it."""
 
 _CHECKSUM_LENGTH = 64
 
@@ -96,6 +101,23 @@ class _PlainDisk(diskcache.Disk):  # type: ignore[misc]
 _FOREIGN = "no response cache writes such rows, so don't trust this directory: move it away and run again"
 
 
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One kept answer.
+
+    Attributes:
+        key: as `cache_key` makes it.
+        source: identity of the provider that answered; empty where it was not noted.
+        time: when it was kept, in seconds since 1970; None where it was not noted.
+        response: the answer.
+    """
+
+    key: str
+    source: str
+    time: int | None
+    response: Response
+
+
 class ResponseCache:
     """Responses on disk by key.
 
@@ -132,21 +154,49 @@ class ResponseCache:
         for key in keys:
             raw = self._raw(key)
             if raw is not None:
-                entries[key] = self._decode(key, raw)
+                entries[key] = self._decode(key, raw).response
         return entries
 
-    def put_many(self, entries: Mapping[str, Response]) -> None:
+    def entries(self) -> Iterator[Entry]:
+        """All entries, in no order that means anything.
+
+        Raises:
+            StorageError: an entry is damaged or not ours.
+        """
+        for key in self._keys():
+            raw = self._raw(key)
+            if raw is not None:
+                yield self._decode(key, raw)
+
+    def put_many(self, entries: Mapping[str, Response], source: str = "") -> None:
         """Keep all entries, or none where it fails.
+
+        Args:
+            entries: answers by key.
+            source: identity of the provider that gave them.
 
         Raises:
             StorageError: the disk is full, read-only or locked. What was kept before is whole.
+            ValueError: an answer holds NaN or an infinity.
         """
-        encoded = {key: _encode(key, response) for key, response in entries.items()}
+        self.put_encoded({key: encode_entry(key, response, source) for key, response in entries.items()})
+
+    def put_encoded(self, encoded: Mapping[str, bytes]) -> None:
+        """Like `put_many`, of what `encode_entry` gave."""
         if not encoded:
             return
         with self._storage("write to"), self._cache.transact():
             for key, raw in encoded.items():
                 self._cache.set(key, raw)
+
+    def damaged(self) -> tuple[str, ...]:
+        """Keys of the entries whose checksum is wrong.
+
+        Raises:
+            StorageError: the file as a whole cannot be read, or holds rows that are not ours.
+        """
+        found = ((key, self._raw(key)) for key in self._keys())
+        return tuple(key for key, raw in found if raw is not None and not _is_whole(key, raw))
 
     def repair(self) -> tuple[str, ...]:
         """Delete the damaged entries, so that they are asked for again; returns their keys.
@@ -154,31 +204,41 @@ class ResponseCache:
         Raises:
             StorageError: the file as a whole cannot be read or written, or holds rows that are not ours.
         """
-        damaged = []
-        for key in self._on_disk(lambda: tuple(self._cache.iterkeys())):
-            raw = self._raw(key)
-            if raw is not None and not _is_whole(key, raw):
-                self._on_disk(lambda key=key: self._cache.delete(key))  # type: ignore[misc]
-                damaged.append(key)
-        return tuple(damaged)
+        damaged = self.damaged()
+        self.delete(damaged)
+        return damaged
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Delete entries. Their room in the file is used again; the file itself does not shrink.
+
+        Raises:
+            StorageError: the disk is read-only or locked. All entries are as they were.
+        """
+        with self._storage("write to"), self._cache.transact():
+            for key in keys:
+                self._cache.delete(key)
 
     def close(self) -> None:
         """Close the file; it opens again by itself when used."""
         self._cache.close()
 
+    def _keys(self) -> tuple[str, ...]:
+        return self._on_disk(lambda: tuple(self._cache.iterkeys()))
+
     def _raw(self, key: str) -> object:
         return self._on_disk(lambda: self._cache.get(key))
 
-    def _decode(self, key: str, raw: object) -> Response:
+    def _decode(self, key: str, raw: object) -> Entry:
         if not _is_whole(key, raw):
             raise StorageError(
-                f"{self._directory / diskcache.core.DBNAME}: entry {key} is damaged (its checksum is "
+                f"{self._directory / DATABASE}: entry {key} is damaged (its checksum is "
                 f"wrong) and was not used. Run `icm-api cache repair {self._directory}`, which deletes "
                 "damaged entries so that they are asked for again, then resume"
             )
         assert isinstance(raw, bytes)
         entry = json.loads(raw[_CHECKSUM_LENGTH:])
-        return Response(entry["body"], Usage(*entry["usage"]))
+        response = Response(entry["body"], Usage(*entry["usage"]))
+        return Entry(key, entry.get("source", ""), entry.get("time"), response)
 
     def _on_disk(self, action: Callable[[], _T]) -> _T:
         with self._storage("read"):
@@ -201,10 +261,15 @@ class ResponseCache:
             ) from error
 
 
-def _encode(key: str, response: Response) -> bytes:
+def encode_entry(key: str, response: Response, source: str = "") -> bytes:
+    """An entry as it is on disk: a checksum over key and content, then the content as JSON.
+
+    Raises:
+        ValueError: the answer holds NaN or an infinity.
+    """
     usage = response.usage
-    numbers = (usage.requests, usage.prompt_tokens, usage.completion_tokens)
-    content = _canonical({"body": response.body, "usage": numbers})
+    numbers = (usage.requests, usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens)
+    content = _canonical({"body": response.body, "usage": numbers, "source": source, "time": int(time())})
     return _checksum(key, content) + content
 
 

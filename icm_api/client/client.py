@@ -1,7 +1,8 @@
 """The client around a provider: asks each distinct question once, remembers the answers, counts the cost.
 
-It does: memory, then disk, then one `send` for what is left; answers go to disk before they are used, and two
-coroutines with the same question share one request.
+It does: memory, then disk, then the provider for what is left: one `send` for all where it gains by that, else each
+on its own through the dispatcher. Answers go to disk before they are used, and two coroutines with the same question
+share one request.
 It does not: know a wire format, change a number, or keep an error or an unreadable answer.
 """
 
@@ -10,11 +11,16 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, TypeAlias
 
 from icm_api.client.cache import ResponseCache, cache_key
-from icm_api.errors import ProviderError
+from icm_api.client.dispatch import Dispatcher
+from icm_api.client.meter import Meter
+from icm_api.client.writes import Writes
+from icm_api.config import ClientSettings
+from icm_api.errors import LogprobsUnavailableError, ProviderError
 from icm_api.providers.base import Capabilities, Provider, Request, Response, label_distribution
 from icm_api.types import LabelDistribution, Prompt, Usage
 
@@ -28,12 +34,22 @@ class Client:
         provider: whom to ask; the client closes it.
         cache: where answers are kept for later runs; the client closes it. None keeps them in memory only.
         memory: the most answers held in memory; those used longest ago go first.
+        settings: concurrency, limits and retries (the defaults if None), for providers that take requests one by one.
+        meter: counts what is sent and holds it to a budget; by default without one.
 
     Raises:
         ValueError: `memory` is negative.
     """
 
-    def __init__(self, provider: Provider, cache: ResponseCache | None = None, *, memory: int = 100_000) -> None:
+    def __init__(
+        self,
+        provider: Provider,
+        cache: ResponseCache | None = None,
+        *,
+        memory: int = 100_000,
+        settings: ClientSettings | None = None,
+        meter: Meter | None = None,
+    ) -> None:
         if memory < 0:
             raise ValueError(f"memory is the most answers to hold and can't be negative, got {memory}")
         self._provider = provider
@@ -42,7 +58,9 @@ class Client:
         self._memory: OrderedDict[str, _Body] = OrderedDict()
         self._in_flight: dict[str, asyncio.Task[dict[str, _Body]]] = {}
         self._usage = Usage()
-        self._sent = Usage()
+        self._meter = meter or Meter()
+        self._dispatcher = Dispatcher(provider, settings or ClientSettings(), self._meter)
+        self._writes = None if cache is None else Writes(cache, provider.identity)
 
     async def __aenter__(self) -> Client:
         return self
@@ -64,13 +82,21 @@ class Client:
 
     @property
     def usage(self) -> Usage:
-        """What was asked and was not in memory. The same whether the disk had the answers or not."""
+        """What was asked and was not in memory. The same whether the disk had the answers or not.
+
+        `cached_tokens` is 0 here, as what a server has in its prefix cache depends on timing: see `sent`.
+        """
         return self._usage
 
     @property
     def sent(self) -> Usage:
         """What the provider really answered by now."""
-        return self._sent
+        return self._meter.sent
+
+    @property
+    def spent(self) -> float | None:
+        """What that cost, in the currency of the prices; None where no prices are known."""
+        return self._meter.spent
 
     def count_tokens(self, text: str) -> int:
         """How many tokens the model sees in this text."""
@@ -81,19 +107,22 @@ class Client:
 
         Raises:
             ProviderError: the provider failed. What it did answer readably is kept.
+            BudgetError: the next request could exceed the budget; it was not sent.
             LogprobsUnavailableError: an answer holds no usable logprob for a label.
             StorageError: the cache cannot be read or written.
         """
         readings = await self._provider.score(prompts, self.ask)
-        return [
-            label_distribution(prompt.verbalizer, reading) for prompt, reading in zip(prompts, readings, strict=True)
-        ]
+        try:
+            return [label_distribution(prompt.verbalizer, each) for prompt, each in zip(prompts, readings, strict=True)]
+        except LogprobsUnavailableError as error:
+            raise LogprobsUnavailableError(f"{self._provider.identity}: {error}") from None
 
     async def ask(self, requests: Sequence[Request]) -> Sequence[_Body]:
         """The bodies of the answers, in the order of the requests; equal requests are asked once.
 
         Raises:
             ProviderError: the provider failed. What it did answer readably is kept.
+            BudgetError: the next request could exceed the budget; it was not sent.
             StorageError: the cache cannot be read or written.
         """
         keys = [cache_key(self._provider.identity, request) for request in requests]
@@ -135,44 +164,69 @@ class Client:
             task.exception()
 
     async def _fetch(self, requests: Mapping[str, Request]) -> dict[str, _Body]:
-        """Answers from disk, and the rest from the provider in one `send`."""
+        """Answers from disk, and the rest from the provider."""
         kept = {} if self._cache is None else self._cache.get_many(requests)
-        answers = {key: response.body for key, response in kept.items()}
         absent = {key: request for key, request in requests.items() if key not in kept}
-        if absent:
-            responses = await self._send(absent)
-            answers.update(self._keep(absent, responses))
-            kept.update(responses)
-        for key in requests:
-            self._usage += kept[key].usage
-            self._memory[key] = answers[key]
+        try:
+            if absent and self._provider.capabilities.batches:
+                await self._send_together(absent, kept)
+            elif absent:
+                await self._send_each(absent, kept)
+        finally:
+            # In the order of the requests, not of the answers: what memory forgets must not depend on luck.
+            self._remember({key: kept[key] for key in requests if key in kept})
+        return {key: response.body for key, response in kept.items()}
+
+    def _remember(self, kept: Mapping[str, Response]) -> None:
+        usage = sum((response.usage for response in kept.values()), Usage())
+        self._usage += replace(usage, cached_tokens=0)
+        self._memory.update((key, response.body) for key, response in kept.items())
         while len(self._memory) > self._limit:
             self._memory.popitem(last=False)
-        return answers
 
-    async def _send(self, requests: Mapping[str, Request]) -> dict[str, Response]:
-        responses = await self._provider.send(list(requests.values()))
-        for response in responses:
-            self._sent += response.usage
-        if len(responses) != len(requests):
+    async def _send_each(self, requests: Mapping[str, Request], kept: dict[str, Response]) -> None:
+        """Each request on its own; every answer is on disk before the next is looked at."""
+
+        async def land(key: str, response: Response) -> None:
+            self._provider.check(requests[key], response.body)
+            kept[key] = response
+            if self._writes is not None:
+                await self._writes.put(key, response)
+
+        def known(key: str) -> bool:
+            # Another process on the same cache may have got it since.
+            if self._cache is not None:
+                kept.update(self._cache.get_many([key]))
+            return key in kept
+
+        await self._dispatcher.run(requests, land, known)
+
+    async def _send_together(self, requests: Mapping[str, Request], kept: dict[str, Response]) -> None:
+        """All requests in one `send`. The readable answers are put on disk before the first error is raised."""
+        asked = list(requests.values())
+        reserved = await self._meter.reserve(asked)
+        responses: Sequence[Response] | None = None
+        try:
+            responses = await self._provider.send(asked)
+        finally:
+            if responses is None:
+                self._meter.unanswered(reserved, billed=False)
+        self._meter.answered(reserved, sum((response.usage for response in responses), Usage()), asked)
+        if len(responses) != len(asked):
             raise ProviderError(
-                f"{self._provider.identity} gave {len(responses)} answers to {len(requests)} requests, so "
+                f"{self._provider.identity} gave {len(responses)} answers to {len(asked)} requests, so "
                 "which belongs to which is unknown; none was used"
             )
-        return dict(zip(requests, responses, strict=True))
-
-    def _keep(self, requests: Mapping[str, Request], responses: Mapping[str, Response]) -> dict[str, _Body]:
-        """Read all answers, put the readable ones on disk, and then raise the first error, if any."""
-        answers: dict[str, _Body] = {}
+        readable: dict[str, Response] = {}
         trouble: ProviderError | None = None
-        for key, response in responses.items():
+        for (key, request), response in zip(requests.items(), responses, strict=True):
             try:
-                self._provider.check(requests[key], response.body)
-                answers[key] = response.body
+                self._provider.check(request, response.body)
+                readable[key] = response
             except ProviderError as error:
                 trouble = trouble or error
         if self._cache is not None:
-            self._cache.put_many({key: responses[key] for key in answers})
+            self._cache.put_many(readable, self._provider.identity)
+        kept.update(readable)
         if trouble is not None:
             raise trouble
-        return answers

@@ -33,6 +33,7 @@ class Capabilities:
         top_logprobs: the most alternatives that an answer can list; None where that is no limit.
         prompt_logprobs: can score marked positions inside a prompt.
         generates: can generate text.
+        requests_per_prompt: how many requests one prompt takes, where every label is one token.
     """
 
     context_window: int
@@ -42,6 +43,7 @@ class Capabilities:
     top_logprobs: int | None = None
     prompt_logprobs: bool = False
     generates: bool = False
+    requests_per_prompt: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +69,17 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """`body`: what came back, as it came, JSON-able. `usage`: what it cost."""
+    """What a model answered.
+
+    Attributes:
+        body: what came back, as it came, JSON-able.
+        usage: what it cost.
+        limits: what the server's headers say it allows: "requests_per_minute", "tokens_per_minute". Never kept.
+    """
 
     body: Mapping[str, Any]
     usage: Usage
+    limits: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +97,14 @@ class Reading:
         forms: raw log p of each surface form after the prompt, or a bound on it.
         method: how it was read.
         standard_error: of the probabilities, where they were sampled; else None.
+        labels: raw log p of each whole label, or a bound on it, where the method cannot tell a label's forms
+            apart; then `forms` is empty. None where forms were read.
     """
 
     forms: Mapping[str, float | Below]
     method: str
     standard_error: float | None = None
+    labels: Mapping[Label, float | Below] | None = None
 
 
 Ask: TypeAlias = Callable[[Sequence[Request]], Awaitable[Sequence[Mapping[str, Any]]]]
@@ -169,7 +181,7 @@ def label_distribution(verbalizer: Verbalizer, reading: Reading) -> LabelDistrib
 
     Args:
         verbalizer: the label set and its surface forms.
-        reading: natural log p of each form after the prompt, not normalised, or a bound.
+        reading: natural log p of each form (or of each whole label) after the prompt, not normalised, or a bound.
 
     Returns:
         The normalised distribution; its `coverage` is the mass on all labels before normalising.
@@ -189,20 +201,24 @@ def label_distribution(verbalizer: Verbalizer, reading: Reading) -> LabelDistrib
         >>> [round(p, 3) for p in d.intervals["False"]]
         [0.0, 0.2]
     """
-    ranges = {label: _range(label, verbalizer.forms(label), reading.forms) for label in verbalizer.labels}
+    read = reading.forms if reading.labels is None else reading.labels
+    written = {label: verbalizer.forms(label) if reading.labels is None else (label,) for label in verbalizer.labels}
+    ranges = {label: _range(label, written[label], read) for label in verbalizer.labels}
     if not any(low > 0 for low, _ in ranges.values()):
         raise LogprobsUnavailableError(
             "the model listed no form of any label, or gave them no probability: its answer says nothing of the "
-            f"labels; forms asked for: {forms_of(verbalizer)}"
+            f"labels; forms asked for: {forms_of(verbalizer)}. Put what the model does write under [prompt.forms], "
+            "or ask for more alternatives (option top_logprobs)"
         )
     # In logarithms where the forms are exact, so that nothing is lost of very small probabilities.
-    merged = [_merged(verbalizer.forms(label), reading.forms) for label in verbalizer.labels]
+    merged = [_merged(written[label], read) for label in verbalizer.labels]
     total = logsumexp(merged)
-    if exp(total) > _LARGEST_SUM:
-        raise LogprobsUnavailableError(
-            f"the labels' probabilities sum to {exp(total):.3f}, more than 1: these are no logprobs"
-        )
     highest, lowest = sum(high for _, high in ranges.values()), sum(low for low, _ in ranges.values())
+    # Bounds may come to more than 1 together; what was read may not.
+    if lowest > _LARGEST_SUM:
+        raise LogprobsUnavailableError(
+            f"the labels' probabilities sum to {lowest:.3f}, more than 1: these are no logprobs"
+        )
     intervals = {
         label: (low / (low + highest - high), high / (high + lowest - low))
         for label, (low, high) in ranges.items()

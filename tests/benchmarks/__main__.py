@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from tests.benchmarks import prefix, recovery
+from tests.benchmarks import prefix, recovery, throughput
 
-REPORTS = {"prefix": prefix.report, "recovery": recovery.report}
+REPORTS = {"prefix": prefix.report, "recovery": recovery.report, "throughput": throughput.report}
 
 for name in sys.argv[1:] or REPORTS:
     for line in REPORTS[name]():

@@ -1,5 +1,6 @@
 """The response cache: keys, damage, full disks, several processes, and processes that are killed."""
 
+import hashlib
 import json
 import os
 import pickle
@@ -8,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -100,8 +102,10 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ResponseCache]:
 
 
 @settings(max_examples=40)
-@given(body=st.dictionaries(st.text(), JSON, max_size=4), usage=st.tuples(*[st.integers(0, 2**40)] * 3))
-def test_what_was_put_comes_back(shared: ResponseCache, body: dict[str, object], usage: tuple[int, int, int]) -> None:
+@given(body=st.dictionaries(st.text(), JSON, max_size=4), usage=st.tuples(*[st.integers(0, 2**40)] * 4))
+def test_what_was_put_comes_back(
+    shared: ResponseCache, body: dict[str, object], usage: tuple[int, int, int, int]
+) -> None:
     shared.put_many({"k": Response(body, Usage(*usage))})
     assert shared.get_many(["k", "absent"]) == {"k": Response(body, Usage(*usage))}
 
@@ -317,5 +321,15 @@ def test_entries_are_plain_json_after_the_checksum(cache: ResponseCache) -> None
     connection = sqlite3.connect(cache.directory / "cache.db")
     (raw,) = connection.execute("SELECT value FROM Cache").fetchone()
     connection.close()
-    assert json.loads(raw[64:]) == {"body": {"logprobs": {" True": -0.5}}, "usage": [1, 12, 3]}
+    content = json.loads(raw[64:])
+    assert content.pop("time") == pytest.approx(time.time(), abs=60)
+    assert content == {"body": {"logprobs": {" True": -0.5}}, "usage": [1, 12, 3, 0], "source": ""}
     assert os.fsencode(raw[:64]).isalnum()
+
+
+def test_entries_of_three_numbers_without_source_or_time_are_still_read(cache: ResponseCache) -> None:
+    content = b'{"body":{"n":1},"usage":[1,12,3]}'
+    checksum = hashlib.sha256(b"old\n" + content).hexdigest().encode()
+    cache.put_encoded({"old": checksum + content})
+    [entry] = cache.entries()
+    assert (entry.source, entry.time, entry.response) == ("", None, Response({"n": 1}, Usage(1, 12, 3)))

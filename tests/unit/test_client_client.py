@@ -42,7 +42,7 @@ class Recorder:
 
     def __init__(self, name: str = "recorder") -> None:
         self.identity = name
-        self.capabilities = Capabilities(1000, "exact", deterministic=True)
+        self.capabilities = Capabilities(1000, "exact", deterministic=True, batches=True)
         self.sends: list[list[str]] = []
         self.bad: dict[str, float | None] = {}
         self.error: Exception | None = None

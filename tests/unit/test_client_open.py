@@ -28,7 +28,7 @@ def test_a_name_like_no_other_still_gets_all_known_ones() -> None:
 
 @pytest.mark.parametrize("spec", ["huggingface", "huggingface:"])
 def test_huggingface_needs_a_model(spec: str) -> None:
-    with pytest.raises(ConfigError, match="NAME_OR_DIRECTORY"):
+    with pytest.raises(ConfigError, match="huggingface:MODEL"):
         open_provider(spec)
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from icm_api.consistency import Relation
 from icm_api.errors import LogprobsUnavailableError
-from icm_api.providers.base import Reading, label_distribution, logsumexp
+from icm_api.providers.base import Below, Reading, label_distribution, logsumexp
 from icm_api.types import Verbalizer
 
 TWO = Verbalizer.plain(["True", "False"])
@@ -81,6 +81,33 @@ def test_a_little_rounding_above_one_is_allowed_and_coverage_stays_a_probability
 def test_defect_4_a_placeholder_is_refused(logprobs: tuple[float, float]) -> None:
     with pytest.raises(LogprobsUnavailableError):
         label_distribution(TWO, Reading(dict(zip([" True", " False"], logprobs, strict=True)), "exact"))
+
+
+def test_a_reading_of_whole_labels_needs_no_forms() -> None:
+    found = label_distribution(MERGED, Reading({}, "sampled", 0.1, {"True": log(0.6), "False": log(0.2)}))
+    assert found.probability("True") == pytest.approx(0.75)
+    assert found.coverage == pytest.approx(0.8)
+    assert (found.method, found.standard_error, found.intervals) == ("sampled", 0.1, {})
+
+
+def test_a_whole_label_can_be_bounded() -> None:
+    found = label_distribution(MERGED, Reading({}, "stated", 0.0, {"True": log(0.9), "False": Below(log(0.1))}))
+    assert found.intervals["False"] == pytest.approx((0.0, 0.1))
+    assert found.probability("False") == pytest.approx(0.05 / 0.95)
+
+
+@pytest.mark.parametrize("labels", [{"True": -0.1}, {"True": -0.1, "False": -9999.0}, {" True": -0.1, " False": -3.0}])
+def test_defect_4_a_whole_label_without_a_number_is_refused(labels: dict[str, float]) -> None:
+    with pytest.raises(LogprobsUnavailableError, match=r"'False'|'True'"):
+        label_distribution(TWO, Reading({" True": -0.1, " False": -3.0}, "sampled", 0.1, labels))
+
+
+def test_bounds_may_exceed_one_together_but_what_was_read_may_not() -> None:
+    many = Verbalizer.plain(["a", "b", "c"])
+    bounded = Reading({" a": log(0.9), " b": Below(log(0.1)), " c": Below(log(0.9))}, "top_k")
+    assert label_distribution(many, bounded).best == "a"
+    with pytest.raises(LogprobsUnavailableError, match=r"1\.800"):
+        label_distribution(many, Reading({" a": log(0.9), " b": log(0.9), " c": Below(log(0.1))}, "top_k"))
 
 
 def test_defect_5_correct_is_not_read_out_of_incorrect() -> None:

@@ -1,0 +1,166 @@
+"""The verb `cache`: look after the answers of models that are kept on disk.
+
+stats counts them, verify checks every checksum, repair deletes what is damaged, prune deletes what is told, export
+writes them as JSON lines. Nothing is ever deleted unasked: every entry was paid for.
+"""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections import defaultdict
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from time import time
+from typing import Any
+
+from icm_api.client import ResponseCache
+from icm_api.client.cache import DATABASE, Entry
+from icm_api.errors import ConfigError, StorageError
+from icm_api.run import default_cache_folder
+from icm_api.types import Usage
+
+_DAY = 86_400
+
+
+def add_cache(parser: ArgumentParser) -> None:
+    """Declare the verb's actions and their flags."""
+    actions = parser.add_subparsers(required=True, metavar="ACTION")
+    for name, function, summary in (
+        ("stats", _stats, "count entries and what they cost"),
+        ("verify", _verify, "check every entry's checksum; exit code 3 where one is damaged"),
+        ("repair", _repair, "delete damaged entries, to be asked again"),
+        ("prune", _prune, "delete entries by age or model"),
+        ("export", _export, "write all entries as JSON lines"),
+    ):
+        action = actions.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
+        action.set_defaults(verb=function)
+        action.add_argument("folder", type=Path, nargs="?", help="by default the user's cache")
+        if name == "export":
+            action.add_argument("--to", type=Path, help="a file; by default standard output")
+        else:
+            action.add_argument("--json", action="store_true", help="print JSON, and nothing else")
+        if name == "prune":
+            action.add_argument("--older-than", type=_days, metavar="DAYS", help="kept longer ago than this")
+            action.add_argument("--model", help="of this model, as stats names it")
+
+
+def _days(text: str) -> float:
+    days = float(text)
+    if not days >= 0:
+        raise ArgumentTypeError("days can't be negative")
+    return days
+
+
+def _open(arguments: Namespace) -> closing[ResponseCache]:
+    folder = arguments.folder or default_cache_folder()
+    if not folder.is_dir():
+        raise ConfigError(f"{folder}: no such folder, so no cache")
+    return closing(ResponseCache(folder))
+
+
+@dataclass(slots=True)
+class _Tally:
+    entries: int = 0
+    usage: Usage = field(default_factory=Usage)
+    times: tuple[int, int] | None = None
+
+    def add(self, entry: Entry) -> None:
+        self.entries += 1
+        self.usage += entry.response.usage
+        if entry.time is not None:
+            low, high = self.times or (entry.time, entry.time)
+            self.times = (min(low, entry.time), max(high, entry.time))
+
+    def as_json(self) -> dict[str, Any]:
+        oldest, newest = (None, None) if self.times is None else map(_date, self.times)
+        return {"entries": self.entries, **asdict(self.usage), "oldest": oldest, "newest": newest}
+
+
+def _stats(arguments: Namespace) -> None:
+    tallies: defaultdict[str, _Tally] = defaultdict(_Tally)
+    with _open(arguments) as cache:
+        folder = cache.directory
+        for entry in cache.entries():
+            tallies[entry.source].add(entry)
+    size = sum(file.stat().st_size for file in folder.glob(f"{DATABASE}*"))
+    rows = [{"model": model, **tally.as_json()} for model, tally in sorted(tallies.items())]
+    if arguments.json:
+        print(json.dumps({"folder": str(folder), "bytes": size, "models": rows}))
+        return
+    print(f"{sum(tally.entries for tally in tallies.values()):,} entries, {size / 1e6:,.1f} MB in {folder}")
+    for row in rows:
+        print(
+            f"{row['model'] or '(model not noted)'}: {row['entries']:,} entries, {row['prompt_tokens']:,} prompt and "
+            f"{row['completion_tokens']:,} reply tokens, kept {row['oldest'] or '?'} to {row['newest'] or '?'}"
+        )
+
+
+def _date(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).date().isoformat()
+
+
+def _verify(arguments: Namespace) -> None:
+    with _open(arguments) as cache:
+        damaged, total, folder = cache.damaged(), len(cache), cache.directory
+    if arguments.json:
+        print(json.dumps({"entries": total, "damaged": damaged}))
+    if damaged:
+        raise StorageError(
+            f"{len(damaged)} of {total:,} entries in {folder} are damaged, the first is {damaged[0]}; "
+            f"`icm-api cache repair {folder}` deletes them, so that they are asked for again"
+        )
+    if not arguments.json:
+        print(f"all {total:,} entries in {folder} are whole")
+
+
+def _repair(arguments: Namespace) -> None:
+    with _open(arguments) as cache:
+        _print_deleted(arguments, cache.repair(), "damaged entries", cache.directory)
+
+
+def _prune(arguments: Namespace) -> None:
+    if arguments.older_than is None and arguments.model is None:
+        raise ConfigError("cache prune: say what to delete, with --older-than DAYS, --model MODEL, or both")
+    before = None if arguments.older_than is None else time() - arguments.older_than * _DAY
+    with _open(arguments) as cache:
+        chosen = tuple(
+            entry.key
+            for entry in cache.entries()
+            if (arguments.model is None or entry.source == arguments.model)
+            and (before is None or (entry.time is not None and entry.time <= before))
+        )
+        cache.delete(chosen)
+        _print_deleted(arguments, chosen, "entries", cache.directory)
+
+
+def _print_deleted(arguments: Namespace, keys: tuple[str, ...], what: str, folder: Path) -> None:
+    print(json.dumps({"deleted": keys}) if arguments.json else f"{len(keys):,} {what} deleted in {folder}")
+
+
+def _export(arguments: Namespace) -> None:
+    with _open(arguments) as cache:
+        if arguments.to is None:
+            for entry in cache.entries():
+                print(_line(entry))
+            return
+        try:
+            with arguments.to.open("w", encoding="utf-8") as stream:
+                stream.writelines(_line(entry) + "\n" for entry in cache.entries())
+        except OSError as error:
+            raise StorageError(f"cannot write {arguments.to}: {error.strerror or error}") from error
+
+
+def _line(entry: Entry) -> str:
+    response = entry.response
+    return json.dumps(
+        {
+            "key": entry.key,
+            "model": entry.source,
+            "time": entry.time,
+            "usage": asdict(response.usage),
+            "body": response.body,
+        }
+    )

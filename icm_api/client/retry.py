@@ -1,0 +1,111 @@
+"""One retry layer: what is worth another try, how long to wait for it, and when to give up.
+
+It does: wait as long as the server asks (up to a cap) and a little longer by chance, else a random time that grows
+exponentially; give up at once where trying again can't help.
+It does not: classify errors (providers do), or hold anything while it waits.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from math import isfinite
+from random import uniform
+from typing import NoReturn, TypeVar
+
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_random_exponential
+
+from icm_api.config import ClientSettings
+from icm_api.errors import RequestError
+
+logger = logging.getLogger(__name__)
+
+LONGEST_WAIT = 300.0
+"""Seconds; a server that asks for more is asked again after this."""
+
+_JITTER = 0.1
+_SMALLEST_JITTER = 0.05
+
+_exponential = wait_random_exponential(multiplier=0.5, max=60)
+
+_T = TypeVar("_T")
+
+
+async def with_retries(
+    attempt: Callable[[], Awaitable[_T]],
+    settings: ClientSettings,
+    *,
+    clock: Callable[[], float],
+    sleep: Callable[[float], Awaitable[None]],
+) -> _T:
+    """Make attempts until one succeeds.
+
+    Args:
+        attempt: does it once; raises RequestError, which says whether another try is worth it.
+        settings: the most attempts and the most seconds, all waits included.
+        clock: seconds, from any beginning.
+        sleep: waits so many seconds.
+
+    Raises:
+        RequestError: at once where it is not worth another try; else the last one, with what was tried.
+    """
+    began = clock()
+    first: RequestError | None
+    try:
+        # Most requests succeed at once, and need none of what follows.
+        return await attempt()
+    except RequestError as error:
+        if not error.retryable:
+            raise
+        first = error
+
+    async def next_attempt() -> _T:
+        nonlocal first
+        if first is not None:
+            error, first = first, None
+            raise error
+        return await attempt()
+
+    def enough(state: RetryCallState) -> bool:
+        late = clock() - began + state.upcoming_sleep > settings.retry_seconds
+        return state.attempt_number >= settings.attempts or late
+
+    def give_up(state: RetryCallState) -> NoReturn:
+        error = _error(state)
+        tried = f"gave up after {state.attempt_number} attempts in {clock() - began:.0f} s"
+        message = f"{error}; {tried}; run again or resume to go on, or raise client.attempts or client.retry_seconds"
+        raise RequestError(message, kind=error.kind, status=error.status, retry_after=error.retry_after) from error
+
+    retrying = AsyncRetrying(
+        sleep=sleep,
+        stop=enough,
+        wait=_wait,
+        retry=retry_if_exception(lambda error: isinstance(error, RequestError) and error.retryable),
+        before_sleep=_note,
+        retry_error_callback=give_up,
+        reraise=True,
+    )
+    return await retrying(next_attempt)
+
+
+def bounded(retry_after: float | None) -> float | None:
+    """The seconds to wait that a server asked for, up to the cap; None where it asked for nothing usable."""
+    if retry_after is None or not isfinite(retry_after) or retry_after < 0:
+        return None
+    return min(retry_after, LONGEST_WAIT)
+
+
+def _wait(state: RetryCallState) -> float:
+    asked = bounded(_error(state).retry_after)
+    # All who were refused together must not come back together.
+    return _exponential(state) if asked is None else asked + uniform(0, _SMALLEST_JITTER + _JITTER * asked)
+
+
+def _note(state: RetryCallState) -> None:
+    logger.info("%s; trying again in %.1f s", _error(state), state.upcoming_sleep)
+
+
+def _error(state: RetryCallState) -> RequestError:
+    error = state.outcome.exception() if state.outcome is not None else None
+    assert isinstance(error, RequestError)
+    return error

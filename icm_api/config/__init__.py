@@ -1,0 +1,43 @@
+"""The configuration of a run: what a TOML file, the environment and flags may say, checked at once.
+
+Precedence: flags > environment (`ICM_SEARCH__STEPS=200`) > file > defaults. An unknown key is an error that
+names the nearest valid one. API keys have no place here: they come from the environment alone.
+Nothing is opened or computed here.
+"""
+
+from icm_api.config.constraints import Constraints, ConstraintSection
+from icm_api.config.load import ENVIRONMENT_PREFIX, Config, load_config
+from icm_api.config.section import Section
+from icm_api.config.sections import (
+    PRESETS,
+    Budget,
+    CacheSection,
+    ClientSettings,
+    DataSection,
+    ModelSection,
+    Preset,
+    Prices,
+    PromptSection,
+    RunSection,
+    SearchSettings,
+)
+
+__all__ = [
+    "ENVIRONMENT_PREFIX",
+    "PRESETS",
+    "Budget",
+    "CacheSection",
+    "ClientSettings",
+    "Config",
+    "ConstraintSection",
+    "Constraints",
+    "DataSection",
+    "ModelSection",
+    "Preset",
+    "Prices",
+    "PromptSection",
+    "RunSection",
+    "Section",
+    "SearchSettings",
+    "load_config",
+]

@@ -1,0 +1,188 @@
+"""The tables of a configuration, apart from its constraints. Nothing is opened or computed here."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal, TypeAlias
+
+from pydantic import Field, model_validator
+
+from icm_api.config.section import Section
+
+Preset: TypeAlias = Literal["default", "paper", "reference"]
+
+PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        "default": {},
+        # Algorithms 1 and 2 to the letter: the sum, one example a step, one long annealing.
+        "paper": {"moves": "single", "statistic": "sum_logprob", "restarts": 1},
+        # What the published code does: log-odds, and a temperature that falls with accepted changes, by 2.
+        "reference": {
+            "moves": "single",
+            "statistic": "mean_logodds",
+            "restarts": 1,
+            "cool_by": "accepted",
+            "cooling": 2.0,
+        },
+    }
+)
+
+
+class DataSection(Section):
+    """`[data]`: the file of unlabelled examples. A relative path starts at the configuration's folder."""
+
+    path: Path
+    fields: tuple[str, ...] | None = None
+    id: str = "id"
+    group: str = "group"
+    answer: str = "answer"
+
+
+class PromptSection(Section):
+    """`[prompt]`: how an example is shown, and how its label is written."""
+
+    template: str = "{text}"
+    instruction: str = ""
+    separator: str = "\n\n"
+    labels: tuple[str, ...] = ("True", "False")
+    forms: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _forms_name_labels(self) -> PromptSection:
+        for label in self.forms:
+            if label not in self.labels:
+                raise ValueError(f"forms: {label!r} is none of the labels {list(self.labels)}")
+        return self
+
+
+class ModelSection(Section):
+    """`[model]`: which model to ask, as a spec such as "pocket", and what its provider takes besides."""
+
+    provider: str = "pocket"
+    options: Mapping[str, Any] = Field(default_factory=dict)
+
+
+class SearchSettings(Section):
+    """`[search]`: the objective and the search. What is not given comes from the preset.
+
+    Attributes:
+        preset: "default", "paper" (Algorithms 1 and 2 to the letter) or "reference" (the published code).
+        seed: of every random draw.
+        steps: proposals, over all restarts; by the size of the data set where not given.
+        restarts: how many times the search begins anew within `steps`.
+        alpha: weight of P(D) against I(D).
+        statistic: how P(D) is summed up.
+        estimator: how P(D) is estimated.
+        moves: "groups" moves whole groups of related examples, "single" one example and then repairs.
+        seed_labels: K, examples labelled at random at the start.
+        initial_temperature, minimum_temperature, cooling: T_0, T_min and beta of the schedule.
+        cool_by: what the schedule counts, steps or accepted changes.
+        related_weight: sampling weight of unlabelled examples related to labelled ones.
+        repairs: the most conflicts that one `consistency_fix` looks at (moves = "single").
+        growth: examples added a step, as a share of those labelled (moves = "groups").
+        patience: refused relabelings in a row that end a restart; growth_patience: that end a relabeling
+            between two steps of growth (moves = "groups").
+    """
+
+    preset: Preset = "default"
+    seed: int = Field(default=0, ge=0)
+    steps: int | None = Field(default=None, ge=1)
+    restarts: int = Field(default=4, ge=1)
+    alpha: float = Field(default=50.0, gt=0)
+    statistic: Literal["mean_logprob", "sum_logprob", "mean_logodds"] = "mean_logprob"
+    estimator: Literal["leave_one_out"] = "leave_one_out"
+    moves: Literal["groups", "single"] = "groups"
+    seed_labels: int = Field(default=8, ge=0)
+    initial_temperature: float = Field(default=10.0, gt=0)
+    minimum_temperature: float = Field(default=0.01, gt=0)
+    cooling: float = Field(default=0.99, ge=0)
+    cool_by: Literal["steps", "accepted"] = "steps"
+    related_weight: float = Field(default=100.0, gt=0)
+    repairs: int = Field(default=10, ge=0)
+    growth: float = Field(default=0.25, gt=0)
+    patience: int = Field(default=24, ge=1)
+    growth_patience: int = Field(default=2, ge=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_from_preset(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping):
+            return given
+        preset = PRESETS.get(str(given.get("preset", "default")), {})
+        return {**preset, **given}
+
+    def budget(self, size: int) -> int:
+        """Steps for a data set of this size: as given, else enough that every restart can finish."""
+        return self.steps if self.steps is not None else max(300, 6 * size)
+
+
+class CacheSection(Section):
+    """`[cache]`: where answers of models are kept; `enabled = false` keeps none, and then a resume asks again."""
+
+    enabled: bool = True
+    folder: Path | None = None
+
+
+class RunSection(Section):
+    """`[run]`: the run folder; by default `runs/` and the configuration's name, beside the configuration."""
+
+    folder: Path | None = None
+
+
+class ClientSettings(Section):
+    """`[client]`: how a hosted model is asked. Models in this process are asked in one batch, without any of this.
+
+    Attributes:
+        concurrency: requests under way at once in the beginning; adapts by itself.
+        max_concurrency: the most that it grows to.
+        requests_per_minute, tokens_per_minute: never exceeded in any minute; by default what the server's headers
+            say, and no limit where they say nothing.
+        attempts: how often one request is tried at most, the first time included.
+        retry_seconds: how long one request is tried at most.
+        timeout: seconds that one attempt may take.
+    """
+
+    concurrency: int = Field(default=8, ge=1)
+    max_concurrency: int = Field(default=64, ge=1)
+    requests_per_minute: float | None = Field(default=None, gt=0)
+    tokens_per_minute: float | None = Field(default=None, gt=0)
+    attempts: int = Field(default=10, ge=1)
+    retry_seconds: float = Field(default=900.0, ge=0)
+    timeout: float = Field(default=300.0, gt=0)
+
+
+class Budget(Section):
+    """`[budget]`: what a run may cost at most, over all its sessions; nothing given, no limit.
+
+    Attributes:
+        money: in the currency of `[prices]`, which it needs.
+        requests: answered ones.
+        tokens: of prompts and replies together.
+    """
+
+    money: float | None = Field(default=None, ge=0)
+    requests: int | None = Field(default=None, ge=0)
+    tokens: int | None = Field(default=None, ge=0)
+
+
+class Prices(Section):
+    """`[prices]`: what a provider charges, per million tokens.
+
+    Where a provider charges more for prompt tokens that it newly puts into its prefix cache, state that as `input`.
+
+    Attributes:
+        input: prompt tokens.
+        output: reply tokens.
+        cached_input: prompt tokens that the server had in its prefix cache; by default as `input`.
+        currency: of the three.
+        date: when they were looked up.
+    """
+
+    input: float = Field(ge=0)
+    output: float = Field(ge=0)
+    cached_input: float | None = Field(default=None, ge=0)
+    currency: str = "USD"
+    date: datetime.date | None = None

@@ -1,0 +1,174 @@
+"""What providers over HTTP share: which hosts may be asked, whose key is sent where, and what an error means.
+
+It does: refuse plain http off this machine, read keys from the environment, and name what a status or a header means.
+It does not: send anything, retry, wait, count, or know what a body means.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from ipaddress import ip_address
+from math import isfinite
+
+import httpx2
+from pydantic import SecretStr
+
+from icm_api.errors import ConfigError, RequestErrorKind
+
+_KINDS: Mapping[int, RequestErrorKind] = {
+    401: "authentication",
+    402: "quota",
+    403: "permission",
+    404: "not_found",
+    408: "timeout",
+    409: "server",
+    425: "server",
+    429: "rate_limit",
+    503: "overloaded",
+    504: "timeout",
+    529: "overloaded",
+}
+# What a user can do about an error that another try doesn't mend.
+_ADVICE: Mapping[RequestErrorKind, str] = {
+    "authentication": "check the key in the environment",
+    "permission": "get access to this model for the key, or choose another model",
+    "not_found": "check the model's name and base_url",
+    "quota": "add credit or raise the account's limit, then run again or resume",
+    "bad_request": "check the model's name and options; `icm-api probe` says what this host can do",
+}
+QUOTA_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
+_RESETS = ("x-ratelimit-reset-requests", "x-ratelimit-reset-tokens")
+_LIMITS = {
+    "requests_per_minute": "x-ratelimit-limit-requests",
+    "tokens_per_minute": "x-ratelimit-limit-tokens",
+}
+_SECONDS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|[dhms])")
+
+
+def checked_url(url: str, *, allow_http: bool = False) -> str:
+    """The URL without a slash at its end.
+
+    Raises:
+        ConfigError: it is no http(s) URL, holds a password, or is plain http to another machine without `allow_http`.
+
+    Example:
+        >>> checked_url("http://127.0.0.1:8000/v1/")
+        'http://127.0.0.1:8000/v1'
+    """
+    try:
+        parsed = httpx2.URL(url)
+    except (httpx2.InvalidURL, TypeError) as error:
+        raise ConfigError(f"base_url: {error}") from None
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise ConfigError(f"base_url {url!r} is no URL: write it as https://HOST/PATH")
+    if parsed.userinfo:
+        raise ConfigError("base_url holds a user or password, which would end up in logs: put keys in the environment")
+    if parsed.scheme == "http" and not allow_http and not _is_loopback(parsed.host):
+        raise ConfigError(
+            f"base_url {url!r} is plain http, which anybody on the way can read, key included: use https, or set "
+            "allow_http=true for a network that you trust"
+        )
+    return url.rstrip("/")
+
+
+def read_key(variable: str, *, required: bool = True) -> SecretStr | None:
+    """The key from the environment; None where there is none and none is required.
+
+    Raises:
+        ConfigError: the variable is required, and not set.
+    """
+    value = os.environ.get(variable, "").strip() if variable else ""
+    if not value and required:
+        raise ConfigError(f"no API key: set the environment variable {variable}")
+    return SecretStr(value) if value else None
+
+
+def host_of(url: str) -> str:
+    """The part of a URL that names who answers: host, port and path.
+
+    Example:
+        >>> host_of("https://api.openai.com/v1")
+        'api.openai.com/v1'
+    """
+    return url.partition("://")[2].partition("?")[0]
+
+
+def advised(text: str, kind: RequestErrorKind) -> str:
+    """What a server said of an error, cut to a line's length, and what to do about it.
+
+    Example:
+        >>> advised("No such model.", "not_found")
+        "No such model.; check the model's name and base_url"
+    """
+    advice = _ADVICE.get(kind)
+    return f"{text:.500}; {advice}" if advice else text[:500]
+
+
+def kind_of(status: int, code: str = "") -> RequestErrorKind:
+    """What an HTTP status means for whoever asked.
+
+    Example:
+        >>> kind_of(429), kind_of(429, "insufficient_quota"), kind_of(500), kind_of(422)
+        ('rate_limit', 'quota', 'server', 'bad_request')
+    """
+    if code in QUOTA_CODES:
+        return "quota"
+    return _KINDS.get(status, "server" if status >= 500 else "bad_request")
+
+
+def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
+    """Seconds that the server asks to wait: `retry-after-ms`, `retry-after` in seconds or as a date, else the longest
+    of OpenAI's reset times; None where it says nothing usable.
+
+    Example:
+        >>> retry_after({"retry-after": "2"}), retry_after({"retry-after-ms": "250"})
+        (2.0, 0.25)
+        >>> retry_after({"x-ratelimit-reset-tokens": "1m30s", "x-ratelimit-reset-requests": "500ms"})
+        90.0
+    """
+    milliseconds = _number(headers.get("retry-after-ms"))
+    if milliseconds is not None:
+        return milliseconds / 1000
+    said = headers.get("retry-after")
+    seconds = _number(said)
+    if seconds is not None or said is None:
+        resets = [_duration(headers[name]) for name in _RESETS if name in headers]
+        return seconds if seconds is not None else max((reset for reset in resets if reset), default=None)
+    try:
+        date = parsedate_to_datetime(said)
+    except ValueError:
+        return None
+    date = date if date.tzinfo else date.replace(tzinfo=UTC)
+    return max(0.0, (date - (now or datetime.now(UTC))).total_seconds())
+
+
+def limits_of(headers: Mapping[str, str]) -> Mapping[str, float] | None:
+    """What OpenAI's rate limit headers allow, as `Response.limits` names it; None where there are none."""
+    found = {name: _number(headers.get(header)) for name, header in _LIMITS.items()}
+    limits = {name: value for name, value in found.items() if value}
+    return limits or None
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        value = float(text or "")
+    except ValueError:
+        return None
+    return value if isfinite(value) and value >= 0 else None
+
+
+def _duration(text: str) -> float | None:
+    parts = _DURATION.findall(text)
+    return sum(float(amount) * _SECONDS[unit] for amount, unit in parts) if parts else _number(text)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"

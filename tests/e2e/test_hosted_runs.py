@@ -1,0 +1,376 @@
+"""Whole runs over real HTTP: same labels as the embedded model itself, through faults, budgets, kills and damage."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+from pickle import dumps
+from typing import Any
+
+import pytest
+
+from icm_api.cli.main import main
+from icm_api.client.cache import DATABASE
+from icm_api.config import ClientSettings, load_config
+from icm_api.providers.opening import provider_from_spec
+from icm_api.run import open_model
+from icm_api.testing import RETRYABLE, UNRETRYABLE, Faults, Server, serve
+from tests.hosted import HOSTED, KEY_VARIABLES, Hosted, bytes_of, first_fault, labels_of, write_config
+
+Printed = pytest.CaptureFixture[str]
+
+ROOT = Path(__file__).parents[2]
+SECRET = "sk-marker-81c5f0e7d2"
+VLLM, CHAT = HOSTED["vllm"], HOSTED["openai-chat"]
+WITH_LOGPROBS = [name for name, hosted in HOSTED.items() if not hosted.spread]
+
+
+@pytest.fixture(autouse=True)
+def keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in KEY_VARIABLES:
+        monkeypatch.setenv(variable, SECRET)
+
+
+def run(config: Path, *more: str) -> int:
+    return main(["run", str(config), *more])
+
+
+def faulty_config(folder: Path, hosted: Hosted, server: Server, **more: str) -> Path:
+    return write_config(folder, hosted.spec(server), hosted.options, **more)
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "icm_api.cli.main", *map(str, arguments)]
+
+
+# The same labels from everywhere
+
+
+@pytest.fixture(scope="module")
+def direct(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run on the embedded model itself."""
+    config = write_config(tmp_path_factory.mktemp("direct"), "pocket")
+    assert run(config) == 0
+    return config.parent / "run"
+
+
+@pytest.mark.parametrize("name", WITH_LOGPROBS)
+def test_the_same_config_gives_the_same_labels_directly_and_over_every_wire_format(
+    name: str, direct: Path, tmp_path: Path
+) -> None:
+    """All read the labels among the top 20 here, Fireworks among its top 5 or by echo, so no number is bounded."""
+    hosted = HOSTED[name]
+    with serve(dialect=hosted.dialect) as server:
+        config = faulty_config(tmp_path, hosted, server)
+        assert run(config) == 0
+        assert any(path.startswith(hosted.route) for path in server.log.requests)
+    assert labels_of(tmp_path / "run") == labels_of(direct)
+    ours, theirs = (json.loads((folder / "summary.json").read_text()) for folder in (tmp_path / "run", direct))
+    assert ours["utility"] == pytest.approx(theirs["utility"], abs=1e-3)
+
+
+# Faults
+
+SLOW = {"429-date", "500", "529", "truncated-json"}
+
+
+@pytest.fixture(scope="module")
+def calm(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, bytes]:
+    """What a run ends in where nothing goes wrong."""
+    folder = tmp_path_factory.mktemp("calm")
+    with serve(dialect="vllm") as server:
+        assert run(write_config(folder, VLLM.spec(server))) == 0
+    return bytes_of(folder / "run")
+
+
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        # A date asks for a whole second or more, each time; the others are waits of chance that "503" stands for.
+        *(pytest.param((kind,), id=kind, marks=pytest.mark.slow if kind in SLOW else ()) for kind in RETRYABLE),
+        pytest.param(RETRYABLE, id="all"),
+    ],
+)
+def test_a_fifth_of_faults_that_pass_changes_no_byte(
+    kinds: tuple[str, ...], calm: Mapping[str, bytes], tmp_path: Path
+) -> None:
+    with serve(dialect="vllm", faults=Faults(kinds, rate=0.2, retry_after=0.05, delay=0.1)) as server:
+        assert run(write_config(tmp_path, VLLM.spec(server))) == 0
+        assert sum(server.log.faults.values()) >= 3
+    assert bytes_of(tmp_path / "run") == calm
+
+
+# Words of advice.
+DO = r"\b(check|choose|change|use|update|reword|get|add|ask|put|set|take)\b"
+
+FATAL = [
+    *(("openai-chat", kind) for kind in UNRETRYABLE if kind != "duplicates"),
+    *((name, kind) for name in HOSTED if name != "openai-chat" for kind in ("401", "refusal")),
+    *((name, "null-logprobs") for name in WITH_LOGPROBS if name != "openai-chat"),
+]
+
+
+@pytest.mark.parametrize(("name", "kind"), FATAL)
+def test_a_fault_for_good_is_one_clear_line_and_exit_code_2_within_a_second(
+    name: str, kind: str, tmp_path: Path, capsys: Printed
+) -> None:
+    hosted = HOSTED[name]
+    with serve(dialect=hosted.dialect, faults=Faults((kind,), rate=0.3, times=None)) as server:
+        config = faulty_config(tmp_path, hosted, server)
+        with first_fault(server) as began:
+            code = run(config)
+            ended = time.monotonic()
+    assert code == 2
+    assert ended - began[0] < 1.0
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert err.startswith("icm-api: ")
+    assert "Traceback" not in err
+    assert f"{hosted.provider}/" in err
+    assert server.model in err
+    assert SECRET not in err
+    assert re.search(DO, err)
+
+
+def test_alternatives_named_twice_change_nothing(direct: Path, tmp_path: Path) -> None:
+    with serve(dialect="openai", faults=Faults(("duplicates",), times=None)) as server:
+        assert run(faulty_config(tmp_path, CHAT, server)) == 0
+    assert labels_of(tmp_path / "run") == labels_of(direct)
+
+
+# What is paid for is paid once
+
+
+@pytest.mark.parametrize("name", ["vllm", "openai-chat", "sglang", "gemini"])
+def test_a_second_run_sends_nothing(name: str, tmp_path: Path) -> None:
+    hosted = HOSTED[name]
+    with serve(dialect=hosted.dialect) as server:
+        config = faulty_config(tmp_path, hosted, server)
+        assert run(config) == 0
+        asked = server.log.total
+        assert asked > 0
+        assert run(config, "--out", str(tmp_path / "again")) == 0
+        assert server.log.total == asked
+    assert bytes_of(tmp_path / "again") == bytes_of(tmp_path / "run")
+
+
+def test_two_processes_on_one_cache_pay_twice_only_for_what_both_asked_first(tmp_path: Path) -> None:
+    with serve(dialect="vllm", faults=Faults(("slow",), delay=0.03, times=None), record=100_000) as server:
+        config = write_config(tmp_path, VLLM.spec(server))
+        both = [
+            subprocess.Popen(command("run", config, "--out", tmp_path / name), cwd=ROOT, stdout=subprocess.DEVNULL)
+            for name in ("one", "two")
+        ]
+        assert [process.wait(60) for process in both] == [0, 0]
+        bodies = [json.dumps([request.path, request.body], sort_keys=True) for request in server.requests]
+        assert max(map(bodies.count, bodies)) <= 2
+        # A third one finds everything, and asks nothing.
+        assert run(config, "--out", str(tmp_path / "three")) == 0
+        assert server.log.total == len(bodies)
+    assert bytes_of(tmp_path / "one") == bytes_of(tmp_path / "two") == bytes_of(tmp_path / "three")
+
+
+# Damage in the cache
+
+
+class Trap:
+    """Leaves a file behind where somebody unpickles it."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        return Path.touch, (self._file,)
+
+
+@pytest.fixture
+def finished(tmp_path: Path) -> Iterator[tuple[Path, Server]]:
+    """The configuration of a run that has ended, and its server, which still answers."""
+    with serve(dialect="vllm") as server:
+        config = write_config(tmp_path, VLLM.spec(server))
+        assert run(config) == 0
+        yield config, server
+
+
+def change_a_row(cache: Path, statement: str, value: bytes) -> None:
+    with closing(sqlite3.connect(cache / DATABASE)) as database, database:
+        assert database.execute(statement, (value,)).rowcount >= 1
+
+
+def test_a_planted_pickle_is_refused_and_not_run(
+    finished: tuple[Path, Server], tmp_path: Path, capsys: Printed
+) -> None:
+    config, server = finished
+    capsys.readouterr()
+    asked = server.log.total
+    change_a_row(tmp_path / "cache", "UPDATE Cache SET mode = 4, value = ?", dumps(Trap(tmp_path / "sprung")))
+    assert run(config, "--out", str(tmp_path / "again")) != 0
+    assert not (tmp_path / "sprung").exists()
+    assert server.log.total == asked
+    err = capsys.readouterr().err
+    assert "pickle" in err
+    assert "Traceback" not in err
+
+
+def test_a_bit_flipped_on_disk_is_noticed_and_not_used(
+    finished: tuple[Path, Server], tmp_path: Path, capsys: Printed
+) -> None:
+    config, server = finished
+    cache, before = tmp_path / "cache", bytes_of(tmp_path / "run")
+    capsys.readouterr()
+    select = "SELECT rowid, value FROM Cache WHERE instr(CAST(value AS TEXT), 'token_logprobs') LIMIT 1"
+    with closing(sqlite3.connect(cache / DATABASE)) as database:
+        row, value = database.execute(select).fetchone()
+    digit = re.search(rb'"token_logprobs":\[-\d+\.(\d)', value)
+    assert digit is not None
+    at = digit.start(1)
+    # The lowest bit of a digit: still a digit, so still sound JSON with another number in it.
+    flipped = value[:at] + bytes([value[at] ^ 1]) + value[at + 1 :]
+    change_a_row(cache, f"UPDATE Cache SET value = ? WHERE rowid = {row}", flipped)
+    assert run(config, "--out", str(tmp_path / "again")) != 0
+    err = capsys.readouterr().err
+    assert "checksum" in err
+    assert "cache repair" in err
+    assert not (tmp_path / "again" / "labels.jsonl").exists()
+    asked = server.log.total
+    assert main(["cache", "repair", str(cache)]) == 0
+    assert main(["resume", str(tmp_path / "again")]) == 0
+    assert server.log.total == asked + 1
+    assert bytes_of(tmp_path / "again") == before
+
+
+# Budget
+
+
+def test_a_budget_stops_a_run_that_ends_in_the_same_bytes_once_it_is_raised(
+    calm: Mapping[str, bytes], tmp_path: Path, capsys: Printed
+) -> None:
+    with serve(dialect="vllm") as server:
+        assert run(write_config(tmp_path / "whole", VLLM.spec(server))) == 0
+        whole = server.log.total
+    budget = whole // 2
+    with serve(dialect="vllm") as server:
+        config = write_config(tmp_path, VLLM.spec(server), extra=f"\n[budget]\nrequests = {budget}\n")
+        capsys.readouterr()
+        assert run(config) == 3
+        err = capsys.readouterr().err
+        assert re.search(r"could exceed the budget.*raise the budget.*resume", " ".join(err.split()))
+        assert "Traceback" not in err
+        sent = server.log.total
+        assert budget - ClientSettings().max_concurrency < sent <= budget
+        # As long as nobody raises it, nothing more is sent.
+        assert main(["resume", str(tmp_path / "run")]) == 3
+        assert server.log.total == sent
+        stopped = tmp_path / "run" / "config.toml"
+        stopped.write_text(stopped.read_text().replace(f"requests = {budget}", f"requests = {whole}"))
+        assert main(["resume", str(tmp_path / "run")]) == 0
+        assert server.log.total == whole
+    assert bytes_of(tmp_path / "run") == calm
+
+
+# Encryption, and kills
+
+
+@pytest.mark.parametrize("name", ["vllm", "openai-chat", "sglang", "gemini", "anthropic"])
+def test_plain_http_to_another_machine_is_refused_unless_asked_for(name: str, tmp_path: Path, capsys: Printed) -> None:
+    hosted = HOSTED[name]
+    spec = f"{hosted.provider}:some-model@http://192.0.2.1/v1"
+    assert run(write_config(tmp_path / "refused", spec)) == 2
+    err = capsys.readouterr().err
+    assert "https" in err
+    assert "allow_http" in err
+    # With it, the same is opened (and nothing sent, as only its plan is made).
+    assert main(["plan", str(write_config(tmp_path / "allowed", spec, {"allow_http": True}))]) == 0
+
+
+def test_killed_midway_and_resumed_ends_in_the_same_bytes(calm: Mapping[str, bytes], tmp_path: Path) -> None:
+    with serve(dialect="vllm", faults=Faults(("slow",), delay=0.1, times=None), record=100_000) as server:
+        config = write_config(tmp_path, VLLM.spec(server))
+        process = subprocess.Popen(command("run", config), cwd=ROOT, stdout=subprocess.DEVNULL)
+        while sum(server.log.statuses.values()) < 30:
+            assert process.poll() is None
+            time.sleep(0.002)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait(60) == -signal.SIGKILL
+        under_way = ClientSettings().concurrency + 30
+        assert not (tmp_path / "run" / "labels.jsonl").exists()
+        assert main(["resume", str(tmp_path / "run")]) == 0
+        bodies = [json.dumps([request.path, request.body], sort_keys=True) for request in server.requests]
+    assert bytes_of(tmp_path / "run") == calm
+    assert len(bodies) - len(set(bodies)) <= min(under_way, ClientSettings().max_concurrency)
+
+
+# Keys
+
+
+def written(folder: Path) -> Iterator[tuple[Path, bytes]]:
+    for path in folder.rglob("*"):
+        if path.is_file():
+            yield path, path.read_bytes()
+
+
+def finish(config: Path) -> None:
+    """Run to the end with all logs on, in a process of its own."""
+    done = subprocess.run(command("--debug", "run", config), cwd=ROOT, capture_output=True, check=False)
+    (config.parent / "stdout").write_bytes(done.stdout)
+    (config.parent / "stderr").write_bytes(done.stderr)
+
+
+@pytest.mark.parametrize(
+    ("name", "end"),
+    [
+        *(("vllm", end) for end in ("success", "401", "cut")),
+        *(pytest.param("anthropic", end, marks=pytest.mark.slow) for end in ("success", "401")),
+        ("openai-chat", "success"),
+        ("gemini", "401"),
+    ],
+)
+def test_a_key_is_nowhere_after_a_run(name: str, end: str, tmp_path: Path) -> None:
+    hosted = HOSTED[name]
+    faults = None if end == "success" else Faults((end,), rate=0.3, times=1 if end == "cut" else None)
+    options = {"samples": 2, "max_tokens": 1} if hosted.spread else hosted.options
+    with serve(dialect=hosted.dialect, faults=faults) as server:
+        config = write_config(tmp_path, hosted.spec(server), options, search="steps = 2")
+        finish(config)
+        assert server.log.total > 0
+    found = dict(written(tmp_path))
+    assert len(found[tmp_path / "stderr"]) > 100
+    assert any(path.parent.name == "cache" for path in found)
+    assert [str(path) for path, content in found.items() if SECRET.encode() in content] == []
+
+
+def test_a_key_is_nowhere_after_a_kill(tmp_path: Path) -> None:
+    with serve(dialect="vllm") as server, (tmp_path / "stderr").open("wb") as stderr:
+        config = write_config(tmp_path, VLLM.spec(server))
+        process = subprocess.Popen(
+            command("--debug", "run", config), cwd=ROOT, stderr=stderr, stdout=subprocess.DEVNULL
+        )
+        while server.log.total < 30:
+            assert process.poll() is None
+            time.sleep(0.002)
+        process.kill()
+        process.wait(60)
+    assert [str(path) for path, content in written(tmp_path) if SECRET.encode() in content] == []
+
+
+@pytest.mark.parametrize("name", sorted(HOSTED))
+async def test_a_key_is_in_no_repr(name: str, tmp_path: Path) -> None:
+    hosted = HOSTED[name]
+    spec = f"{hosted.provider}:some-model@http://127.0.0.1:9/v1"
+    assert os.environ[KEY_VARIABLES[0]] == SECRET
+    provider = provider_from_spec(spec, hosted.options)
+    client = open_model(config := load_config(write_config(tmp_path, spec, hosted.options)))
+    shown = [repr(each) for each in (provider, client, config, config.model, vars(provider), vars(client))]
+    assert not any(SECRET in each for each in shown)
+    await provider.close()
+    await client.close()

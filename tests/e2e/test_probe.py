@@ -1,0 +1,237 @@
+"""`icm-api probe` against a real server in every dialect, sound and faulty."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from icm_api.cli.main import main
+from icm_api.client import Client, ResponseCache
+from icm_api.client.probe import check_endpoint, probe, short_prompt
+from icm_api.errors import LogprobsUnavailableError
+from icm_api.pocket.model import PocketModel
+from icm_api.providers.catalog import ENTRIES, Options
+from icm_api.providers.label_tokens import Place
+from icm_api.providers.openai import OpenAIProvider
+from icm_api.providers.opening import provider_from_spec
+from icm_api.providers.pocket import PocketProvider
+from icm_api.testing import Faults, Server, serve
+from icm_api.types import Verbalizer
+
+TWO = Verbalizer.plain(["True", "False"])
+Printed = pytest.CaptureFixture[str]
+
+# Provider, dialect, options, and how labels are then read.
+ENDPOINTS: dict[str, tuple[str, str, dict[str, Any], str]] = {
+    "openai": ("openai", "openai", {}, "top_k"),
+    "completions": ("openai-compatible", "openai", {"api": "completions", "top_logprobs": 20, "echo": True}, "top_k"),
+    "one alternative": (
+        "openai-compatible",
+        "openai",
+        {"api": "completions", "top_logprobs": 1, "echo": True},
+        "prompt_logprobs",
+    ),
+    "fireworks": ("fireworks", "fireworks", {"api": "chat"}, "top_k"),
+    "llama.cpp": ("llamacpp", "llama.cpp", {}, "top_k"),
+    "vllm": ("vllm", "vllm", {}, "exact_ids"),
+    "vllm chat": ("vllm", "vllm", {"api": "chat"}, "exact_ids"),
+    "sglang": ("sglang", "sglang", {}, "exact_ids"),
+    "sglang chat": ("sglang", "sglang", {"api": "chat"}, "top_k"),
+    "gemini": ("gemini", "vllm", {}, "top_k"),
+    "anthropic": ("anthropic", "vllm", {"samples": 3}, "sampled"),
+}
+ECHOING = {"completions", "one alternative", "vllm", "sglang"}
+
+
+@pytest.fixture(autouse=True)
+def keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    for host in ("OPENAI", "FIREWORKS", "ANTHROPIC", "GEMINI"):
+        monkeypatch.setenv(f"{host}_API_KEY", "of-the-test")
+
+
+def arguments(server: Server, name: str, **options: Any) -> list[str]:
+    spec, _, own, _ = ENDPOINTS[name]
+    url = server.root if spec in ("gemini", "anthropic") else server.url
+    given = {"context_window": 1000, "base_url": url, **own, **options}
+    flags = [f"--option={key}={json.dumps(value)}" for key, value in given.items()]
+    return ["probe", f"{spec}:{server.model}", *flags]
+
+
+@pytest.mark.parametrize("name", ENDPOINTS)
+def test_a_sound_endpoint_is_usable(name: str, capsys: Printed) -> None:
+    _, dialect, _, method = ENDPOINTS[name]
+    with serve(dialect=dialect) as server:
+        assert main([*arguments(server, name), "--json"]) == 0
+        asked = sum(server.log.requests.values())
+    report = json.loads(capsys.readouterr().out)
+    found = {key: finding["value"] for key, finding in report["findings"].items()}
+    assert report["verdict"] == "usable"
+    assert report["usage"]["requests"] == asked
+    assert found["method"] == method
+    assert found["coverage"] > 0.9
+    assert found["bounds"] == {}
+    assert found["cached"] > 100
+    assert found["seconds"] > 0
+    assert (found["limits"] is None) == (name == "gemini")
+    assert (found["difference"] is None) == (name == "anthropic")
+    assert (found["echo"] is not None) == (name in ECHOING) == report["capabilities"]["prompt_logprobs"]
+    assert found["echo"] in (None, pytest.approx(0, abs=1e-5))
+    if name == "anthropic":
+        assert found["single_tokens"] is None
+    elif name != "one alternative":
+        assert found["single_tokens"] == {" True": True, " False": True}
+
+
+async def coverage(verbalizer: Verbalizer) -> float:
+    async with Client(PocketProvider()) as client:
+        (found,) = await client.label_distributions([short_prompt(verbalizer)])
+        return found.coverage
+
+
+def test_coverage_is_that_of_the_model(capsys: Printed) -> None:
+    with serve(dialect="vllm") as server:
+        main([*arguments(server, "vllm"), "--json", "--labels", "True, Nonsensically"])
+    report = json.loads(capsys.readouterr().out)
+    truth = asyncio.run(coverage(Verbalizer.plain(["True", "Nonsensically"])))
+    assert report["findings"]["coverage"]["value"] == pytest.approx(truth, abs=1e-4)
+    assert report["findings"]["single_tokens"]["value"] == {" True": True, " Nonsensically": False}
+
+
+UNSOUND = [
+    *((name, kind) for name in ("completions", "vllm", "sglang", "gemini") for kind in ("zeros", "all-equal")),
+    *(("openai", kind) for kind in ("null-logprobs", "-9999", "nan", "zeros", "all-equal", "refusal", "401")),
+    *((name, "null-logprobs") for name in ("completions", "llama.cpp", "vllm", "sglang", "gemini")),
+    *((name, "-9999") for name in ("completions", "vllm", "sglang", "gemini")),
+]
+
+
+@pytest.mark.parametrize(("name", "kind"), UNSOUND)
+def test_numbers_that_are_none_make_an_endpoint_unusable(name: str, kind: str, capsys: Printed) -> None:
+    with serve(dialect=ENDPOINTS[name][1], faults=Faults((kind,), times=None)) as server:
+        assert main(arguments(server, name)) == 2
+    out, err = capsys.readouterr()
+    assert out.splitlines()[-1].startswith("unusable: ")
+    assert err.count("\n") == 1
+    assert out.splitlines()[-1].removeprefix("unusable: ") == err.removeprefix("icm-api: ").rstrip("\n")
+    assert "of-the-test" not in out
+
+
+@pytest.mark.parametrize("name", ["openai", "completions", "llama.cpp", "vllm", "sglang", "gemini"])
+def test_labels_that_are_never_listed(name: str, capsys: Printed) -> None:
+    with serve(dialect=ENDPOINTS[name][1], faults=Faults(("missing-label",), times=None)) as server:
+        assert main([*arguments(server, name, **({"echo": False} if name == "completions" else {})), "--json"]) == 2
+    assert not json.loads(capsys.readouterr().out)["usable"]
+
+
+@pytest.mark.parametrize("name", ["openai", "llama.cpp", "gemini"])
+def test_alternatives_that_are_listed_twice_count_once(name: str, capsys: Printed) -> None:
+    reports = []
+    for faults in (None, Faults(("duplicates",), times=None)):
+        with serve(dialect=ENDPOINTS[name][1], faults=faults) as server:
+            assert main([*arguments(server, name), "--json"]) == 0
+        reports.append(json.loads(capsys.readouterr().out)["findings"])
+    assert reports[0]["coverage"] == reports[1]["coverage"]
+    assert reports[1]["alternatives"]["value"] == reports[0]["alternatives"]["value"] == 20
+    assert reports[1]["alternatives"]["note"] == "asked for 20; 20 more are repeated or have no logprob"
+
+
+class LaterRow(OpenAIProvider):
+    """As llama-cpp-python echoes for a model without BOS: a token's logprob is that of its coming once more."""
+
+    def _echoed(self, body: Mapping[str, Any], text: str) -> tuple[Place, ...]:
+        model, places = PocketModel.load(), super()._echoed(body, text)
+        ids = model.encode(text)
+        rows = model.next_token_logprobs([(ids[: at + 1],) for at in range(len(ids))])
+        return tuple(
+            replace(place, token=replace(place.token, logprob=float(row[token])))
+            for place, row, token in zip(places, rows, ids, strict=True)
+        )
+
+
+class NextValue(OpenAIProvider):
+    """Each token of an echo has the logprob of the one that follows it."""
+
+    def _echoed(self, body: Mapping[str, Any], text: str) -> tuple[Place, ...]:
+        places = super()._echoed(body, text)
+        following = [*places[1:], places[-1]]
+        return tuple(
+            replace(place, token=replace(place.token, logprob=after.token.logprob))
+            for place, after in zip(places, following, strict=True)
+        )
+
+
+@pytest.mark.parametrize(("kind", "kept"), [(OpenAIProvider, True), (LaterRow, False), (NextValue, False)])
+@pytest.mark.parametrize("listed", [1, 20])
+async def test_an_echo_that_is_off_by_one_loses_that_capability(
+    kind: type[OpenAIProvider], kept: bool, listed: int
+) -> None:
+    options = {"api": "completions", "echo": True, "top_logprobs": listed, "context_window": 1000}
+    with serve(dialect="openai") as server:
+        entry = replace(ENTRIES["openai-compatible"], base_url=server.url)
+        provider = kind(entry, server.model, Options.model_validate(options))
+        found = await probe(provider, TWO)
+        await provider.close()
+    assert found.capabilities.prompt_logprobs == kept
+    if kept:
+        assert found.verdict == "usable"
+    else:
+        assert ("in the echo, and " in found.trouble) == (listed == 1)
+        assert "in the echo, and " in found.warnings[0]
+
+
+def test_the_context_window_that_is_claimed_must_hold(capsys: Printed) -> None:
+    with serve(dialect="vllm") as server:
+        assert main(arguments(server, "vllm", context_window=100_000)) == 0
+    out = capsys.readouterr().out
+    assert "maximum context length is" in out
+    assert out.splitlines()[-1] == "usable with warnings"
+
+
+def test_the_embedded_model_has_a_report_in_words(capsys: Printed) -> None:
+    assert main(["probe", "pocket"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == "  labels read by      exact"
+    assert lines[-1] == "usable"
+
+
+@pytest.mark.parametrize(
+    "flags", [["--labels", "True"], ["--option", "nonsense"], ["--option", "colour=red"], ["--labels", "a,ab"]]
+)
+def test_mistakes_are_one_line(flags: list[str], capsys: Printed) -> None:
+    try:
+        code = main(["probe", "vllm:x", *flags])
+    except SystemExit as left:
+        code = left.code  # type: ignore[assignment]
+    out, err = capsys.readouterr()
+    assert (code, out, err.count("\n")) == (2, "", 1)
+
+
+async def test_a_checked_endpoint_is_not_asked_again(tmp_path: Path) -> None:
+    with serve(dialect="openai") as server:
+        for _ in range(2):
+            provider = provider_from_spec(f"openai:{server.model}@{server.url}")
+            async with Client(provider, ResponseCache(tmp_path)) as client:
+                assert await check_endpoint(client, TWO) == []
+        assert sum(server.log.requests.values()) == 1
+
+
+async def test_the_check_says_that_labels_come_from_an_echo() -> None:
+    with serve(dialect="openai") as server:
+        spec, options = f"openai-compatible:{server.model}@{server.url}", ENDPOINTS["one alternative"][2]
+        async with Client(provider_from_spec(spec, options)) as client:
+            (warning,) = await check_endpoint(client, TWO)
+    assert "icm-api probe" in warning
+
+
+async def test_a_check_stops_at_numbers_that_are_none() -> None:
+    with serve(dialect="openai", faults=Faults(("null-logprobs",), times=None)) as server:
+        async with Client(provider_from_spec(f"openai:{server.model}@{server.url}")) as client:
+            with pytest.raises(LogprobsUnavailableError):
+                await check_endpoint(client, TWO)
+        assert sum(server.log.requests.values()) == 1

@@ -1,0 +1,108 @@
+"""`icm-api cache`: what each action prints and does, and its exit codes."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from icm_api.cli.main import main
+from icm_api.client import ResponseCache
+from icm_api.providers.base import Response
+from icm_api.types import Usage
+
+Printed = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Three entries: two of one model, of which one is ten days old, and one of another."""
+    cache = ResponseCache(tmp_path / "cache")
+    cache.put_many({"new": Response({"n": 1}, Usage(1, 10, 1))}, "openai/m")
+    cache.put_many({"other": Response({"n": 3}, Usage(1, 1000, 1))}, "vllm/x")
+    with monkeypatch.context() as then:
+        then.setattr("icm_api.client.cache.time", lambda: 1_000_000.0)
+        cache.put_many({"old": Response({"n": 2}, Usage(1, 100, 1, 50))}, "openai/m")
+    cache.close()
+    return tmp_path / "cache"
+
+
+def keys(folder: Path) -> set[str]:
+    cache = ResponseCache(folder)
+    found = {entry.key for entry in cache.entries()}
+    cache.close()
+    return found
+
+
+def test_stats_counts_per_model(folder: Path, capsys: Printed) -> None:
+    assert main(["cache", "stats", str(folder), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["bytes"] > 0
+    openai, vllm = found["models"]
+    assert (openai["model"], openai["entries"], openai["prompt_tokens"], openai["cached_tokens"]) == (
+        "openai/m",
+        2,
+        110,
+        50,
+    )
+    assert openai["oldest"] == "1970-01-12"
+    assert (vllm["model"], vllm["entries"]) == ("vllm/x", 1)
+    assert main(["cache", "stats", str(folder)]) == 0
+    assert "3 entries" in capsys.readouterr().out
+
+
+def test_verify_passes_what_is_whole_and_names_what_is_damaged_until_repaired(folder: Path, capsys: Printed) -> None:
+    assert main(["cache", "verify", str(folder)]) == 0
+    assert "all 3 entries" in capsys.readouterr().out
+    connection = sqlite3.connect(folder / "cache.db")
+    with connection:
+        connection.execute("UPDATE Cache SET value = CAST(value || 'x' AS BLOB) WHERE key = 'old'")
+    connection.close()
+    assert main(["cache", "verify", str(folder)]) == 3
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert "1 of 3 entries" in err
+    assert "cache repair" in err
+    assert main(["cache", "repair", str(folder), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"deleted": ["old"]}
+    assert main(["cache", "verify", str(folder)]) == 0
+    assert keys(folder) == {"new", "other"}
+
+
+@pytest.mark.parametrize(
+    ("flags", "left"),
+    [
+        (["--older-than", "10"], {"new", "other"}),
+        (["--model", "openai/m"], {"other"}),
+        (["--model", "vllm/x", "--older-than", "10"], {"new", "old", "other"}),
+        (["--model", "openai"], {"new", "old", "other"}),
+    ],
+)
+def test_prune_deletes_what_it_is_told_and_nothing_else(folder: Path, flags: list[str], left: set[str]) -> None:
+    assert main(["cache", "prune", str(folder), *flags]) == 0
+    assert keys(folder) == left
+
+
+def test_prune_without_a_word_of_what_deletes_nothing(folder: Path, capsys: Printed) -> None:
+    assert main(["cache", "prune", str(folder)]) == 2
+    assert "--older-than" in capsys.readouterr().err
+    assert len(keys(folder)) == 3
+
+
+@pytest.mark.parametrize("to_file", [True, False])
+def test_export_writes_every_entry_as_a_line(folder: Path, tmp_path: Path, capsys: Printed, to_file: bool) -> None:
+    flags = ["--to", str(tmp_path / "all.jsonl")] if to_file else []
+    assert main(["cache", "export", str(folder), *flags]) == 0
+    text = (tmp_path / "all.jsonl").read_text() if to_file else capsys.readouterr().out
+    rows = {row["key"]: row for row in map(json.loads, text.splitlines())}
+    assert set(rows) == {"new", "old", "other"}
+    assert (rows["old"]["model"], rows["old"]["time"], rows["old"]["body"]) == ("openai/m", 1_000_000, {"n": 2})
+
+
+@pytest.mark.parametrize("action", ["stats", "verify", "repair", "export"])
+def test_no_cache_is_one_line_and_exit_code_2(tmp_path: Path, action: str, capsys: Printed) -> None:
+    assert main(["cache", action, str(tmp_path / "nowhere")]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not (tmp_path / "nowhere").exists()

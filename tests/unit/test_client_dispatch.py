@@ -1,0 +1,320 @@
+"""The dispatcher around a fake hosted model, in virtual time: what goes out when, and what is kept when it fails."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from icm_api.client.dispatch import Dispatcher
+from icm_api.client.meter import Meter
+from icm_api.config import Budget, ClientSettings
+from icm_api.errors import BudgetError, LogprobsUnavailableError, ProviderError, RequestError, RequestErrorKind
+from icm_api.providers.base import Ask, Capabilities, Reading, Request, Response
+from icm_api.types import Prompt, Usage
+from tests.virtual import VirtualTime
+
+
+class Hosted:
+    """A hosted model that takes a second per request, and fails as told."""
+
+    identity = "hosted/m"
+    capabilities = Capabilities(1000, "top_k", deterministic=True)
+
+    def __init__(self, time: VirtualTime) -> None:
+        self.time = time
+        self.faults: Callable[[str, int], Exception | None] = lambda name, before: None
+        self.sent: list[tuple[str, float]] = []
+        self.answered: list[str] = []
+        self.under_way = self.peak = 0
+        self.limits: Mapping[str, float] | None = None
+
+    def count_tokens(self, text: str) -> int:
+        return len(text)
+
+    async def score(self, prompts: Sequence[Prompt], ask: Ask) -> Sequence[Reading]:
+        raise NotImplementedError
+
+    def check(self, request: Request, body: Mapping[str, Any]) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def send(self, requests: Sequence[Request]) -> Sequence[Response]:
+        [request] = requests
+        name = request.body["name"]
+        before = sum(name == other for other, _ in self.sent)
+        self.sent.append((name, self.time.now))
+        self.under_way += 1
+        self.peak = max(self.peak, self.under_way)
+        try:
+            await self.time.pass_by(request.body.get("seconds", 1.0))
+        finally:
+            self.under_way -= 1
+        fault = self.faults(name, before)
+        if fault is not None:
+            raise fault
+        self.answered.append(name)
+        return [Response({"name": name}, Usage(1, 100, 1), self.limits)]
+
+    def times(self) -> dict[str, float]:
+        return dict(self.sent)
+
+
+@dataclass
+class Trial:
+    """A dispatcher, its model, and what landed."""
+
+    settings: ClientSettings = field(default_factory=ClientSettings)
+    meter: Meter = field(default_factory=Meter)
+    time: VirtualTime = field(default_factory=VirtualTime)
+    landed: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.model = Hosted(self.time)
+        self.dispatcher = Dispatcher(
+            self.model, self.settings, self.meter, clock=self.time.clock, sleep=self.time.sleep
+        )
+
+    async def land(self, key: str, response: Response) -> None:
+        assert response.body["name"] == key
+        self.landed.append(key)
+
+    async def run(self, requests: Iterable[Request]) -> None:
+        async with self.time.passing():
+            await self.dispatcher.run({request.body["name"]: request for request in requests}, self.land)
+
+
+def named(count: int, prefix: str = "", seconds: float = 1.0) -> list[Request]:
+    return [Request({"name": f"{prefix}{at}", "seconds": seconds}, prefix=prefix, tokens=100) for at in range(count)]
+
+
+def error(kind: RequestErrorKind, retry_after: float | None = None) -> RequestError:
+    return RequestError(f"hosted/m: {kind}", kind=kind, retry_after=retry_after)
+
+
+async def test_every_answer_lands_once_and_concurrency_grows_to_the_most() -> None:
+    trial = Trial(ClientSettings(concurrency=4, max_concurrency=16))
+    await trial.run(named(500))
+    assert sorted(trial.landed) == sorted(f"{at}" for at in range(500))
+    assert trial.model.peak == 16
+    assert len([name for name, at in trial.model.sent if at == 0]) == 4
+    # 4, 5, ... 16 a second, then 16.
+    assert trial.time.now == pytest.approx(13 + (500 - sum(range(4, 17))) / 16, abs=1.5)
+
+
+async def test_nothing_to_do_is_done_at_once() -> None:
+    trial = Trial()
+    await trial.run([])
+    assert trial.landed == []
+
+
+async def test_only_a_bounded_number_of_tasks_exists() -> None:
+    trial = Trial(ClientSettings(max_concurrency=8))
+    most = 0
+    original = trial.model.send
+
+    async def counting(requests: Sequence[Request]) -> Sequence[Response]:
+        nonlocal most
+        most = max(most, len(asyncio.all_tasks()))
+        return await original(requests)
+
+    trial.model.send = counting  # type: ignore[method-assign]
+    await trial.run(named(2000))
+    assert most <= 2 * 8 + 3
+
+
+async def test_the_first_of_equal_beginnings_goes_ahead_and_the_rest_after_its_answer() -> None:
+    trial = Trial(ClientSettings(concurrency=64))
+    await trial.run([*named(4, "a"), *named(3), *named(2, "b", seconds=5.0), *named(1, "c")])
+    times = trial.model.times()
+    assert [times[f"a{at}"] for at in range(4)] == [0, 1, 1, 1]
+    assert [times[f"{at}"] for at in range(3)] == [0, 0, 0]
+    assert [times["b0"], times["b1"], times["c0"]] == [0, 5, 0]
+
+
+async def test_the_rest_goes_right_after_the_first_though_others_wait_longer() -> None:
+    trial = Trial(ClientSettings(concurrency=1, max_concurrency=1))
+    await trial.run([*named(2, "a"), *named(4)])
+    assert [name for name, _ in trial.model.sent][:4] == ["a0", "0", "a1", "1"]
+
+
+async def test_who_sleeps_before_another_try_holds_no_slot() -> None:
+    trial = Trial(ClientSettings(concurrency=1, max_concurrency=1))
+    trial.model.faults = lambda name, before: error("server", 100.0) if name == "0" and not before else None
+    await trial.run(named(5))
+    assert trial.landed == ["1", "2", "3", "4", "0"]
+    assert trial.model.times()["4"] == pytest.approx(4)
+    assert trial.model.times()["0"] >= 101
+
+
+@pytest.mark.parametrize("kind", ["connection", "timeout", "rate_limit", "overloaded", "server", "broken_answer"])
+async def test_a_fifth_failing_in_a_way_that_passes_changes_nothing(kind: RequestErrorKind) -> None:
+    trial = Trial()
+    trial.model.faults = lambda name, before: error(kind) if (int(name) + before) % 5 == 0 else None
+    await trial.run(named(200))
+    assert sorted(trial.landed) == sorted(f"{at}" for at in range(200))
+    assert trial.meter.sent == Usage(200, 20_000, 200)
+
+
+async def test_concurrency_backs_off_when_refused_and_recovers() -> None:
+    trial = Trial(ClientSettings(concurrency=32, max_concurrency=32))
+    limits: dict[float, int] = {}
+
+    def crowded(name: str, before: int) -> Exception | None:
+        limits[trial.time.now] = trial.dispatcher.slots.limit
+        # Another user takes most of the capacity for a while.
+        return error("overloaded") if trial.time.now < 30 and trial.model.under_way >= 4 else None
+
+    trial.model.faults = crowded
+    await trial.run(named(1500))
+    assert min(limits.values()) <= 4
+    assert max(limit for at, limit in limits.items() if at > 70) > 25
+    assert len(trial.landed) == 1500
+
+
+async def test_a_limit_of_the_account_costs_hardly_any_attempts() -> None:
+    """60 requests a minute and a model that only says 429: what would use up attempts is to go on asking."""
+    trial = Trial(ClientSettings(concurrency=8, attempts=10))
+    counted: list[float] = []
+
+    def account(name: str, before: int) -> Exception | None:
+        now = trial.time.now
+        recent = [at for at in counted if at > now - 60]
+        if len(recent) >= 60:
+            return error("rate_limit", recent[0] + 60 - now)
+        counted.append(now)
+        return None
+
+    trial.model.faults = account
+    await trial.run(named(600, seconds=0.1))
+    assert len(trial.landed) == 600
+    assert len(trial.model.sent) < 600 * 1.5
+    assert trial.time.now < 12 * 60
+
+
+async def test_limits_that_the_server_states_are_kept() -> None:
+    trial = Trial()
+    trial.model.limits = {"requests_per_minute": 20.0}
+    await trial.run(named(100))
+    times = sorted(at for _, at in trial.model.sent)
+    late = [at for at in times if at > 1]
+    assert all(sum(begin <= at < begin + 59.9 for at in late) <= 20 for begin in late)
+
+
+UNRETRYABLE = ["bad_request", "authentication", "permission", "not_found", "quota", "refused"]
+
+
+@pytest.mark.parametrize("kind", UNRETRYABLE)
+async def test_an_error_for_good_stops_new_requests_and_lets_those_under_way_land(kind: RequestErrorKind) -> None:
+    trial = Trial(ClientSettings(concurrency=8, max_concurrency=8))
+    bad = error(kind)
+    trial.model.faults = lambda name, before: bad if name == "3" else None
+    with pytest.raises(RequestError) as caught:
+        await trial.run(named(1000))
+    assert caught.value is bad
+    assert len(trial.model.sent) <= 16
+    assert set(trial.landed) == set(trial.model.answered)
+    assert {"0", "1", "2", "4", "5", "6", "7"} <= set(trial.landed)
+    assert trial.meter.sent.requests == len(trial.landed)
+
+
+async def test_who_never_answers_delays_an_error_by_less_than_a_second() -> None:
+    trial = Trial()
+    forever = asyncio.Event()
+
+    async def hang_or_fail(requests: Sequence[Request]) -> Sequence[Response]:
+        if requests[0].body["name"] == "0":
+            raise error("authentication")
+        await forever.wait()
+        raise AssertionError
+
+    trial.model.send = hang_or_fail  # type: ignore[method-assign]
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    with pytest.raises(RequestError, match="authentication"):
+        await trial.run(reversed(named(3)))
+    assert 0.1 < loop.time() - began < 1.0
+
+
+async def test_sleepers_are_woken_by_an_error_for_good() -> None:
+    trial = Trial(ClientSettings(concurrency=2))
+    trial.model.faults = lambda name, before: error("server", 200.0) if name == "0" else error("permission")
+    with pytest.raises(RequestError, match="permission"):
+        await trial.run([named(1)[0], Request({"name": "slow", "seconds": 50.0})])
+    assert trial.time.now < 100
+
+
+async def test_an_answer_that_can_not_be_used_is_paid_for_and_stops_the_rest() -> None:
+    trial = Trial(ClientSettings(concurrency=1, max_concurrency=1))
+
+    async def refuse(key: str, response: Response) -> None:
+        raise LogprobsUnavailableError(f"hosted/m: nothing in {key}")
+
+    async with trial.time.passing():
+        with pytest.raises(LogprobsUnavailableError, match="nothing in 0"):
+            await trial.dispatcher.run({request.body["name"]: request for request in named(50)}, refuse)
+    assert trial.meter.sent.requests == len(trial.model.answered) < 4
+
+
+async def test_what_is_known_by_the_time_it_could_be_sent_is_not_sent() -> None:
+    trial = Trial(ClientSettings(concurrency=2, max_concurrency=2))
+    requests = {request.body["name"]: request for request in named(6, "p")}
+    async with trial.time.passing():
+        await trial.dispatcher.run(requests, trial.land, lambda key: key in {"p0", "p3"})
+    assert sorted(name for name, _ in trial.model.sent) == ["p1", "p2", "p4", "p5"]
+    assert trial.dispatcher.slots.busy == 0
+
+
+async def test_a_budget_is_used_up_and_never_exceeded_however_many_are_under_way() -> None:
+    trial = Trial(ClientSettings(concurrency=64), Meter(Budget(requests=37)))
+    with pytest.raises(BudgetError, match="37 of 37"):
+        await trial.run(named(100))
+    assert len(trial.model.sent) == len(trial.landed) == trial.meter.sent.requests == 37
+
+
+async def test_a_budget_of_tokens_stops_within_one_request_of_it() -> None:
+    trial = Trial(ClientSettings(concurrency=64), Meter(Budget(tokens=2000)))
+    with pytest.raises(BudgetError):
+        await trial.run(named(100))
+    # 101 tokens each; the worst case of the next is 113.
+    assert trial.meter.sent.requests == 19
+    assert len(trial.landed) == 19
+
+
+async def test_too_slow_is_a_timeout_and_tried_again() -> None:
+    trial = Trial(ClientSettings(timeout=0.01, attempts=1))
+    forever = asyncio.Event()
+
+    async def hang(requests: Sequence[Request]) -> Sequence[Response]:
+        await forever.wait()
+        raise AssertionError
+
+    trial.model.send = hang  # type: ignore[method-assign]
+    with pytest.raises(RequestError, match=r"no answer in 0.01 s \(client.timeout\)") as caught:
+        await trial.dispatcher.run({"0": named(1)[0]}, trial.land)
+    assert caught.value.kind == "timeout"
+
+
+async def test_not_one_answer_to_one_request_is_refused() -> None:
+    trial = Trial()
+
+    async def twice(requests: Sequence[Request]) -> Sequence[Response]:
+        return [Response({"name": "0"}, Usage())] * 2
+
+    trial.model.send = twice  # type: ignore[method-assign]
+    with pytest.raises(ProviderError, match="2 answers to one request"):
+        await trial.run(named(1))
+
+
+async def test_cancelling_leaves_nothing_running() -> None:
+    trial = Trial()
+    run = asyncio.create_task(trial.dispatcher.run({"0": named(1)[0]}, trial.land))
+    await asyncio.sleep(0.01)
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    assert trial.dispatcher.slots.busy == trial.model.under_way == 0

@@ -1,0 +1,196 @@
+"""The client around a fake hosted model: what is on disk and when, and several clients on one cache."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from icm_api.client import Client, Meter, ResponseCache, note_session, sent_before
+from icm_api.config import Budget, ClientSettings, Prices
+from icm_api.errors import BudgetError, LogprobsUnavailableError, RequestError, StorageError
+from icm_api.providers.base import Ask, Capabilities, Reading, Request, Response
+from icm_api.types import Prompt, Usage
+
+
+class Hosted:
+    """A hosted model that answers a name in as many milliseconds as told, unless told to fail."""
+
+    identity = "hosted/m"
+    capabilities = Capabilities(1000, "top_k", deterministic=True)
+
+    def __init__(self, milliseconds: float = 0.0) -> None:
+        self.delay = milliseconds / 1000
+        self.sent: list[tuple[str, float]] = []
+        self.answered: dict[str, float] = {}
+        self.errors: dict[str, Exception] = {}
+        self.unreadable: set[str] = set()
+        self.extra: dict[str, Any] = {}
+        self.fourth = asyncio.Event()
+
+    def count_tokens(self, text: str) -> int:
+        return len(text)
+
+    async def score(self, prompts: Sequence[Prompt], ask: Ask) -> Sequence[Reading]:
+        raise NotImplementedError
+
+    def check(self, request: Request, body: Mapping[str, Any]) -> None:
+        if request.body["name"] in self.unreadable:
+            raise LogprobsUnavailableError("no logprobs")
+
+    async def close(self) -> None: ...
+
+    async def send(self, requests: Sequence[Request]) -> Sequence[Response]:
+        [request] = requests
+        name, loop = request.body["name"], asyncio.get_running_loop()
+        self.sent.append((name, loop.time()))
+        if len(self.sent) == 4:
+            self.fourth.set()
+        await asyncio.sleep(self.delay)
+        if name in self.errors:
+            raise self.errors[name]
+        self.answered.setdefault(name, loop.time())
+        return [Response({"name": name, **self.extra}, Usage(1, 10, 1, 4))]
+
+
+def named(*names: object) -> list[Request]:
+    return [Request({"name": str(name)}, tokens=10) for name in names]
+
+
+def open_client(directory: Path | None, model: Hosted, settings: ClientSettings | None = None) -> Client:
+    return Client(model, ResponseCache(directory) if directory else None, settings=settings)
+
+
+@pytest.fixture
+def model() -> Hosted:
+    return Hosted()
+
+
+async def test_each_question_is_sent_once_and_answers_stand_in_order(model: Hosted) -> None:
+    async with open_client(None, model) as client:
+        bodies = await client.ask(named(*"abacab"))
+        assert [body["name"] for body in bodies] == list("abacab")
+        both = await asyncio.gather(client.ask(named("d", "a")), client.ask(named("d")))
+        assert both[0][0] == both[1][0]
+    assert sorted(name for name, _ in model.sent) == list("abcd")
+    assert client.sent == Usage(4, 40, 4, 16)
+
+
+async def test_usage_does_not_depend_on_what_the_server_had_in_its_prefix_cache(tmp_path: Path, model: Hosted) -> None:
+    for _ in range(2):
+        async with open_client(tmp_path, model) as client:
+            await client.ask(named(*range(5)))
+            assert client.usage == Usage(5, 50, 5)
+    assert client.sent == Usage()
+    assert len(model.sent) == 5
+
+
+async def test_every_answer_is_on_disk_before_the_next_error(tmp_path: Path, model: Hosted) -> None:
+    model.errors["7"] = RequestError("hosted/m: no", kind="permission", status=403)
+    async with open_client(tmp_path, model) as client:
+        with pytest.raises(RequestError, match="no"):
+            await client.ask(named(*range(100)))
+        paid = client.sent.requests
+        assert 7 <= paid == len(model.answered) < 100
+        assert client.usage.requests == paid
+    model.errors.clear()
+    async with open_client(tmp_path, model) as client:
+        await client.ask(named(*range(100)))
+        assert client.sent.requests == 100 - paid
+
+
+async def test_an_answer_is_kept_while_others_are_still_under_way(tmp_path: Path) -> None:
+    model = Hosted(30)
+    async with open_client(tmp_path, model, ClientSettings(concurrency=1, max_concurrency=1)) as client:
+        asking = asyncio.create_task(client.ask(named(*range(5))))
+        await model.fourth.wait()
+        assert len(ResponseCache(tmp_path)) == 3
+        await asking
+
+
+async def test_an_unreadable_answer_is_paid_but_never_kept(tmp_path: Path, model: Hosted) -> None:
+    model.unreadable = {"b"}
+    async with open_client(tmp_path, model) as client:
+        with pytest.raises(LogprobsUnavailableError):
+            await client.ask(named(*"abc"))
+        assert client.sent.requests == 3
+    assert len(ResponseCache(tmp_path)) == 2
+
+
+async def test_an_answer_that_is_no_json_is_refused_and_its_neighbours_are_kept(tmp_path: Path, model: Hosted) -> None:
+    async with open_client(tmp_path, model) as client:
+        await client.ask(named("a"))
+        model.extra = {"x": float("nan")}
+        with pytest.raises(LogprobsUnavailableError, match="cannot be kept"):
+            await client.ask(named("b"))
+    assert len(ResponseCache(tmp_path)) == 1
+
+
+async def test_a_full_disk_stops_with_its_own_error(
+    tmp_path: Path, model: Hosted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: ResponseCache, encoded: Mapping[str, bytes]) -> None:
+        raise StorageError("disk full")
+
+    monkeypatch.setattr(ResponseCache, "put_encoded", full)
+    async with open_client(tmp_path, model) as client:
+        with pytest.raises(StorageError, match="disk full"):
+            await client.ask(named(*range(50)))
+
+
+async def test_two_clients_on_one_cache_pay_twice_only_for_what_both_asked_before_either_had_it(
+    tmp_path: Path,
+) -> None:
+    one, other = Hosted(3), Hosted(2)
+    settings = ClientSettings(concurrency=3, max_concurrency=3)
+    names = named(*range(60))
+    async with open_client(tmp_path, one, settings) as first, open_client(tmp_path, other, settings) as second:
+        await asyncio.gather(first.ask(names), second.ask(names[::-1]))
+    first_answer = {
+        name: min(model.answered[name] for model in (one, other) if name in model.answered)
+        for name in one.answered | other.answered
+    }
+    sent = one.sent + other.sent
+    for name, count in Counter(name for name, _ in sent).items():
+        late = [at for other_name, at in sent if other_name == name and at > first_answer[name]]
+        # A millisecond passes between an answer and its place on disk.
+        assert count == 1 or all(at - first_answer[name] < 0.02 for at in late)
+    assert 60 <= len(sent) < 80
+
+
+async def test_no_more_is_spent_than_the_budget_and_a_higher_one_goes_on(tmp_path: Path, model: Hosted) -> None:
+    prices = Prices(input=1.0, output=2.0, cached_input=0.25)
+    each = (6 * 1.0 + 4 * 0.25 + 1 * 2.0) / 1e6
+    ledger = tmp_path / "sessions.jsonl"
+
+    async def ask(money: float) -> Client:
+        meter = Meter(Budget(money=money), prices, sent_before(ledger))
+        async with Client(model, ResponseCache(tmp_path / "cache"), meter=meter) as client:
+            try:
+                await client.ask(named(*range(40)))
+            finally:
+                note_session(ledger, client, 1.0)
+            return client
+
+    with pytest.raises(BudgetError):
+        await ask(20 * each)
+    paid = sent_before(ledger).requests
+    assert 15 <= paid <= 20
+    with pytest.raises(BudgetError):
+        await ask(20 * each)
+    assert sent_before(ledger).requests <= 20
+    client = await ask(100 * each)
+    assert sent_before(ledger).requests == len(model.sent) == 40
+    assert client.spent == pytest.approx(client.sent.requests * each)
+
+
+def test_half_a_line_in_the_ledger_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    ledger = tmp_path / "sessions.jsonl"
+    assert sent_before(ledger) == Usage()
+    ledger.write_text('{"sent": {"requests": 2, "prompt_tokens": 5}, "seconds": 1}\n{"sent": {"req')
+    assert sent_before(ledger) == Usage(2, 5)
+    assert "sessions.jsonl:2" in caplog.text

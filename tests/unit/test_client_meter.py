@@ -1,0 +1,139 @@
+"""The meter: money by hand, a hard stop before the request that would exceed the budget, never a made-up price."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from icm_api.client.meter import Meter, completion_tokens, cost
+from icm_api.config import Budget, Prices
+from icm_api.errors import BudgetError, ConfigError
+from icm_api.providers.base import Request
+from icm_api.types import Usage
+
+PRICES = Prices(input=2.0, output=8.0, cached_input=0.5)
+
+
+def request(tokens: int = 100, completion: int = 10) -> Request:
+    return Request({"prompt": "x", "max_tokens": completion}, tokens=tokens)
+
+
+async def pay(meter: Meter, usage: Usage, asked: Request | None = None) -> None:
+    asked = asked or request()
+    meter.answered(await meter.reserve([asked]), usage, [asked])
+
+
+def test_cost_by_hand() -> None:
+    usage = Usage(3, 1_000_000, 500_000, 250_000)
+    assert cost(usage, PRICES) == pytest.approx(0.75 * 2 + 0.25 * 0.5 + 0.5 * 8)
+    assert cost(usage, Prices(input=2.0, output=8.0)) == pytest.approx(2 + 4)
+    assert cost(Usage(), PRICES) == 0
+
+
+def test_no_price_no_money() -> None:
+    assert Meter().spent is None
+    assert Meter(Budget(requests=5)).spent is None
+    assert Meter(prices=PRICES).spent == 0
+    with pytest.raises(ConfigError, match=r"\[prices\]"):
+        Meter(Budget(money=1))
+
+
+async def test_counts_what_was_answered() -> None:
+    meter = Meter(prices=PRICES)
+    await pay(meter, Usage(1, 100, 5, 40))
+    await pay(meter, Usage(1, 120, 5, 0))
+    assert meter.sent == Usage(2, 220, 10, 40)
+    assert meter.spent == pytest.approx((180 * 2 + 40 * 0.5 + 10 * 8) / 1e6)
+
+
+@pytest.mark.parametrize(
+    ("budget", "words"),
+    [
+        (Budget(requests=3), "3 of 3 requests"),
+        (Budget(tokens=3 * 105 + 122), "315 of 437 tokens.* 123"),
+        (Budget(money=(3 * 240 + 305) / 1e6), "0.0007 of 0.001025 USD.* 0.0003"),
+    ],
+)
+async def test_stops_before_the_request_that_could_exceed(budget: Budget, words: str) -> None:
+    """Each answer has 100 + 5 tokens and costs 240 millionths; the worst case is 113 + 10 and 306 millionths."""
+    meter = Meter(budget, PRICES)
+    for _ in range(3):
+        await pay(meter, Usage(1, 100, 5))
+    with pytest.raises(BudgetError, match=words) as caught:
+        await meter.reserve([request()])
+    assert caught.value.exit_code == 3
+    assert "resume" in str(caught.value)
+    assert meter.sent.requests == 3
+
+
+async def test_what_exactly_fits_is_sent() -> None:
+    meter = Meter(Budget(tokens=3 * 105 + 123))
+    for _ in range(4):
+        await pay(meter, Usage(1, 100, 5))
+    assert meter.sent.requests == 4
+
+
+async def test_waits_for_what_is_under_way_before_it_gives_up() -> None:
+    meter = Meter(Budget(tokens=230))
+    first = await meter.reserve([request()])
+    second = asyncio.create_task(meter.reserve([request()]))
+    third = asyncio.create_task(meter.reserve([request()]))
+    await asyncio.sleep(0)
+    assert not second.done()
+    meter.answered(first, Usage(1, 100, 5), [request()])
+    reserved = await second
+    await asyncio.sleep(0)
+    assert not third.done()
+    meter.answered(reserved, Usage(1, 100, 5), [request()])
+    with pytest.raises(BudgetError):
+        await third
+
+
+async def test_a_failed_attempt_gives_back_its_reservation_unless_it_may_have_been_billed() -> None:
+    meter = Meter(Budget(requests=2))
+    for _ in range(5):
+        meter.unanswered(await meter.reserve([request()]), billed=False)
+    for _ in range(2):
+        meter.unanswered(await meter.reserve([request()]), billed=True)
+    assert meter.sent == Usage()
+    with pytest.raises(BudgetError, match="2 of 2 requests"):
+        await meter.reserve([request()])
+
+
+async def test_earlier_sessions_count_against_the_budget_but_not_as_sent() -> None:
+    meter = Meter(Budget(requests=10), before=Usage(9, 900, 9))
+    await pay(meter, Usage(1, 100, 5))
+    assert meter.sent.requests == 1
+    with pytest.raises(BudgetError, match="10 of 10"):
+        await meter.reserve([request()])
+
+
+async def test_an_estimate_that_was_too_low_widens_the_margin() -> None:
+    meter = Meter(Budget(tokens=1000))
+    await pay(meter, Usage(1, 200, 0), request(100, 0))
+    await pay(meter, Usage(1, 350, 0), request(200, 0))
+    with pytest.raises(BudgetError, match=r"550 of 1,000 tokens are used, and it may take 500"):
+        await meter.reserve([request(250, 0)])
+
+
+async def test_without_an_estimate_no_prompt_has_more_tokens_than_bytes() -> None:
+    long = Request({"prompt": "é" * 100})
+    with pytest.raises(BudgetError):
+        await Meter(Budget(tokens=200)).reserve([long])
+    assert await Meter(Budget(tokens=300)).reserve([long])
+
+
+@pytest.mark.parametrize(
+    ("body", "most"),
+    [
+        ({"max_tokens": 1}, 1),
+        ({"max_completion_tokens": 4, "n": 3}, 12),
+        ({"generationConfig": {"maxOutputTokens": 7}}, 7),
+        ({"sampling_params": {"max_new_tokens": 2}}, 2),
+        ({"prompt": "x"}, 0),
+        ({"max_tokens": None}, 0),
+    ],
+)
+def test_most_completion_tokens(body: dict[str, object], most: int) -> None:
+    assert completion_tokens(body) == most

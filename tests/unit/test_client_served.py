@@ -1,0 +1,173 @@
+"""The client against a real loopback server: faults of every kind, two processes, kill -9, flat memory."""
+
+from __future__ import annotations
+
+import gc
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from icm_api.cli.main import main
+from icm_api.client import Client, ResponseCache, open_provider
+from icm_api.config import ClientSettings
+from icm_api.providers.opening import provider_from_spec
+from icm_api.testing import RETRYABLE, UNRETRYABLE, Faults, Server, serve
+from icm_api.types import LabelDistribution, Prompt, Turn, Verbalizer
+from tests.benchmarks.throughput import instant_server
+from tests.worlds import write_world
+
+TWO = Verbalizer.plain(["True", "False"])
+
+
+def prompts(count: int) -> list[Prompt]:
+    return [
+        Prompt("", (Turn("1 > 2 is", " False"),), f"{at // 9 + 1} > {at % 9 + 1} is", TWO, "\n") for at in range(count)
+    ]
+
+
+async def ask(server: Server, count: int, cache: Path | None = None) -> tuple[list[LabelDistribution], Client]:
+    async with open_provider(f"vllm:{server.model}@{server.url}", cache=cache) as client:
+        return list(await client.label_distributions(prompts(count))), client
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with serve(dialect="vllm") as running:
+        yield running
+
+
+async def test_a_fifth_of_faults_that_pass_changes_no_number(server: Server) -> None:
+    expected, _ = await ask(server, 60)
+    faults = Faults(RETRYABLE, rate=0.2, times=None, retry_after=0.02, delay=0.05)
+    with serve(dialect="vllm", faults=faults) as faulty:
+        found, _ = await ask(faulty, 60)
+        hit = sum(faulty.log.faults.values())
+    assert hit > 5
+    assert found == expected
+    async with open_provider("pocket") as oracle:
+        exact = await oracle.label_distributions(prompts(60))
+    for mine, true in zip(found, exact, strict=True):
+        assert mine.logprobs == pytest.approx(true.logprobs, abs=1e-4)
+
+
+@pytest.mark.parametrize("kind", sorted(set(UNRETRYABLE) - {"duplicates"}))
+def test_a_fault_for_good_is_one_line_and_exit_code_2_within_a_second(
+    tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = write_world(tmp_path, search="steps = 30")
+    with serve(dialect="vllm", faults=Faults((kind,), rate=0.3, times=None)) as faulty:
+        text = config.read_text()
+        config.write_text(text.replace('"pocket"', f'"vllm:{faulty.model}@{faulty.url}"'))
+        began = time.monotonic()
+        assert main(["run", str(config)]) == 2
+        assert time.monotonic() - began < 2.0
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert err.startswith("icm-api: ")
+
+
+@pytest.mark.slow
+def test_a_run_under_faults_ends_in_the_same_bytes_and_a_second_one_sends_nothing(tmp_path: Path) -> None:
+    written = []
+    for name, faults in (("calm", None), ("stormy", Faults(RETRYABLE, rate=0.2, retry_after=0.05, delay=0.1))):
+        config = write_world(tmp_path / name, search="steps = 30")
+        with serve(dialect="vllm", faults=faults) as running:
+            text = config.read_text()
+            config.write_text(text.replace('"pocket"', f'"vllm:{running.model}@{running.url}"'))
+            assert main(["run", str(config)]) == 0
+            asked = sum(running.log.requests.values())
+            assert main(["run", str(config), "--out", str(tmp_path / name / "again")]) == 0
+            assert sum(running.log.requests.values()) == asked
+        for run in ("run", "again"):
+            folder = config.parent / run
+            written.append([(folder / file).read_bytes() for file in ("labels.jsonl", "trace.jsonl", "summary.json")])
+    assert all(files == written[0] for files in written)
+
+
+async def test_a_second_client_on_the_same_cache_sends_nothing(server: Server, tmp_path: Path) -> None:
+    first, _ = await ask(server, 20, tmp_path)
+    before = sum(server.log.requests.values())
+    second, client = await ask(server, 20, tmp_path)
+    assert second == first
+    assert sum(server.log.requests.values()) == before
+    assert client.sent.requests == 0
+
+
+ASKS = """
+    import asyncio, sys
+    from pathlib import Path
+    from icm_api.client import open_provider
+    from tests.unit.test_client_served import prompts
+
+    async def ask():
+        async with open_provider(sys.argv[1], cache=Path(sys.argv[2])) as client:
+            await client.label_distributions(prompts(81))
+            print(client.sent.requests)
+
+    asyncio.run(ask())
+"""
+
+
+def start(server: Server, cache: Path) -> subprocess.Popen[str]:
+    code = "\n".join(line.removeprefix("    ") for line in ASKS.splitlines())
+    arguments = [sys.executable, "-c", code, f"vllm:{server.model}@{server.url}", str(cache)]
+    return subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
+
+
+def test_two_processes_on_one_cache_pay_once_or_twice_for_each(tmp_path: Path) -> None:
+    with serve(dialect="vllm") as running:
+        both = [start(running, tmp_path), start(running, tmp_path)]
+        paid = [int(process.communicate(timeout=60)[0]) for process in both]
+        assert all(process.returncode == 0 for process in both)
+        cache = ResponseCache(tmp_path)
+        assert sum(paid) == sum(running.log.requests.values())
+        assert len(cache) <= sum(paid) <= 2 * len(cache)
+        cache.close()
+        third = start(running, tmp_path)
+        assert int(third.communicate(timeout=60)[0]) == 0
+
+
+def test_kill_9_loses_at_most_what_was_under_way(tmp_path: Path) -> None:
+    most = ClientSettings().max_concurrency
+    with serve(dialect="vllm", faults=Faults(("slow",), delay=0.05, times=None)) as running:
+        process = start(running, tmp_path)
+        while sum(running.log.statuses.values()) < 30:
+            time.sleep(0.005)
+        process.send_signal(signal.SIGKILL)
+        process.communicate(timeout=60)
+        assert process.returncode == -signal.SIGKILL
+        answered = sum(running.log.statuses.values())
+        cache = ResponseCache(tmp_path)
+        assert answered - most <= len(cache) > 0
+        assert cache.damaged() == ()
+        cache.close()
+
+
+def resident() -> int:
+    """Bytes of memory that this process has; tracing them would take ten times as long."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads Linux's /proc")
+async def test_memory_is_flat_over_50_000_requests(tmp_path: Path) -> None:
+    """Resident memory after each tenth, through the provider, the dispatcher and the cache on disk."""
+    held = []
+    with instant_server() as (url, model):
+        provider = provider_from_spec(f"openai-compatible:{model}@{url}", {"api": "completions"})
+        async with Client(provider, ResponseCache(tmp_path), memory=100) as client:
+            for batch in range(10):
+                questions = [Prompt("", (), f"{batch} and {at} is", TWO) for at in range(5000)]
+                await client.label_distributions(questions)
+                gc.collect()
+                held.append(resident())
+            assert client.sent.requests >= 50_000
+    # A kilobyte left behind by each request would be 40 MB.
+    assert max(held[2:]) - held[1] < 10_000_000, held

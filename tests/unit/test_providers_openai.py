@@ -1,0 +1,345 @@
+"""The OpenAI-compatible providers against the embedded model behind real HTTP: its own numbers are the oracle."""
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from math import exp, log1p
+from typing import Any
+
+import httpx2
+import openai
+import pytest
+
+from icm_api.errors import LogprobsUnavailableError, ProviderError, RequestError
+from icm_api.providers.base import Below, Request, label_distribution
+from icm_api.providers.catalog import ENTRIES, Options
+from icm_api.providers.http import retry_after
+from icm_api.providers.openai import OpenAIProvider
+from icm_api.providers.openai_sdk import Connection, open_sdk, post
+from icm_api.testing import DIALECTS, Faults, Server, serve
+from icm_api.types import Prompt, Turn, Verbalizer
+from tests.unit.wire_helpers import LONG, ONE_TOKEN, TWO_TOKENS, asker, oracle, prompts, scored
+
+# Answers say logprobs with six decimals, and sums of tokens are rounded once.
+CLOSE = 2e-5
+
+
+@pytest.fixture(autouse=True)
+def keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OPENAI_API_KEY", "FIREWORKS_API_KEY", "TOGETHER_API_KEY"):
+        monkeypatch.setenv(name, "sk-secret")
+
+
+@pytest.fixture(scope="module", params=["openai", "fireworks", "llama.cpp"])
+def server(request: pytest.FixtureRequest) -> Iterator[tuple[str, Server]]:
+    with serve(dialect=request.param) as running:
+        yield request.param, running
+
+
+SPECS = {"openai": "openai", "fireworks": "fireworks", "llama.cpp": "llamacpp"}
+
+
+def assert_close(read: Mapping[str, float | Below], wanted: Mapping[str, float | Below]) -> None:
+    assert list(read) == list(wanted)
+    for form, value in wanted.items():
+        assert value == pytest.approx(read[form], abs=CLOSE)
+
+
+STYLES = [{"api": "completions"}, {"api": "chat"}, {"api": "chat", "chat_style": "one_message"}]
+
+
+@pytest.mark.parametrize("options", STYLES)
+async def test_one_token_labels_are_the_models_own(server: tuple[str, Server], options: dict[str, Any]) -> None:
+    dialect, running = server
+    readings = await scored(f"{SPECS[dialect]}:{running.model}@{running.url}", options, prompts())
+    for reading, wanted in zip(readings, await oracle(prompts()), strict=True):
+        assert reading.method == "top_k"
+        assert_close(reading.forms, wanted)
+
+
+@pytest.mark.parametrize("api", ["completions", "chat"])
+async def test_longer_labels_are_walked_where_an_answer_can_be_begun(api: str) -> None:
+    with serve(dialect="llama.cpp") as running:
+        readings = await scored(f"llamacpp:m@{running.url}", {"api": api}, prompts(TWO_TOKENS))
+        assert sum(running.log.requests.values()) == 2 + 2 * 2
+    for reading, wanted in zip(readings, await oracle(prompts(TWO_TOKENS)), strict=True):
+        assert reading.method == "token_walk"
+        assert_close(reading.forms, wanted)
+
+
+async def test_what_the_alternatives_leave_open_is_read_from_the_prompt() -> None:
+    with serve(dialect="fireworks") as running:
+        readings = await scored(f"fireworks:m@{running.url}", {}, prompts(LONG))
+    for reading, wanted in zip(readings, await oracle(prompts(LONG)), strict=True):
+        assert reading.method == "prompt_logprobs"
+        assert_close(reading.forms, wanted)
+
+
+async def test_without_a_way_on_there_are_true_bounds_and_no_numbers() -> None:
+    with serve(dialect="openai") as running:
+        readings = await scored(f"openai:m@{running.url}", {}, prompts(LONG))
+        (half, _) = await scored(f"openai:m@{running.url}", {"top_logprobs": 1}, prompts())
+    for reading, wanted in zip(readings, await oracle(prompts(LONG)), strict=True):
+        for form, value in reading.forms.items():
+            assert isinstance(value, Below)
+            number = wanted[form]
+            assert isinstance(number, float)
+            assert number <= value.logprob
+        with pytest.raises(LogprobsUnavailableError, match="no form"):
+            label_distribution(LONG, reading)
+    (listed,) = [value for value in half.forms.values() if isinstance(value, float)]
+    (bound,) = [value for value in half.forms.values() if isinstance(value, Below)]
+    # One alternative leaves all the rest to the other label.
+    assert bound.logprob == pytest.approx(log1p(-exp(listed)), abs=CLOSE)
+    assert set(label_distribution(ONE_TOKEN, half).intervals) == {"True", "False"}
+
+
+async def test_answers_inside_a_prompt_are_those_of_shorter_prompts() -> None:
+    whole = prompts()[0]
+    shorter = [
+        Prompt(whole.instruction, whole.turns[:at], turn.text, ONE_TOKEN, whole.separator)
+        for at, turn in enumerate(whole.turns)
+    ]
+    with serve(dialect="fireworks") as running:
+        provider = OpenAIProvider(ENTRIES["fireworks"], "m", Options(base_url=running.url))
+        (inside,) = await provider.score_inside([whole], asker(provider))
+        await provider.close()
+        assert running.log.requests == {"/v1/completions": 1}
+    for reading, wanted in zip(inside, await oracle(shorter), strict=True):
+        assert_close(reading.forms, wanted)
+
+
+@pytest.mark.parametrize("api", ["completions", "chat"])
+async def test_text_is_generated(api: Any) -> None:
+    with serve(dialect="openai", record=9) as running:
+        provider = OpenAIProvider(ENTRIES["openai"], "gpt-6-luna", Options(base_url=running.url, api=api))
+        first, second = await provider.generate(
+            ["7>3", "3>7"], asker(provider), max_tokens=1, temperature=1.0, samples=3
+        )
+        await provider.close()
+    assert (len(first), len(second), len(running.requests)) == (3, 3, 6)
+    assert all(text.strip() for text in (*first, *second))
+
+
+@pytest.mark.parametrize("fault", ["null-logprobs", "-9999", "nan", "zeros", "all-equal"])
+@pytest.mark.parametrize("options", STYLES[:2])
+async def test_made_up_numbers_are_refused(server: tuple[str, Server], fault: str, options: dict[str, Any]) -> None:
+    dialect = server[0]
+    with (
+        serve(dialect=dialect, faults=Faults((fault,), times=None)) as running,
+        pytest.raises(LogprobsUnavailableError, match=f"{SPECS[dialect]}/127"),
+    ):
+        await scored(f"{SPECS[dialect]}:m@{running.url}", options, prompts())
+
+
+@pytest.mark.parametrize("fault", ["null-logprobs", "-9999", "nan", "zeros", "all-equal"])
+async def test_made_up_numbers_in_an_echo_are_refused(fault: str) -> None:
+    with serve(dialect="fireworks", faults=Faults((fault,), times=None)) as running:
+        provider = OpenAIProvider(ENTRIES["fireworks"], "m", Options(base_url=running.url))
+        with pytest.raises(LogprobsUnavailableError):
+            await provider.score_inside(prompts(), asker(provider))
+        await provider.close()
+
+
+async def test_duplicates_change_nothing() -> None:
+    with serve(dialect="llama.cpp", faults=Faults(("duplicates",), times=None)) as running:
+        readings = await scored(f"llamacpp:m@{running.url}", {}, prompts())
+    for reading, wanted in zip(readings, await oracle(prompts()), strict=True):
+        assert_close(reading.forms, wanted)
+
+
+async def test_labels_that_are_not_listed_are_never_given_a_number() -> None:
+    with serve(dialect="llama.cpp", faults=Faults(("missing-label",), times=None)) as running:
+        readings = await scored(f"llamacpp:m@{running.url}", {}, prompts())
+    for reading in readings:
+        with pytest.raises(LogprobsUnavailableError):
+            label_distribution(ONE_TOKEN, reading)
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "wait"),
+    [
+        ("429-seconds", "rate_limit", 0.5),
+        ("429-ms", "rate_limit", 0.5),
+        ("429-none", "rate_limit", 0.5),
+        ("500", "server", None),
+        ("503", "overloaded", None),
+        ("529", "overloaded", None),
+        ("cut", "connection", None),
+        ("truncated-json", "broken_answer", None),
+        ("slow", "timeout", None),
+        ("400", "bad_request", None),
+        ("401", "authentication", None),
+        ("403", "permission", None),
+        ("404", "not_found", None),
+        ("insufficient-quota", "quota", 0.5),
+        ("refusal", "refused", None),
+    ],
+)
+async def test_failures_are_classified_and_asked_once(fault: str, kind: str, wait: float | None) -> None:
+    with serve(dialect="openai", faults=Faults((fault,), retry_after=0.5)) as running:
+        with pytest.raises(RequestError, match=r"openai/127.*m") as caught:
+            await scored(f"openai:m@{running.url}", {"timeout": 0.7}, prompts()[:1])
+        assert (caught.value.kind, caught.value.retry_after) == (kind, wait)
+        if kind != "timeout":
+            assert sum(running.log.requests.values()) == 1
+
+
+async def test_no_server_is_a_connection_error() -> None:
+    with serve() as running:
+        url = running.url
+    with pytest.raises(RequestError) as caught:
+        await scored(f"openai:m@{url}", {}, prompts()[:1])
+    assert caught.value.kind == "connection"
+
+
+async def test_what_a_request_costs_is_the_servers_count() -> None:
+    with serve(dialect="openai") as running:
+        provider = OpenAIProvider(ENTRIES["openai"], "m", Options(base_url=running.url, api="completions"))
+        request = provider._next(prompts()[0])
+        (first,) = await provider.send([request])
+        (second,) = await provider.send([request])
+        assert running.log.prompt_tokens == first.usage.prompt_tokens + second.usage.prompt_tokens
+        assert (first.usage.cached_tokens, second.usage.cached_tokens) == (0, first.usage.prompt_tokens)
+        assert second.usage.requests == second.usage.completion_tokens == 1
+        await provider.close()
+
+
+async def test_what_a_request_says_of_itself() -> None:
+    provider = OpenAIProvider(ENTRIES["openai"], "gpt-6-luna")
+    first, second = (provider._next(prompt) for prompt in prompts())
+    same_turns = provider._next(Prompt("Judge.", prompts()[0].turns, "1>9", ONE_TOKEN, "\n"))
+    assert first.prefix == same_turns.prefix != second.prefix
+    assert first.tokens >= len(prompts()[0].text) / 4
+    assert provider.count_tokens("a b c d e f") >= 6
+    assert dict(first.body) == {
+        "model": "gpt-6-luna",
+        "temperature": 0.0,
+        "messages": [
+            {"role": "system", "content": "Judge."},
+            *({"role": role, "content": text} for turn in prompts()[0].turns for role, text in _said(turn)),
+            {"role": "user", "content": "7>3"},
+        ],
+        "max_completion_tokens": 1,
+        "reasoning_effort": "none",
+        "logprobs": True,
+        "top_logprobs": 20,
+    }
+    await provider.close()
+
+
+def _said(turn: Turn) -> list[tuple[str, str]]:
+    return [("user", turn.text), ("assistant", turn.answer.strip())]
+
+
+async def test_together_counts_alternatives_and_openrouter_requires_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENROUTER_API_KEY", "sk-secret")
+    together = OpenAIProvider(ENTRIES["together"], "m", Options(api="chat"))
+    assert together._next(prompts()[0]).body["logprobs"] == 20
+    router = OpenAIProvider(ENTRIES["openrouter"], "m")
+    assert router._next(prompts()[0]).body["provider"]["require_parameters"] is True
+    assert "max_tokens" in router._next(prompts()[0]).body
+    for provider in (together, router):
+        await provider.close()
+
+
+def sdk_with(handler: Any, url: str) -> openai.AsyncOpenAI:
+    sdk = open_sdk(Connection(url, None))
+    client = httpx2.AsyncClient(transport=httpx2.MockTransport(handler))
+    return sdk.with_options(http_client=client)
+
+
+async def test_what_the_environment_says_for_openai_goes_to_no_other_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "OPENAI_ADMIN_KEY"):
+        monkeypatch.setenv(name, "sk-mine")
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "X-Mine: sk-mine\nAuthorization: Bearer sk-mine")
+    seen = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        seen.append("\n".join(f"{name}: {value}" for name, value in request.headers.items()))
+        return httpx2.Response(200, json={"choices": []})
+
+    sdk = sdk_with(answer, "https://models.example/v1")
+    for path in ("completions", "https://models.example/tokenize"):
+        await post(sdk, path, {}, "here")
+    assert len(seen) == 2
+    assert not any("sk-" in headers for headers in seen)
+    await sdk.close()
+
+
+@pytest.mark.parametrize("status", [200, 401])
+async def test_a_key_that_a_server_repeats_is_blotted_out(status: int) -> None:
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        key = request.headers["authorization"].removeprefix("Bearer ")
+        return httpx2.Response(status, json={"error": {"message": f"bad key {key}", "code": 401}})
+
+    sdk = sdk_with(answer, "https://models.example/v1").with_options(api_key="sk-secret")
+    with pytest.raises(RequestError, match="bad key") as caught:
+        await post(sdk, "completions", {}, "here")
+    assert caught.value.kind == "authentication"
+    assert caught.value.__cause__ is None
+    assert "sk-secret" not in str(caught.value)
+    await sdk.close()
+
+
+@pytest.mark.parametrize("text", ["<html>", "[1]", '"x"', ""])
+async def test_an_answer_that_is_no_object_is_broken(text: str) -> None:
+    sdk = sdk_with(lambda _: httpx2.Response(200, text=text), "https://models.example/v1")
+    with pytest.raises(RequestError) as caught:
+        await post(sdk, "completions", {}, "here")
+    assert caught.value.kind == "broken_answer"
+    await sdk.close()
+
+
+@pytest.mark.parametrize("text", ["", "soon", "-1", "inf", "nan"])
+def test_waits_that_make_no_sense_are_ignored(text: str) -> None:
+    assert retry_after({"retry-after": text}) is None
+
+
+def test_a_date_in_the_past_means_now() -> None:
+    assert retry_after({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}) == 0.0
+
+
+async def test_answers_that_arrive_together_stay_apart() -> None:
+    with serve(dialect="openai") as running:
+        provider = OpenAIProvider(ENTRIES["openai"], "m", Options(base_url=running.url))
+        asked = [provider._next(prompt) for prompt in prompts()] * 4
+        answers = await asyncio.gather(*(provider.send([request]) for request in asked))
+        alone = [(await provider.send([request]))[0].body["choices"] for request in asked[:2]]
+        assert [answer.body["choices"] for (answer,) in answers] == alone * 4
+        await provider.close()
+
+
+async def test_an_empty_text_is_none() -> None:
+    provider = OpenAIProvider(ENTRIES["openai"], "m")
+    with pytest.raises(ProviderError, match="no text"):
+        provider.check(Request({}), {"choices": [{"message": {"content": None}}]})
+    await provider.close()
+
+
+async def test_labels_of_chat_models_may_begin_without_the_space() -> None:
+    verbalizer = Verbalizer({"True": [" True"], "False": [" False"]})
+    plain = [Prompt("Judge.", (), "7>3", verbalizer, "\n")]
+    with serve(dialect=replace(DIALECTS["openai"], strip_space=True)) as running:
+        (reading,) = await scored(f"openai:m@{running.url}", {}, plain)
+    (wanted,) = await oracle(plain)
+    assert_close(reading.forms, wanted)
+
+
+async def test_the_faster_http_client_gives_the_same_numbers() -> None:
+    pytest.importorskip("aiohttp")
+    with serve(dialect="openai") as running:
+        readings = await scored(f"openai:m@{running.url}", {"http_client": "aiohttp"}, prompts())
+    for reading, wanted in zip(readings, await oracle(prompts()), strict=True):
+        assert_close(reading.forms, wanted)
+    for fault, kind in (("cut", "connection"), ("slow", "timeout")):
+        with serve(dialect="openai", faults=Faults((fault,))) as running, pytest.raises(RequestError) as caught:
+            await scored(f"openai:m@{running.url}", {"http_client": "aiohttp", "timeout": 0.7}, prompts())
+        assert caught.value.kind == kind
+
+
+async def test_without_an_instruction_chat_models_are_told_the_labels() -> None:
+    provider = OpenAIProvider(ENTRIES["openai"], "m", Options(chat_style="one_message"))
+    (message,) = provider._next(Prompt("", (Turn("a", " True"),), "b", ONE_TOKEN)).body["messages"]
+    assert message["content"] == "Answer with exactly one of: True, False. Write nothing else.\n\na True\n\nb"
+    await provider.close()

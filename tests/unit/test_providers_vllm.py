@@ -1,0 +1,113 @@
+"""vLLM's exact scores against the embedded model behind real HTTP."""
+
+from typing import Any
+
+import pytest
+
+from icm_api.errors import CapabilityError, LogprobsUnavailableError
+from icm_api.providers.base import Below
+from icm_api.providers.catalog import Options
+from icm_api.providers.exact import (
+    checked_forms,
+    form_logprobs,
+    ids_after,
+    logprobs_by_id,
+    questions,
+    with_witness,
+)
+from icm_api.providers.label_tokens import Place, TokenLogprob
+from icm_api.providers.vllm import VllmProvider
+from icm_api.testing import Faults, serve
+from icm_api.types import Prompt, Verbalizer
+from tests.unit.wire_helpers import LONG, ONE_TOKEN, TWO_TOKENS, asker, oracle, prompts, scored
+
+CLOSE = 2e-5
+
+
+@pytest.mark.parametrize("api", ["completions", "chat"])
+@pytest.mark.parametrize("verbalizer", [ONE_TOKEN, TWO_TOKENS, LONG])
+async def test_every_label_is_exact(api: str, verbalizer: Verbalizer) -> None:
+    with serve(dialect="vllm") as running:
+        readings = await scored(f"vllm:m@{running.url}", {"api": api}, prompts(verbalizer))
+    for reading, wanted in zip(readings, await oracle(prompts(verbalizer)), strict=True):
+        assert reading.method == "exact_ids"
+        # Two ways to write a form are the same tokens to this server, and count once.
+        assert dict(reading.forms) == pytest.approx(dict(wanted), abs=CLOSE)
+
+
+@pytest.mark.parametrize("api", ["completions", "chat"])
+async def test_one_token_labels_cost_one_request_a_prompt(api: str) -> None:
+    with serve(dialect="vllm") as running:
+        await scored(f"vllm:m@{running.url}", {"api": api}, prompts())
+        asked = running.log.requests
+    assert sum(count for path, count in asked.items() if path != "/tokenize") == len(prompts())
+
+
+@pytest.mark.parametrize("api", ["completions", "chat"])
+@pytest.mark.parametrize("fault", ["null-logprobs", "-9999", "nan", "zeros", "all-equal"])
+async def test_made_up_numbers_are_refused(api: str, fault: str) -> None:
+    with (
+        serve(dialect="vllm", faults=Faults((fault,), times=None)) as running,
+        pytest.raises(LogprobsUnavailableError, match="vllm/127"),
+    ):
+        await scored(f"vllm:m@{running.url}", {"api": api}, prompts())
+
+
+async def test_a_server_that_ignores_the_ids_is_refused() -> None:
+    with serve(dialect="openai") as running:
+        provider = VllmProvider("m", Options(base_url=running.url))
+        request = provider._exact(prompts()[0], [1, 2], None)
+        body = {"choices": [{"logprobs": {"tokens": ["token_id:7"], "token_logprobs": [-1.0], "top_logprobs": None}}]}
+        with pytest.raises(LogprobsUnavailableError, match="left out token id 1"):
+            provider.check(request, body)
+        await provider.close()
+
+
+async def test_answers_inside_a_prompt() -> None:
+    whole = prompts()[0]
+    shorter = [
+        Prompt(whole.instruction, whole.turns[:at], turn.text, ONE_TOKEN, whole.separator)
+        for at, turn in enumerate(whole.turns)
+    ]
+    with serve(dialect="vllm") as running:
+        provider = VllmProvider("m", Options(base_url=running.url))
+        (inside,) = await provider.score_inside([whole], asker(provider))
+        await provider.close()
+    for reading, wanted in zip(inside, await oracle(shorter), strict=True):
+        assert dict(reading.forms) == pytest.approx(dict(wanted), abs=CLOSE)
+
+
+@pytest.mark.parametrize(("before", "whole"), [([1, 2], [1, 3]), ([1, 2], [1, 2]), ([1, 2], [1])])
+def test_tokens_that_melt_into_what_is_before_are_refused(before: list[int], whole: list[int]) -> None:
+    with pytest.raises(CapabilityError, match="melts"):
+        ids_after(before, whole, "x")
+
+
+@pytest.mark.parametrize("other", [(1, 2), (1,), (1, 2, 3)])
+def test_forms_that_are_the_same_tokens_are_refused(other: tuple[int, ...]) -> None:
+    with pytest.raises(CapabilityError, match="the beginning of"):
+        checked_forms({" a": [(1, 2)], " b": [other]})
+
+
+def test_shared_beginnings_are_asked_for_once() -> None:
+    asked = questions({" ab": ((1, 2),), " ac": ((1, 3), (4,))})
+    assert asked == {(): (1, 4), (1,): (2, 3)}
+
+
+def test_ways_to_write_a_form_add_up() -> None:
+    answers: dict[tuple[int, ...], Any] = {(): {1: -1.0, 2: -1.0, 3: Below(-9.0)}}
+    read = form_logprobs({"a": ((1,), (2,)), "b": ((3,),), "c": ((1,), (3,))}, answers)
+    assert read["a"] == pytest.approx(-1 + 0.6931472)
+    assert (read["b"], read["c"]) == (Below(-9.0), -1.0)
+
+
+def test_an_id_with_a_placeholder_is_bounded_by_what_the_others_leave() -> None:
+    top = (TokenLogprob("", -0.1053605, id=1), TokenLogprob("", -9999.0, id=2))
+    read = logprobs_by_id(Place(top[0], top), [1, 2])
+    assert isinstance(read[2], Below)
+    assert read[2].logprob == pytest.approx(-2.302585, abs=1e-5)
+
+
+def test_a_witness_is_none_of_the_wanted() -> None:
+    for ids in ([0], [1, 0], [5, 2]):
+        assert len(set(with_witness(ids))) == len(ids) + 1
