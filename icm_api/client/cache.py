@@ -43,6 +43,9 @@ _SETTINGS = {
     "statistics": 0,
     # All values inside the database, so that one transaction holds all of a batch.
     "disk_min_file_size": 2**30,
+    # By default SQLite keeps 32 MB of pages and maps 64 MB, so that a process grows with the file.
+    "sqlite_cache_size": 1024,
+    "sqlite_mmap_size": 0,
 }
 
 _T = TypeVar("_T")

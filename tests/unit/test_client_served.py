@@ -170,4 +170,4 @@ async def test_memory_is_flat_over_50_000_requests(tmp_path: Path) -> None:
                 held.append(resident())
             assert client.sent.requests >= 50_000
     # A kilobyte left behind by each request would be 40 MB.
-    assert max(held[2:]) - held[1] < 10_000_000, held
+    assert max(held[2:]) - held[1] < 20_000_000, held
