@@ -9,6 +9,7 @@ It does not: know a wire format, change a number, or keep an error or an unreada
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -55,7 +56,8 @@ class Client:
         self._provider = provider
         self._cache = cache
         self._limit = memory
-        self._memory: OrderedDict[str, _Body] = OrderedDict()
+        # As bytes: a hundred thousand answers as objects would take gigabytes, and the garbage collector's time.
+        self._memory: OrderedDict[str, bytes] = OrderedDict()
         self._in_flight: dict[str, asyncio.Task[dict[str, _Body]]] = {}
         self._usage = Usage()
         self._meter = meter or Meter()
@@ -143,7 +145,7 @@ class Client:
 
     async def _answers(self, asked: Mapping[str, Request]) -> dict[str, _Body]:
         """The answer to every key: from memory, from a request under way, or from a new one."""
-        answers = {key: self._memory[key] for key in asked if key in self._memory}
+        answers: dict[str, _Body] = {key: json.loads(self._memory[key]) for key in asked if key in self._memory}
         for key in answers:
             self._memory.move_to_end(key)
         rest = [key for key in asked if key not in answers]
@@ -165,13 +167,14 @@ class Client:
 
     async def _fetch(self, requests: Mapping[str, Request]) -> dict[str, _Body]:
         """Answers from disk, and the rest from the provider."""
+        version = None if self._cache is None else self._cache.version()
         kept = {} if self._cache is None else self._cache.get_many(requests)
         absent = {key: request for key, request in requests.items() if key not in kept}
         try:
             if absent and self._provider.capabilities.batches:
                 await self._send_together(absent, kept)
             elif absent:
-                await self._send_each(absent, kept)
+                await self._send_each(absent, kept, version)
         finally:
             # In the order of the requests, not of the answers: what memory forgets must not depend on luck.
             self._remember({key: kept[key] for key in requests if key in kept})
@@ -180,11 +183,11 @@ class Client:
     def _remember(self, kept: Mapping[str, Response]) -> None:
         usage = sum((response.usage for response in kept.values()), Usage())
         self._usage += replace(usage, cached_tokens=0)
-        self._memory.update((key, response.body) for key, response in kept.items())
+        self._memory.update((key, json.dumps(response.body).encode()) for key, response in kept.items())
         while len(self._memory) > self._limit:
             self._memory.popitem(last=False)
 
-    async def _send_each(self, requests: Mapping[str, Request], kept: dict[str, Response]) -> None:
+    async def _send_each(self, requests: Mapping[str, Request], kept: dict[str, Response], version: int | None) -> None:
         """Each request on its own; every answer is on disk before the next is looked at."""
 
         async def land(key: str, response: Response) -> None:
@@ -195,7 +198,7 @@ class Client:
 
         def known(key: str) -> bool:
             # Another process on the same cache may have got it since.
-            if self._cache is not None:
+            if self._cache is not None and self._cache.version() != version:
                 kept.update(self._cache.get_many([key]))
             return key in kept
 
