@@ -10,8 +10,8 @@ Example:
     2
 """
 
-from icm_api.client import Client, ResponseCache, open_provider
-from icm_api.config import Config, SearchSettings, load_config
+from icm_api.client import Client, Meter, ResponseCache, open_provider
+from icm_api.config import Budget, ClientSettings, Config, Prices, SearchSettings, load_config
 from icm_api.consistency import (
     Audit,
     Constraint,
@@ -28,19 +28,22 @@ from icm_api.consistency import (
 )
 from icm_api.datasets import Gold, load_gold, load_jsonl
 from icm_api.errors import (
+    BudgetError,
+    CapabilityError,
     ConfigError,
     DataError,
     IcmError,
     LogprobsUnavailableError,
     PromptError,
     ProviderError,
+    RequestError,
     RunError,
     StorageError,
 )
 from icm_api.evaluation import Evaluation, accuracy, auroc, balanced_accuracy, evaluate
 from icm_api.objective import LeaveOneOut, Objective
 from icm_api.prompts import PromptBuilder, PromptTemplate
-from icm_api.providers.base import Capabilities, LabelScorer, Provider, Request, Response
+from icm_api.providers.base import Below, Capabilities, LabelScorer, Provider, Reading, Request, Response
 from icm_api.result import LabelledExample, Result
 from icm_api.run import Plan, Watch, plan, resume, run
 from icm_api.search import Info, Progress, State, Task, build_objective, consistency_fix, search_labels
@@ -59,8 +62,13 @@ from icm_api.types import (
 
 __all__ = [
     "Audit",
+    "Below",
+    "Budget",
+    "BudgetError",
     "Capabilities",
+    "CapabilityError",
     "Client",
+    "ClientSettings",
     "Config",
     "ConfigError",
     "Constraint",
@@ -74,12 +82,14 @@ __all__ = [
     "Label",
     "LabelDistribution",
     "LabelScorer",
-    "LabelledExample",
     "Labeling",
+    "LabelledExample",
     "LeaveOneOut",
     "LogprobsUnavailableError",
+    "Meter",
     "Objective",
     "Plan",
+    "Prices",
     "Progress",
     "Prompt",
     "PromptBuilder",
@@ -87,9 +97,11 @@ __all__ = [
     "PromptTemplate",
     "Provider",
     "ProviderError",
+    "Reading",
     "Relation",
     "Relations",
     "Request",
+    "RequestError",
     "Response",
     "ResponseCache",
     "Result",

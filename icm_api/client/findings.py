@@ -92,7 +92,9 @@ class Probe:
         return "usable with warnings" if self.warnings else "usable"
 
     def lines(self) -> list[str]:
-        """The report as text."""
+        """The report as text; of an endpoint that answered nothing, the verdict alone."""
+        if self.trouble and not self.usage.requests:
+            return [self.identity, self.verdict]
         shown = [f"  {_TITLES[name]:<20}{_shown(name, finding)}" for name, finding in self._each().items()]
         usage = self.usage
         cost = f"{usage.requests:,} requests, {usage.prompt_tokens:,} prompt tokens"

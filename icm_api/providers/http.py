@@ -37,6 +37,7 @@ _ADVICE: Mapping[RequestErrorKind, str] = {
     "authentication": "check the key in the environment",
     "permission": "get access to this model for the key, or choose another model",
     "not_found": "check the model's name and base_url",
+    "connection": "check base_url, and that the server is running",
     "quota": "add credit or raise the account's limit, then run again or resume",
     "bad_request": "check the model's name and options; `icm-api probe` says what this host can do",
 }

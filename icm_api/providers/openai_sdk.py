@@ -117,7 +117,8 @@ def request_error(error: openai.APIError, where: str, secret: str) -> RequestErr
     if not isinstance(error, openai.APIStatusError):
         reason = error.__cause__ or error
         text = f"{type(reason).__name__}: {reason}".replace(secret, "***")
-        return RequestError(f"{where}: no connection ({text:.300})", kind="connection")
+        message = advised(f"no connection ({text:.300})", "connection")
+        return RequestError(f"{where}: {message}", kind="connection")
     status = error.status_code
     kind = kind_of(status, str(error.code or error.type or ""))
     if QUOTA_CODES & {error.code, error.type}:
