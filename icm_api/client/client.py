@@ -21,8 +21,16 @@ from icm_api.client.dispatch import Dispatcher
 from icm_api.client.meter import Meter
 from icm_api.client.writes import Writes
 from icm_api.config import ClientSettings
-from icm_api.errors import LogprobsUnavailableError, ProviderError
-from icm_api.providers.base import Capabilities, Provider, Request, Response, label_distribution
+from icm_api.errors import CapabilityError, LogprobsUnavailableError, ProviderError
+from icm_api.providers.base import (
+    Capabilities,
+    Generates,
+    Provider,
+    Request,
+    Response,
+    ScoresInside,
+    label_distribution,
+)
 from icm_api.types import LabelDistribution, Prompt, Usage
 
 _Body: TypeAlias = Mapping[str, Any]
@@ -118,6 +126,39 @@ class Client:
             return [label_distribution(prompt.verbalizer, each) for prompt, each in zip(prompts, readings, strict=True)]
         except LogprobsUnavailableError as error:
             raise LogprobsUnavailableError(f"{self._provider.identity}: {error}") from None
+
+    async def score_inside(self, prompts: Sequence[Prompt]) -> Sequence[Sequence[LabelDistribution]]:
+        """Per prompt and turn, the distribution over labels given all that stands before the turn's answer.
+
+        Raises:
+            CapabilityError: the provider gives no logprobs of prompts.
+            ProviderError, BudgetError, StorageError: as in `label_distributions`.
+        """
+        if not isinstance(self._provider, ScoresInside):
+            raise CapabilityError(
+                f"{self.identity} cannot score positions inside a prompt; completions at vllm, sglang, together and "
+                "fireworks can"
+            )
+        readings = await self._provider.score_inside(prompts, self.ask)
+        return [
+            [label_distribution(prompt.verbalizer, reading) for reading in turns]
+            for prompt, turns in zip(prompts, readings, strict=True)
+        ]
+
+    async def generate(
+        self, texts: Sequence[str], *, max_tokens: int, temperature: float = 1.0, samples: int = 1
+    ) -> Sequence[Sequence[str]]:
+        """`samples` continuations of each text, or replies to it from a chat model.
+
+        Raises:
+            CapabilityError: the provider writes no text.
+            ProviderError, BudgetError, StorageError: as in `label_distributions`.
+        """
+        if not isinstance(self._provider, Generates):
+            raise CapabilityError(f"{self.identity} writes no text; openai and the hosts of its kind do")
+        return await self._provider.generate(
+            texts, self.ask, max_tokens=max_tokens, temperature=temperature, samples=samples
+        )
 
     async def ask(self, requests: Sequence[Request]) -> Sequence[_Body]:
         """The bodies of the answers, in the order of the requests; equal requests are asked once.

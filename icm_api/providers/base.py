@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import exp, isfinite, log, log1p
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from icm_api.errors import LogprobsUnavailableError
 from icm_api.types import Label, LabelDistribution, Prompt, Usage, Verbalizer
@@ -141,6 +141,26 @@ class Provider(Protocol):
 
     async def close(self) -> None:
         """Release what was opened."""
+        ...
+
+
+@runtime_checkable
+class ScoresInside(Protocol):
+    """A provider that also scores marked positions inside a prompt: the written answer of every turn."""
+
+    async def score_inside(self, prompts: Sequence[Prompt], ask: Ask) -> Sequence[Sequence[Reading]]:
+        """Per prompt and turn, the label forms given all that stands before the turn's answer."""
+        ...
+
+
+@runtime_checkable
+class Generates(Protocol):
+    """A provider that also writes text."""
+
+    async def generate(
+        self, texts: Sequence[str], ask: Ask, *, max_tokens: int, temperature: float, samples: int
+    ) -> Sequence[Sequence[str]]:
+        """`samples` continuations of each text, or replies to it from a chat model."""
         ...
 
 
