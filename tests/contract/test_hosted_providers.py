@@ -292,5 +292,7 @@ async def test_token_counts_grow_with_the_text(case: Case) -> None:
 
 async def test_closing_twice_is_no_error(case: Case) -> None:
     provider = case.open()
+    name = provider.identity
     await provider.close()
     await provider.close()
+    assert provider.identity == name
