@@ -12,7 +12,6 @@ from argparse import Namespace
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import mean, stdev
 from types import MappingProxyType
 from typing import Any, get_args
 
@@ -21,7 +20,7 @@ from icm_api.compare import Bar, HeldOut, baseline_panel, gap_recovered
 from icm_api.config import Config, Preset, load_config
 from icm_api.datasets import load_gold, load_jsonl
 from icm_api.errors import ConfigError
-from icm_api.evaluation import Evaluation, evaluate
+from icm_api.evaluation import Evaluation, evaluate, spread
 from icm_api.pocket.world import Claim, make_split
 from icm_api.result import Result, write_whole
 from icm_api.run import INPUTS_FILE, Watch, build_task, load_dataset, open_model, resume, run
@@ -172,9 +171,8 @@ def spread_lines(outcomes: Sequence[Outcome]) -> list[str]:
     return [
         f"over {len(outcomes)} seeds, mean (standard deviation; smallest to largest):",
         *(
-            f"  {name:<28}{mean(values):6.1%} ({stdev(values):.1%}; {min(values):.1%} to {max(values):.1%})"
-            for name, values in rows.items()
-            if len(values) > 1
+            f"  {name:<28}{found.mean:6.1%} ({found.standard_deviation:.1%}; {found.low:.1%} to {found.high:.1%})"
+            for name, found in ((name, spread(values)) for name, values in rows.items() if len(values) > 1)
         ),
         *([f"  no clear gap in {without} of them"] if without else []),
     ]
