@@ -195,7 +195,9 @@ class ResponseCache:
             StorageError: the disk is full, read-only or locked. What was kept before is whole.
             ValueError: an answer holds NaN or an infinity.
         """
-        self.put_encoded({key: encode_entry(key, response, source) for key, response in entries.items()})
+        self.put_encoded(
+            {key: encode_entry(key, encode_body(each.body), each.usage, source) for key, each in entries.items()}
+        )
 
     def put_encoded(self, encoded: Mapping[str, bytes]) -> None:
         """Like `put_many`, of what `encode_entry` gave."""
@@ -288,15 +290,27 @@ class ResponseCache:
             ) from error
 
 
-def encode_entry(key: str, response: Response, source: str = "") -> bytes:
-    """An entry as it is on disk: a checksum over key and content, then the content as JSON.
+def encode_body(body: Mapping[str, Any]) -> bytes:
+    """An answer's body as JSON.
 
     Raises:
-        ValueError: the answer holds NaN or an infinity.
+        ValueError: it holds NaN or an infinity.
     """
-    usage = response.usage
+    return _canonical(body)
+
+
+def encode_entry(key: str, body: bytes, usage: Usage, source: str = "") -> bytes:
+    """An entry as it is on disk: a checksum over key and content, then the content as JSON.
+
+    Args:
+        key: as `cache_key` makes it.
+        body: as `encode_body` gave it.
+        usage: what the answer cost.
+        source: identity of the provider that gave it.
+    """
     numbers = (usage.requests, usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens)
-    content = _canonical({"body": response.body, "usage": numbers, "source": source, "time": int(time())})
+    about = _canonical({"source": source, "time": int(time()), "usage": numbers})
+    content = b'{"body":' + body + b"," + about[1:]
     return _checksum(key, content) + content
 
 

@@ -11,12 +11,12 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, TypeAlias
 
-from icm_api.client.cache import ResponseCache, cache_key
+from icm_api.client.cache import ResponseCache, cache_key, encode_body
 from icm_api.client.dispatch import Dispatcher
 from icm_api.client.meter import Meter
 from icm_api.client.writes import Writes
@@ -34,6 +34,14 @@ from icm_api.providers.base import (
 from icm_api.types import LabelDistribution, Prompt, Usage
 
 _Body: TypeAlias = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """An answer and what it cost. Its body is bytes: many answers as objects keep the garbage collector busy."""
+
+    body: bytes
+    usage: Usage
 
 
 class Client:
@@ -64,7 +72,6 @@ class Client:
         self._provider = provider
         self._cache = cache
         self._limit = memory
-        # As bytes: a hundred thousand answers as objects would take gigabytes, and the garbage collector's time.
         self._memory: OrderedDict[str, bytes] = OrderedDict()
         self._in_flight: dict[str, asyncio.Task[dict[str, _Body]]] = {}
         self._usage = Usage()
@@ -209,7 +216,7 @@ class Client:
     async def _fetch(self, requests: Mapping[str, Request]) -> dict[str, _Body]:
         """Answers from disk, and the rest from the provider."""
         version = None if self._cache is None else self._cache.version()
-        kept = {} if self._cache is None else self._cache.get_many(requests)
+        kept = self._on_disk(requests)
         absent = {key: request for key, request in requests.items() if key not in kept}
         try:
             if absent and self._provider.capabilities.batches:
@@ -219,33 +226,47 @@ class Client:
         finally:
             # In the order of the requests, not of the answers: what memory forgets must not depend on luck.
             self._remember({key: kept[key] for key in requests if key in kept})
-        return {key: response.body for key, response in kept.items()}
+        return {key: json.loads(answer.body) for key, answer in kept.items()}
 
-    def _remember(self, kept: Mapping[str, Response]) -> None:
-        usage = sum((response.usage for response in kept.values()), Usage())
+    def _remember(self, kept: Mapping[str, _Kept]) -> None:
+        usage = sum((answer.usage for answer in kept.values()), Usage())
         self._usage += replace(usage, cached_tokens=0)
-        self._memory.update((key, json.dumps(response.body).encode()) for key, response in kept.items())
+        self._memory.update((key, answer.body) for key, answer in kept.items())
         while len(self._memory) > self._limit:
             self._memory.popitem(last=False)
 
-    async def _send_each(self, requests: Mapping[str, Request], kept: dict[str, Response], version: int | None) -> None:
-        """Each request on its own; every answer is on disk before the next is looked at."""
+    def _on_disk(self, keys: Iterable[str]) -> dict[str, _Kept]:
+        found = {} if self._cache is None else self._cache.get_many(keys)
+        return {key: self._plain(response) for key, response in found.items()}
 
-        async def land(key: str, response: Response) -> None:
+    def _plain(self, response: Response) -> _Kept:
+        try:
+            return _Kept(encode_body(response.body), response.usage)
+        except ValueError as error:
+            raise LogprobsUnavailableError(f"{self.identity}: an answer cannot be kept: {error}") from error
+
+    async def _send_each(self, requests: Mapping[str, Request], kept: dict[str, _Kept], version: int | None) -> None:
+        """Each request on its own; every answer is on its way to disk before the next is looked at."""
+
+        def land(key: str, response: Response) -> None:
             self._provider.check(requests[key], response.body)
-            kept[key] = response
+            kept[key] = self._plain(response)
             if self._writes is not None:
-                await self._writes.put(key, response)
+                self._writes.put(key, kept[key].body, response.usage)
 
         def known(key: str) -> bool:
             # Another process on the same cache may have got it since.
             if self._cache is not None and self._cache.version() != version:
-                kept.update(self._cache.get_many([key]))
+                kept.update(self._on_disk([key]))
             return key in kept
 
-        await self._dispatcher.run(requests, land, known)
+        try:
+            await self._dispatcher.run(requests, land, known)
+        finally:
+            if self._writes is not None:
+                self._writes.flush()
 
-    async def _send_together(self, requests: Mapping[str, Request], kept: dict[str, Response]) -> None:
+    async def _send_together(self, requests: Mapping[str, Request], kept: dict[str, _Kept]) -> None:
         """All requests in one `send`. The readable answers are put on disk before the first error is raised."""
         asked = list(requests.values())
         reserved = await self._meter.reserve(asked)
@@ -271,6 +292,6 @@ class Client:
                 trouble = trouble or error
         if self._cache is not None:
             self._cache.put_many(readable, self._provider.identity)
-        kept.update(readable)
+        kept.update((key, self._plain(response)) for key, response in readable.items())
         if trouble is not None:
             raise trouble

@@ -3,6 +3,9 @@
 It does: keep as many under way as the server takes, send the first of those that share a beginning ahead of the rest,
 retry, stay within limits and budget, and stop at the first error that trying again can't mend.
 It does not: know the cache, read answers, or hold more tasks than a fixed number, however many requests there are.
+
+A few workers send one request after the other. Whoever has an answer sends the next request in the same breath, on the
+connection that just became free: connection pools look at every idle connection again for each new request.
 """
 
 from __future__ import annotations
@@ -33,7 +36,7 @@ _GRACE = 0.5
 _MAYBE_BILLED = frozenset({"timeout", "broken_answer"})
 _TOO_MANY = frozenset({"rate_limit", "overloaded"})
 
-Land: TypeAlias = Callable[[str, Response], Awaitable[None]]
+Land: TypeAlias = Callable[[str, Response], None]
 """Takes an answer; raises where it can't be used, which stops all others."""
 
 Known: TypeAlias = Callable[[str], bool]
@@ -122,7 +125,7 @@ class Dispatcher:
 
 
 class _Batch:
-    """The requests of one `run`, of which only a bounded number are tasks at any time."""
+    """The requests of one `run`, of which only a bounded number are under way or asleep at any time."""
 
     def __init__(self, shared: Dispatcher, requests: Mapping[str, Request], land: Land, known: Known) -> None:
         self._shared = shared
@@ -130,7 +133,8 @@ class _Batch:
         self._land = land
         self._known = known
         self._most = _TASKS_PER_SLOT * shared.settings.max_concurrency
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._workers: set[asyncio.Task[None]] = set()
+        self._asleep = 0
         self._under_way: set[asyncio.Task[None]] = set()
         self._failure: BaseException | None = None
         self._over = asyncio.Event()
@@ -149,42 +153,65 @@ class _Batch:
         try:
             await self._over.wait()
             if self._failure is not None:
-                for task in self._tasks - self._under_way:
+                for task in self._workers - self._under_way:
                     task.cancel()
                 if self._under_way:
                     await asyncio.wait(self._under_way, timeout=_GRACE)
         finally:
-            for task in self._tasks:
+            for task in self._workers:
                 task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await asyncio.gather(*self._workers, return_exceptions=True)
         if self._failure is not None:
             raise self._failure
 
+    @property
+    def _spare(self) -> int:
+        """Slots that no worker of this batch uses or waits for; below 0 where there are too many workers."""
+        return self._shared.slots.limit - (len(self._workers) - self._asleep)
+
     def _start_more(self) -> None:
-        while self._ready and len(self._tasks) < self._most and self._failure is None:
-            key = self._ready.popleft()
-            task = asyncio.create_task(self._one(key))
-            self._tasks.add(task)
-            task.add_done_callback(partial(self._done, key))
-        if not self._tasks or self._failure is not None:
+        wanted = min(self._spare, self._most - len(self._workers), len(self._ready))
+        for _ in range(wanted if self._failure is None else 0):
+            task = asyncio.create_task(self._work())
+            self._workers.add(task)
+            task.add_done_callback(self._done)
+        if not self._workers or self._failure is not None:
             self._over.set()
 
-    def _done(self, key: str, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._workers.discard(task)
         self._under_way.discard(task)
-        if not task.cancelled():
-            if (error := task.exception()) is not None:
-                self._failure = self._failure or error
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._failure = self._failure or error
+        self._start_more()
+
+    async def _work(self) -> None:
+        """One request after the other, while there is a slot for this worker."""
+        while self._ready and self._failure is None and self._spare >= 0:
+            key = self._ready.popleft()
+            await self._one(key)
             # At once, while the server still has their beginning in its cache.
             self._ready.extendleft(reversed(self._behind.pop(key, [])))
-        self._start_more()
+            self._start_more()
 
     async def _one(self, key: str) -> None:
         shared = self._shared
         attempt = partial(self._attempt, key, self._requests[key])
-        response = await with_retries(attempt, shared.settings, clock=shared.clock, sleep=shared.sleep)
+        response = await with_retries(attempt, shared.settings, clock=shared.clock, sleep=self._sleep)
         if response is not None:
-            await self._land(key, response)
+            self._land(key, response)
+        task = asyncio.current_task()
+        assert task is not None
+        self._under_way.discard(task)
+
+    async def _sleep(self, seconds: float) -> None:
+        """Before another try: another worker takes over meanwhile."""
+        self._asleep += 1
+        self._start_more()
+        try:
+            await self._shared.sleep(seconds)
+        finally:
+            self._asleep -= 1
 
     async def _attempt(self, key: str, request: Request) -> Response | None:
         """One try, in a slot of its own; None where the answer is known by the time that it could be sent."""

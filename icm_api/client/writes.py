@@ -1,6 +1,7 @@
 """Answers on their way to disk: those that come in the same moment are written in one transaction.
 
-It does: return to each caller when its answer is on disk. It does not: decide what is worth keeping.
+It does: write within one turn of the event loop, and tell whoever comes next of a write that failed.
+It does not: decide what is worth keeping.
 """
 
 from __future__ import annotations
@@ -8,8 +9,8 @@ from __future__ import annotations
 import asyncio
 
 from icm_api.client.cache import ResponseCache, encode_entry
-from icm_api.errors import LogprobsUnavailableError, StorageError
-from icm_api.providers.base import Response
+from icm_api.errors import StorageError
+from icm_api.types import Usage
 
 
 class Writes:
@@ -27,35 +28,36 @@ class Writes:
         self._cache = cache
         self._source = source
         self._entries: dict[str, bytes] = {}
-        self._written: asyncio.Future[None] | None = None
+        self._failure: StorageError | None = None
 
-    async def put(self, key: str, response: Response) -> None:
-        """Keep an answer; it is on disk when this returns, and soon after even if the caller is cancelled.
+    def put(self, key: str, body: bytes, usage: Usage) -> None:
+        """Keep an answer: it is on disk a turn later, or after `flush`.
 
         Raises:
-            StorageError: it could not be written, nor could those of the same moment.
-            LogprobsUnavailableError: it holds NaN or an infinity somewhere.
+            StorageError: an earlier one could not be written.
         """
-        try:
-            encoded = encode_entry(key, response, self._source)
-        except ValueError as error:
-            raise LogprobsUnavailableError(f"{self._source}: an answer cannot be kept: {error}") from error
-        if self._written is None:
-            loop = asyncio.get_running_loop()
-            self._written = loop.create_future()
-            loop.call_soon(self._write)
-        self._entries[key] = encoded
-        await asyncio.shield(self._written)
+        self._raise_failure()
+        if not self._entries:
+            asyncio.get_running_loop().call_soon(self._write)
+        self._entries[key] = encode_entry(key, body, usage, self._source)
+
+    def flush(self) -> None:
+        """Write now what is left.
+
+        Raises:
+            StorageError: it could not be written, or something before it.
+        """
+        self._write()
+        self._raise_failure()
 
     def _write(self) -> None:
-        entries, written = self._entries, self._written
-        self._entries, self._written = {}, None
-        assert written is not None
+        entries, self._entries = self._entries, {}
         try:
             self._cache.put_encoded(entries)
         except StorageError as error:
-            written.set_exception(error)
-            # Looked at here, since all who wait may be cancelled: an error nobody saw would be logged.
-            written.exception()
-        else:
-            written.set_result(None)
+            self._failure = error
+
+    def _raise_failure(self) -> None:
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure

@@ -78,7 +78,7 @@ class Trial:
             self.model, self.settings, self.meter, clock=self.time.clock, sleep=self.time.sleep
         )
 
-    async def land(self, key: str, response: Response) -> None:
+    def land(self, key: str, response: Response) -> None:
         assert response.body["name"] == key
         self.landed.append(key)
 
@@ -138,7 +138,7 @@ async def test_the_first_of_equal_beginnings_goes_ahead_and_the_rest_after_its_a
 async def test_the_rest_goes_right_after_the_first_though_others_wait_longer() -> None:
     trial = Trial(ClientSettings(concurrency=1, max_concurrency=1))
     await trial.run([*named(2, "a"), *named(4)])
-    assert [name for name, _ in trial.model.sent][:4] == ["a0", "0", "a1", "1"]
+    assert [name for name, _ in trial.model.sent][:4] == ["a0", "a1", "0", "1"]
 
 
 async def test_who_sleeps_before_another_try_holds_no_slot() -> None:
@@ -250,7 +250,7 @@ async def test_sleepers_are_woken_by_an_error_for_good() -> None:
 async def test_an_answer_that_can_not_be_used_is_paid_for_and_stops_the_rest() -> None:
     trial = Trial(ClientSettings(concurrency=1, max_concurrency=1))
 
-    async def refuse(key: str, response: Response) -> None:
+    def refuse(key: str, response: Response) -> None:
         raise LogprobsUnavailableError(f"hosted/m: nothing in {key}")
 
     async with trial.time.passing():
