@@ -17,7 +17,8 @@ from time import time
 from typing import Any
 
 from icm_api.client import ResponseCache
-from icm_api.client.cache import DATABASE, Entry
+from icm_api.client.cache import DATABASE
+from icm_api.client.entries import Entry
 from icm_api.errors import ConfigError, StorageError
 from icm_api.run import default_cache_folder
 from icm_api.types import Usage

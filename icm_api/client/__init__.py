@@ -5,8 +5,9 @@ Cache on disk, dispatch of concurrent requests, adaptive concurrency, retries, l
 It does: make any provider a `LabelScorer`. It does not: know a wire format or what a labeling is.
 """
 
-from icm_api.client.cache import ResponseCache, cache_key
+from icm_api.client.cache import ResponseCache
 from icm_api.client.client import Client
+from icm_api.client.entries import cache_key
 from icm_api.client.ledger import note_session, sent_before
 from icm_api.client.meter import Meter
 from icm_api.client.open import open_provider

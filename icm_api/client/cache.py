@@ -10,30 +10,21 @@ SQLite's locks don't hold on network file systems: keep the directory on a local
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
-from time import time
 from typing import Any, TypeVar
 
 import diskcache
 from diskcache.core import MODE_PICKLE
 
+from icm_api.client.entries import Entry, decode_entry, encode_body, encode_entry, is_whole
 from icm_api.errors import StorageError
-from icm_api.providers.base import Request, Response
-from icm_api.types import Usage
-
-# Part of every key: raise it when the meaning of a request body or of an entry changes.
-_SCHEMA = 1
+from icm_api.providers.base import Response
 
 DATABASE: str = diskcache.core.DBNAME
 """The file inside the directory; SQLite puts others beside it, whose names begin with it."""
-
-_CHECKSUM_LENGTH = 64
 
 # SQLite takes at least 999 values in one question.
 _KEYS_AT_ONCE = 900
@@ -52,32 +43,6 @@ _SETTINGS = {
 }
 
 _T = TypeVar("_T")
-
-
-def cache_key(identity: str, request: Request) -> str:
-    """The name of a response: SHA-256 of the canonical JSON of everything that shaped it.
-
-    Args:
-        identity: the provider's: its name, host and model.
-        request: its endpoint, body and sample index count; what is only known of it (prefix, tokens) does not.
-
-    Raises:
-        TypeError: the body is not JSON-able.
-        ValueError: the body holds NaN or an infinity.
-
-    Example:
-        >>> one = cache_key("pocket/x", Request({"prompt": "1+1=", "forms": [" 2"]}))
-        >>> one == cache_key("pocket/x", Request({"forms": [" 2"], "prompt": "1+1="}))
-        True
-        >>> one == cache_key("pocket/y", Request({"prompt": "1+1=", "forms": [" 2"]}))
-        False
-    """
-    shaped = {"endpoint": request.endpoint, "body": request.body, "sample": request.sample}
-    return sha256(_canonical({"schema": _SCHEMA, "identity": identity, **shaped})).hexdigest()
-
-
-def _canonical(value: object) -> bytes:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
 class _PlainDisk(diskcache.Disk):  # type: ignore[misc]
@@ -105,23 +70,6 @@ class _PlainDisk(diskcache.Disk):  # type: ignore[misc]
 
 
 _FOREIGN = "no response cache writes such rows, so don't trust this directory: move it away and run again"
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One kept answer.
-
-    Attributes:
-        key: as `cache_key` makes it.
-        source: identity of the provider that answered; empty where it was not noted.
-        time: when it was kept, in seconds since 1970; None where it was not noted.
-        response: the answer.
-    """
-
-    key: str
-    source: str
-    time: int | None
-    response: Response
 
 
 class ResponseCache:
@@ -214,7 +162,7 @@ class ResponseCache:
             StorageError: the file as a whole cannot be read, or holds rows that are not ours.
         """
         found = ((key, self._raw(key)) for key in self._keys())
-        return tuple(key for key, raw in found if raw is not None and not _is_whole(key, raw))
+        return tuple(key for key, raw in found if raw is not None and not is_whole(key, raw))
 
     def repair(self) -> tuple[str, ...]:
         """Delete the damaged entries, so that they are asked for again; returns their keys.
@@ -258,16 +206,14 @@ class ResponseCache:
         return self._on_disk(lambda: self._cache.get(key))
 
     def _decode(self, key: str, raw: object) -> Entry:
-        if not _is_whole(key, raw):
+        if not is_whole(key, raw):
             raise StorageError(
                 f"{self._directory / DATABASE}: entry {key} is damaged (its checksum is "
                 f"wrong) and was not used. Run `icm-api cache repair {self._directory}`, which deletes "
                 "damaged entries so that they are asked for again, then resume"
             )
         assert isinstance(raw, bytes)
-        entry = json.loads(raw[_CHECKSUM_LENGTH:])
-        response = Response(entry["body"], Usage(*entry["usage"]))
-        return Entry(key, entry.get("source", ""), entry.get("time"), response)
+        return decode_entry(key, raw)
 
     def _on_disk(self, action: Callable[[], _T]) -> _T:
         with self._storage("read"):
@@ -288,39 +234,6 @@ class ResponseCache:
                 "Check that the disk has room, that the directory can be written and that no other process "
                 "holds it locked, then resume; what was kept before is whole"
             ) from error
-
-
-def encode_body(body: Mapping[str, Any]) -> bytes:
-    """An answer's body as JSON.
-
-    Raises:
-        ValueError: it holds NaN or an infinity.
-    """
-    return _canonical(body)
-
-
-def encode_entry(key: str, body: bytes, usage: Usage, source: str = "") -> bytes:
-    """An entry as it is on disk: a checksum over key and content, then the content as JSON.
-
-    Args:
-        key: as `cache_key` makes it.
-        body: as `encode_body` gave it.
-        usage: what the answer cost.
-        source: identity of the provider that gave it.
-    """
-    numbers = (usage.requests, usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens)
-    about = _canonical({"source": source, "time": int(time()), "usage": numbers})
-    content = b'{"body":' + body + b"," + about[1:]
-    return _checksum(key, content) + content
-
-
-def _checksum(key: str, content: bytes) -> bytes:
-    # Over the key too: an entry that ends up under another's key is damage.
-    return sha256(key.encode() + b"\n" + content).hexdigest().encode()
-
-
-def _is_whole(key: str, raw: object) -> bool:
-    return isinstance(raw, bytes) and raw[:_CHECKSUM_LENGTH] == _checksum(key, raw[_CHECKSUM_LENGTH:])
 
 
 def _first_cause(error: BaseException) -> BaseException:

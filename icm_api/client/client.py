@@ -16,8 +16,9 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, TypeAlias
 
-from icm_api.client.cache import ResponseCache, cache_key, encode_body
+from icm_api.client.cache import ResponseCache
 from icm_api.client.dispatch import Dispatcher
+from icm_api.client.entries import cache_key, encode_body
 from icm_api.client.meter import Meter
 from icm_api.client.writes import Writes
 from icm_api.config import ClientSettings

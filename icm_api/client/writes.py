@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 
-from icm_api.client.cache import ResponseCache, encode_entry
+from icm_api.client.cache import ResponseCache
+from icm_api.client.entries import encode_entry
 from icm_api.errors import StorageError
 from icm_api.types import Usage
 

@@ -178,6 +178,12 @@ class AnthropicProvider:
             )
         if reason == "model_context_window_exceeded":
             raise RequestError(f"{self._identity}: the prompt is too long; use fewer examples", kind="bad_request")
+        try:
+            _text(body)
+        except (KeyError, TypeError) as error:
+            raise RequestError(
+                f"{self._identity}: the answer is no message: {body!r:.200}", kind="broken_answer"
+            ) from error
         if "output_config" in request.body and request.prompt is not None:
             self._statement(request.prompt.verbalizer, body)
 

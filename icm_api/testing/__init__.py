@@ -14,13 +14,14 @@ It does not: limit rates, check keys or model names, stream, or listen on anythi
 """
 
 from icm_api.testing.dialects import DIALECTS, Dialect
-from icm_api.testing.faults import CONTENT, RETRYABLE, UNRETRYABLE, Faults
+from icm_api.testing.faults import CONTENT, HARMLESS, RETRYABLE, UNRETRYABLE, Faults
 from icm_api.testing.journal import RecordedRequest, ServerLog
 from icm_api.testing.server import Server, serve
 
 __all__ = [
     "CONTENT",
     "DIALECTS",
+    "HARMLESS",
     "RETRYABLE",
     "UNRETRYABLE",
     "Dialect",

@@ -45,6 +45,13 @@ _POSTS: tuple[tuple[str, Handler, str], ...] = (
 )
 _GEMINI_STATUS = {400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "NOT_FOUND"}
 _GEMINI_STATUS |= {429: "RESOURCE_EXHAUSTED", 500: "INTERNAL", 503: "UNAVAILABLE", 529: "UNAVAILABLE"}
+# How Gemini says that a quota of the day is used up, for which no wait helps.
+_DAY_IS_OVER = [
+    {
+        "@type": "type.googleapis.com/google.rpc.QuotaFailure",
+        "violations": [{"quotaId": "GenerateRequestsPerDayPerProjectPerModel"}],
+    }
+]
 _MOST_BODIES = 65_536
 # No limit is enforced, so the headers always name the same large ones.
 _REQUESTS, _TOKENS = "100000", "1000000000"
@@ -171,12 +178,13 @@ def _sound(answer: Answer, fault: str | None) -> Response:
 
 def _error_body(family: str, error: WireError, request_id: str) -> dict[str, Any]:
     if family == "anthropic":
-        kinds = {"insufficient_quota": "rate_limit_error"}
+        kinds = {"insufficient_quota": "billing_error"}
         inner = {"type": kinds.get(error.kind, error.kind), "message": error.message}
         return {"type": "error", "error": inner, "request_id": request_id}
     if family == "gemini":
         status = _GEMINI_STATUS.get(error.status, "UNKNOWN")
-        return {"error": {"code": error.status, "message": error.message, "status": status}}
+        failure = {"code": error.status, "message": error.message, "status": status}
+        return {"error": failure | ({"details": _DAY_IS_OVER} if error.code == "insufficient_quota" else {})}
     return {"error": {"message": error.message, "type": error.kind, "param": None, "code": error.code}}
 
 

@@ -45,11 +45,14 @@ away; `missing-label`: every token with a letter or digit is gone from the alter
 is there twice (no effect where alternatives are keyed by text); `refusal`: the model declines. Anthropic's format has
 no logprobs, so only a refusal has an effect there; SGLang's /v1/score has bare numbers, so no refusal or duplicates."""
 
-UNRETRYABLE = ("400", "401", "403", "404", "insufficient-quota", *CONTENT)
+HARMLESS = ("duplicates",)
+"""Of those, what a client can read all the same."""
+
+UNRETRYABLE = ("400", "401", "403", "404", "insufficient-quota", *(kind for kind in CONTENT if kind not in HARMLESS))
 """Faults that sending the same request again does not mend: refused requests, a 429 for want of money, and `CONTENT`.
 """
 
-_KINDS = RETRYABLE + UNRETRYABLE
+_KINDS = RETRYABLE + UNRETRYABLE + HARMLESS
 _MOST_BODIES = 65_536
 _EQUAL = -3.0
 
@@ -79,7 +82,7 @@ class Faults:
     """Which requests meet which fault: a pure function of the seed, the body, and how often that body came before.
 
     Attributes:
-        kinds: from `RETRYABLE` and `UNRETRYABLE`, drawn from evenly.
+        kinds: from `RETRYABLE`, `UNRETRYABLE` and `HARMLESS`, drawn from evenly.
         rate: probability that a request is hit, from 0 to 1.
         seed: another seed, other requests.
         times: how often at most one body is hit, so that a request sent again is served in the end; None for no

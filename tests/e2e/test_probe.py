@@ -69,7 +69,9 @@ def test_a_sound_endpoint_is_usable(name: str, capsys: Printed) -> None:
     with serve(dialect=dialect) as server:
         assert main([*arguments(server, name), "--json"]) == 0
         asked = sum(server.log.requests.values())
-    report = json.loads(capsys.readouterr().out)
+    out, err = capsys.readouterr()
+    assert "of-the-test" not in out + err
+    report = json.loads(out)
     found = {key: finding["value"] for key, finding in report["findings"].items()}
     assert report["verdict"] == "usable"
     assert report["usage"]["requests"] == asked
@@ -119,7 +121,7 @@ def test_numbers_that_are_none_make_an_endpoint_unusable(name: str, kind: str, c
     assert out.splitlines()[-1].startswith("unusable: ")
     assert err.count("\n") == 1
     assert out.splitlines()[-1].removeprefix("unusable: ") == err.removeprefix("icm-api: ").rstrip("\n")
-    assert "of-the-test" not in out
+    assert "of-the-test" not in out + err
 
 
 @pytest.mark.parametrize("name", ["openai", "completions", "llama.cpp", "vllm", "sglang", "gemini"])

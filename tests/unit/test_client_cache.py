@@ -18,7 +18,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from icm_api.client.cache import ResponseCache, cache_key
+from icm_api.client.cache import ResponseCache
+from icm_api.client.entries import cache_key
 from icm_api.errors import StorageError
 from icm_api.providers.base import Request, Response
 from icm_api.types import Usage

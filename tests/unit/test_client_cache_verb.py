@@ -23,7 +23,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     cache.put_many({"new": Response({"n": 1}, Usage(1, 10, 1))}, "openai/m")
     cache.put_many({"other": Response({"n": 3}, Usage(1, 1000, 1))}, "vllm/x")
     with monkeypatch.context() as then:
-        then.setattr("icm_api.client.cache.time", lambda: 1_000_000.0)
+        then.setattr("icm_api.client.entries.time", lambda: 1_000_000.0)
         cache.put_many({"old": Response({"n": 2}, Usage(1, 100, 1, 50))}, "openai/m")
     cache.close()
     return tmp_path / "cache"

@@ -56,7 +56,7 @@ async def test_a_fifth_of_faults_that_pass_changes_no_number(server: Server) -> 
         assert mine.logprobs == pytest.approx(true.logprobs, abs=1e-4)
 
 
-@pytest.mark.parametrize("kind", sorted(set(UNRETRYABLE) - {"duplicates"}))
+@pytest.mark.parametrize("kind", UNRETRYABLE)
 def test_a_fault_for_good_is_one_line_and_exit_code_2_within_a_second(
     tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,6 +14,7 @@ import pytest
 from icm_api.client import Client
 from icm_api.errors import CapabilityError, ConfigError, LogprobsUnavailableError, RequestError, RequestErrorKind
 from icm_api.providers.anthropic import AnthropicOptions, AnthropicProvider, conversation
+from icm_api.providers.base import Request
 from icm_api.types import LabelDistribution, Prompt, Turn, Usage, Verbalizer
 
 KEY = "sk-ant-secret-of-the-test"
@@ -75,6 +76,12 @@ async def failing(handler: Handler, **options: Any) -> RequestError:
     assert "claude-x" in str(caught.value)
     assert KEY not in f"{caught.value!r} {caught.value.__cause__!r}"
     return caught.value
+
+
+@pytest.mark.parametrize("body", [{}, {"content": None}, {"content": [{"type": "text"}]}, {"content": ["True"]}])
+def test_what_is_no_message_is_not_kept(body: Mapping[str, Any]) -> None:
+    with pytest.raises(RequestError, match=r"claude-x.*no message"):
+        provider(replying([], [])).check(Request({}), body)
 
 
 async def test_sampled_against_the_closed_form() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from icm_api.errors import ConfigError
-from icm_api.testing import CONTENT, RETRYABLE, UNRETRYABLE, Faults
+from icm_api.testing import CONTENT, HARMLESS, RETRYABLE, UNRETRYABLE, Faults
 from icm_api.testing.dialects import DIALECTS, get_dialect
 from icm_api.testing.faults import FaultPlan, distort, error_of
 from icm_api.testing.positions import Position, Token
@@ -90,7 +90,7 @@ def test_what_cannot_be_served_is_named(make: Callable[[], object]) -> None:
 
 
 def test_every_fault_is_either_an_error_answer_or_spoils_a_sound_one() -> None:
-    errors = {kind: error_of(kind) for kind in (*RETRYABLE, *UNRETRYABLE)}
+    errors = {kind: error_of(kind) for kind in (*RETRYABLE, *UNRETRYABLE, *HARMLESS)}
     sound = {kind for kind, error in errors.items() if error is None}
     assert sound == {"slow", "cut", "truncated-json", *CONTENT}
     statuses = {kind: error.status for kind, error in errors.items() if error is not None}
