@@ -26,7 +26,7 @@ from icm_api.consistency import (
     mutually_exclusive,
     transitive,
 )
-from icm_api.datasets import Gold, load_gold, load_jsonl
+from icm_api.datasets import DataSource, Gold, load_examples, load_gold, load_gold_labels, load_jsonl
 from icm_api.errors import (
     BudgetError,
     CapabilityError,
@@ -73,6 +73,7 @@ __all__ = [
     "ConfigError",
     "Constraint",
     "DataError",
+    "DataSource",
     "Dataset",
     "Evaluation",
     "Example",
@@ -128,7 +129,9 @@ __all__ = [
     "exactly_one",
     "implies",
     "load_config",
+    "load_examples",
     "load_gold",
+    "load_gold_labels",
     "load_jsonl",
     "mutually_exclusive",
     "open_provider",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from math import isfinite
 from pathlib import Path
@@ -31,6 +31,7 @@ class LabelledExample:
         coverage: probability mass that fell on the label set before normalising.
         group: of the example, or None.
         probabilities: p of every label, in label order.
+        fixed: whether a person gave the label before the search.
     """
 
     id: str
@@ -39,6 +40,7 @@ class LabelledExample:
     coverage: float
     group: str | None
     probabilities: Mapping[Label, float]
+    fixed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,15 +115,23 @@ class Result:
             raise RunError(f"{folder / SUMMARY_FILE}: no summary of a run: {error}") from error
 
 
-def build_result(dataset: Dataset, score: Score, usage: Usage, steps: int, about: Mapping[str, Any]) -> Result:
-    """The result of a complete labeling's score, in data set order."""
+def build_result(
+    dataset: Dataset, score: Score, usage: Usage, steps: int, about: Mapping[str, Any], fixed: Collection[str] = ()
+) -> Result:
+    """The result of a complete labeling's score, in data set order; `fixed` are the ids that a person labelled."""
     examples = []
     for example in dataset:
         read, label = score.distributions[example.id], score.labeling[example.id]
         probabilities = {name: round(read.probability(name), 6) for name in read.labels}
         examples.append(
             LabelledExample(
-                example.id, label, probabilities[label], round(read.coverage, 6), example.group, probabilities
+                example.id,
+                label,
+                probabilities[label],
+                round(read.coverage, 6),
+                example.group,
+                probabilities,
+                example.id in fixed,
             )
         )
     return Result(
@@ -167,6 +177,8 @@ def _read_rows(path: Path) -> Iterable[LabelledExample]:
         try:
             row = LabelledExample(**json.loads(line))
             usable = isfinite(row.probability) and isfinite(row.coverage) and row.label in row.probabilities
+            if not isinstance(row.fixed, bool):
+                raise TypeError(f"fixed is {row.fixed!r}, and not true or false")
         except (ValueError, TypeError) as error:
             raise RunError(f"{path}:{number}: not a labelled example: {error}") from error
         if not usable:

@@ -26,18 +26,32 @@ from platformdirs import user_cache_path
 from icm_api.client import Client, Meter, check_endpoint, note_session, open_provider, sent_before
 from icm_api.config import Config, ConstraintSection, load_config
 from icm_api.consistency import Constraint, constraints
-from icm_api.datasets import load_jsonl
+from icm_api.datasets import DataSource, fingerprint, load_examples
 from icm_api.errors import ConfigError, DataError, RunError, StorageError
 from icm_api.journal import Journal
+from icm_api.objective import Objective
 from icm_api.prompts import PromptTemplate
-from icm_api.result import SUMMARY_FILE, Result, write_whole
-from icm_api.search import Progress, Task, build_kernel, build_objective, search_labels
-from icm_api.types import Dataset, Verbalizer
+from icm_api.result import LABELS_FILE, SUMMARY_FILE, Result, write_whole
+from icm_api.search import (
+    Progress,
+    Start,
+    Task,
+    build_kernel,
+    build_objective,
+    load_fixed,
+    load_warm,
+    make_start,
+    result_of,
+    search,
+)
+from icm_api.types import Dataset, Labeling, Verbalizer
 
 CONFIG_FILE = "config.toml"
 INPUTS_FILE = "inputs.json"
 TRACE_FILE = "trace.jsonl"
 SESSIONS_FILE = "sessions.jsonl"
+_CONSTRAINT_KEYS = ("by", "to", "first", "second")
+"""The settings of a constraint that name a key of the examples."""
 FORMAT = 1
 """Of the run folder; raised when an older folder could no longer be resumed."""
 
@@ -107,10 +121,43 @@ def load_dataset(config: Config) -> Dataset:
     """The unlabelled examples.
 
     Raises:
-        DataError: the file is missing or has a bad row.
+        DataError: the source is missing or has a bad row.
+        ConfigError: `[data]` does not fit the source.
     """
-    data = config.data
-    return load_jsonl(data.path, fields=data.fields, id_field=data.id, group_field=data.group, answer_field=data.answer)
+    return load_examples(data_source(config))
+
+
+def data_source(config: Config) -> DataSource:
+    """Where the examples come from. Only keys that the prompt shows or a constraint names are loaded from rows."""
+    data, sections = config.data, config.constraints
+    named = ({getattr(section, key, None) for key in _CONSTRAINT_KEYS} for section in sections)
+    shown = PromptTemplate(config.prompt.template).fields if data.task == "rows" else None
+    return DataSource(
+        str(data.path),
+        data.task,
+        data.fields or shown,
+        id=data.id,
+        group=data.group,
+        answer=data.answer,
+        metadata=tuple(sorted({key for keys in named for key in keys if key} - {"answer", "group"})),
+        name=data.name,
+        split=data.split,
+        limit=data.limit,
+        seed=data.seed,
+    )
+
+
+def load_start(config: Config, dataset: Dataset, task: Task) -> Start:
+    """The labels that a person fixed, and those of the run to start from.
+
+    Raises:
+        DataError: the file of fixed labels is missing or has a bad row.
+        RunError: the run to start from is missing or not finished.
+        ConfigError: it has no label for any of the examples, or labels of another label set.
+    """
+    labels, path = task.verbalizer.labels, config.data.fixed
+    fixed = Labeling() if path is None else load_fixed(path, dataset, labels)
+    return make_start(dataset, labels, fixed, load_warm(config.search))
 
 
 def default_cache_folder() -> Path:
@@ -144,11 +191,12 @@ async def plan(config: Config) -> Plan:
         IcmError: whatever would stop the run before its first request.
     """
     dataset, task = load_dataset(config), build_task(config)
+    start = load_start(config, dataset, task)
     async with open_model(config) as model:
         objective = build_objective(dataset, model, task, config.search)
         steps = config.search.budget(len(dataset))
         can = model.capabilities
-        requests = build_kernel(objective, config.search).most_requests(steps) * can.requests_per_prompt
+        requests = build_kernel(objective, config.search, start).most_requests(steps) * can.requests_per_prompt
         window = can.context_window
         longest = min(window, _longest_prompt(dataset, task, model))
         return Plan(len(dataset), len(objective.relations), steps, requests, requests * longest, longest, window)
@@ -176,11 +224,15 @@ async def run(config: Config, watch: Watch = Watch()) -> Result:
             f"{folder} holds {state}: go on with `icm-api resume {folder}`, or choose another folder with --out"
         )
     dataset, task = load_dataset(config), build_task(config)
+    start = load_start(config, dataset, task)
     with _locked(folder):
         async with open_model(config) as model:
+            objective = build_objective(dataset, model, task, config.search)
+            # A setting that does not fit the data leaves no run behind.
+            build_kernel(objective, config.search, start)
             write_whole(folder / CONFIG_FILE, tomli_w.dumps(config.model_dump(mode="json", exclude_none=True)))
-            write_whole(folder / INPUTS_FILE, json.dumps(_inputs(config, model), indent=2) + "\n")
-            return await _search(config, dataset, task, model, watch)
+            write_whole(folder / INPUTS_FILE, json.dumps(_inputs(config, dataset, model), indent=2) + "\n")
+            return await _search(config, objective, start, model, watch)
 
 
 async def resume(folder: Path, watch: Watch = Watch()) -> Result:
@@ -194,13 +246,14 @@ async def resume(folder: Path, watch: Watch = Watch()) -> Result:
     if _folder(config) != folder.resolve():
         config = config.model_copy(update={"run": config.run.model_copy(update={"folder": folder.resolve()})})
     dataset, task = load_dataset(config), build_task(config)
+    start = load_start(config, dataset, task)
     with _locked(folder):
         async with open_model(config) as model:
-            _check_inputs(folder, _inputs(config, model))
-            return await _search(config, dataset, task, model, watch)
+            _check_inputs(folder, _inputs(config, dataset, model))
+            return await _search(config, build_objective(dataset, model, task, config.search), start, model, watch)
 
 
-async def _search(config: Config, dataset: Dataset, task: Task, model: Client, watch: Watch) -> Result:
+async def _search(config: Config, objective: Objective, start: Start, model: Client, watch: Watch) -> Result:
     folder, began = _folder(config), monotonic()
     with Journal(folder / TRACE_FILE) as journal:
         if journal.recorded or journal.torn:
@@ -211,9 +264,12 @@ async def _search(config: Config, dataset: Dataset, task: Task, model: Client, w
             watch.on_step(progress)
 
         try:
-            for warning in await check_endpoint(model, task.verbalizer):
+            for warning in await check_endpoint(model, objective.prompts.verbalizer):
                 watch.on_warning(warning)
-            result = await search_labels(dataset, model, task=task, settings=config.search, on_step=record)
+            for warning in start.clashes(objective.relations):
+                watch.on_warning(warning)
+            found = await search(objective, config.search, start, record)
+            result = result_of(found, config.search)
             journal.finish()
         finally:
             note_session(folder / SESSIONS_FILE, model, monotonic() - began)
@@ -249,12 +305,22 @@ def _folder(config: Config) -> Path:
     return config.run.folder
 
 
-def _inputs(config: Config, model: Client) -> dict[str, Any]:
+def _inputs(config: Config, dataset: Dataset, model: Client) -> dict[str, Any]:
+    warm = config.search.start
+    return {
+        "format": FORMAT,
+        "data_sha256": fingerprint(dataset) if config.data.from_hub else _sha256(config.data.path),
+        "fixed_sha256": config.data.fixed and _sha256(config.data.fixed),
+        "start_sha256": warm and _sha256(warm / LABELS_FILE),
+        "model": model.identity,
+    }
+
+
+def _sha256(path: Path) -> str:
     try:
-        data = sha256(config.data.path.read_bytes()).hexdigest()
+        return sha256(path.read_bytes()).hexdigest()
     except OSError as error:
-        raise DataError(f"{config.data.path}: cannot be read: {error.strerror or error}") from error
-    return {"format": FORMAT, "data_sha256": data, "model": model.identity}
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
 def _check_inputs(folder: Path, now: dict[str, Any]) -> None:

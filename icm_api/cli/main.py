@@ -14,6 +14,8 @@ from importlib.metadata import version
 from typing import NoReturn
 
 from icm_api.cli.demo import add_demo
+from icm_api.cli.generate import add_generate
+from icm_api.cli.init import add_init
 from icm_api.cli.probe import add_probe
 from icm_api.cli.verbs import Verbs, add_verbs
 from icm_api.errors import IcmError
@@ -39,8 +41,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--debug", action="store_true", help="log what happens, and show tracebacks")
     verbs: Verbs = parser.add_subparsers(required=True, metavar="VERB")
     add_demo(verbs)
+    add_init(verbs)
     add_verbs(verbs)
     add_probe(verbs)
+    add_generate(verbs)
     return parser
 
 

@@ -27,7 +27,7 @@ def add_probe(verbs: Verbs) -> None:
     parser.add_argument("--labels", default="True,False", help="with commas between; by default True,False")
     parser.add_argument(
         "--option",
-        type=_option,
+        type=option_flag,
         action="append",
         default=[],
         metavar="KEY=VALUE",
@@ -56,8 +56,8 @@ async def _probed(spec: str, options: dict[str, Any], verbalizer: Verbalizer) ->
         await provider.close()
 
 
-def _option(text: str) -> tuple[str, Any]:
-    """The value is read as JSON where it is some, else as text."""
+def option_flag(text: str) -> tuple[str, Any]:
+    """KEY=VALUE of a flag `--option`; the value is read as JSON where it is some, else as text."""
     key, equals, value = text.partition("=")
     if not equals or not key:
         raise ArgumentTypeError(f"write it as KEY=VALUE, got {text!r}")

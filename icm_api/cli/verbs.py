@@ -11,7 +11,7 @@ import json
 from argparse import ArgumentParser, Namespace, _SubParsersAction
 from collections import Counter
 from collections.abc import Callable, Coroutine
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any, TypeAlias, get_args
@@ -22,14 +22,16 @@ from icm_api.cli.cache import add_cache
 from icm_api.cli.live import LiveView
 from icm_api.config import Config, Preset, load_config
 from icm_api.consistency import audit
-from icm_api.datasets import load_gold
+from icm_api.datasets import DataSource, Gold, TaskName, load_gold_labels
 from icm_api.errors import BudgetError, StorageError
 from icm_api.evaluation import evaluate
 from icm_api.result import LABELS_FILE, SUMMARY_FILE, Result
 from icm_api.run import (
+    CONFIG_FILE,
     TRACE_FILE,
     Watch,
     build_task,
+    data_source,
     load_dataset,
     plan,
     resume,
@@ -49,8 +51,12 @@ def add_verbs(verbs: Verbs) -> None:
     _add_configuration(parser)
     parser = _verb(verbs, "evaluate", evaluate_verb, "measure a finished run against gold labels")
     parser.add_argument("run", type=Path, help="the run folder")
-    parser.add_argument("--gold", type=Path, required=True, help="JSON lines with an id and a label each")
+    parser.add_argument("--gold", type=Path, required=True, help="the file of the run's task, or ids and labels")
     parser.add_argument("--label-field", help='key of the gold label; by default "gold", else "label"')
+    parser.add_argument("--id-field", help="key of the ids; by default as in the run's configuration")
+    parser.add_argument(
+        "--task", choices=get_args(TaskName), help='how to read the gold file; by default as the run\'s "data.task"'
+    )
     parser = _verb(verbs, "audit", audit_verb, "say what the constraints of a configuration come to")
     _add_configuration(parser)
     summary = "look after the answers of models that are kept on disk"
@@ -114,8 +120,21 @@ def plan_verb(arguments: Namespace) -> None:
 
 def evaluate_verb(arguments: Namespace) -> None:
     """`icm-api evaluate RUN --gold FILE`."""
-    found = evaluate(Result.load(arguments.run), load_gold(arguments.gold, label_field=arguments.label_field))
+    found = evaluate(Result.load(arguments.run), _load_gold(arguments))
     print(json.dumps(found.as_json()) if arguments.json else "\n".join(found.lines()))
+
+
+def _load_gold(arguments: Namespace) -> Gold:
+    """The gold labels, read as the run read its data, unless flags say otherwise."""
+    path = arguments.run / CONFIG_FILE
+    source = data_source(load_config(path, environment=False)) if path.is_file() else DataSource("")
+    source = replace(
+        source,
+        path=str(arguments.gold),
+        task=arguments.task or source.task,
+        id=arguments.id_field or source.id,
+    )
+    return load_gold_labels(source, label_field=arguments.label_field)
 
 
 def audit_verb(arguments: Namespace) -> None:

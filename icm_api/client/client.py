@@ -163,7 +163,9 @@ class Client:
             ProviderError, BudgetError, StorageError: as in `label_distributions`.
         """
         if not isinstance(self._provider, Generates):
-            raise CapabilityError(f"{self.identity} writes no text; openai and the hosts of its kind do")
+            raise CapabilityError(
+                f"{self.identity} writes no text; openai and the hosts of its kind, anthropic and gemini do"
+            )
         return await self._provider.generate(
             texts, self.ask, max_tokens=max_tokens, temperature=temperature, samples=samples
         )

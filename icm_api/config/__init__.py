@@ -9,6 +9,7 @@ from icm_api.config.constraints import Constraints, ConstraintSection
 from icm_api.config.load import ENVIRONMENT_PREFIX, Config, load_config
 from icm_api.config.section import Section
 from icm_api.config.sections import (
+    HUB,
     PRESETS,
     Budget,
     CacheSection,
@@ -24,6 +25,7 @@ from icm_api.config.sections import (
 
 __all__ = [
     "ENVIRONMENT_PREFIX",
+    "HUB",
     "PRESETS",
     "Budget",
     "CacheSection",

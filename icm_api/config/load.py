@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError, model_validator
 from pydantic_settings import (
@@ -33,6 +33,7 @@ from icm_api.config.sections import (
 from icm_api.errors import ConfigError
 
 ENVIRONMENT_PREFIX = "ICM_"
+_S = TypeVar("_S", bound=BaseModel)
 
 
 class Config(BaseSettings):
@@ -111,11 +112,18 @@ def _with_absolute_paths(config: Config, path: Path) -> Config:
     return Config.model_construct(
         **{
             **{name: getattr(config, name) for name in Config.model_fields},
-            "data": config.data.model_copy(update={"path": base / config.data.path.expanduser()}),
+            "data": _absolute(config.data, base, *(["fixed"] if config.data.from_hub else ["path", "fixed"])),
+            "search": _absolute(config.search, base, "start"),
             "run": RunSection(folder=base / folder.expanduser()),
             "cache": cache,
         }
     )
+
+
+def _absolute(section: _S, base: Path, *keys: str) -> _S:
+    """The section with its paths starting at a folder; a path that is not given stays so."""
+    given = {key: path for key in keys if (path := getattr(section, key)) is not None}
+    return section.model_copy(update={key: base / path.expanduser() for key, path in given.items()})
 
 
 def _explain(error: ValidationError, path: Path, flags: Mapping[str, Any]) -> str:

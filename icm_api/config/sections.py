@@ -13,6 +13,8 @@ from pydantic import Field, model_validator
 from icm_api.config.section import Section
 
 Preset: TypeAlias = Literal["default", "paper", "reference"]
+TaskName: TypeAlias = Literal["rows", "gsm8k", "truthfulqa", "truthfulqa-pairs", "preferences"]
+Engine: TypeAlias = Literal["anneal", "bootstrap", "folds", "gibbs"]
 
 PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
@@ -30,15 +32,56 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     }
 )
 
+ENGINE_DEFAULTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    # Gibbs tempers log p itself: T = 1 is the model's own distribution, and the schedule sharpens it from there.
+    {"gibbs": {"initial_temperature": 1.0}}
+)
+
+HUB = "hub:"
+"""How `data.path` begins where it is no file."""
+
 
 class DataSection(Section):
-    """`[data]`: the file of unlabelled examples. A relative path starts at the configuration's folder."""
+    """`[data]`: where the unlabelled examples are, and what their rows mean.
+
+    Attributes:
+        path: a .jsonl, .json, .csv or .tsv file, relative to the configuration's folder, or "hub:OWNER/NAME".
+        task: "rows" are examples by the keys below; the other tasks know their own files.
+        name, split: the configuration and the split of a data set of the hub.
+        limit: the most examples to take, by whole groups, chosen by `seed`; all where not given.
+        fixed: a file of labels from a person, which no search changes.
+        fields: keys of the texts (task "rows"; by default those that the prompt shows), or of the two replies, after
+            any that are shown beside them (task "preferences").
+        id: key of the ids.
+        group, answer: keys of group and answer (task "rows").
+    """
 
     path: Path
+    task: TaskName = "rows"
+    name: str | None = None
+    split: str = "train"
+    limit: int | None = Field(default=None, ge=1)
+    seed: int = Field(default=0, ge=0)
+    fixed: Path | None = None
     fields: tuple[str, ...] | None = None
     id: str = "id"
     group: str = "group"
     answer: str = "answer"
+
+    @property
+    def from_hub(self) -> bool:
+        """Whether `path` names a data set of the hub, and no file."""
+        return str(self.path).startswith(HUB)
+
+    @model_validator(mode="after")
+    def _keys_have_a_meaning(self) -> DataSection:
+        if (self.name is not None or self.split != "train") and not self.from_hub:
+            raise ValueError('data.name and data.split are of a hub data set: path = "hub:OWNER/NAME"')
+        if self.fields is not None and self.task not in ("rows", "preferences"):
+            raise ValueError(f'data.fields: task = "{self.task}" has fields of its own; leave the key out')
+        if (self.group, self.answer) != ("group", "answer") and self.task != "rows":
+            raise ValueError(f'data.group, data.answer: task = "{self.task}" knows them; leave the keys out')
+        return self
 
 
 class PromptSection(Section):
@@ -69,16 +112,24 @@ class SearchSettings(Section):
     """`[search]`: the objective and the search. What is not given comes from the preset.
 
     Attributes:
-        preset: "default", "paper" (Algorithms 1 and 2 to the letter) or "reference" (the published code).
+        preset: "default", "paper" (Algorithms 1 and 2 to the letter) or "reference" (the published code); the last
+            two are ways to anneal.
+        engine: "anneal"; "bootstrap", where predictions become the next round's demonstrations; "folds", where a
+            fold is relabelled given the others; or "gibbs", which samples from the model's own conditionals.
         seed: of every random draw.
-        steps: proposals, over all restarts; by the size of the data set where not given.
+        steps: proposals, or rounds (bootstrap) and sweeps (folds, gibbs), over all restarts; where not given, by
+            the size of the data set (anneal), or so that every restart has its `rounds`.
         restarts: how many times the search begins anew within `steps`.
+        rounds: the most rounds or sweeps of one restart (bootstrap, folds, gibbs).
+        folds: F, parts of the data set (folds).
+        start: the folder of a finished run, from whose labels the first restart begins.
         alpha: weight of P(D) against I(D).
         statistic: how P(D) is summed up.
         estimator: how P(D) is estimated.
-        moves: "groups" moves whole groups of related examples, "single" one example and then repairs.
-        seed_labels: K, examples labelled at random at the start.
-        initial_temperature, minimum_temperature, cooling: T_0, T_min and beta of the schedule.
+        moves: "groups" moves whole groups of related examples, "single" one example and then repairs (anneal).
+        seed_labels: K, examples labelled at random at the start, besides those that a person labelled.
+        initial_temperature, minimum_temperature, cooling: T_0, T_min and beta of the schedule; T_0 is 10 in units
+            of U (anneal), and 1 in units of log p (gibbs).
         cool_by: what the schedule counts, steps or accepted changes.
         related_weight: sampling weight of unlabelled examples related to labelled ones.
         repairs: the most conflicts that one `consistency_fix` looks at (moves = "single").
@@ -88,9 +139,13 @@ class SearchSettings(Section):
     """
 
     preset: Preset = "default"
+    engine: Engine = "anneal"
     seed: int = Field(default=0, ge=0)
     steps: int | None = Field(default=None, ge=1)
     restarts: int = Field(default=4, ge=1)
+    rounds: int = Field(default=10, ge=1)
+    folds: int = Field(default=4, ge=2)
+    start: Path | None = None
     alpha: float = Field(default=50.0, gt=0)
     statistic: Literal["mean_logprob", "sum_logprob", "mean_logodds"] = "mean_logprob"
     estimator: Literal["leave_one_out"] = "leave_one_out"
@@ -112,11 +167,23 @@ class SearchSettings(Section):
         if not isinstance(given, Mapping):
             return given
         preset = PRESETS.get(str(given.get("preset", "default")), {})
-        return {**preset, **given}
+        return {**preset, **ENGINE_DEFAULTS.get(str(given.get("engine", "anneal")), {}), **given}
+
+    @model_validator(mode="after")
+    def _single_moves_anneal(self) -> SearchSettings:
+        if self.engine != "anneal" and (self.preset != "default" or self.moves != "groups"):
+            key, value = ("preset", self.preset) if self.preset != "default" else ("moves", self.moves)
+            raise ValueError(
+                f'{key} = "{value}" is a way to anneal and engine = "{self.engine}" does not: leave one of them out'
+            )
+        return self
 
     def budget(self, size: int) -> int:
         """Steps for a data set of this size: as given, else enough that every restart can finish."""
-        return self.steps if self.steps is not None else max(300, 6 * size)
+        if self.steps is not None:
+            return self.steps
+        # Beginning anew takes a step of its own; the first beginning is step 0.
+        return max(300, 6 * size) if self.engine == "anneal" else self.restarts * (self.rounds + 1) - 1
 
 
 class CacheSection(Section):

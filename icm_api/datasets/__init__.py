@@ -1,10 +1,25 @@
 """Files become data: examples a `Dataset`, and gold labels, where there are any, a `Gold`.
 
-The two are read by functions of their own, so that gold labels never travel with the examples. Nothing here
-renders a prompt or computes a score.
+The two are read by functions of their own, so that gold labels never travel with the examples. Rows come from any
+format (`rows`), and a task says what they mean (`open` knows them all). Nothing here renders a prompt or computes a
+score.
 """
 
 from icm_api.datasets.gold import Gold, load_gold
 from icm_api.datasets.jsonl import load_jsonl
+from icm_api.datasets.open import DataSource, TaskName, fingerprint, load_examples, load_gold_labels
+from icm_api.datasets.rows import HUB, Row, read_rows
 
-__all__ = ["Gold", "load_gold", "load_jsonl"]
+__all__ = [
+    "HUB",
+    "DataSource",
+    "Gold",
+    "Row",
+    "TaskName",
+    "fingerprint",
+    "load_examples",
+    "load_gold",
+    "load_gold_labels",
+    "load_jsonl",
+    "read_rows",
+]

@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 
-from icm_api.datasets.jsonl import GOLD_FIELDS, Row, kind, read_rows
+from icm_api.datasets.columns import GOLD_FIELDS
+from icm_api.datasets.rows import Row, kind, read_rows
 from icm_api.types import Label
 
 
@@ -52,12 +53,12 @@ def load_gold(
     id_field: str = "id",
     labels: Sequence[Label] | None = None,
 ) -> Gold:
-    """Load gold labels from a JSON Lines file; the file that `load_jsonl` reads will do.
+    """Load gold labels from a file with an id and a label in each row; the file of the examples will do.
 
     Args:
-        path: the file.
+        path: the file: JSON Lines, or .json, .csv, .tsv, or "hub:OWNER/NAME", as `read_rows` reads them.
         label_field: the key of the labels; by default "gold" where a line has it, else "label".
-        id_field: the key of the ids. Where no line has one, an id is the line number, as in `load_jsonl`.
+        id_field: the key of the ids. Where no line has one, an id is the line number, as in the examples.
         labels: the label set, where labels outside it are an error.
 
     Returns:
@@ -68,7 +69,14 @@ def load_gold(
         DataError: the file cannot be read or has no lines, or a line is bad or has no usable label (which
             one, and why).
     """
-    return Gold({row.id: _label(row, label_field, labels) for row in read_rows(path, id_field)})
+    return Gold(dict(column_gold(read_rows(path, id_field), label_field, labels)))
+
+
+def column_gold(
+    rows: Iterable[Row], label_field: str | None = None, labels: Sequence[Label] | None = None
+) -> Iterator[tuple[str, Label]]:
+    """The gold label of each row, by its id; what the arguments mean, and what is raised, as for `load_gold`."""
+    return ((row.id, _label(row, label_field, labels)) for row in rows)
 
 
 def _label(row: Row, label_field: str | None, labels: Sequence[Label] | None) -> Label:
@@ -76,13 +84,13 @@ def _label(row: Row, label_field: str | None, labels: Sequence[Label] | None) ->
     key = next((key for key in keys if key in row.values), None)
     if key is None:
         wanted = " or ".join(repr(name) for name in keys)
-        raise row.error(f"no gold label under {wanted}; the line has the keys {list(row.values)}")
+        raise row.error(f"no gold label under {wanted}; the {row.unit} has the keys {list(row.values)}")
     value = row.values[key]
     if not isinstance(value, str | int):
         raise row.error(f"gold label {key!r} is {kind(value)}; use a string, true, false or an integer")
     label = str(value)
     if not label.strip():
-        raise row.error(f"gold label {key!r} is empty; give it one, or leave the line out")
+        raise row.error(f"gold label {key!r} is empty; give it one, or leave the {row.unit} out")
     if labels is not None and label not in labels:
         raise row.error(f"gold label {label!r} is not in the label set {list(labels)}")
     return label

@@ -30,6 +30,7 @@ from icm_api.providers.sampling import (
     statement_question,
     statement_schema,
 )
+from icm_api.providers.writing import anthropic_body, replies
 from icm_api.types import Label, Prompt, Usage, Verbalizer
 
 _PATH = "/v1/messages"
@@ -134,7 +135,11 @@ class AnthropicProvider:
         """Estimated by the method that the options name, so not deterministic."""
         options = self._options
         return Capabilities(
-            options.context_window, options.estimate, deterministic=False, requests_per_prompt=options.samples
+            options.context_window,
+            options.estimate,
+            deterministic=False,
+            generates=True,
+            requests_per_prompt=options.samples,
         )
 
     def count_tokens(self, text: str) -> int:
@@ -153,6 +158,21 @@ class AnthropicProvider:
         samples = range(self._options.samples)
         bodies = iter(await ask([self._request(prompt, sample) for prompt in prompts for sample in samples]))
         return [self._read(prompt, [next(bodies) for _ in samples]) for prompt in prompts]
+
+    async def generate(
+        self, texts: Sequence[str], ask: Ask, *, max_tokens: int, temperature: float, samples: int
+    ) -> Sequence[Sequence[str]]:
+        """`samples` replies to each text, at the model's own temperature.
+
+        Raises:
+            CapabilityError: another temperature than 1 is asked for.
+            RequestError: a request failed, or the model refused.
+        """
+
+        def body(text: str) -> Mapping[str, Any]:
+            return anthropic_body(text, max_tokens, temperature, thinking=self._options.thinking)
+
+        return await replies(texts, samples, ask, body, _PATH, _text)
 
     async def send(self, requests: Sequence[Request]) -> Sequence[Response]:
         """Ask one after the other.

@@ -20,6 +20,7 @@ from icm_api.providers.base import Ask, Capabilities, Reading, Request, Response
 from icm_api.providers.chat import chat_messages, estimated_tokens, instructed
 from icm_api.providers.http import advised, checked_url, host_of, kind_of, read_key, retry_after
 from icm_api.providers.label_tokens import Place, TokenLogprob, read_forms
+from icm_api.providers.writing import gemini_body, gemini_text, replies
 from icm_api.types import Prompt, Usage
 
 _KEYS = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
@@ -103,7 +104,9 @@ class GeminiProvider:
     def capabilities(self) -> Capabilities:
         """The likeliest tokens. What a hosted model computes is not the same to the last digit every time."""
         options = self._options
-        return Capabilities(options.context_window, "top_k", deterministic=False, top_logprobs=options.top_logprobs)
+        return Capabilities(
+            options.context_window, "top_k", deterministic=False, top_logprobs=options.top_logprobs, generates=True
+        )
 
     def count_tokens(self, text: str) -> int:
         """An estimate that is rather too large: the tokenizer is not public."""
@@ -113,6 +116,20 @@ class GeminiProvider:
         """The forms that the first token of a reply can be, one request per prompt."""
         bodies = await ask([self._request(prompt) for prompt in prompts])
         return [self._read(prompt, body) for prompt, body in zip(prompts, bodies, strict=True)]
+
+    async def generate(
+        self, texts: Sequence[str], ask: Ask, *, max_tokens: int, temperature: float, samples: int
+    ) -> Sequence[Sequence[str]]:
+        """`samples` replies to each text.
+
+        Raises:
+            RequestError: a request failed, or the model or a filter declined to answer.
+        """
+
+        def body(text: str) -> Mapping[str, Any]:
+            return gemini_body(text, max_tokens, temperature, thinking=self._options.thinking)
+
+        return await replies(texts, samples, ask, body, self._path, gemini_text)
 
     async def send(self, requests: Sequence[Request]) -> Sequence[Response]:
         """Ask one after the other.
@@ -124,14 +141,18 @@ class GeminiProvider:
         return [await self._send(request) for request in requests]
 
     def check(self, request: Request, body: Mapping[str, Any]) -> None:
-        """Refuse an answer that says nothing of the labels.
+        """Refuse an answer that says nothing of the labels, or where text was asked for, is none.
 
         Raises:
-            RequestError: the model or a filter declined to answer.
+            RequestError: the model or a filter declined to answer, or there is no answer in it.
             LogprobsUnavailableError: it has no logprobs, or none of any label.
         """
         if request.prompt is not None:
             self._read(request.prompt, body)
+            return
+        self._check_answered(body)
+        if not body.get("candidates"):
+            raise RequestError(f"{self._identity}: the answer holds no candidates: {body!r:.200}", kind="broken_answer")
 
     async def close(self) -> None:
         """Close the connections."""
@@ -157,13 +178,16 @@ class GeminiProvider:
         body["contents"] = contents
         return Request(body, self._path, prompt, tokens=self.count_tokens(prompt.text))
 
-    def _read(self, prompt: Prompt, body: Mapping[str, Any]) -> Reading:
+    def _check_answered(self, body: Mapping[str, Any]) -> None:
         if reason := declined(body):
             raise RequestError(
                 f"{self._identity}: the model declined to answer ({reason}): reword the instruction or the example, "
                 "or use another model",
                 kind="refused",
             )
+
+    def _read(self, prompt: Prompt, body: Mapping[str, Any]) -> Reading:
+        self._check_answered(body)
         try:
             read = read_forms(first_place(body), forms_of(prompt.verbalizer), loose_space=True)
             reading = Reading(read.forms, "top_k")

@@ -1,14 +1,27 @@
-"""The search for the labeling with the largest U(D): kernels, proposals, repairs, and the loop over steps."""
+"""The search for the labeling with the largest U(D): engines as kernels, proposals, repairs, the loop over steps."""
 
 from icm_api.search.draws import draw
 from icm_api.search.fix import consistency_fix
 from icm_api.search.kernel import Info, Kernel, State
-from icm_api.search.loop import Progress, Task, build_kernel, build_objective, iterate, search_labels
+from icm_api.search.loop import (
+    Found,
+    Progress,
+    Task,
+    build_kernel,
+    build_objective,
+    iterate,
+    result_of,
+    search,
+    search_labels,
+)
+from icm_api.search.start import Start, load_fixed, load_warm, make_start
 
 __all__ = [
+    "Found",
     "Info",
     "Kernel",
     "Progress",
+    "Start",
     "State",
     "Task",
     "build_kernel",
@@ -16,5 +29,10 @@ __all__ = [
     "consistency_fix",
     "draw",
     "iterate",
+    "load_fixed",
+    "load_warm",
+    "make_start",
+    "result_of",
+    "search",
     "search_labels",
 ]

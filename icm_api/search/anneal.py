@@ -6,7 +6,7 @@ is `search.loop`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from icm_api.config import SearchSettings
 from icm_api.objective import Objective
@@ -15,7 +15,8 @@ from icm_api.search.fix import consistency_fix, most_options
 from icm_api.search.kernel import Info, State, better, metropolis, touched
 from icm_api.search.proposals import sampling_weights, seed_ids
 from icm_api.search.schedules import logarithmic
-from icm_api.types import Labeling
+from icm_api.search.start import Start
+from icm_api.types import Labeling, Score
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,16 +25,17 @@ class Annealing:
 
     objective: Objective
     settings: SearchSettings
+    start: Start = field(default_factory=Start)
 
     async def init(self) -> tuple[State, Info]:
-        """K examples with random labels, made consistent."""
-        seed = self.settings.seed
-        rng = draw(seed, 0, "seed labels")
-        ids = seed_ids(self.objective.dataset, self.settings.seed_labels, rng)
-        drawn = Labeling({key: rng.choice(self.objective.labels) for key in ids})
+        """K examples with random labels beside the fixed ones, or the labels to start from; made consistent."""
+        rng = draw(self.settings.seed, 0, "seed labels")
+        first = self.start.given
+        if not self.start.warm:
+            ids = seed_ids(self.start.free(self.objective.dataset), self.settings.seed_labels, rng)
+            first = first.assign({key: rng.choice(self.objective.labels) for key in ids})
         empty = await self.objective(Labeling())
-        score = await self.objective(drawn, near=empty)
-        score = await consistency_fix(self.objective, score, draw(seed, 0, "fix"), repairs=self.settings.repairs)
+        score = await self._fix(await self.objective(first, near=empty), 0)
         state = State(score, best=better(None, score, len(self.objective.dataset)))
         examples, old, new = touched(empty.labeling, score.labeling)
         change = score.utility - empty.utility
@@ -44,11 +46,13 @@ class Annealing:
         number = state.step + 1
         settings, objective = self.settings, self.objective
         weights = sampling_weights(objective.dataset, objective.relations, state.labeling, settings.related_weight)
+        if self.start.fixed:
+            drawable = zip(objective.dataset.ids, weights, strict=True)
+            weights = [0.0 if key in self.start.fixed else weight for key, weight in drawable]
         drawn = draw(settings.seed, number, "example").choices(objective.dataset.ids, weights)[0]
         [distribution] = await objective.predict([drawn], state.labeling)
         proposed = state.labeling.assign({drawn: distribution.best})
-        score = await objective(proposed, near=state.score)
-        score = await consistency_fix(objective, score, draw(settings.seed, number, "fix"), repairs=settings.repairs)
+        score = await self._fix(await objective(proposed, near=state.score), number)
         change = score.utility - state.score.utility
         temperature = self._temperature(state)
         accepted = metropolis(change, temperature, settings.seed, number)
@@ -65,6 +69,10 @@ class Annealing:
             Info(number, 0, "relabel", examples, old, new, change, temperature, accepted, after),
         )
 
+    async def _fix(self, score: Score, number: int) -> Score:
+        rng, repairs = draw(self.settings.seed, number, "fix"), self.settings.repairs
+        return await consistency_fix(self.objective, score, rng, repairs=repairs, fixed=self.start.fixed)
+
     def _temperature(self, state: State) -> float:
         """T of the step after `state`: by steps (paper) or by accepted changes (published code)."""
         settings = self.settings
@@ -72,8 +80,8 @@ class Annealing:
         return schedule(state.accepted + 1 if settings.cool_by == "accepted" else state.step + 1)
 
     def finished(self, state: State) -> bool:
-        """Never before the budget is: at any temperature above 0 there is always another proposal."""
-        return False
+        """Never before the budget is, where there is a label to change: there is always another proposal."""
+        return not self.start.free(self.objective.dataset)
 
     def most_requests(self, steps: int) -> int:
         """Every step may score the labeling, and every option of `repairs` conflicts, at full size."""

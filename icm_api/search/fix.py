@@ -6,7 +6,7 @@ not a function of the seed and the step.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from itertools import product
 from random import Random
 
@@ -18,7 +18,9 @@ LARGEST_GROUP = 64
 """Groups with more legal labelings than this are repaired one relation at a time."""
 
 
-async def consistency_fix(objective: Objective, score: Score, rng: Random, *, repairs: int = 10) -> Score:
+async def consistency_fix(
+    objective: Objective, score: Score, rng: Random, *, repairs: int = 10, fixed: Collection[str] = ()
+) -> Score:
     """Resolve conflicts of a labeling while that raises U (paper, Algorithm 2).
 
     Args:
@@ -26,6 +28,7 @@ async def consistency_fix(objective: Objective, score: Score, rng: Random, *, re
         score: of the labeling to repair, which is left as it is.
         rng: draws which conflict comes next.
         repairs: the most conflicts looked at, M of the paper.
+        fixed: ids whose labels no repair changes.
 
     Returns:
         The score of the repaired labeling, whose U is never below that of `score`.
@@ -40,7 +43,7 @@ async def consistency_fix(objective: Objective, score: Score, rng: Random, *, re
             break
         conflict = rng.choice(open_conflicts)
         best = score
-        for updates in legal_options(objective, score.labeling, conflict):
+        for updates in legal_options(objective, score.labeling, conflict, fixed):
             tried = await objective(score.labeling.assign(updates), near=score)
             if tried.utility > best.utility:
                 best = tried
@@ -50,20 +53,26 @@ async def consistency_fix(objective: Objective, score: Score, rng: Random, *, re
     return score
 
 
-def legal_options(objective: Objective, labeling: Labeling, conflict: int) -> Iterator[Mapping[str, Label]]:
-    """Every way to resolve a broken relation, other labels staying as they are.
+def legal_options(
+    objective: Objective, labeling: Labeling, conflict: int, fixed: Collection[str] = ()
+) -> Iterator[Mapping[str, Label]]:
+    """Every way to resolve a broken relation, other labels and those of `fixed` ids staying as they are.
 
     The labelled part of the relation's whole group is enumerated where it has at most `LARGEST_GROUP` legal
     labelings, so that one repair does not open the next conflict; else the relation's own examples.
     """
     relation = objective.relations[conflict]
     group = [key for key in objective.relations.component(relation.ids[0]) if key in labeling]
-    legal = objective.relations.legal_labelings(group, {}, LARGEST_GROUP)
+    stay = {key: labeling[key] for key in group if key in fixed}
+    legal = objective.relations.legal_labelings([key for key in group if key not in stay], stay, LARGEST_GROUP)
     if legal is not None:
-        yield from legal
+        # What only concerns fixed labels is broken in all of them.
+        if not relation.is_broken(stay):
+            yield from legal
         return
-    for labels in product(objective.labels, repeat=len(relation.ids)):
-        updates = dict(zip(relation.ids, labels, strict=True))
+    free = [key for key in relation.ids if key not in fixed]
+    for labels in product(objective.labels, repeat=len(free)):
+        updates = dict(zip(free, labels, strict=True))
         if not relation.is_broken({**labeling, **updates}):
             yield updates
 

@@ -15,23 +15,23 @@ Nothing here talks to a model except through the objective.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain, product
 from math import fsum
 
 from icm_api.config import SearchSettings
 from icm_api.objective import Objective
+from icm_api.search.align import MOST_WAYS, most_probable
 from icm_api.search.draws import draw
 from icm_api.search.kernel import Info, State, Updates, better, metropolis, touched
-from icm_api.search.proposals import draw_units, seed_ids, units
+from icm_api.search.proposals import draw_units, units
 from icm_api.search.schedules import logarithmic
+from icm_api.search.start import Start, random_start
 from icm_api.types import Label, Labeling, Score
 
 LARGEST_UNIT = 8
 """Groups with more examples than this are moved one example at a time."""
-MOST_WAYS = 64
-"""A group is enumerated while it has at most this many labelings."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +41,14 @@ class GroupAnnealing:
     objective: Objective
     settings: SearchSettings
     steps: int
+    start: Start = field(default_factory=Start)
 
     @cached_property
     def _units(self) -> list[tuple[str, ...]]:
         return units(self.objective.dataset, self.objective.relations, LARGEST_UNIT)
 
     async def init(self) -> tuple[State, Info]:
-        """The first restart's seeds."""
+        """The first restart's seeds, or the labels to start from."""
         return await self._seed(State(await self.objective(Labeling())), number=0, restart=0)
 
     async def step(self, state: State) -> tuple[State, Info]:
@@ -65,7 +66,8 @@ class GroupAnnealing:
     def finished(self, state: State) -> bool:
         """The last challenger has been heard, and there is nothing promising left to try."""
         last = state.restart + 1 >= self.settings.restarts + self._challengers
-        return last and not self._growing(state) and self._relabeling(state) is None
+        done = last and not self._growing(state) and self._relabeling(state) is None
+        return done or not self.start.free(self.objective.dataset)
 
     def most_requests(self, steps: int) -> int:
         """Every step scores one labeling of at most full size; growth asks once more per example it adds."""
@@ -81,16 +83,11 @@ class GroupAnnealing:
         return schedule(state.step + 1 - state.began)
 
     async def _seed(self, state: State, number: int, restart: int) -> tuple[State, Info]:
-        """K examples with random labels, such that no relation is broken where that is possible."""
-        objective = self.objective
+        """K examples with random labels beside the fixed ones, or the labels to start from."""
         rng = draw(self.settings.seed, number, "seed labels")
-        # With K random labels among few examples there would be nothing left to infer.
-        count = min(self.settings.seed_labels, max(2, len(objective.dataset) // 4))
-        labeling = Labeling()
-        for key in seed_ids(objective.dataset, count, rng):
-            legal = objective.relations.legal_labelings([key], labeling, MOST_WAYS)
-            labeling = labeling.assign({key: rng.choice([way[key] for way in legal or ()] or objective.labels)})
-        score = await objective(labeling)
+        warm = restart == 0 and bool(self.start.warm)
+        labeling = self.start.given if warm else random_start(self.objective, self.settings, self.start, rng)
+        score = await self.objective(labeling)
         before = replace(state, step=number, began=number, restart=restart, refused=frozenset())
         return self._moved(before, number, "seed", score, accepted=True)
 
@@ -100,14 +97,14 @@ class GroupAnnealing:
         return labels + (labels == 2)
 
     async def _challenge(self, state: State, number: int, restart: int) -> tuple[State, Info]:
-        """Begin anew at a labeling that no growth leads to: all examples alike, or the inverse of the best."""
+        """Begin anew at a labeling that no growth leads to: all free labels alike, or the inverse of the best."""
         labels, at = self.objective.labels, restart - self.settings.restarts
         if at < len(labels):
             labeling = Labeling(dict.fromkeys(self.objective.dataset.ids, labels[at]))
         else:
             found = state.best.labeling if state.best else state.labeling
             labeling = Labeling({key: labels[1 - labels.index(label)] for key, label in found.items()})
-        score = await self.objective(labeling)
+        score = await self.objective(labeling.assign(self.start.fixed))
         before = replace(state, step=number, began=number, restart=restart, refused=frozenset())
         return self._moved(before, number, "challenge", score, accepted=True)
 
@@ -206,12 +203,13 @@ class GroupAnnealing:
         All of them while they are few, illegal ones included, since U may be largest with a broken relation;
         else the legal ones, and single changes.
         """
-        inside, labels = [key for key in unit if key in labeling], self.objective.labels
+        fixed, labels = self.start.fixed, self.objective.labels
+        inside = [key for key in unit if key in labeling and key not in fixed]
         ways: Iterable[Mapping[str, Label]]
         if len(labels) ** len(inside) <= MOST_WAYS:
             ways = (dict(zip(inside, way, strict=True)) for way in product(labels, repeat=len(inside)))
         else:
-            legal = self.objective.relations.legal_labelings(inside, {}, MOST_WAYS)
+            legal = self.objective.relations.legal_labelings(inside, fixed, MOST_WAYS)
             ways = chain(legal or (), ({key: label} for key in inside for label in labels))
         for way in ways:
             changes = {key: label for key, label in way.items() if labeling[key] != label}
@@ -244,7 +242,5 @@ async def label_units(objective: Objective, open_units: Sequence[tuple[str, ...]
     predicted = dict(zip(ids, await objective.predict(ids, labeling), strict=True))
     labels: dict[str, Label] = {}
     for unit in open_units:
-        reads = [predicted[key] for key in unit]
-        best = objective.best_legal(unit, reads, labeling, MOST_WAYS)
-        labels.update(best or {key: predicted[key].best for key in unit})
+        labels.update(most_probable(objective, unit, predicted, labeling))
     return labeling.assign(labels)

@@ -1,4 +1,4 @@
-"""What an annealing kernel is: `init` and `step`, with the State that goes on apart from the Info about a step.
+"""What a search's kernel is: `init` and `step`, with the State that goes on apart from the Info about a step.
 
 A kernel proposes and decides. The loop over steps, the budget and the record on disk are not its business.
 """
@@ -23,11 +23,12 @@ class State:
     Attributes:
         score: of the current labeling, which it holds.
         best: the best complete labeling seen so far, None before the first.
-        step: proposals so far, over all restarts.
+        step: proposals, rounds or sweeps so far, over all restarts.
         accepted: how many of them changed the labeling.
         restart: which restart this is, from 0.
         began: the step at which this restart began.
         refused: proposals turned down since the labeling last changed.
+        seen: labelings that this restart has had, where the engine ends it as one comes round again.
     """
 
     score: Score
@@ -37,6 +38,7 @@ class State:
     restart: int = 0
     began: int = 0
     refused: frozenset[Updates] = field(default=frozenset())
+    seen: frozenset[Labeling] = field(default=frozenset())
 
     @property
     def labeling(self) -> Labeling:
@@ -49,14 +51,16 @@ class Info:
     """What one step did.
 
     Attributes:
-        step: its number; 0 is the seeding of the first restart.
+        step: its number; 0 is the beginning of the first restart.
         restart: the restart it belongs to.
-        move: "seed", "grow", "relabel", "challenge" or "complete".
-        examples: ids whose label was proposed, the drawn one first.
+        move: "seed" (a restart's first labels), "complete" (outside the budget, what was left open); annealing's
+            "grow", "relabel" and "challenge" (a labeling that growth would miss); "round" of bootstrapping, all
+            labels redone at once; "sweep" of folds or gibbs, all labels redone in turn.
+        examples: ids whose label was proposed, the drawn one first; none where a round or sweep changed nothing.
         old: their labels before, None for unlabelled ones.
         new: their proposed labels.
         change: dU of the proposal.
-        temperature: T at this step.
+        temperature: T at this step; 0 where nothing is drawn by it.
         accepted: whether the proposal became the labeling.
         score: of the labeling after the step.
     """

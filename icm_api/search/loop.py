@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
+from logging import getLogger
 from typing import Any
 
 from icm_api.config import SearchSettings
@@ -17,10 +18,17 @@ from icm_api.prompts import PromptBuilder, PromptTemplate
 from icm_api.providers.base import LabelScorer
 from icm_api.result import Result, build_result
 from icm_api.search.anneal import Annealing
+from icm_api.search.bootstrap import Bootstrap
+from icm_api.search.folds import Folds
+from icm_api.search.gibbs import Gibbs
 from icm_api.search.group_anneal import LARGEST_UNIT, GroupAnnealing, label_units
 from icm_api.search.kernel import Info, Kernel, State, better, touched
 from icm_api.search.proposals import units
-from icm_api.types import Dataset, Usage, Verbalizer
+from icm_api.search.rounds import Rounds
+from icm_api.search.start import Start, load_warm, make_start
+from icm_api.types import Dataset, Labeling, Score, Usage, Verbalizer
+
+_LOG = getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +63,28 @@ class Task:
     constraints: Sequence[Constraint] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a search came to, before it is a result.
+
+    Attributes:
+        score: of the best complete labeling seen.
+        usage: requests and tokens asked for.
+        state: where the search ended.
+        ends: per restart that began at random labels, at the model's predictions or at given labels, and was complete
+            at any time: its best complete labeling. What that restart alone would have handed out.
+        objective: U(D), to ask more of it.
+        start: what was known beforehand.
+    """
+
+    score: Score
+    usage: Usage
+    state: State
+    ends: tuple[Labeling, ...]
+    objective: Objective
+    start: Start
+
+
 def build_objective(dataset: Dataset, scorer: LabelScorer, task: Task, settings: SearchSettings) -> Objective:
     """U(D) for a data set, a model and a task.
 
@@ -66,11 +96,22 @@ def build_objective(dataset: Dataset, scorer: LabelScorer, task: Task, settings:
     return Objective(dataset, prompts, scorer, relations, alpha=settings.alpha, statistic=settings.statistic)
 
 
-def build_kernel(objective: Objective, settings: SearchSettings) -> Kernel:
-    """The kernel that the settings name."""
+def build_kernel(objective: Objective, settings: SearchSettings, start: Start | None = None) -> Kernel:
+    """The kernel that the settings name.
+
+    Raises:
+        ConfigError: a setting of the engine does not fit the data set.
+    """
+    start = start or Start()
+    if settings.engine == "bootstrap":
+        return Rounds(objective, settings, start, Bootstrap(objective, start))
+    if settings.engine == "folds":
+        return Rounds(objective, settings, start, Folds(objective, settings, start))
+    if settings.engine == "gibbs":
+        return Rounds(objective, settings, start, Gibbs(objective, settings, start))
     if settings.moves == "single":
-        return Annealing(objective, settings)
-    return GroupAnnealing(objective, settings, settings.budget(len(objective.dataset)))
+        return Annealing(objective, settings, start)
+    return GroupAnnealing(objective, settings, settings.budget(len(objective.dataset)), start)
 
 
 async def iterate(kernel: Kernel, objective: Objective, steps: int) -> AsyncIterator[tuple[State, Info]]:
@@ -105,6 +146,40 @@ async def _complete(objective: Objective, state: State) -> tuple[State, Info]:
     return State(score, best, number, state.accepted + 1, state.restart, state.began), info
 
 
+async def search(
+    objective: Objective,
+    settings: SearchSettings,
+    start: Start | None = None,
+    on_step: Callable[[Progress], None] | None = None,
+) -> Found:
+    """The labeling with the largest U(D) that an engine sees, and where its restarts ended.
+
+    Args:
+        objective: U(D).
+        settings: the search.
+        start: what is known beforehand.
+        on_step: called after every step.
+
+    Raises:
+        ConfigError: a setting does not fit the data set, or that is empty.
+        ProviderError: the model gave no usable logprobs.
+    """
+    size, scorer, start = len(objective.dataset), objective.scorer, start or Start()
+    if not size:
+        raise ConfigError("the data set is empty: there is nothing to label")
+    kernel, steps, before = build_kernel(objective, settings, start), settings.budget(size), scorer.usage
+    ends: dict[int, Score | None] = {}
+    async for state, info in iterate(kernel, objective, steps):
+        # Challengers come after all restarts, and are no search of their own.
+        if info.restart < settings.restarts:
+            ends[info.restart] = better(ends.get(info.restart), info.score, size)
+        if on_step is not None:
+            on_step(Progress(info, state, scorer.usage - before, steps))
+    assert state.best is not None
+    found = tuple(score.labeling for score in ends.values() if score is not None)
+    return Found(state.best, scorer.usage - before, state, found, objective, start)
+
+
 async def search_labels(
     dataset: Dataset,
     llm: LabelScorer,
@@ -113,6 +188,8 @@ async def search_labels(
     constraints: Sequence[Constraint] = (),
     settings: SearchSettings | None = None,
     seed: int | None = None,
+    fixed: Labeling | None = None,
+    start: Labeling | None = None,
     on_step: Callable[[Progress], None] | None = None,
 ) -> Result:
     """Label a data set without labels: the labeling with the largest U(D) that the search sees.
@@ -124,32 +201,38 @@ async def search_labels(
         constraints: added to the task's.
         settings: the search; by default preset "default".
         seed: replaces the settings' seed.
+        fixed: labels that a person gave to some of the examples: part of every labeling, never relabelled. Relations
+            that they break among themselves are logged as warnings, and count in I.
+        start: labels that the first restart begins from; replaces the settings' `start`.
         on_step: called after every step.
 
     Returns:
         A label for every example. U, P and I are those of the best complete labeling seen.
 
     Raises:
-        ConfigError: a setting or a constraint does not fit the data or the label set.
+        ConfigError: a setting, a constraint or a label does not fit the data or the label set.
         PromptError: an example lacks a field of the template, or is longer than the context window.
         ProviderError: the model gave no usable logprobs.
+        RunError: the settings start from a run that is missing or not finished.
 
-    Source: Wen et al. 2025, Algorithms 1 and 2.
+    Source: Wen et al. 2025, Algorithms 1 and 2; the other engines say theirs.
     """
     settings = settings or SearchSettings()
     if seed is not None:
         settings = settings.model_copy(update={"seed": seed})
     task = task or Task()
     task = Task(task.template, task.verbalizer, (*task.constraints, *constraints))
-    if not len(dataset):
-        raise ConfigError("the data set is empty: there is nothing to label")
+    known = make_start(dataset, task.verbalizer.labels, fixed, load_warm(settings) if start is None else start)
     objective = build_objective(dataset, llm, task, settings)
-    kernel, steps, start = build_kernel(objective, settings), settings.budget(len(dataset)), llm.usage
-    async for state, info in iterate(kernel, objective, steps):
-        if on_step is not None:
-            on_step(Progress(info, state, llm.usage - start, steps))
-    assert state.best is not None
-    return build_result(dataset, state.best, llm.usage - start, state.step, about(settings, state))
+    for clash in known.clashes(objective.relations):
+        _LOG.warning(clash)
+    return result_of(await search(objective, settings, known, on_step), settings)
+
+
+def result_of(found: Found, settings: SearchSettings) -> Result:
+    """The result that a search hands out."""
+    dataset, state = found.objective.dataset, found.state
+    return build_result(dataset, found.score, found.usage, state.step, about(settings, state), found.start.fixed)
 
 
 def about(settings: SearchSettings, state: State) -> dict[str, Any]:
@@ -158,5 +241,6 @@ def about(settings: SearchSettings, state: State) -> dict[str, Any]:
         "method": state.score.method,
         "restarts": state.restart + 1,
         "accepted": state.accepted,
-        "search": settings.model_dump(mode="json"),
+        # Where a run started from is a place on this disk; its fingerprint is kept apart.
+        "search": settings.model_dump(mode="json", exclude={"start"}),
     }

@@ -26,9 +26,9 @@ def sampling_weights(dataset: Dataset, relations: Relations, labeling: Labeling,
     ]
 
 
-def seed_ids(dataset: Dataset, count: int, rng: Random) -> list[str]:
-    """K examples to label at random, in the order drawn; all examples where there are no more than K."""
-    return rng.sample(dataset.ids, min(count, len(dataset)))
+def seed_ids(ids: Sequence[str], count: int, rng: Random) -> list[str]:
+    """K of these examples, to label at random, in the order drawn; all where there are no more than K."""
+    return rng.sample(ids, min(count, len(ids)))
 
 
 def units(dataset: Dataset, relations: Relations, limit: int) -> list[tuple[str, ...]]:

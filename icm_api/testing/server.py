@@ -28,6 +28,7 @@ _HOST = "127.0.0.1"
 # Seconds: between looks whether the server has started, and for running requests to end when it stops.
 _POLL = 0.005
 _PATIENCE = 1
+_KEEP_ALIVE = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +102,8 @@ def serve(
             service.app(), log_config=None, log_level="critical", access_log=False, lifespan="off", ws="none"
         )
         config.timeout_graceful_shutdown = _PATIENCE
+        # By default a connection closes after 5 s without a request, which may be just as one is sent.
+        config.timeout_keep_alive = _KEEP_ALIVE
         root = f"http://{_HOST}:{listening.getsockname()[1]}"
         with _running(uvicorn.Server(config), listening):
             yield Server(root, backend.name, journal)

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import sys
 
-from tests.benchmarks import prefix, recovery, throughput
+from tests.benchmarks import engines, extraction, prefix, recovery, throughput
 
-REPORTS = {"prefix": prefix.report, "recovery": recovery.report, "throughput": throughput.report}
+REPORTS = {
+    "engines": engines.report,
+    "extraction": extraction.report,
+    "prefix": prefix.report,
+    "recovery": recovery.report,
+    "throughput": throughput.report,
+}
 
 for name in sys.argv[1:] or REPORTS:
     for line in REPORTS[name]():

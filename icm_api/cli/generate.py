@@ -1,0 +1,216 @@
+"""The verb `generate`: have a model write candidate solutions to questions, to be verified by a run.
+
+It writes JSON lines with `id`, `question` and `solutions`, in the order of the questions, when all are answered, and
+nothing before. Answers are kept in the cache as they come: the same call again sends nothing, and one that stopped
+goes on. The official solution of a question is copied under its own key, for gold alone, and never shown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from argparse import ArgumentTypeError, Namespace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress
+
+from icm_api.cli.probe import option_flag
+from icm_api.cli.verbs import Verbs
+from icm_api.client import Client, Meter, open_provider
+from icm_api.config import Budget, ClientSettings, Prices
+from icm_api.datasets import Row, read_rows
+from icm_api.datasets.answers import final_answer
+from icm_api.datasets.gsm8k import QUESTION, SOLUTIONS, TRUTHS
+from icm_api.errors import ConfigError, IcmError, RequestError
+from icm_api.prompts import PromptTemplate
+from icm_api.result import write_whole
+from icm_api.run import default_cache_folder
+from icm_api.types import Example
+
+TEMPLATE = """\
+{question}
+
+Solve this step by step. Write the final answer alone on the last line, after "#### "."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is asked of the model for each question."""
+
+    samples: int
+    max_tokens: int
+    temperature: float
+
+
+def add_generate(verbs: Verbs) -> None:
+    """Declare the verb and its flags."""
+    summary = "have a model write candidate solutions to questions"
+    parser = verbs.add_parser("generate", help=summary, description=summary[0].upper() + summary[1:] + ".")
+    parser.set_defaults(verb=generate_verb)
+    parser.add_argument("questions", help="a file of questions, one a row: JSON Lines, JSON, CSV, or hub:OWNER/NAME")
+    parser.add_argument("--model", required=True, metavar="SPEC", help='e.g. "openai:gpt-6-luna"')
+    parser.add_argument("--out", type=Path, required=True, help="JSON lines; replaced where it exists")
+    parser.add_argument("--samples", type=_positive, default=4, help="solutions a question (default: 4)")
+    parser.add_argument("--max-tokens", type=_positive, default=512, help="most tokens of one (default: 512)")
+    parser.add_argument("--temperature", type=float, default=0.7, help="(default: 0.7; anthropic takes 1 alone)")
+    parser.add_argument("--template", help="a text or a file that shows {question}; by default asks for steps and ####")
+    parser.add_argument("--field", default=QUESTION, help=f"key of the question (default: {QUESTION})")
+    parser.add_argument(
+        "--option", type=option_flag, action="append", default=[], metavar="KEY=VALUE", help="of the provider"
+    )
+    parser.add_argument("--cache", type=Path, metavar="FOLDER", help="of answers; by default the user's")
+    parser.add_argument("--budget-requests", type=int, metavar="N", help="the most requests of this call")
+    parser.add_argument("--budget-tokens", type=int, metavar="N", help="the most tokens of this call")
+    parser.add_argument("--budget-money", type=float, metavar="USD", help="the most money of this call; needs --prices")
+    parser.add_argument("--prices", type=_prices, metavar="INPUT,OUTPUT", help="USD a million prompt and reply tokens")
+    parser.add_argument("--json", action="store_true", help="print JSON, and nothing else")
+
+
+def generate_verb(arguments: Namespace) -> None:
+    """`icm-api generate QUESTIONS --model SPEC --out FILE`."""
+    if Path(arguments.questions).resolve() == arguments.out.resolve():
+        raise ConfigError(f"--out {arguments.out} is the file of the questions; name another")
+    if not arguments.temperature >= 0:
+        raise ConfigError(f"--temperature {arguments.temperature} must not be negative")
+    rows = list(read_rows(arguments.questions))
+    template = _template(arguments.template)
+    texts = [template.render(Example(row.id, {QUESTION: row.text(arguments.field)})) for row in rows]
+    order = Order(arguments.samples, arguments.max_tokens, arguments.temperature)
+    replies, cost = asyncio.run(_generated(arguments, texts, order))
+    found = [[] if some is None else [text.strip() for text in some if text.strip()] for some in replies]
+    lines = (_line(row, arguments.field, some) for row, some in zip(rows, found, strict=True))
+    write_whole(arguments.out, "".join(lines))
+    summary = {
+        "questions": len(rows),
+        "solutions": sum(map(len, found)),
+        "with_final_answer": sum(final_answer(text) is not None for some in found for text in some),
+        "blank": sum(not text.strip() for some in replies for text in some or ()),
+        "refused_questions": sum(some is None for some in replies),
+        **cost,
+    }
+    print(json.dumps(summary) if arguments.json else "\n".join(_told(summary, arguments.out)))
+
+
+def _template(given: str | None) -> PromptTemplate:
+    """The text, or what is in the file of that name."""
+    text = TEMPLATE if given is None else given
+    if given is not None and "{" not in given:
+        try:
+            text = Path(given).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(
+                f"--template {given}: neither a text that shows {{question}} nor a readable file"
+            ) from error
+    template = PromptTemplate(text)
+    if template.fields != (QUESTION,):
+        raise ConfigError(f"--template shows {list(template.fields)}; it may show {{question}} and nothing else")
+    return template
+
+
+async def _generated(
+    arguments: Namespace, texts: Sequence[str], order: Order
+) -> tuple[list[Sequence[str] | None], dict[str, Any]]:
+    """The replies to each text, and what they cost."""
+    budget = Budget(requests=arguments.budget_requests, tokens=arguments.budget_tokens, money=arguments.budget_money)
+    settings = ClientSettings()
+    client = open_provider(
+        arguments.model,
+        cache=arguments.cache or default_cache_folder(),
+        settings=settings,
+        meter=Meter(budget, arguments.prices),
+        options=dict(arguments.option),
+    )
+    console = Console(stderr=True)
+    async with client as model:
+        with Progress(console=console, transient=True, disable=arguments.json or not console.is_terminal) as progress:
+            task = progress.add_task("questions", total=len(texts))
+            replies = await ask_each(
+                model, texts, order, workers=settings.max_concurrency, on_answer=lambda: progress.advance(task)
+            )
+        return replies, {"model": model.identity, "sent": asdict(model.sent), "money": model.spent}
+
+
+async def ask_each(
+    model: Client,
+    texts: Sequence[str],
+    order: Order,
+    *,
+    workers: int,
+    on_answer: Callable[[], object] = lambda: None,
+) -> list[Sequence[str] | None]:
+    """The model's replies to each text; None where it refused to reply to one of its samples.
+
+    A refusal concerns one question alone. After any other error no new question is begun, and those under way end by
+    themselves, so that what they cost is not lost. The first question is asked before all others.
+
+    Raises:
+        CapabilityError: the model writes no text, or not at this temperature.
+        ProviderError, BudgetError, StorageError: as in `Client.generate`.
+    """
+    found: list[Sequence[str] | None] = [None] * len(texts)
+    failures: list[IcmError] = []
+    waiting = iter(enumerate(texts))
+
+    async def work(most: int) -> None:
+        for at, text in islice(waiting, most):
+            try:
+                [found[at]] = await model.generate([text], **asdict(order))
+            except RequestError as error:
+                if error.kind != "refused":
+                    failures.append(error)
+            except IcmError as error:
+                failures.append(error)
+            if failures:
+                return
+            on_answer()
+
+    # What is wrong with all of them shows at the first.
+    await work(1)
+    if not failures:
+        await asyncio.gather(*(work(len(texts)) for _ in range(min(workers, len(texts)))))
+    if failures:
+        raise failures[0]
+    return found
+
+
+def _line(row: Row, field: str, solutions: Sequence[str]) -> str:
+    truths = {key: row.values[key] for key in TRUTHS if row.values.get(key) is not None and key != field}
+    values = {"id": row.id, QUESTION: row.text(field), **truths, SOLUTIONS: solutions}
+    return json.dumps(values, ensure_ascii=False) + "\n"
+
+
+def _told(summary: dict[str, Any], out: Path) -> list[str]:
+    sent, money = summary["sent"], summary["money"]
+    lines = [
+        f"{summary['solutions']:,} solutions to {summary['questions']:,} questions from {summary['model']}",
+        f"{summary['with_final_answer']:,} of them state a final answer",
+    ]
+    if summary["blank"]:
+        lines.append(f"{summary['blank']:,} replies were blank and are left out; a larger --max-tokens may help")
+    if summary["refused_questions"]:
+        lines.append(
+            f"{summary['refused_questions']:,} questions were refused and have none; they are asked again next time"
+        )
+    cost = "" if money is None else f", {money:.4f} USD"
+    tokens = f"{sent['prompt_tokens']:,} prompt and {sent['completion_tokens']:,} reply tokens"
+    return [*lines, f"cost: {sent['requests']:,} requests, {tokens}{cost}", f"written: {out}"]
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise ArgumentTypeError("must be at least 1")
+    return value
+
+
+def _prices(text: str) -> Prices:
+    try:
+        given, made = map(float, text.split(","))
+        return Prices(input=given, output=made)
+    except ValueError as error:
+        raise ArgumentTypeError(f"write two prices as INPUT,OUTPUT, got {text!r}") from error

@@ -1,0 +1,201 @@
+"""The final answer that a worked solution states, as one canonical text: equal answers, equal texts.
+
+It does: find the last place that is marked as the answer, else the one number that a finished last sentence comes to,
+and read it exactly. It does not: solve, check or guess; a solution that was cut off states no answer.
+
+The rules, the first that applies decides:
+
+1. What follows a next question ("Q:", "Question:" on a line of its own) belongs to that one and is left out.
+2. The last marker counts, whichever it is: `####`, a line with `A:` or `Answer:`, "the (final) answer is",
+   `\\boxed{}`. What follows it must be readable, or there is no answer: no other place is tried.
+3. With no marker, the last line must have ended: with a full stop, or as an equation, a label and a number (Total: 18)
+   or a number alone. Its last sentence's answer is what follows the last "=", else a bold number, else its number, if
+   it has but one. (Of 29 such sentences with several, in OpenAI's example solutions without their marked lines, the
+   last was the answer in 21 and the first in 13: too few to take either.)
+
+An answer is one number. Units, currencies and percent signs are dropped ($18, 18% and 18 eggs are "18"; nothing is
+converted, so 0.18 is another answer, and so is 1/3 than 0.33). Two numbers (1, 2; 3 to 4; 5 feet 3 inches), a sum that
+is not worked out (10 - 3; 10 + x) and a number that `numbers` can't read are no answer. Clock times and ratios stay as
+they are written (3:30), without am or pm. Words for whole numbers below 100 are read after a marker.
+
+Why so strict: two examples with different answers are held to contradict each other. A missing answer costs one such
+relation; a wrong one makes a false one.
+"""
+
+# ruff: noqa: RUF001 - signs that look alike are what this file is about
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from icm_api.datasets.numbers import Number, numbers, plain
+
+_CALCULATOR = re.compile(r"<<[^<>\n]*>>")
+_NEXT_QUESTION = re.compile(r"\n[ \t*#]*(?:Q|Question)(?:[ ]\d+)?[*]*:")
+_MARKER = re.compile(
+    r"""
+    \#{4}[ \t]*:?
+    | (?:^|(?<=[.!?][ ]))[ \t>*_\#-]*(?:A|(?i:(?:(?:the|my|our|final|correct)[ ])*answer))[ ]?[*_]*(?:[ ]?:|[ ]=)[*_]*
+    | (?i:\b(?:final|correct|total)?[ ]?answer(?:[ ]to[ ]th(?:e|is)[ ](?:question|problem))?
+        [ ](?:is|would[ ]be|equals|comes[ ]to)\b:?)[*_]*
+    | (?P<box>\\f?box(?:ed)?[ ]?\{)
+    """,
+    re.VERBOSE | re.MULTILINE,
+)
+_ENDED = re.compile(r"[.!?。][\"')\]*_$}]*$|[.!?]?\\\]$")
+_SENTENCES = re.compile(r"(?<=[.!?])[*_\"')]*\s+(?=[A-Z*_$\"'(\\\d-])")
+_BOLD = re.compile(r"\*\*([^*\n]+)\*\*|\\(?:textbf|mathbf)\{([^{}]*)\}")
+# What may stand before the number of an answer that is a phrase: "about $18", "x = 18", "(a total of) 18".
+_LEAD = re.compile(
+    r"""^[\s:*_("'$€£¥]*(?:(?:US|CA|AU|approximately|approx\.?|about|around|roughly|exactly|only|just|simply
+    |a[ ]total[ ]of|equal[ ]to|at[ ]least|at[ ]most|now|therefore|thus|so|:|≈|~
+    |[A-Za-z][ ]?[=≈])[\s:,]*)*[*_("'$€£¥]*""",
+    re.VERBOSE | re.IGNORECASE,
+)
+_NEGATIVE = re.compile(r"^(?:negative|minus|-)\s+(?=[$€£¥.\d])", re.IGNORECASE)
+_OPERATOR_AFTER = re.compile(r"\s*(?:[%°]\s*)?(?:[+*×÷^<>²³]|[x/]\s*[$(\d]|-\s*[$(\d]|\s-\s|[xyn]\b|to[ ]the[ ]power)")
+_OPERATOR_BEFORE = re.compile(r"(?:[+*×÷^/]|[\w)%]\s*-|\d\s*x)\s*[$(€£¥]?$")
+# 5 and 6; 1, 2; 3 to 4; 5 feet 3 inches; 5 dollars and 25 cents.
+_JOINED = re.compile(r"[^\w(=]*(?:[A-Za-z]+[^\w(=]+)??(?:(?:and|or|to|&)[^\w(=]+)?")
+_PART = re.compile(r"\s*(?:and a )?(?:half|halves|thirds?|quarters?|fourths?|fifths?|sixths?|eighths?|tenths?)\b")
+_WORDS = {
+    word: at
+    for at, word in enumerate(
+        ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
+         "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen")
+    )
+}  # fmt: skip
+_TEN_WORDS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
+_TENS = {word: 10 * at for at, word in enumerate(_TEN_WORDS, 2)}
+_WORD = re.compile(
+    rf"(?:(?P<tens>{'|'.join(_TENS)})(?:[ -](?P<unit>{'|'.join([*_WORDS][1:10])}))?|(?P<word>{'|'.join(_WORDS)}))\b"
+    r"(?![ -](?:hundred|thousand|million|billion|dozen|and\b|or\b|to\b|of\b))",
+    re.IGNORECASE,
+)
+
+
+def final_answer(text: str) -> str | None:
+    """The final answer that a worked solution states.
+
+    Args:
+        text: the solution, with or without calculator marks such as <<16-3=13>>.
+
+    Returns:
+        The answer as a canonical text (see `numbers.canonical`): an integer, a decimal, or a fraction in lowest
+        terms; None where the solution states no single answer, or was cut off before it did.
+
+    Example:
+        >>> final_answer("16 - 3 = <<16-3=13>>13 eggs\\n13 * $2 = $26\\n#### 26"), final_answer("So it is $1,234.50.")
+        ('26', '1234.5')
+        >>> final_answer("The answer is \\\\boxed{\\\\frac{6}{8}}."), final_answer("A: **-3.0 degrees**")
+        ('0.75', '-3')
+        >>> final_answer("First, 12 * 70 = 840. Then 840 + 1") is None, final_answer("The answer is 1 or 2.") is None
+        (True, True)
+    """
+    text = own_part(without_calculator(text)).strip()
+    markers = [*_MARKER.finditer(text)]
+    if not markers:
+        return _unmarked(text)
+    last = markers[-1]
+    if last["box"]:
+        inside = _braced(text, last.end())
+        return None if inside is None else _phrase(plain(inside), whole=True)
+    return _marked(text[last.end() :])
+
+
+def own_part(text: str) -> str:
+    """The solution up to where a base model went on with a question of its own.
+
+    Example:
+        >>> own_part("1 + 1 = 2\\n#### 2\\n\\nQuestion: What is 2 + 2?\\n#### 4")
+        '1 + 1 = 2\\n#### 2\\n'
+    """
+    follow = _NEXT_QUESTION.search(text, len(text) - len(text.lstrip()))
+    return text[: follow.start()] if follow else text
+
+
+def without_calculator(text: str) -> str:
+    """The solution as people read it: the official data's calculator marks (<<16-3=13>>) taken out.
+
+    Example:
+        >>> without_calculator("16 - 3 = <<16-3=13>>13 eggs")
+        '16 - 3 = 13 eggs'
+    """
+    return _CALCULATOR.sub("", text)
+
+
+def _marked(rest: str) -> str | None:
+    """The answer in what follows a marker: on its line, or on the next that has text."""
+    line = next((line for line in rest.split("\n") if line.strip(" *_:$\t\r")), "")
+    if "<<" in line:
+        return None
+    sentence = _SENTENCES.split(line.strip(), maxsplit=1)[0]
+    if sentence.count("**") % 2:
+        # Of "**A: 9**" the marker took the first.
+        sentence = sentence.replace("**", "", 1)
+    return _phrase(plain(sentence), whole=False)
+
+
+def _unmarked(text: str) -> str | None:
+    """The answer of a last sentence that has ended."""
+    line = text.rsplit("\n", 1)[-1].strip()
+    if "<<" in line:
+        return None
+    bold = [inside for inside in (one or two for one, two in _BOLD.findall(line)) if re.search(r"\d", inside)]
+    if not _ENDED.search(line):
+        alone = re.fullmatch(r"(?:.*(?:[=≈]|:[ ]))?\s*([^\w=≈]*[\d.,/\s]+[^\w=≈]*(?:[A-Za-z]+[.]?)?)", plain(line))
+        return _phrase(alone[1], whole=True) if alone else None
+    sentence = _SENTENCES.split(line)[-1]
+    if "=" not in sentence and len(bold) == 1 and bold[0] in sentence:
+        return _phrase(plain(bold[0]), whole=False)
+    return _sentence(plain(sentence))
+
+
+def _phrase(text: str, *, whole: bool) -> str | None:
+    """The answer of a phrase, which begins with it; of a sentence, by the rules of sentences."""
+    text = text.strip()
+    start = _LEAD.match(text)
+    begun = text[start.end() :] if start else text
+    sign = _NEGATIVE.match(begun)
+    found = [*numbers(begun)]
+    at = sign.end() if sign else 0
+    if found and "=" not in begun and not begun[at : found[0].start].strip(" $€£¥*("):
+        read = _single(begun, found)
+        return f"-{read}" if sign and read and not read.startswith("-") else read
+    if (word := _WORD.match(begun)) and not _PART.match(begun, word.end()):
+        value = _TENS.get((word["tens"] or "").lower(), 0) + _WORDS.get((word["unit"] or word["word"] or "").lower(), 0)
+        return str(value)
+    if re.match(r"not\b", begun, re.IGNORECASE) or (whole and "=" not in text and len(found) != 1):
+        return None
+    return _sentence(text)
+
+
+def _sentence(text: str) -> str | None:
+    """The number after the last equals sign, else the only number."""
+    sides = re.split(r"[=≈]", text)
+    if len(sides) > 1:
+        return _phrase(sides[-1], whole=True)
+    found = [*numbers(text)]
+    return _single(text, found) if found and len({one.text for one in found}) == 1 else None
+
+
+def _single(text: str, found: Sequence[Number]) -> str | None:
+    """The text of the first of the numbers found, where it stands for itself."""
+    one = found[0]
+    before, after = text[: one.start], text[one.end :]
+    if _OPERATOR_AFTER.match(after) or _OPERATOR_BEFORE.search(before) or _PART.match(after):
+        return None
+    if len(found) > 1 and _JOINED.fullmatch(text[one.end : found[1].start]):
+        return None
+    return one.text
+
+
+def _braced(text: str, start: int) -> str | None:
+    """What stands inside a brace that opened before `start`; None where it never closes."""
+    depth = 1
+    for at in range(start, len(text)):
+        depth += {"{": 1, "}": -1}.get(text[at], 0)
+        if not depth:
+            return text[start:at]
+    return None

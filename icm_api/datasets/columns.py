@@ -1,0 +1,111 @@
+"""Rows become examples by the columns that the user names: classification, ratings, claims, anything.
+
+Gold labels are never read here, not even as metadata: `icm_api.datasets.gold` does, through the same rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from icm_api.datasets.rows import Row, kind
+from icm_api.errors import ConfigError
+from icm_api.types import Example
+
+GOLD_FIELDS = ("gold", "label")
+"""The keys under which a file holds gold labels; no `Example` ever has them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """What the keys of a row mean; the keys "gold" and "label" mean nothing here, ever.
+
+    Attributes:
+        fields: the texts, each required in every row; by default every string under a key that has no other meaning.
+        id: of the id, by which `read_rows` was told to name the rows.
+        group: of the group, a string or a number.
+        answer: of the answer, a string or a number; equal numbers become equal texts (3 and 3.0 are "3").
+        metadata: the keys that go into the metadata; by default all others. Where gold labels stand under a key of
+            their own, name those that constraints need, or none, and they are never loaded.
+
+    Raises:
+        ConfigError: `fields` is empty or a single string, or a key of gold labels is asked for.
+    """
+
+    fields: Sequence[str] | None = None
+    id: str = "id"
+    group: str = "group"
+    answer: str = "answer"
+    metadata: Collection[str] | None = None
+
+    def __post_init__(self) -> None:
+        _check_keys(self.fields, (self.id, self.group, self.answer, *(self.metadata or ())))
+
+
+def column_examples(rows: Iterable[Row], columns: Columns) -> Iterator[Example]:
+    """An example of each row.
+
+    Raises:
+        DataError: a row lacks a text, or has a group or an answer that is neither a string nor a number.
+    """
+    claimed = {columns.id, columns.group, columns.answer, *GOLD_FIELDS}
+    for row in rows:
+        rest = {key: value for key, value in row.values.items() if key not in claimed}
+        texts = _found_texts(row, rest) if columns.fields is None else _named_texts(row, columns.fields)
+        kept = rest if columns.metadata is None else columns.metadata
+        yield Example(
+            id=row.id,
+            fields=MappingProxyType(texts),
+            group=_optional_text(row, columns.group),
+            answer=_optional_text(row, columns.answer),
+            metadata=MappingProxyType({key: rest[key] for key in rest if key in kept and key not in texts}),
+        )
+
+
+def _check_keys(fields: Sequence[str] | None, others: Sequence[str]) -> None:
+    if fields is not None and (isinstance(fields, str) or not fields):
+        raise ConfigError(f"fields={fields!r}: give a list of keys, e.g. fields=['text']")
+    for key in (*(fields or ()), *others):
+        if key in GOLD_FIELDS:
+            raise ConfigError(
+                f"key {key!r} holds gold labels, which never reach the search; rename it in the file if it "
+                "is none, or read it with load_gold"
+            )
+
+
+def _found_texts(row: Row, rest: Mapping[str, object]) -> dict[str, str]:
+    texts = {key: value for key, value in rest.items() if isinstance(value, str)}
+    if not texts:
+        raise row.error(f"no text field: none of the keys {list(row.values)} holds a text for the model")
+    for key, text in texts.items():
+        if not text.strip():
+            raise row.error(f"text field {key!r} is empty; fill it, or name the text fields with fields=[...]")
+    return texts
+
+
+def _named_texts(row: Row, fields: Sequence[str]) -> dict[str, str]:
+    texts = {}
+    for key in fields:
+        if key not in row.values:
+            raise row.error(f"text field {key!r} is missing; the {row.unit} has the keys {list(row.values)}")
+        value = row.values[key]
+        if not isinstance(value, str):
+            blank = " or an empty cell" if value is None else ""
+            raise row.error(f"text field {key!r} is {kind(value)}{blank}; it must be a string")
+        if not value.strip():
+            raise row.error(f"text field {key!r} is empty; give it a text, or leave the {row.unit} out")
+        texts[key] = value
+    return texts
+
+
+def _optional_text(row: Row, key: str) -> str | None:
+    value = row.values.get(key)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise row.error(f"{key!r} is {kind(value)}; it must be a string or a number")
+    if isinstance(value, str) and not value.strip():
+        raise row.error(f"{key!r} is empty; leave the key out where there is none")
+    # Equal numbers must be equal texts, since constraints compare the texts.
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

@@ -1,0 +1,150 @@
+"""GSM8K-verification: is this worked solution to this question right? From files with candidate solutions.
+
+It does: read the official example solutions (`example_model_solutions.jsonl`: under the name of each model an object
+with its `solution` and the grade `is_correct`) and questions with a list of `solutions`, as `icm-api generate` writes
+them; find the final answer of each; read gold by a function of its own.
+It does not: make solutions, or show a model anything that says which are right.
+
+What an example is made of, and why:
+
+- Names of models are left out, as some models are right more often than others. A candidate's id is the question's
+  and a hash of its text, and candidates stand in the order of the hashes: that says nothing of who wrote them, and
+  stays the same when candidates are added.
+- Candidates with the same text are one example: it could only agree with itself.
+- Calculator marks (<<16-3=13>>) are taken out: they are the official data's own notes for a calculator, which no other
+  solution has. What a base model wrote after a next "Question:" is no part of its solution and is left out too.
+- A candidate without a final answer (cut off, or several numbers) is kept without `answer`: no relation about answers
+  touches it, and dropping it would change what is measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+
+from icm_api.datasets.answers import final_answer, own_part, without_calculator
+from icm_api.datasets.rows import Row, kind
+from icm_api.types import Example, Label
+
+QUESTION, SOLUTIONS, SOLUTION, GRADE = "question", "solutions", "solution", "is_correct"
+TRUTHS = ("answer", "ground_truth")
+"""The keys of the official worked solution: GSM8K's own, and that of the example solutions."""
+RIGHT, WRONG = "True", "False"
+
+_ID_DIGITS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """A solution as it is shown, and its grade, for gold alone."""
+
+    id: str
+    text: str
+    answer: str | None
+    grade: bool | None
+
+
+def gsm8k_examples(rows: Iterable[Row]) -> Iterator[Example]:
+    """The unlabelled examples: a question with one candidate solution each, grouped by question.
+
+    Args:
+        rows: with `question`, and candidates under `solutions` or under each model's name; grades and the official
+            solution are not looked at.
+
+    Yields:
+        Examples with the fields `question` and `solution`, the row's id as `group`, and the final answer, where the
+        solution states one, as `answer`. A row with an empty list of solutions gives none.
+
+    Raises:
+        DataError: a row is bad; which one, and why.
+    """
+    for row in rows:
+        question = row.text(QUESTION)
+        for candidate in _candidates(row):
+            fields = {QUESTION: question, SOLUTION: candidate.text}
+            yield Example(candidate.id, fields, group=row.id, answer=candidate.answer)
+
+
+def gsm8k_gold(rows: Iterable[Row]) -> Iterator[tuple[str, Label]]:
+    """The gold labels of the examples that `gsm8k_examples` makes of the same rows, in the same order.
+
+    "True" where the row's grades say so; in rows without grades, where the final answer equals that of the official
+    solution (under `answer` or `ground_truth`), so that a solution without a final answer is "False".
+
+    Raises:
+        DataError: a row is bad, has grades for some candidates only, or has neither grades nor an official solution
+            with a final answer.
+    """
+    for row in rows:
+        candidates = _candidates(row)
+        graded = [candidate.grade is not None for candidate in candidates]
+        if any(graded) and not all(graded):
+            raise row.error(f"{GRADE!r} is given for {sum(graded)} of {len(graded)} candidates; grade all, or none")
+        truth = None if all(graded) else _truth(row)
+        for candidate in candidates:
+            right = candidate.answer == truth if candidate.grade is None else candidate.grade
+            yield candidate.id, RIGHT if right else WRONG
+
+
+def _candidates(row: Row) -> list[_Candidate]:
+    """The row's distinct solutions, in the order of their hashes."""
+    found: dict[str, _Candidate] = {}
+    for where, text, grade in _written(row):
+        shown = own_part(without_calculator(text)).strip()
+        if not shown:
+            raise row.error(f"{where} holds no solution, but only what is left out of it; leave it out")
+        key = sha256(shown.encode()).hexdigest()[:_ID_DIGITS]
+        known = found.get(key)
+        if known is not None and known.grade is not grade:
+            raise row.error(f"{where} has the same text as another solution, and another {GRADE!r}; mend the grades")
+        found[key] = _Candidate(f"{row.id}-{key}", shown, final_answer(text), grade)
+    return [found[key] for key in sorted(found)]
+
+
+def _written(row: Row) -> Iterator[tuple[str, str, bool | None]]:
+    """Where each candidate stands, its text, and its grade where it has one."""
+    named = {
+        key: value
+        for key, value in row.values.items()
+        if isinstance(value, Mapping) and (SOLUTION in value or GRADE in value)
+    }
+    listed = row.values.get(SOLUTIONS)
+    if named and listed is not None:
+        raise row.error(f"candidates both under {SOLUTIONS!r} and under {list(named)}; keep one of the two")
+    if listed is None:
+        if not named:
+            raise row.error(
+                f"no candidate solutions: neither a list under {SOLUTIONS!r} nor objects with {SOLUTION!r}; make some "
+                "with `icm-api generate`"
+            )
+        yield from (_solution(row, repr(key), value) for key, value in named.items())
+        return
+    if not isinstance(listed, Sequence) or isinstance(listed, str):
+        raise row.error(f"{SOLUTIONS!r} is {kind(listed)}; it must be a list")
+    for at, value in enumerate(listed):
+        yield _solution(row, f"{SOLUTIONS}[{at}]", value)
+
+
+def _solution(row: Row, where: str, value: object) -> tuple[str, str, bool | None]:
+    if not isinstance(value, str | Mapping):
+        raise row.error(f"{where} is {kind(value)}; it must be a text, or an object with {SOLUTION!r}")
+    given = {SOLUTION: value} if isinstance(value, str) else value
+    text, grade = given.get(SOLUTION), given.get(GRADE)
+    if not isinstance(text, str) or not text.strip():
+        raise row.error(f"{where} has no text under {SOLUTION!r}; fill it, or leave the candidate out")
+    if grade is not None and not isinstance(grade, bool):
+        raise row.error(f"{where}: {GRADE!r} is {kind(grade)}; it must be true or false")
+    return where, text, grade
+
+
+def _truth(row: Row) -> str:
+    key = next((key for key in TRUTHS if row.values.get(key) is not None), None)
+    if key is None:
+        raise row.error(f"no gold: neither {GRADE!r} nor an official solution under {' or '.join(map(repr, TRUTHS))}")
+    written = row.values[key]
+    # Some copies hold the bare number.
+    answer = final_answer(str(written)) if isinstance(written, str | int | float) else None
+    if answer is None:
+        raise row.error(f"the official solution under {key!r} states no final answer, as '#### 18' would")
+    return answer

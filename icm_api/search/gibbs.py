@@ -1,0 +1,141 @@
+"""Gibbs sampling: labels redrawn from the model's own conditionals, group by group, sharper as the schedule cools.
+
+A group's labels are drawn from p(labels of the group | all other labels), to the power 1/T, among its legal labelings.
+Inside a group that probability is the chain rule's, each label given the others outside and those before it: the
+product of its members' leave-one-out probabilities would count what they say of each other twice. So where the
+conditionals are those of a joint distribution, T = 1 samples exactly it, given that no relation is broken.
+
+A step is a sweep over all groups in random order, since every step is scored: scoring after each group would cost
+one scoring a group. Groups are drawn one after another, each from one batch of requests; that is the price of
+sampling, and on a hosted model it is paid in time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import exp, fsum
+from random import Random
+from typing import ClassVar
+
+from icm_api.config import SearchSettings
+from icm_api.objective import Objective
+from icm_api.objective.leave_one_out import context_prompts
+from icm_api.search.align import MOST_WAYS
+from icm_api.search.draws import draw
+from icm_api.search.kernel import State
+from icm_api.search.proposals import units
+from icm_api.search.schedules import logarithmic
+from icm_api.search.start import Start
+from icm_api.types import Label, Labeling
+
+LARGEST_BLOCK = 8
+"""Groups with more examples than this are drawn one example at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gibbs:
+    """Every group in turn, in random order, gets labels drawn given all others."""
+
+    objective: Objective
+    settings: SearchSettings
+    start: Start
+    move: ClassVar[str] = "sweep"
+    settles: ClassVar[bool] = False
+
+    def temperature(self, state: State) -> float:
+        """T of the step after `state`; of log p, not of U."""
+        settings = self.settings
+        schedule = logarithmic(settings.initial_temperature, settings.minimum_temperature, settings.cooling)
+        return schedule(state.step + 1 - state.began)
+
+    async def __call__(self, state: State) -> Labeling:
+        """One sweep."""
+        labeling, temperature = state.labeling, self.temperature(state)
+        rng = draw(self.settings.seed, state.step + 1, "gibbs")
+        blocks = self.blocks()
+        rng.shuffle(blocks)
+        for block in blocks:
+            ways = await block_logprobs(self.objective, block, labeling)
+            labeling = labeling.assign(draw_way(ways, temperature, rng))
+        return labeling
+
+    def requests(self) -> int:
+        """As many as there are beginnings of legal labelings, over all groups."""
+        fixed = self.start.fixed
+        ways = [(block, _ways(self.objective, block, fixed)) for block in self.blocks()]
+        return sum(len(_beginnings(block, found)) for block, found in ways)
+
+    def blocks(self) -> list[tuple[str, ...]]:
+        """What is drawn at once, in data set order: groups, or single examples where a group is too large."""
+        objective, fixed = self.objective, self.start.fixed
+        found: list[tuple[str, ...]] = []
+        for unit in units(objective.dataset, objective.relations, LARGEST_BLOCK):
+            free = tuple(key for key in unit if key not in fixed)
+            together = len(free) > 1 and objective.relations.legal_labelings(free, fixed, MOST_WAYS)
+            found.extend([free] if together else [(key,) for key in free])
+        return found
+
+
+async def block_logprobs(
+    objective: Objective, block: Sequence[str], labeling: Labeling
+) -> list[tuple[Mapping[str, Label], float]]:
+    """Every legal labeling of a block, with the model's log p of it given all labels outside.
+
+    Args:
+        objective: asks the model; one request per distinct beginning of a legal labeling.
+        block: examples that are labelled together; their labels in `labeling` don't count.
+        labeling: the labels of the others.
+
+    Returns:
+        Labelings of the block and their log p, not normalised over the legal ones. Where only one is legal, it
+        needs no request and has log p 0.
+
+    Raises:
+        ProviderError: the model gave no usable logprobs.
+    """
+    outside = labeling.without(block)
+    ways = _ways(objective, block, outside)
+    if len(ways) == 1:
+        return [(ways[0], 0.0)]
+    beginnings = _beginnings(block, ways)
+    asked = [
+        prompt
+        for beginning in beginnings
+        for prompt in context_prompts(
+            [block[len(beginning)]],
+            outside.assign(dict(zip(block, beginning, strict=False))),
+            objective.dataset,
+            objective.prompts,
+        )
+    ]
+    read = dict(zip(beginnings, await objective.scorer.label_distributions(asked), strict=True))
+    found = []
+    for way in ways:
+        written = tuple(way[key] for key in block)
+        found.append((way, fsum(read[written[:at]].logprob(label) for at, label in enumerate(written))))
+    return found
+
+
+def draw_way(ways: Sequence[tuple[Mapping[str, Label], float]], temperature: float, rng: Random) -> Mapping[str, Label]:
+    """One of the labelings, drawn in proportion to p^(1/T).
+
+    Example:
+        >>> ways = [({"a": "True"}, 0.0), ({"a": "False"}, -3.0)]
+        >>> draw_way(ways, 0.001, Random(0))
+        {'a': 'True'}
+    """
+    most = max(logprob for _, logprob in ways)
+    weights = [exp((logprob - most) / temperature) for _, logprob in ways]
+    return rng.choices([way for way, _ in ways], weights)[0]
+
+
+def _ways(objective: Objective, block: Sequence[str], outside: Labeling) -> Sequence[Mapping[str, Label]]:
+    """The legal labelings of a block; of a single example to which none is legal, all."""
+    legal = objective.relations.legal_labelings(block, outside, max(MOST_WAYS, len(objective.labels)))
+    return legal or [{block[0]: label} for label in objective.labels]
+
+
+def _beginnings(block: Sequence[str], ways: Sequence[Mapping[str, Label]]) -> list[tuple[Label, ...]]:
+    """What can stand before a label of the block, over all its ways: the chain rule's conditions."""
+    return list(dict.fromkeys(tuple(way[key] for key in block[:at]) for way in ways for at in range(len(block))))

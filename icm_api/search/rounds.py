@@ -1,0 +1,131 @@
+"""The kernel of all engines that relabel everything at once: first labels, then one update a step, then again.
+
+How an update goes is the business of `bootstrap`, `folds` and `gibbs`. Nothing is refused here for lowering U: the
+best labeling of all rounds and restarts wins in the end.
+
+A restart begins at the model's own predictions: the first one zero-shot (given the fixed labels, where there are any;
+or at the labels of an earlier run), the others few-shot, after K random labels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from icm_api.config import SearchSettings
+from icm_api.objective import Objective
+from icm_api.search.align import align, most_probable
+from icm_api.search.draws import draw
+from icm_api.search.kernel import Info, State, better, touched
+from icm_api.search.start import Start, random_start
+from icm_api.types import Labeling
+
+
+class Update(Protocol):
+    """How all labels are redone in one step."""
+
+    @property
+    def move(self) -> str:
+        """The name of the move in `Info`."""
+        ...
+
+    @property
+    def settles(self) -> bool:
+        """Whether within a restart it is a function of the labeling: one seen before then brings nothing new."""
+        ...
+
+    def temperature(self, state: State) -> float:
+        """T of the step after `state`, 0 where nothing is drawn at random."""
+        ...
+
+    async def __call__(self, state: State) -> Labeling:
+        """The next complete labeling."""
+        ...
+
+    def requests(self) -> int:
+        """The most requests of one update, its scoring apart."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Rounds:
+    """Restarts of at most `settings.rounds` updates; one that leads back to a labeling it had ends there."""
+
+    objective: Objective
+    settings: SearchSettings
+    start: Start
+    update: Update
+
+    async def init(self) -> tuple[State, Info]:
+        """The first restart's first labels."""
+        return await self._begin(State(await self.objective(Labeling())), 0, 0)
+
+    async def step(self, state: State) -> tuple[State, Info]:
+        """One update, or the first labels of the next restart where this one is over."""
+        number = state.step + 1
+        if self._over(state):
+            return await self._begin(state, number, state.restart + 1)
+        labeling = await self.update(state)
+        if self.update.settles and labeling in state.seen:
+            return self._settled(state, number, labeling)
+        # Sampling can come back to the labels it left, whose score is known.
+        same = labeling == state.labeling
+        score = state.score if same else await self.objective(labeling, near=state.score)
+        temperature = self.update.temperature(state)
+        examples, old, new = touched(state.labeling, labeling)
+        change = score.utility - state.score.utility
+        info = Info(number, state.restart, self.update.move, examples, old, new, change, temperature, True, score)
+        after = replace(
+            state,
+            score=score,
+            best=better(state.best, score, len(self.objective.dataset)),
+            step=number,
+            accepted=state.accepted + (not same),
+            seen=state.seen | {labeling},
+        )
+        return after, info
+
+    def finished(self, state: State) -> bool:
+        """The last restart is over, or a person has labelled everything."""
+        last = state.restart + 1 >= self.settings.restarts
+        return (last and self._over(state)) or not self.start.free(self.objective.dataset)
+
+    def most_requests(self, steps: int) -> int:
+        """Every step scores one labeling; before that, it predicts every free example, or updates."""
+        free = len(self.start.free(self.objective.dataset))
+        update = self.update.requests()
+        begun = min(self.settings.restarts, steps + 1) if free > update else 1
+        per_score = self.objective.estimator.requests(len(self.objective.dataset))
+        return (steps + 1) * per_score + begun * free + (steps + 1 - begun) * update
+
+    def _over(self, state: State) -> bool:
+        return bool(state.refused) or state.step - state.began >= self.settings.rounds
+
+    async def _begin(self, state: State, number: int, restart: int) -> tuple[State, Info]:
+        labeling = await self._first_labels(number, restart)
+        score = await self.objective(labeling)
+        _, old, new = touched(state.labeling, labeling, drawn=tuple(labeling))
+        change = score.utility - state.score.utility
+        info = Info(number, restart, "seed", tuple(labeling), old, new, change, 0.0, True, score)
+        best = better(state.best, score, len(self.objective.dataset))
+        accepted = state.accepted + (number > 0)
+        return State(score, best, number, accepted, restart, number, seen=frozenset({labeling})), info
+
+    async def _first_labels(self, number: int, restart: int) -> Labeling:
+        """What the model predicts given what is known; of that, fixed and earlier labels stay as they are."""
+        objective, start = self.objective, self.start
+        if restart == 0:
+            known = kept = start.given
+        else:
+            rng = draw(self.settings.seed, number, "seed labels")
+            known, kept = random_start(objective, self.settings, start, rng), start.fixed
+        asked = [key for key in objective.dataset.ids if key not in kept]
+        predicted = dict(zip(asked, await objective.predict(asked, known), strict=True))
+        return align(objective, predicted, kept, most_probable)
+
+    def _settled(self, state: State, number: int, labeling: Labeling) -> tuple[State, Info]:
+        """The labels would come round again: none of them is taken, and the restart is over."""
+        examples, old, new = touched(state.labeling, labeling)
+        info = Info(number, state.restart, self.update.move, examples, old, new, 0.0, 0.0, False, state.score)
+        turned_down = frozenset(zip(examples, (labeling[key] for key in examples), strict=True))
+        return replace(state, step=number, refused=frozenset({turned_down})), info

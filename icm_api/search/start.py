@@ -1,0 +1,151 @@
+"""What a search is given beforehand: labels fixed by a person, and labels to begin from.
+
+Reads both from disk, checks that they fit the data, and draws the random labels that a restart begins with. Fixed
+labels are a person's own answers, known before the search; gold labels are read elsewhere, and never come here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from os import PathLike
+from random import Random
+
+from icm_api.config import SearchSettings
+from icm_api.consistency import Relations
+from icm_api.datasets.rows import Row, kind, read_rows
+from icm_api.errors import ConfigError
+from icm_api.objective import Objective
+from icm_api.result import Result
+from icm_api.search.proposals import seed_ids
+from icm_api.types import Dataset, Label, Labeling
+
+ID_FIELD, LABEL_FIELD = "id", "label"
+"""The keys of a file of fixed labels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Labels known beforehand; built by `make_start`, which checks them.
+
+    Attributes:
+        fixed: part of every labeling from the start, and never relabelled.
+        warm: where the first restart begins, instead of at random labels; empty for a cold start.
+    """
+
+    fixed: Labeling = field(default_factory=Labeling)
+    warm: Labeling = field(default_factory=Labeling)
+
+    @property
+    def given(self) -> Labeling:
+        """Both, the fixed labels over the others."""
+        return self.warm.assign(self.fixed)
+
+    def free(self, dataset: Dataset) -> tuple[str, ...]:
+        """The examples that a search may label, in data set order."""
+        return tuple(key for key in dataset.ids if key not in self.fixed)
+
+    def clashes(self, relations: Relations) -> tuple[str, ...]:
+        """The relations that fixed labels break among themselves, in words; every labeling will break them."""
+        broken = [relations[at] for at in sorted(relations.broken(self.fixed))]
+        return tuple(
+            f"fixed labels break {relation.constraint} with each other: "
+            + ", ".join(f"{key!r} is {self.fixed[key]!r}" for key in relation.ids)
+            for relation in broken
+        )
+
+
+def make_start(
+    dataset: Dataset, labels: tuple[Label, ...], fixed: Labeling | None = None, warm: Labeling | None = None
+) -> Start:
+    """The labels known beforehand, checked against the data set and the label set.
+
+    Args:
+        dataset: the examples of the search.
+        labels: the label set.
+        fixed: labels of some of the examples.
+        warm: labels of the first restart; ids that the data set doesn't have are left out.
+
+    Raises:
+        ConfigError: a fixed id is not in the data set, a label is not in the label set, or `warm` has labels and
+            none of an example of the data set.
+    """
+    given: dict[str, object] = {"fixed": fixed or Labeling(), "start": warm or Labeling()}
+    for name, value in given.items():
+        # Also keeps gold labels out where no type checker does.
+        if not isinstance(value, Labeling):
+            raise ConfigError(f"{name} is a {type(value).__name__}: make it a Labeling, of labels that are not gold")
+    known = frozenset(dataset.ids)
+    fixed, warm = fixed or Labeling(), warm or Labeling()
+    begin = Labeling({key: label for key, label in warm.items() if key in known})
+    if warm and not begin:
+        raise ConfigError(f"start has {len(warm)} labels, and none of an example of this data set")
+    for key in fixed:
+        if key not in known:
+            raise ConfigError(f"fixed: id {key!r} is not in the data set")
+    for name, labeling in (("fixed", fixed), ("start", begin)):
+        for key, label in labeling.items():
+            if label not in labels:
+                raise ConfigError(f"{name}: label {label!r} of id {key!r} is not in the label set {list(labels)}")
+    return Start(fixed, begin)
+
+
+def load_fixed(path: str | PathLike[str], dataset: Dataset, labels: tuple[Label, ...]) -> Labeling:
+    """A person's answers from a file of rows with "id" and "label"; other keys are not looked at.
+
+    Args:
+        path: JSON Lines, or what else `datasets.rows.read_rows` reads.
+        dataset: the examples that the answers are about.
+        labels: the label set.
+
+    Returns:
+        The answers. A row whose label is null or empty is not answered yet, and left out.
+
+    Raises:
+        DataError: the file cannot be read or has no rows, or a row has no id or no label key, an id that is not in
+            the data set, or a label that is not in the label set; which row.
+    """
+    known = frozenset(dataset.ids)
+    found: dict[str, Label] = {}
+    for row in read_rows(path, ID_FIELD):
+        if ID_FIELD not in row.values:
+            raise row.error(f"no {ID_FIELD!r}: say which example the label is of")
+        if row.id not in known:
+            raise row.error(f"id {row.id!r} is not in the data set")
+        label = _answer(row)
+        if label and label not in labels:
+            raise row.error(f"label {label!r} is not in the label set {list(labels)}")
+        if label:
+            found[row.id] = label
+    return Labeling(found)
+
+
+def _answer(row: Row) -> Label:
+    if LABEL_FIELD not in row.values:
+        raise row.error(f"no {LABEL_FIELD!r}: give one, or null where there is no answer yet")
+    value = row.values[LABEL_FIELD]
+    if value is None:
+        return ""
+    if not isinstance(value, str | int):
+        raise row.error(f"{LABEL_FIELD!r} is {kind(value)}; use a string, true, false or an integer")
+    return str(value).strip()
+
+
+def load_warm(settings: SearchSettings) -> Labeling:
+    """The labels of the finished run that the settings name; none where they name none.
+
+    Raises:
+        RunError: the run is missing, not finished or damaged.
+    """
+    return Labeling() if settings.start is None else Result.load(settings.start).labeling
+
+
+def random_start(objective: Objective, settings: SearchSettings, start: Start, rng: Random) -> Labeling:
+    """The fixed labels and K random ones, such that no relation is broken where that is possible."""
+    relations, labels = objective.relations, objective.labels
+    # With K random labels among few examples there would be nothing left to infer.
+    count = min(settings.seed_labels, max(2, len(objective.dataset) // 4))
+    labeling = start.fixed
+    for key in seed_ids(start.free(objective.dataset), count, rng):
+        legal = relations.legal_labelings([key], labeling, len(labels))
+        labeling = labeling.assign({key: rng.choice([way[key] for way in legal or ()] or labels)})
+    return labeling

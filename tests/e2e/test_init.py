@@ -1,0 +1,180 @@
+"""`icm-api init`: each packaged configuration runs as it is written, on the embedded model and files of its format."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from icm_api.cli.main import main
+from icm_api.config import load_config
+from icm_api.config.tasks import task_config, task_names
+from icm_api.datasets import load_gold_labels
+from icm_api.errors import ConfigError
+from icm_api.run import build_task, data_source, load_dataset
+
+DATA = Path(__file__).parents[1] / "data"
+SAMPLES = {
+    "alpaca": "alpaca.json",
+    "classification": "sentiment.csv",
+    "gsm8k": "gsm8k_example_solutions.jsonl",
+    "ratings": "sentiment.csv",
+    "truthfulqa": "truthfulqa.csv",
+    "truthfulqa-pairs": "truthfulqa.csv",
+}
+COLUMNS = {"classification": "sentiment", "ratings": "stars"}
+Printed = pytest.CaptureFixture[str]
+
+
+def init(folder: Path, task: str, *flags: str) -> Path:
+    out = folder / f"{task}.toml"
+    assert main(["init", task, "--data", str(DATA / SAMPLES[task]), "--out", str(out), *flags]) == 0
+    return out
+
+
+def test_there_is_a_sample_for_every_task() -> None:
+    assert task_names() == tuple(sorted(SAMPLES))
+
+
+@pytest.mark.parametrize("task", SAMPLES)
+def test_init_run_evaluate_on_a_file_of_the_tasks_own_format(
+    task: str, tmp_path: Path, capsys: Printed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = init(tmp_path, task, "--model", "pocket")
+    monkeypatch.setenv("ICM_CACHE__FOLDER", str(tmp_path / "cache"))
+    monkeypatch.setenv("ICM_DATA__LIMIT", "8")
+    assert main(["audit", str(config)]) == 0
+    assert main(["plan", str(config)]) == 0
+    assert main(["run", str(config), "--steps", "3"]) == 0
+    capsys.readouterr()
+    label = ["--label-field", COLUMNS[task]] if task in COLUMNS else []
+    gold = str(DATA / SAMPLES[task])
+    assert main(["evaluate", str(tmp_path / "runs" / task), "--gold", gold, "--json", *label]) == 0
+    found = json.loads(capsys.readouterr().out)
+    labelled = (tmp_path / "runs" / task / "labels.jsonl").read_text().splitlines()
+    loaded = load_config(config, environment=False)
+    whole = load_gold_labels(data_source(loaded), label_field=COLUMNS.get(task))
+    assert found["compared"] + found["without_gold"] == len(labelled)
+    assert found["unknown_ids"] == len(set(whole) - {json.loads(line)["id"] for line in labelled})
+
+
+@pytest.mark.parametrize("task", SAMPLES)
+def test_the_prompt_fits_the_data_and_the_labels_the_gold(task: str, tmp_path: Path) -> None:
+    config = load_config(init(tmp_path, task), environment=False)
+    template = tomllib.loads(task_config(task))["prompt"]["template"]
+    assert template == template.strip()
+    built, data = build_task(config), load_dataset(config)
+    assert all(built.template.render(example) for example in data)
+    gold = load_gold_labels(data_source(config), label_field=COLUMNS.get(task))
+    assert set(gold.values()) <= set(built.verbalizer.labels)
+
+
+def test_the_model_and_the_data_are_filled_in_and_nothing_else_changes(tmp_path: Path) -> None:
+    strange = 'a\\1 "b"\u00fc.csv'
+    plain, filled = (task_config("truthfulqa", **values) for values in ({}, {"data": strange, "model": "pocket"}))
+    found = tomllib.loads(filled)
+    assert (found["data"]["path"], found["model"]["provider"]) == (strange, "pocket")
+    differing = [one for one, other in zip(plain.splitlines(), filled.splitlines(), strict=True) if one != other]
+    assert len(differing) == 2
+    with pytest.raises(ConfigError, match=r"no task 'poems'; there are alpaca, classification, gsm8k"):
+        task_config("poems")
+
+
+def test_a_relative_path_means_the_same_file_from_any_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine.csv").write_bytes((DATA / "truthfulqa.csv").read_bytes())
+    assert main(["init", "truthfulqa", "--data", "mine.csv"]) == 0
+    assert main(["init", "truthfulqa", "--data", "mine.csv", "--out", "below/a.toml"]) == 0
+    assert main(["init", "truthfulqa", "--data", "hub:owner/name", "--out", "below/b.toml"]) == 0
+    paths = [str(load_config(name).data.path) for name in ("truthfulqa.toml", "below/a.toml", "below/b.toml")]
+    assert paths == [str(tmp_path / "mine.csv")] * 2 + ["hub:owner/name"]
+    assert 'path = "mine.csv"' in Path("truthfulqa.toml").read_text()
+    assert "not there yet" not in capsys.readouterr().out
+
+
+def test_it_says_what_to_do_next_and_overwrites_nothing(tmp_path: Path, capsys: Printed) -> None:
+    out = tmp_path / "c.toml"
+    assert main(["init", "ratings", "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert f"the data are not there yet: put the file there, or change data.path in {out}" in printed
+    assert f"icm-api run {out}" in printed
+    out.write_text("mine")
+    assert main(["init", "ratings", "--out", str(out)]) == 2
+    assert (
+        capsys.readouterr().err
+        == f"icm-api: {out} is there already, and nothing was written: choose another file with --out\n"
+    )
+    assert out.read_text() == "mine"
+
+
+def test_help_has_an_example_that_works(capsys: Printed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SystemExit):
+        main(["init", "--help"])
+    [line] = re.findall(r"^  icm-api (init .*)$", capsys.readouterr().out, flags=re.MULTILINE)
+    monkeypatch.chdir(tmp_path)
+    assert main(line.split()) == 0
+    assert (tmp_path / "truthfulqa.toml").is_file()
+
+
+def test_gold_of_another_form_is_read_where_a_flag_says_so(
+    tmp_path: Path, capsys: Printed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ICM_CACHE__FOLDER", str(tmp_path / "cache"))
+    monkeypatch.setenv("ICM_DATA__LIMIT", "8")
+    config, run = init(tmp_path, "truthfulqa", "--model", "pocket"), str(tmp_path / "runs" / "truthfulqa")
+    assert main(["run", str(config), "--steps", "2", "--json"]) == 0
+    labels = [json.loads(line) for line in (Path(run) / "labels.jsonl").read_text().splitlines()]
+    gold = tmp_path / "people.csv"
+    gold.write_text("claim,person\n" + "".join(f"{row['id']},{row['label']}\n" for row in labels))
+    capsys.readouterr()
+    flags = ["--task", "rows", "--id-field", "claim", "--label-field", "person"]
+    assert main(["evaluate", run, "--gold", str(gold), "--json", *flags]) == 0
+    assert json.loads(capsys.readouterr().out)["accuracy"]["value"] == 1
+    assert main(["evaluate", run, "--gold", str(gold)]) == 2
+    assert f"{gold}:2: no TruthfulQA row" in capsys.readouterr().err
+
+
+class TestHubRun:
+    """A run on data that come through the package `datasets`: resumed, and refused once they changed."""
+
+    @pytest.fixture(autouse=True)
+    def _own_cache(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        datasets = pytest.importorskip("datasets")
+        monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "hub"))
+        monkeypatch.setenv("ICM_CACHE__FOLDER", str(tmp_path / "cache"))
+        datasets.disable_progress_bars()
+
+    def write(self, path: Path, last: str) -> None:
+        import datasets
+
+        rows = [
+            {
+                "question": f"Is it {at}?",
+                "best_answer": "Yes",
+                "correct_answers": ["Yes"],
+                "incorrect_answers": ["No", last if at == 2 else "Never"],
+            }
+            for at in range(3)
+        ]
+        datasets.Dataset.from_list(rows).to_parquet(path)
+
+    def test_run_resume_evaluate_and_a_change_of_the_data(self, tmp_path: Path, capsys: Printed) -> None:
+        path = tmp_path / "data.parquet"
+        self.write(path, "Never")
+        config, source = tmp_path / "c.toml", f"hub:{path}"
+        flags = ["--data", source, "--model", "pocket", "--out", str(config)]
+        assert main(["init", "truthfulqa", *flags]) == 0
+        assert main(["run", str(config), "--steps", "3"]) == 0
+        run = str(tmp_path / "runs" / "c")
+        assert main(["resume", run]) == 0
+        capsys.readouterr()
+        assert main(["evaluate", run, "--gold", source, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["compared"] == 9
+        self.write(path, "Perhaps")
+        assert main(["resume", run]) == 2
+        assert "data_sha256" in capsys.readouterr().err

@@ -1,0 +1,239 @@
+"""Preference data: every layout gives both orders of each comparison, and no order knows which reply is better."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from icm_api.consistency import asymmetric, compile_relations
+from icm_api.datasets import read_rows
+from icm_api.datasets.preferences import preference_examples, preference_gold
+from icm_api.datasets.rows import Row
+from icm_api.errors import ConfigError, DataError
+from icm_api.types import Dataset
+
+DATA = Path(__file__).parents[1] / "data"
+
+
+def row(**values: object) -> Row:
+    return Row("p.jsonl", 4, "9", values)
+
+
+def told(name: str) -> list[tuple[str, str, str]]:
+    """Of each comparison of a sample: the prompt, the better reply, the other one."""
+    rows = list(read_rows(DATA / name))
+    gold = dict(preference_gold(rows))
+    found = []
+    for example in preference_examples(rows):
+        assert set(example.fields) == {"prompt", "first", "second"}
+        assert set(example.metadata) == {"left", "right"}
+        if gold.pop(example.id) == "A":
+            found.append((example.fields["prompt"], example.fields["first"], example.fields["second"]))
+    assert gold == {}
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        (
+            "hh.jsonl",
+            [
+                (
+                    "Human: What is the tallest mountain?\n\nAssistant: Do you mean above sea level?\n\nHuman: Yes.",
+                    "Then it is Mount Everest.",
+                    "I don't know.",
+                ),
+                ("Name a fruit.", "An apple.", "A stone."),
+            ],
+        ),
+        ("ultrafeedback.jsonl", [("Name a color.", "Red.", "Music."), ("What is 2 + 3?", "5", "6")]),
+        (
+            "rewardbench.jsonl",
+            [
+                ("How do I boil an egg?", "Put it in boiling water for eight minutes.", "Eggs come from hens."),
+                ("Write a haiku.", "Old pond, a frog jumps;\nthe sound of water.", "No."),
+                ("Is 7 prime?", "Yes, 7 is prime.", "No, 7 = 2 + 5."),
+            ],
+        ),
+        (
+            "alpaca.json",
+            [
+                ("Name a color.", "Red.", "A stone."),
+                ("Add the numbers.\n\n2 and 3", "5", "6"),
+                ("Say hello.", "Hello!", "Go away"),
+            ],
+        ),
+    ],
+)
+def test_every_layout_is_read(name: str, expected: list[tuple[str, str, str]]) -> None:
+    assert told(name) == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "prompt", "better"),
+    [
+        ({"prompt": [{"role": "user", "content": "Q"}], "chosen": "x", "rejected": "y"}, "Q", "x"),
+        (
+            {
+                "prompt": [{"role": "system", "content": "S"}, {"role": "user", "content": "Q"}],
+                "chosen": [{"role": "assistant", "content": "x"}],
+                "rejected": [{"role": "assistant", "content": "y"}],
+            },
+            "System: S\n\nUser: Q",
+            "x",
+        ),
+        (
+            {
+                "chosen": [{"from": "human", "value": "Q"}, {"from": "gpt", "value": "x"}],
+                "rejected": [{"from": "human", "value": "Q"}, {"from": "gpt", "value": "y"}],
+            },
+            "Q",
+            "x",
+        ),
+        ({"question": "Q", "response_a": "x", "response_b": "y", "winner": "response_b"}, "Q", "y"),
+        ({"query": "Q", "response_1": "x", "response_2": "y", "label": "B"}, "Q", "y"),
+        ({"prompt": "Q", "a": "x", "b": "y", "gold": "a"}, "Q", "x"),
+        ({"instruction": "Q", "input": None, "output_1": "x", "output_2": "y", "preference": "2"}, "Q", "y"),
+        (
+            {
+                "chosen": "\n\nHuman: Q\n\nAssistant: x\n\nHuman: more\n\nAssistant: z",
+                "rejected": "\n\nHuman: Q\n\nAssistant: y",
+            },
+            "Q",
+            "Assistant: x\n\nHuman: more\n\nAssistant: z",
+        ),
+    ],
+)
+def test_other_ways_to_write_the_same(values: dict[str, object], prompt: str, better: str) -> None:
+    [one, other] = preference_examples([row(**values)])
+    gold = dict(preference_gold([row(**values)]))
+    assert one.fields["prompt"] == other.fields["prompt"] == prompt
+    assert {example.fields["first"] for example in (one, other) if gold[example.id] == "A"} == {better}
+    assert {example.fields["second"] for example in (one, other) if gold[example.id] == "B"} == {better}
+
+
+def test_columns_of_any_name() -> None:
+    values = row(topic="T", ask="Q", left_reply="x", right_reply="y", better="1")
+    names = ["topic", "ask", "left_reply", "right_reply"]
+    [one, _] = preference_examples([values], names)
+    assert {key: one.fields[key] for key in ("topic", "ask")} == {"topic": "T", "ask": "Q"}
+    assert {one.fields["first"], one.fields["second"]} == {"x", "y"}
+    gold = dict(preference_gold([values], names, "better"))
+    assert (gold[one.id] == "A") == (one.fields["first"] == "x")
+    [bare, _] = preference_examples([row(x="1", y="2")], ["x", "y"])
+    assert set(bare.fields) == {"first", "second"}
+
+
+@pytest.mark.parametrize("fields", [["x"], "xy", ["first", "x", "y"]])
+def test_columns_that_cannot_be_named(fields: list[str]) -> None:
+    with pytest.raises(ConfigError, match="name the columns of the two replies"):
+        list(preference_examples([row(x="1", y="2", first="3")], fields))
+
+
+def test_which_reply_is_better_is_nowhere_in_the_examples() -> None:
+    for one, other in (("chosen", "rejected"), ("output_1", "output_2")):
+        rows = [
+            Row("p", at, str(at), {"prompt": f"Q{at}", one: f"x{at}", other: f"y{at}", "preference": at % 2 + 1})
+            for at in range(1, 9)
+        ]
+        swapped = [
+            Row(r.path, r.line, r.id, {**r.values, one: r.values[other], other: r.values[one], "preference": 1})
+            for r in rows
+        ]
+        assert list(preference_examples(rows)) == list(preference_examples(swapped))
+    chosen = [Row("p", at, str(at), {"chosen": f"x{at}", "rejected": f"y{at}"}) for at in range(1, 9)]
+    turned = [Row("p", at, str(at), {"chosen": f"y{at}", "rejected": f"x{at}"}) for at in range(1, 9)]
+    other_gold = dict(preference_gold(turned))
+    assert all(label != other_gold[key] for key, label in preference_gold(chosen))
+
+
+def test_the_place_of_an_example_knows_nothing_and_one_label_for_all_is_half_right() -> None:
+    rows = [
+        Row("p", at, str(at), {"prompt": "Q", "chosen": f"good {at}", "rejected": f"bad {at}"}) for at in range(2000)
+    ]
+    data, gold = Dataset(preference_examples(rows)), dict(preference_gold(rows))
+    assert Counter(gold.values()) == {"A": 2000, "B": 2000}
+    by_place = Counter((key[-1], label) for key, label in gold.items())
+    assert abs(by_place["1", "A"] - 1000) < 4 * (2000 * 0.25) ** 0.5
+    assert by_place["1", "A"] == by_place["2", "B"]
+    relations = compile_relations(data, ("A", "B"), [asymmetric("A", total=True)])
+    assert (len(relations), relations.broken(gold)) == (2000, frozenset())
+    assert len(relations.broken(dict.fromkeys(data.ids, "A"))) == 2000
+
+
+def test_a_comparison_that_asks_nothing_is_left_out_and_counted(caplog: pytest.LogCaptureFixture) -> None:
+    rows = [
+        Row("p", 1, "1", {"prompt": "Q", "chosen": "x", "rejected": "y"}),
+        Row("p", 2, "2", {"prompt": "Q", "chosen": "x", "rejected": "x"}),
+        Row("p", 3, "3", {"prompt": "Q", "chosen": "x", "rejected": ""}),
+    ]
+    with caplog.at_level(logging.WARNING):
+        assert [example.id for example in preference_examples(rows)] == ["1-1", "1-2"]
+    assert caplog.messages == [
+        "left out 2 of 3 comparisons, whose replies are equal or of which one is empty; the first: line 2 of p"
+    ]
+    assert set(dict(preference_gold(rows))) == {"1-1", "1-2"}
+
+
+def test_a_tie_has_no_gold_label() -> None:
+    tie = row(prompt="Q", a="x", b="y", winner="Tie")
+    assert len(list(preference_examples([tie]))) == 2
+    assert dict(preference_gold([tie])) == {}
+
+
+@pytest.mark.parametrize(
+    ("values", "what"),
+    [
+        (
+            {"prompt": "Q", "a": "x"},
+            "no two replies: neither 'chosen' and 'rejected', nor 'output_1' and 'output_2', 'response_a' and "
+            "'response_b', 'response_1' and 'response_2', 'a' and 'b'; the line has the keys ['prompt', 'a']. Name the "
+            "columns with fields = [prompt, one, other]",
+        ),
+        ({"chosen": "x"}, "'rejected' is missing; the line has the keys ['chosen']"),
+        ({"chosen": "x", "rejected": None}, "'rejected' is null; it must be a text or a list of messages"),
+        ({"chosen": "x", "rejected": 3}, "'rejected' is a number; it must be a text or a list of messages"),
+        ({"chosen": "x", "rejected": []}, "'rejected' is empty; it must have a message"),
+        (
+            {"chosen": "x", "rejected": [{"role": "assistant"}]},
+            "'rejected[0]' is an object; a message is an object with the texts 'role' and 'content'",
+        ),
+        (
+            {"chosen": "x", "rejected": ["y"]},
+            "'rejected[0]' is a string; a message is an object with the texts 'role' and 'content'",
+        ),
+        ({"prompt": "", "chosen": "x", "rejected": "y"}, "'prompt' is empty; it must be a text"),
+        ({"instruction": "Q", "input": 3, "a": "x", "b": "y"}, "'input' is a number; it must be a text"),
+    ],
+)
+def test_a_bad_row_is_named_with_its_place_and_reason(values: dict[str, object], what: str) -> None:
+    for read in (preference_examples, preference_gold):
+        with pytest.raises(DataError) as caught:
+            list(read([row(**values)]))
+        assert str(caught.value) == f"p.jsonl:4: {what}"
+
+
+@pytest.mark.parametrize(
+    ("values", "field", "what"),
+    [
+        (
+            {},
+            None,
+            "no gold label under 'preference' or 'gold' or 'label' or 'winner'; the line has the keys ['a', 'b']",
+        ),
+        ({"label": 1}, "better", "no gold label under 'better'; the line has the keys ['a', 'b', 'label']"),
+        ({"label": 3}, None, "gold label 'label' is 3; it must be 1 or 2, A or B, a column's name, or tie"),
+        ({"label": True}, None, "gold label 'label' is True; it must be 1 or 2, A or B, a column's name, or tie"),
+        ({"gold": None}, None, "gold label 'gold' is None; it must be 1 or 2, A or B, a column's name, or tie"),
+    ],
+)
+def test_a_bad_gold_label_is_named(values: dict[str, object], field: str | None, what: str) -> None:
+    comparison = row(**{"a": "x", "b": "y"}, **values)
+    assert len(list(preference_examples([comparison]))) == 2
+    with pytest.raises(DataError) as caught:
+        list(preference_gold([comparison], None, field))
+    assert str(caught.value) == f"p.jsonl:4: {what}"
