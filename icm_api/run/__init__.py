@@ -1,0 +1,40 @@
+"""From a configuration to a run folder: plan it, run it, resume it.
+
+A run folder holds `config.toml` (resolved), `inputs.json` (fingerprints of data and model), `trace.jsonl` (a
+line a step), and, once finished, `labels.jsonl` and `summary.json`. `sessions.jsonl` says what each process
+that worked on it really sent. All but the last are the same bytes for the same configuration and seed.
+"""
+
+from icm_api.run.folder import CONFIG_FILE, INPUTS_FILE, SESSIONS_FILE, TRACE_FILE, folder_of
+from icm_api.run.parts import (
+    build_constraint,
+    build_task,
+    data_source,
+    default_cache_folder,
+    load_dataset,
+    load_start,
+    open_model,
+)
+from icm_api.run.planning import Plan, plan
+from icm_api.run.running import Watch, resume, run, trace_record
+
+__all__ = [
+    "CONFIG_FILE",
+    "INPUTS_FILE",
+    "SESSIONS_FILE",
+    "TRACE_FILE",
+    "Plan",
+    "Watch",
+    "build_constraint",
+    "build_task",
+    "data_source",
+    "default_cache_folder",
+    "folder_of",
+    "load_dataset",
+    "load_start",
+    "open_model",
+    "plan",
+    "resume",
+    "run",
+    "trace_record",
+]

@@ -1,0 +1,100 @@
+"""The run folder: its files, one process at a time, and the fingerprints by which a resume knows its inputs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from icm_api.client import Client
+from icm_api.config import Config
+from icm_api.datasets import fingerprint
+from icm_api.errors import ConfigError, DataError, RunError, StorageError
+from icm_api.result import LABELS_FILE
+from icm_api.types import Dataset
+
+CONFIG_FILE = "config.toml"
+INPUTS_FILE = "inputs.json"
+TRACE_FILE = "trace.jsonl"
+SESSIONS_FILE = "sessions.jsonl"
+FORMAT = 1
+"""Of the run folder; raised when an older folder could no longer be resumed."""
+
+
+def folder_of(config: Config) -> Path:
+    """Where a run of this configuration is kept."""
+    if config.run.folder is None:
+        raise ConfigError("run.folder is missing: read the configuration with load_config, which sets it")
+    return config.run.folder
+
+
+def inputs_of(config: Config, dataset: Dataset, model: Client) -> dict[str, Any]:
+    """Fingerprints of all that the search depends on beside its settings.
+
+    Raises:
+        DataError: a file cannot be read.
+    """
+    warm = config.search.start
+    return {
+        "format": FORMAT,
+        "data_sha256": fingerprint(dataset) if config.data.from_hub else _sha256(config.data.path),
+        "fixed_sha256": config.data.fixed and _sha256(config.data.fixed),
+        "start_sha256": warm and _sha256(warm / LABELS_FILE),
+        "model": model.identity,
+    }
+
+
+def _sha256(path: Path) -> str:
+    try:
+        return sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def check_inputs(folder: Path, now: dict[str, Any]) -> None:
+    """Hold the inputs against those with which the run began.
+
+    Raises:
+        RunError: they changed, or the record of them is missing or damaged.
+    """
+    path = existing(folder, INPUTS_FILE)
+    try:
+        then = json.loads(path.read_text(encoding="utf-8"))
+        changed = [key for key in now if then.get(key) != now[key]]
+    except (ValueError, AttributeError) as error:
+        raise RunError(f"{path}: damaged: {error}") from error
+    if changed:
+        raise RunError(
+            f"{path}: {changed[0]} was {then.get(changed[0])!r} when the run began and is {now[changed[0]]!r} "
+            "now; put back what changed, or begin a new run in another folder"
+        )
+
+
+def existing(folder: Path, name: str) -> Path:
+    """A file that every run folder has. Raises RunError where it is missing."""
+    path = folder / name
+    if not path.is_file():
+        raise RunError(f"{path} is missing: {folder} is not the folder of a run")
+    return path
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """One process at a time; the lock goes with the process, however it ends."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / ".lock", timeout=0)
+        lock.acquire()
+    except Timeout as error:
+        raise RunError(f"{folder} is in use: another process is working on this run") from error
+    except OSError as error:
+        raise StorageError(f"cannot write {folder}: {error.strerror or error}") from error
+    try:
+        yield
+    finally:
+        lock.release()

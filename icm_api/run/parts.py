@@ -1,0 +1,113 @@
+"""From a configuration to what a run is made of: examples, task, labels known beforehand, model.
+
+Nothing is searched here, and nothing written.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from platformdirs import user_cache_path
+
+from icm_api.client import Client, Meter, open_provider, sent_before
+from icm_api.config import Config, ConstraintSection
+from icm_api.consistency import Constraint, constraints
+from icm_api.datasets import DataSource, load_examples
+from icm_api.errors import ConfigError
+from icm_api.prompts import PromptTemplate
+from icm_api.run.folder import SESSIONS_FILE, folder_of
+from icm_api.search import Start, Task, load_fixed, load_warm, make_start
+from icm_api.types import Dataset, Labeling, Verbalizer
+
+_CONSTRAINT_KEYS = ("by", "to", "first", "second")
+"""The settings of a constraint that name a key of the examples."""
+
+
+def build_task(config: Config) -> Task:
+    """Template, labels and constraints as the configuration states them.
+
+    Raises:
+        ConfigError: the template, a form or a constraint is unusable.
+    """
+    prompt = config.prompt
+    try:
+        verbalizer = Verbalizer({label: prompt.forms.get(label, (f" {label}",)) for label in prompt.labels})
+    except ValueError as error:
+        raise ConfigError(f"prompt.labels, prompt.forms: {error}") from error
+    template = PromptTemplate(prompt.template, prompt.instruction, prompt.separator)
+    return Task(template, verbalizer, tuple(build_constraint(section) for section in config.constraints))
+
+
+def build_constraint(section: ConstraintSection) -> Constraint:
+    """The constraint that a `[[constraints]]` table describes."""
+    values = section.model_dump()
+    factory = getattr(constraints, values.pop("kind"))
+    built: Constraint = factory(**values)
+    return built
+
+
+def load_dataset(config: Config) -> Dataset:
+    """The unlabelled examples.
+
+    Raises:
+        DataError: the source is missing or has a bad row.
+        ConfigError: `[data]` does not fit the source.
+    """
+    return load_examples(data_source(config))
+
+
+def data_source(config: Config) -> DataSource:
+    """Where the examples come from. Only keys that the prompt shows or a constraint names are loaded from rows."""
+    data, sections = config.data, config.constraints
+    named = ({getattr(section, key, None) for key in _CONSTRAINT_KEYS} for section in sections)
+    shown = PromptTemplate(config.prompt.template).fields if data.task == "rows" else None
+    return DataSource(
+        str(data.path),
+        data.task,
+        data.fields or shown,
+        id=data.id,
+        group=data.group,
+        answer=data.answer,
+        metadata=tuple(sorted({key for keys in named for key in keys if key} - {"answer", "group"})),
+        name=data.name,
+        split=data.split,
+        limit=data.limit,
+        seed=data.seed,
+    )
+
+
+def load_start(config: Config, dataset: Dataset, task: Task) -> Start:
+    """The labels that a person fixed, and those of the run to start from.
+
+    Raises:
+        DataError: the file of fixed labels is missing or has a bad row.
+        RunError: the run to start from is missing or not finished.
+        ConfigError: it has no label for any of the examples, or labels of another label set.
+    """
+    labels, path = task.verbalizer.labels, config.data.fixed
+    fixed = Labeling() if path is None else load_fixed(path, dataset, labels)
+    return make_start(dataset, labels, fixed, load_warm(config.search))
+
+
+def default_cache_folder() -> Path:
+    """Where answers are kept when a configuration names no other place: the user's own cache folder."""
+    return user_cache_path("icm-api") / "responses"
+
+
+def open_model(config: Config) -> Client:
+    """The model, with its cache, its limits and its budget, on which earlier sessions of the run count.
+
+    Raises:
+        ConfigError: unknown provider.
+        ProviderError: the model cannot be loaded.
+        StorageError: the cache cannot be opened.
+    """
+    cache, folder = config.cache, config.cache.folder or default_cache_folder()
+    meter = Meter(config.budget, config.prices, sent_before(folder_of(config) / SESSIONS_FILE))
+    return open_provider(
+        config.model.provider,
+        cache=folder if cache.enabled else None,
+        settings=config.client,
+        meter=meter,
+        options=config.model.options,
+    )
