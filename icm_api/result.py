@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,9 @@ class LabelledExample:
         group: of the example, or None.
         probabilities: p of every label, in label order.
         fixed: whether a person gave the label before the search.
+        calibrated: p of every label, as sure as the evidence allows; empty where the labels were not judged.
+        abstained: whether the calibrated p of the label is below the run's threshold: "don't know".
+        review: place in the queue for a person, the most uncertain first, from 1; None where it is not in it.
     """
 
     id: str
@@ -41,6 +44,14 @@ class LabelledExample:
     group: str | None
     probabilities: Mapping[Label, float]
     fixed: bool = False
+    calibrated: Mapping[Label, float] = field(default_factory=dict)
+    abstained: bool = False
+    review: int | None = None
+
+    @property
+    def confidence(self) -> float:
+        """How probable the label is, calibrated where it was."""
+        return self.calibrated.get(self.label, self.probability)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +63,8 @@ class Result:
         utility: U(D) of the labeling found.
         mutual_predictability: P(D).
         inconsistency: I(D).
-        usage: requests and tokens that the search asked for, whether a cache answered or the model.
+        usage: requests and tokens that the search and judging its labels asked for, whether a cache answered or the
+            model.
         steps: proposals made.
         about: how it was found: preset, seed, model, method and what else the caller adds.
     """

@@ -39,6 +39,11 @@ class LiveView:
         if self._live is not None:
             self._live.update(self._panel(progress))
 
+    def judging(self) -> None:
+        """Say that the search is over, and that its labels are being judged."""
+        if self._live is not None:
+            self._live.update("the labels are found; judging them without gold")
+
     def _panel(self, progress: Progress) -> Table:
         info, state, usage = progress.info, progress.state, progress.usage
         size = len(info.score.labeling)

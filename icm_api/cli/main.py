@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from typing import NoReturn
 
 from icm_api.cli.demo import add_demo
+from icm_api.cli.export import add_export
 from icm_api.cli.generate import add_generate
 from icm_api.cli.init import add_init
 from icm_api.cli.probe import add_probe
+from icm_api.cli.queue import add_queue
 from icm_api.cli.verbs import Verbs, add_verbs
 from icm_api.errors import IcmError
 
@@ -43,6 +46,8 @@ def build_parser() -> argparse.ArgumentParser:
     add_demo(verbs)
     add_init(verbs)
     add_verbs(verbs)
+    add_export(verbs)
+    add_queue(verbs)
     add_probe(verbs)
     add_generate(verbs)
     return parser
@@ -54,11 +59,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.DEBUG if arguments.debug else logging.WARNING, format="%(message)s")
     try:
         arguments.verb(arguments)
+        sys.stdout.flush()
     except IcmError as error:
         if arguments.debug:
             raise
         print(f"icm-api: {error}", file=sys.stderr)
         return error.exit_code
+    except BrokenPipeError:
+        # Whoever read the output has enough, as `head` has; what is left in the buffer has nowhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:
         print("icm-api: interrupted; every step taken is on disk", file=sys.stderr)
         return INTERRUPTED

@@ -10,7 +10,7 @@ import asyncio
 import json
 from argparse import ArgumentParser, Namespace, _SubParsersAction
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import fmean
@@ -24,13 +24,14 @@ from icm_api.config import Config, Preset, load_config
 from icm_api.consistency import audit
 from icm_api.datasets import DataSource, Gold, TaskName, load_gold_labels
 from icm_api.errors import BudgetError, StorageError
-from icm_api.evaluation import evaluate
+from icm_api.evaluation import Verdict, evaluate
 from icm_api.result import LABELS_FILE, SUMMARY_FILE, Result
 from icm_api.run import (
     CONFIG_FILE,
     TRACE_FILE,
     Watch,
     build_task,
+    config_of,
     data_source,
     load_dataset,
     plan,
@@ -127,7 +128,7 @@ def evaluate_verb(arguments: Namespace) -> None:
 def _load_gold(arguments: Namespace) -> Gold:
     """The gold labels, read as the run read its data, unless flags say otherwise."""
     path = arguments.run / CONFIG_FILE
-    source = data_source(load_config(path, environment=False)) if path.is_file() else DataSource("")
+    source = data_source(config_of(arguments.run)) if path.is_file() else DataSource("")
     source = replace(
         source,
         path=str(arguments.gold),
@@ -160,13 +161,23 @@ def watched(work: Callable[[Watch], Coroutine[Any, Any, Result]], folder: Path, 
 
     with LiveView(console) as view:
         try:
-            result = asyncio.run(work(Watch(view.show, resumed, warned)))
+            result = asyncio.run(work(Watch(view.show, resumed, warned, view.judging)))
         except (KeyboardInterrupt, StorageError, BudgetError):
             console.print(f"to go on: icm-api resume {folder}")
             raise
     if show:
         print("\n".join(result_lines(result, folder)))
     return result
+
+
+def verdict_lines(diagnosis: Mapping[str, Any]) -> list[str]:
+    """What to make of the labels, as `summary.json` has it."""
+    return Verdict(diagnosis["verdict"], tuple(diagnosis["reasons"]), tuple(diagnosis["advice"])).lines()
+
+
+def _left_open(result: Result) -> list[str]:
+    left = sum(row.abstained for row in result.examples)
+    return [f"left open, as their calibrated probability is too low: {left} labels"] if left else []
 
 
 def _print_summary(folder: Path, *, as_json: bool) -> None:
@@ -177,11 +188,15 @@ def _print_summary(folder: Path, *, as_json: bool) -> None:
 def result_lines(result: Result, folder: Path) -> list[str]:
     """A finished run in a few lines."""
     counts = Counter(example.label for example in result.examples)
+    diagnosis = result.about.get("diagnosis")
     labels = ", ".join(f"{label} {count}" for label, count in sorted(counts.items()))
     return [
         f"labelled {len(result.examples)} examples in {result.steps} steps: {labels}",
         f"U = {result.utility:.3f}   P = {result.mutual_predictability:.4f}   I = {result.inconsistency:g}",
         f"coverage: {fmean(row.coverage for row in result.examples):.1%} of the probability is on the labels",
-        f"cost: {result.usage.requests:,} requests, {result.usage.prompt_tokens:,} prompt tokens",
+        f"cost: {result.usage.requests:,} requests, {result.usage.prompt_tokens:,} prompt tokens"
+        + (f"; {diagnosis['measures']['requests']:,} of the requests to judge the labels" if diagnosis else ""),
+        *(verdict_lines(diagnosis) if diagnosis else []),
+        *_left_open(result),
         f"written: {folder / LABELS_FILE}, {folder / SUMMARY_FILE}, {folder / TRACE_FILE}",
     ]

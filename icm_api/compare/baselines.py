@@ -1,7 +1,7 @@
 """How good a model is on held-out examples, with no demonstrations and with differently labelled ones.
 
-The four bars of the quickstart: zero-shot, few-shot with random labels, with labels that a search found, with
-golden labels. Gold is read here, after the search, and never handed back to it.
+The four bars of the quickstart, of one search: zero-shot, few-shot with random labels, with labels that a search
+found, with golden labels. Gold is read here, after the search, and never handed back to it. `panel` compares more.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
 
+from icm_api.compare.asking import Demonstrations, answers, demonstrations_of, random_labels
 from icm_api.datasets import Gold
 from icm_api.evaluation import Interval, wilson_interval
-from icm_api.prompts import PromptBuilder
 from icm_api.providers.base import LabelScorer
 from icm_api.result import Result
-from icm_api.search import Task, draw
-from icm_api.types import Dataset, Example, Label
+from icm_api.search import Task
+from icm_api.types import Dataset, Label
 
 ZERO_SHOT = "zero-shot"
 RANDOM_LABELS = "few-shot, random labels"
@@ -58,11 +58,7 @@ class HeldOut:
 
 
 async def few_shot(
-    name: str,
-    llm: LabelScorer,
-    task: Task,
-    demonstrations: Sequence[tuple[Example, Label]],
-    held_out: HeldOut,
+    name: str, llm: LabelScorer, task: Task, demonstrations: Demonstrations, held_out: HeldOut
 ) -> Bar:
     """Ask for every held-out example's label after the same demonstrations; one request each.
 
@@ -70,13 +66,8 @@ async def few_shot(
         ProviderError: the model gave no usable logprobs.
         KeyError: a held-out example has no gold.
     """
-    prompts = PromptBuilder(task.template, task.verbalizer, llm.count_tokens, llm.capabilities.context_window)
-    asked = [prompts.prompt(example, demonstrations) for example in held_out.dataset]
-    answers = await llm.label_distributions(asked)
-    correct = sum(
-        answer.best == held_out.gold[example.id] for example, answer in zip(held_out.dataset, answers, strict=True)
-    )
-    return Bar(name, correct, len(held_out.dataset))
+    found, _ = await answers(llm, task, held_out.dataset, demonstrations)
+    return Bar(name, sum(answer.label == held_out.gold[answer.id] for answer in found), len(found))
 
 
 async def baseline_panel(
@@ -96,23 +87,15 @@ async def baseline_panel(
     Raises:
         ProviderError: the model gave no usable logprobs.
     """
-    rng = draw(seed, 0, "random labels")
-    random_labels = {example.id: rng.choice(task.verbalizer.labels) for example in dataset}
     sets: Mapping[str, Mapping[str, Label]] = {
         ZERO_SHOT: {},
-        RANDOM_LABELS: random_labels,
+        RANDOM_LABELS: random_labels(dataset, task.verbalizer.labels, seed),
         FOUND_LABELS: result.labeling,
         GOLDEN_LABELS: gold,
     }
     return tuple(
         [
-            await few_shot(
-                name,
-                llm,
-                task,
-                [(example, labels[example.id]) for example in dataset if example.id in labels],
-                held_out,
-            )
+            await few_shot(name, llm, task, demonstrations_of(dataset, labels), held_out)
             for name, labels in sets.items()
         ]
     )

@@ -5,7 +5,9 @@ names the nearest valid one. API keys have no place here: they come from the env
 Nothing is opened or computed here.
 """
 
+from icm_api.config.compare import CompareSettings, MethodName
 from icm_api.config.constraints import Constraints, ConstraintSection
+from icm_api.config.diagnostics import DiagnosticsSettings
 from icm_api.config.load import ENVIRONMENT_PREFIX, Config, load_config
 from icm_api.config.section import Section
 from icm_api.config.sections import (
@@ -30,10 +32,13 @@ __all__ = [
     "Budget",
     "CacheSection",
     "ClientSettings",
+    "CompareSettings",
     "Config",
     "ConstraintSection",
     "Constraints",
     "DataSection",
+    "DiagnosticsSettings",
+    "MethodName",
     "ModelSection",
     "Preset",
     "Prices",

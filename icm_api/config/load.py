@@ -18,7 +18,9 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from icm_api.config.compare import CompareSettings
 from icm_api.config.constraints import Constraints
+from icm_api.config.diagnostics import DiagnosticsSettings
 from icm_api.config.sections import (
     Budget,
     CacheSection,
@@ -51,6 +53,8 @@ class Config(BaseSettings):
     client: ClientSettings = ClientSettings()
     budget: Budget = Budget()
     prices: Prices | None = None
+    diagnostics: DiagnosticsSettings = DiagnosticsSettings()
+    compare: CompareSettings = CompareSettings()
     cache: CacheSection = CacheSection()
     run: RunSection = RunSection()
 
@@ -114,6 +118,7 @@ def _with_absolute_paths(config: Config, path: Path) -> Config:
             **{name: getattr(config, name) for name in Config.model_fields},
             "data": _absolute(config.data, base, *(["fixed"] if config.data.from_hub else ["path", "fixed"])),
             "search": _absolute(config.search, base, "start"),
+            "compare": _absolute(config.compare, base, "test", "test_gold"),
             "run": RunSection(folder=base / folder.expanduser()),
             "cache": cache,
         }

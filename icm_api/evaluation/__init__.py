@@ -1,18 +1,54 @@
-"""Measures a finished result against gold labels. It comes after the search and hands nothing back to it."""
+"""Judges a finished result: without gold, by diagnostics and a verdict, and against gold labels where there are any.
 
+It comes after the search and hands nothing back to it.
+"""
+
+from icm_api.evaluation.calibration import (
+    Calibrated,
+    Temperature,
+    brier,
+    calibrated,
+    expected_calibration_error,
+    scaled,
+    temperature_of_agreement,
+    temperature_of_labels,
+)
+from icm_api.evaluation.coherence import Coherence, coherence
+from icm_api.evaluation.diagnostics import Diagnosis, contested, diagnose
 from icm_api.evaluation.intervals import Interval, Measure, Spread, Undefined, spread, wilson_interval
+from icm_api.evaluation.measures import Judged, Measures
 from icm_api.evaluation.metrics import Evaluation, accuracy, auroc, balanced_accuracy, evaluate
+from icm_api.evaluation.review import uncertain_first
+from icm_api.evaluation.verdict import Verdict, judge
 
 __all__ = [
+    "Calibrated",
+    "Coherence",
+    "Diagnosis",
     "Evaluation",
     "Interval",
+    "Judged",
     "Measure",
+    "Measures",
     "Spread",
+    "Temperature",
     "Undefined",
+    "Verdict",
     "accuracy",
     "auroc",
     "balanced_accuracy",
+    "brier",
+    "calibrated",
+    "coherence",
+    "contested",
+    "diagnose",
     "evaluate",
+    "expected_calibration_error",
+    "judge",
+    "scaled",
     "spread",
+    "temperature_of_agreement",
+    "temperature_of_labels",
+    "uncertain_first",
     "wilson_interval",
 ]

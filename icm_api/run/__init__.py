@@ -9,6 +9,7 @@ from icm_api.run.folder import CONFIG_FILE, INPUTS_FILE, SESSIONS_FILE, TRACE_FI
 from icm_api.run.parts import (
     build_constraint,
     build_task,
+    config_of,
     data_source,
     default_cache_folder,
     load_dataset,
@@ -27,6 +28,7 @@ __all__ = [
     "Watch",
     "build_constraint",
     "build_task",
+    "config_of",
     "data_source",
     "default_cache_folder",
     "folder_of",

@@ -10,17 +10,26 @@ from pathlib import Path
 from platformdirs import user_cache_path
 
 from icm_api.client import Client, Meter, open_provider, sent_before
-from icm_api.config import Config, ConstraintSection
+from icm_api.config import Config, ConstraintSection, load_config
 from icm_api.consistency import Constraint, constraints
 from icm_api.datasets import DataSource, load_examples
 from icm_api.errors import ConfigError
 from icm_api.prompts import PromptTemplate
-from icm_api.run.folder import SESSIONS_FILE, folder_of
+from icm_api.run.folder import CONFIG_FILE, SESSIONS_FILE, existing, folder_of
 from icm_api.search import Start, Task, load_fixed, load_warm, make_start
 from icm_api.types import Dataset, Labeling, Verbalizer
 
 _CONSTRAINT_KEYS = ("by", "to", "first", "second")
 """The settings of a constraint that name a key of the examples."""
+
+
+def config_of(folder: Path) -> Config:
+    """The resolved configuration of a run, from its folder.
+
+    Raises:
+        RunError: it is not the folder of a run.
+    """
+    return load_config(existing(folder, CONFIG_FILE), environment=False)
 
 
 def build_task(config: Config) -> Task:

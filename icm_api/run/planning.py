@@ -46,7 +46,10 @@ async def plan(config: Config) -> Plan:
         objective = build_objective(dataset, model, task, config.search)
         steps = config.search.budget(len(dataset))
         can = model.capabilities
-        requests = build_kernel(objective, config.search, start).most_requests(steps) * can.requests_per_prompt
+        requests = build_kernel(objective, config.search, start).most_requests(steps)
+        if config.diagnostics.enabled:
+            requests += config.diagnostics.most_requests(len(dataset), len(objective.labels))
+        requests *= can.requests_per_prompt
         window = can.context_window
         longest = min(window, _longest_prompt(dataset, task, model))
         return Plan(len(dataset), len(objective.relations), steps, requests, requests * longest, longest, window)

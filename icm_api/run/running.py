@@ -16,8 +16,8 @@ from typing import Any
 import tomli_w
 
 from icm_api.client import Client, check_endpoint, note_session
-from icm_api.config import Config, load_config
-from icm_api.errors import RunError
+from icm_api.config import Config
+from icm_api.errors import BudgetError, RunError
 from icm_api.journal import Journal
 from icm_api.objective import Objective
 from icm_api.result import SUMMARY_FILE, Result, write_whole
@@ -27,13 +27,13 @@ from icm_api.run.folder import (
     SESSIONS_FILE,
     TRACE_FILE,
     check_inputs,
-    existing,
     folder_of,
     inputs_of,
     locked,
 )
-from icm_api.run.parts import build_task, load_dataset, load_start, open_model
-from icm_api.search import Progress, Start, build_kernel, build_objective, result_of, search
+from icm_api.run.judging import Trail, judged
+from icm_api.run.parts import build_task, config_of, load_dataset, load_start, open_model
+from icm_api.search import Found, Progress, Start, build_kernel, build_objective, result_of, search
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +43,14 @@ class Watch:
     Attributes:
         on_step: called after every step, those taken again in a resume included.
         on_resume: called once before a resume goes on, with the steps on disk and the torn bytes dropped.
-        on_warning: called with what to know of the endpoint before the run begins.
+        on_warning: called with what to know of the endpoint before the run begins, and of labels that were not judged.
+        on_judging: called when the search is over, and its labels are about to be judged.
     """
 
     on_step: Callable[[Progress], None] = lambda progress: None
     on_resume: Callable[[int, int], None] = lambda steps, torn: None
     on_warning: Callable[[str], None] = lambda warning: None
+    on_judging: Callable[[], None] = lambda: None
 
 
 async def run(config: Config, watch: Watch = Watch()) -> Result:
@@ -83,7 +85,7 @@ async def resume(folder: Path, watch: Watch = Watch()) -> Result:
         RunError: no run is there, it is damaged, in use, or its data or model changed since it began.
         IcmError: whatever stops the run again.
     """
-    config = load_config(existing(folder, CONFIG_FILE), environment=False)
+    config = config_of(folder)
     if folder_of(config) != folder.resolve():
         config = config.model_copy(update={"run": config.run.model_copy(update={"folder": folder.resolve()})})
     dataset, task = load_dataset(config), build_task(config)
@@ -100,8 +102,11 @@ async def _search(config: Config, objective: Objective, start: Start, model: Cli
         if journal.recorded or journal.torn:
             watch.on_resume(journal.recorded, journal.torn)
 
+        trail = Trail()
+
         def record(progress: Progress) -> None:
             journal.write(trace_record(progress))
+            trail.add(progress.state.labeling)
             watch.on_step(progress)
 
         try:
@@ -110,12 +115,24 @@ async def _search(config: Config, objective: Objective, start: Start, model: Cli
             for warning in start.clashes(objective.relations):
                 watch.on_warning(warning)
             found = await search(objective, config.search, start, record)
-            result = result_of(found, config.search)
             journal.finish()
+            result = result_of(found, config.search)
+            if config.diagnostics.enabled:
+                result = await _judged(config, found, result, trail, watch)
         finally:
             note_session(folder / SESSIONS_FILE, model, monotonic() - began)
     result.save(folder)
     return result
+
+
+async def _judged(config: Config, found: Found, result: Result, trail: Trail, watch: Watch) -> Result:
+    watch.on_judging()
+    try:
+        return await judged(found, result, trail, config.diagnostics, config.search.seed)
+    except BudgetError as error:
+        # The labels are complete, and paid for.
+        watch.on_warning(f"the labels are written, but not judged: {error}")
+        return result
 
 
 def trace_record(progress: Progress) -> dict[str, Any]:

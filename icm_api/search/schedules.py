@@ -24,7 +24,7 @@ def logarithmic(initial: float, minimum: float, cooling: float) -> Schedule:
     Example:
         >>> schedule = logarithmic(10.0, 0.01, 0.99)
         >>> schedule(1), round(schedule(100), 4)
-        (10.0, 1.799)
+        (10.0, 1.7988)
     """
     if initial <= 0 or minimum <= 0 or cooling < 0:
         raise ConfigError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from tests.benchmarks import engines, extraction, prefix, recovery, throughput
+from tests.benchmarks import engines, extraction, prefix, recovery, throughput, verdicts
 
 REPORTS = {
     "engines": engines.report,
@@ -12,6 +12,7 @@ REPORTS = {
     "prefix": prefix.report,
     "recovery": recovery.report,
     "throughput": throughput.report,
+    "verdicts": verdicts.report,
 }
 
 for name in sys.argv[1:] or REPORTS:

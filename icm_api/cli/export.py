@@ -1,0 +1,111 @@
+"""`icm-api export RUN --to FORMAT`: the labels of a finished run as files for whoever takes them next.
+
+Opens the run's data anew and holds them against the fingerprint that the run kept, so that no label gets another
+text. Reads no gold label.
+"""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from hashlib import sha256
+from pathlib import Path
+
+from icm_api.cli.verbs import Verbs
+from icm_api.config import Config, load_config
+from icm_api.datasets import fingerprint
+from icm_api.errors import DataError, RunError
+from icm_api.export import FORMAT_NAMES, FORMATS, LabelledData, Options, export_labels
+from icm_api.result import Result
+from icm_api.run import CONFIG_FILE, INPUTS_FILE, build_task, load_dataset
+from icm_api.types import Dataset
+
+PAIRS = ("preferences", "truthfulqa-pairs")
+"""Tasks whose examples are pairs of texts in both orders."""
+
+
+def add_export(verbs: Verbs) -> None:
+    """Declare the verb and its flags."""
+    formats = "\n".join(f"  {name:<15}{FORMATS[name].about}" for name in FORMAT_NAMES)
+    parser: ArgumentParser = verbs.add_parser(
+        "export",
+        help="write the labels of a finished run as files for training, tables, data sets",
+        description="Write the labels of a finished run as files for whoever takes them next.",
+        epilog=f"formats:\n{formats}\n\nexample:\n  icm-api export runs/claims --to openai-sft --split 0.9\n",
+        formatter_class=RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(verb=export_verb)
+    parser.add_argument("run", type=Path, help="the run folder")
+    parser.add_argument("--to", required=True, choices=FORMAT_NAMES, metavar="FORMAT", help="see below")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="where to write (default: RUN/export/FORMAT)")
+    parser.add_argument("--force", action="store_true", help="replace an earlier export in that folder")
+    parser.add_argument("--soft", action="store_true", help="write the probability of every label too")
+    parser.add_argument(
+        "--abstain-below",
+        type=float,
+        metavar="P",
+        help="leave out labels less probable than P; by default, what the run abstained on, from files for training",
+    )
+    parser.add_argument("--fields", type=_names, metavar="A,B", help="the columns of a table (default: all)")
+    parser.add_argument("--split", type=float, metavar="SHARE", help="share for training, e.g. 0.9; groups stay whole")
+    parser.add_argument("--shuffle", action="store_true", help="order the rows by chance, not as in the data")
+    parser.add_argument("--seed", type=int, default=0, help="of --shuffle and --split")
+    parser.add_argument("--spreadsheet", action="store_true", help="csv: safe to open in a spreadsheet program")
+    parser.add_argument("--json", action="store_true", help="print JSON, and nothing else")
+
+
+def export_verb(arguments: Namespace) -> None:
+    """`icm-api export RUN --to FORMAT`."""
+    options = Options(
+        soft=arguments.soft,
+        abstain_below=arguments.abstain_below,
+        fields=arguments.fields,
+        split=arguments.split,
+        shuffle=arguments.shuffle,
+        seed=arguments.seed,
+        spreadsheet=arguments.spreadsheet,
+    )
+    FORMATS[arguments.to].check(options)
+    folder = arguments.out or arguments.run / "export" / arguments.to
+    found = export_labels(load_labelled(arguments.run), arguments.to, folder, options, force=arguments.force)
+    print(json.dumps(found.as_json()) if arguments.json else "\n".join(found.lines()))
+
+
+def load_labelled(run: Path) -> LabelledData:
+    """The labels of a finished run and the data that they are about.
+
+    Raises:
+        RunError: no finished run is there, or its data changed since.
+        DataError: the data cannot be read.
+    """
+    if not (run / CONFIG_FILE).is_file():
+        raise RunError(f"{run / CONFIG_FILE} is missing: {run} is not the folder of a run")
+    result = Result.load(run)
+    config = load_config(run / CONFIG_FILE, environment=False)
+    dataset, task = load_dataset(config), build_task(config)
+    model = _check_inputs(run / INPUTS_FILE, config, dataset)
+    return LabelledData(dataset, result, task.template, task.verbalizer, config.data.task in PAIRS, model)
+
+
+def _check_inputs(path: Path, config: Config, dataset: Dataset) -> str:
+    """Hold the data against what the run labelled; returns the identity of the model that did."""
+    try:
+        then = json.loads(path.read_text(encoding="utf-8"))
+        data, model = str(then["data_sha256"]), str(then["model"])
+    except FileNotFoundError:
+        raise RunError(f"{path} is missing: {path.parent} is not the folder of a run") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{path}: damaged: {error}") from error
+    try:
+        now = fingerprint(dataset) if config.data.from_hub else sha256(config.data.path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise DataError(f"{config.data.path}: cannot be read: {error.strerror or error}") from error
+    if now != data:
+        raise RunError(
+            f"{config.data.path} is not what this run labelled: it changed since; put the data back, or run again"
+        )
+    return model
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())

@@ -1,0 +1,192 @@
+"""Diagnostics of a finished labeling without gold: is it coherent, and more so than it would be by chance?
+
+Everything is asked through the objective, so that it is cached, counted, and the same for the same inputs. Labels
+are looked at and never changed; what the measurements mean is `verdict`'s to say.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
+from typing import Any
+
+from icm_api.config import DiagnosticsSettings
+from icm_api.evaluation.coherence import Coherence, coherence, core_share
+from icm_api.evaluation.measures import Chance, Contested, Judged, Measures, Opinion, Orders, Rival
+from icm_api.evaluation.relabelings import agreement, agreement_renamed, rename, renamings, shuffled
+from icm_api.evaluation.second_opinion import bootstrap_chain, opinion_spread, zero_shot
+from icm_api.evaluation.verdict import SALIENT, Verdict, judge, one_sided
+from icm_api.objective import Objective
+from icm_api.search import draw
+from icm_api.types import Dataset, Label, LabelDistribution, Labeling, Score
+
+_TRIES = 20
+"""Draws of a shuffle that changes something, before it is given up."""
+_PLACES = 5
+"""Of the run, at which the label balance is looked up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """A finished labeling, judged.
+
+    Attributes:
+        verdict: what to make of the labels.
+        measures: what that rests on.
+        repeats: the same examples labelled again: the most probable labels in other orders of the demonstrations,
+            and the labels of other restarts and of the second opinion where they are coherent.
+    """
+
+    verdict: Verdict
+    measures: Measures
+    repeats: tuple[Labeling, ...] = ()
+
+    def lines(self) -> list[str]:
+        """For people."""
+        return self.verdict.lines()
+
+    def as_json(self) -> dict[str, Any]:
+        """For `summary.json`."""
+        return {**self.verdict.as_json(), "measures": self.measures.as_json()}
+
+
+async def diagnose(
+    objective: Objective, judged: Judged, settings: DiagnosticsSettings | None = None, seed: int = 0
+) -> Diagnosis:
+    """Judge a finished labeling; no gold label is looked at.
+
+    Takes at most `settings.most_requests` requests: n for each other labeling that is looked at.
+
+    Args:
+        objective: the run's.
+        judged: the labels found, and what is known of the run.
+        settings: how much to spend.
+        seed: of shuffles, orders and renamings.
+
+    Raises:
+        ProviderError: the model gave no usable logprobs.
+
+    Example:
+        ``diagnosis = await diagnose(found.objective, Judged(found.score, found.ends, found.start.fixed))``
+    """
+    settings, before = settings or DiagnosticsSettings(), objective.scorer.usage
+    score = judged.score
+    found = coherence(score)
+    lopsided = one_sided(found, judged.fixed)
+    orders, repeats = await _orders(objective, score, settings.orders, seed)
+    opinion, spread = await _opinion(objective, judged, settings.rounds)
+    ends = [end for end in dict.fromkeys(judged.ends) if end != score.labeling]
+    # Labels that are all alike stay what they are when shuffled.
+    measured = ("second opinion", opinion.rival.coherence) if lopsided else ("found", found)
+    measures = Measures(
+        labels=objective.labels,
+        found=found,
+        one_sided=lopsided,
+        core=core_share(score, objective.relations.components),
+        counts=_counts(score.labeling, objective.labels),
+        drift=_drift(judged.path, objective.labels),
+        chance=await _chance(objective, measured, settings.shuffles, seed),
+        renamed=await _renamed(objective, score.labeling, settings.renamings, seed),
+        ends=tuple([await _rival(objective, "another restart", end, score.labeling) for end in ends[: settings.ends]]),
+        ends_agreeing=sum(end == score.labeling for end in judged.ends),
+        orders=orders,
+        opinion=opinion,
+        spread=spread,
+        coverage=_coverage(score),
+        contested=contested(score)[: settings.contested],
+        conflicts=Counter(objective.relations[at].constraint for at in sorted(score.broken)),
+        requests=objective.scorer.usage.requests - before.requests,
+    )
+    others = [other.coherence for other in (opinion.rival, *measures.ends)]
+    repeats += [other.labeling for other in others if other.share >= SALIENT]
+    return Diagnosis(judge(measures), measures, tuple(repeats))
+
+
+def contested(score: Score) -> tuple[Contested, ...]:
+    """All labelled examples, the one whose label is least ahead of another first."""
+    rows = [
+        Contested(key, score.labeling[key], _margin(read, score.labeling[key]))
+        for key, read in score.distributions.items()
+    ]
+    return tuple(sorted(rows, key=lambda row: row.margin))
+
+
+def _margin(read: LabelDistribution, label: Label) -> float:
+    return read.logprob(label) - max(read.logprob(other) for other in read.labels if other != label)
+
+
+def _counts(labeling: Mapping[str, Label], labels: Sequence[Label]) -> dict[Label, int]:
+    counted = Counter(labeling.values())
+    return {label: counted[label] for label in labels}
+
+
+def _drift(path: Sequence[Labeling], labels: Sequence[Label]) -> tuple[Mapping[Label, float], ...]:
+    labelled = [labeling for labeling in path if labeling]
+    if not labelled:
+        return ()
+    places = sorted({round(at * (len(labelled) - 1) / (_PLACES - 1)) for at in range(_PLACES)})
+    return tuple(
+        {label: count / len(labelled[at]) for label, count in _counts(labelled[at], labels).items()} for at in places
+    )
+
+
+def _coverage(score: Score) -> tuple[float, float]:
+    covered = [read.coverage for read in score.distributions.values()]
+    return fmean(covered), min(covered)
+
+
+async def _rival(objective: Objective, name: str, labeling: Labeling, found: Labeling) -> Rival:
+    return Rival(
+        name,
+        coherence(await objective(labeling)),
+        agreement(labeling, found),
+        agreement_renamed(found, labeling, objective.labels),
+    )
+
+
+async def _opinion(objective: Objective, judged: Judged, rounds: int) -> tuple[Opinion, float]:
+    """The plain chain; where that says one label of (nearly) all, the debiased one, if it is more coherent."""
+    first, found = await zero_shot(objective), judged.score.labeling
+    chain = await bootstrap_chain(objective, first, rounds, debias=False)
+    rival = await _rival(objective, "second opinion", chain.labeling, found)
+    if one_sided(rival.coherence):
+        other = await bootstrap_chain(objective, first, rounds, debias=True)
+        second = await _rival(objective, "second opinion, debiased", other.labeling, found)
+        if second.coherence.share > rival.coherence.share:
+            chain, rival = other, second
+    shared = sum(chain.labeling[key] == label for key, label in judged.fixed.items())
+    return Opinion(rival, chain.rounds, chain.debiased, len(judged.fixed), shared), opinion_spread(first)
+
+
+async def _chance(objective: Objective, measured: tuple[str, Coherence], shuffles: int, seed: int) -> Chance | None:
+    name, one = measured
+    gains: list[float] = []
+    for number in range(shuffles):
+        rng = draw(seed, number, f"shuffle of {name}")
+        tries = (shuffled(one.labeling, objective.relations, rng) for _ in range(_TRIES))
+        other = next((labeling for labeling in tries if labeling != one.labeling), None)
+        if other is not None:
+            gains.append(coherence(await objective(other)).gain)
+    return Chance(name, one.gain, tuple(gains)) if gains else None
+
+
+async def _renamed(objective: Objective, found: Labeling, most: int, seed: int) -> tuple[Rival, ...]:
+    ways = renamings(objective.labels, most, draw(seed, 0, "renamings"))
+    name = "the inverse" if len(objective.labels) == 2 else "other names"
+    return tuple([await _rival(objective, name, rename(found, way), found) for way in ways])
+
+
+async def _orders(objective: Objective, score: Score, orders: int, seed: int) -> tuple[Orders | None, list[Labeling]]:
+    """Demonstrations are ordered by place in the data set: a data set in another order gives other contexts."""
+    found: list[float] = []
+    best: list[Labeling] = []
+    for number in range(orders):
+        examples = list(objective.dataset)
+        draw(seed, number, "order of demonstrations").shuffle(examples)
+        again = await replace(objective, dataset=Dataset(examples))(score.labeling)
+        found.append(coherence(again).predictability)
+        best.append(Labeling({key: read.best for key, read in again.distributions.items()}))
+    flips = [labeling[key] != read.best for labeling in best for key, read in score.distributions.items()]
+    return (Orders(tuple(found), fmean(flips)) if orders else None), best

@@ -1,0 +1,224 @@
+"""What is measured of a finished labeling, as values. How it is measured is `diagnostics`, what follows `verdict`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from statistics import fmean, stdev
+
+from icm_api.evaluation.coherence import Coherence
+from icm_api.types import Label, Labeling, Score
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What a finished search is judged by.
+
+    Attributes:
+        score: of the labels found, complete.
+        ends: complete labelings in which its restarts ended.
+        fixed: labels that a person gave, which the search could not move.
+        path: the labelings that it went through, first to last; for the drift of the label balance.
+    """
+
+    score: Score
+    ends: tuple[Labeling, ...] = ()
+    fixed: Labeling = field(default_factory=Labeling)
+    path: tuple[Labeling, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rival:
+    """Another labeling, beside the one found.
+
+    Attributes:
+        name: what it is, in a few words.
+        coherence: of it.
+        agreement: with the labels found.
+        agreement_renamed: after the renaming of the labels that agrees best.
+    """
+
+    name: str
+    coherence: Coherence
+    agreement: float
+    agreement_renamed: float
+
+    def as_json(self) -> dict[str, object]:
+        return {
+            "name": self.name,
+            "agreement": self.agreement,
+            "agreement_renamed": self.agreement_renamed,
+            **self.coherence.as_json(),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """The independent second opinion, see `second_opinion`.
+
+    Attributes:
+        rival: its labeling, held against the one found.
+        rounds: that it took.
+        debiased: whether predictions were set off against their mean.
+        given: how many labels a person gave; `given_shared`: how many of them it has too.
+    """
+
+    rival: Rival
+    rounds: int
+    debiased: bool
+    given: int
+    given_shared: int
+
+    @property
+    def given_agreement(self) -> float | None:
+        """Share of the given labels that it has too; None where none were given."""
+        return self.given_shared / self.given if self.given else None
+
+    def as_json(self) -> dict[str, object]:
+        return {
+            **self.rival.as_json(),
+            "rounds": self.rounds,
+            "debiased": self.debiased,
+            "given_labels": self.given,
+            "given_labels_shared": self.given_shared,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Chance:
+    """A labeling against shuffles of itself.
+
+    Attributes:
+        of: "found", or "second opinion" where the labels found are all alike and shuffling them changes nothing.
+        gain: of the labeling, nats per example.
+        shuffled: of each shuffle.
+    """
+
+    of: str
+    gain: float
+    shuffled: tuple[float, ...]
+
+    @property
+    def exceeded(self) -> int:
+        """How many shuffles are at least as coherent."""
+        return sum(value >= self.gain for value in self.shuffled)
+
+    @property
+    def margin(self) -> float | None:
+        """Nats per example by which the labeling is ahead of the mean shuffle; None where there are no shuffles."""
+        return self.gain - fmean(self.shuffled) if self.shuffled else None
+
+    @property
+    def z(self) -> float | None:
+        """The margin in standard deviations of the shuffles; None where they do not vary."""
+        deviation = stdev(self.shuffled) if len(self.shuffled) > 1 else 0.0
+        return None if self.margin is None or not deviation else self.margin / deviation
+
+    def as_json(self) -> dict[str, object]:
+        return {
+            "of": self.of,
+            "gain": self.gain,
+            "shuffled": list(self.shuffled),
+            "exceeded": self.exceeded,
+            "margin": self.margin,
+            "z": self.z,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """The same labels, demonstrated in other orders.
+
+    Attributes:
+        predictability: mean log p of the labels, in each other order.
+        flipped: share of (example, order) pairs where the most probable label is another than in the run's order.
+    """
+
+    predictability: tuple[float, ...]
+    flipped: float
+
+    def as_json(self) -> dict[str, object]:
+        return {"predictability": list(self.predictability), "flipped": self.flipped}
+
+
+@dataclass(frozen=True, slots=True)
+class Contested:
+    """An example and how far its label is ahead.
+
+    Attributes:
+        id: of the example.
+        label: found.
+        margin: log p of the label less log p of the best other one, nats; below 0 where another is more probable.
+    """
+
+    id: str
+    label: Label
+    margin: float
+
+
+@dataclass(frozen=True, slots=True)
+class Measures:
+    """All that the verdict rests on.
+
+    Attributes:
+        labels: the label set.
+        found: coherence of the labels found.
+        one_sided: (nearly) all labels that no person gave are alike, and the labels are not foretold.
+        core: share explained of the best two thirds of the groups, see `core_share`.
+        counts: examples per label.
+        drift: share of each label among those labelled, at evenly spaced places of the run, last the end.
+        chance: against shuffles; None where not even a second opinion could be shuffled.
+        renamed: the same division under other names: the inverse, for two labels.
+        ends: where restarts ended, without those that ended at the labels found.
+        ends_agreeing: restarts that ended at the labels found.
+        orders: other orders of demonstrations; None where none were asked for.
+        opinion: the second opinion.
+        spread: how differently the model sees the examples without demonstrations, nats, see `opinion_spread`.
+        coverage: mean and smallest share of probability that fell on the labels.
+        contested: examples, smallest margin first.
+        conflicts: broken relations by constraint.
+        requests: that judging took, whether a cache answered or the model.
+    """
+
+    labels: tuple[Label, ...]
+    found: Coherence
+    one_sided: bool
+    core: float
+    counts: Mapping[Label, int]
+    drift: tuple[Mapping[Label, float], ...]
+    chance: Chance | None
+    renamed: tuple[Rival, ...]
+    ends: tuple[Rival, ...]
+    ends_agreeing: int
+    orders: Orders | None
+    opinion: Opinion
+    spread: float
+    coverage: tuple[float, float]
+    contested: tuple[Contested, ...]
+    conflicts: Mapping[str, int]
+    requests: int
+
+    @property
+    def size(self) -> int:
+        """n."""
+        return len(self.found.labeling)
+
+    def as_json(self) -> dict[str, object]:
+        """For `summary.json`."""
+        return {
+            "found": self.found.as_json(),
+            "one_sided": self.one_sided,
+            "core_share_explained": self.core,
+            "counts": dict(self.counts),
+            "drift": [dict(shares) for shares in self.drift],
+            "chance": self.chance.as_json() if self.chance else None,
+            "renamed": [rival.as_json() for rival in self.renamed],
+            "ends": {"same": self.ends_agreeing, "others": [rival.as_json() for rival in self.ends]},
+            "orders": self.orders.as_json() if self.orders else None,
+            "second_opinion": self.opinion.as_json(),
+            "zero_shot_spread": self.spread,
+            "coverage": {"mean": self.coverage[0], "smallest": self.coverage[1]},
+            "contested": [{"id": each.id, "label": each.label, "margin": each.margin} for each in self.contested],
+            "conflicts": dict(self.conflicts),
+            "requests": self.requests,
+        }

@@ -1,0 +1,60 @@
+"""Which examples a person should look at first: the most uncertain ones, few of each group.
+
+Ranks only. What the person says comes back as fixed labels of another search.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+
+from icm_api.consistency import Relations
+from icm_api.types import Dataset, Labeling, Score
+
+
+def uncertain_first(
+    score: Score,
+    dataset: Dataset,
+    relations: Relations,
+    *,
+    repeats: Sequence[Labeling] = (),
+    per_group: int = 1,
+    fixed: Collection[str] = (),
+) -> tuple[str, ...]:
+    """Ids in the order in which a person's labels help most.
+
+    Examples in broken relations come first: there some label is wrong for certain, or the relation. Then the least
+    sure label, by the mean of p(label) and one vote (1 or 0) for each repeated prediction.
+
+    Args:
+        score: of the labels found.
+        dataset: its groups are those of which at most `per_group` members are listed; an example without a group
+            belongs to those that relations connect it to.
+        relations: that the labels found were held against.
+        repeats: predictions made again: other orders, other restarts, a second opinion.
+        per_group: one label tells much about the others of its group.
+        fixed: ids that have a person's label already, and are left out.
+
+    Raises:
+        ValueError: `per_group` is below 1.
+    """
+    if per_group < 1:
+        raise ValueError(f"per_group is {per_group}: at least one of each group")
+    broken = {key for at in score.broken for key in relations[at].ids}
+
+    def uncertainty(key: str) -> tuple[bool, float, int]:
+        label = score.labeling[key]
+        votes = [float(repeat[key] == label) for repeat in repeats if key in repeat]
+        sure = (score.distributions[key].probability(label) + sum(votes)) / (1 + len(votes))
+        return key not in broken, sure, dataset.position(key)
+
+    listed: list[str] = []
+    taken: Counter[tuple[str, str]] = Counter()
+    for key in sorted((key for key in score.distributions if key not in fixed), key=uncertainty):
+        group = dataset.get(key).group
+        # A group may be called like the id of an example without one.
+        home = ("group", group) if group is not None else ("related", relations.component(key)[0])
+        taken[home] += 1
+        if taken[home] <= per_group:
+            listed.append(key)
+    return tuple(listed)

@@ -1,0 +1,97 @@
+"""After the search: judge the labels without gold, say how sure to be of each, and which a person should look at.
+
+It puts together what `icm_api.evaluation` measures, and adds it to the result. It changes no label.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+
+from icm_api.config import DiagnosticsSettings
+from icm_api.evaluation import (
+    Diagnosis,
+    Judged,
+    Temperature,
+    calibrated,
+    diagnose,
+    temperature_of_agreement,
+    temperature_of_labels,
+    uncertain_first,
+)
+from icm_api.result import LabelledExample, Result
+from icm_api.search import Found
+from icm_api.types import Labeling
+
+FEWEST_GIVEN = 10
+"""Labels from a person by which to calibrate; with fewer, how often repeated predictions agree says more."""
+_MOST_KEPT = 64
+
+
+class Trail:
+    """The labelings that a search went through, thinned out evenly to a bounded number."""
+
+    def __init__(self) -> None:
+        self._kept: list[Labeling] = []
+        self._every = 1
+        self._steps = 0
+
+    def add(self, labeling: Labeling) -> None:
+        """The labeling after the next step."""
+        if self._steps % self._every == 0:
+            self._kept.append(labeling)
+        self._steps += 1
+        if len(self._kept) > _MOST_KEPT:
+            self._kept = self._kept[::2]
+            self._every *= 2
+
+    @property
+    def labelings(self) -> tuple[Labeling, ...]:
+        """First to last."""
+        return tuple(self._kept)
+
+
+async def judged(found: Found, result: Result, trail: Trail, settings: DiagnosticsSettings, seed: int) -> Result:
+    """The result with a verdict in `about`, and with calibrated probabilities and a place in the queue per example.
+
+    What judging asked for is added to the usage.
+
+    Raises:
+        ProviderError: the model gave no usable logprobs.
+        BudgetError: the budget does not suffice.
+    """
+    scorer = found.objective.scorer
+    before = scorer.usage
+    judgement = Judged(found.score, found.ends, found.start.fixed, trail.labelings)
+    diagnosis = await diagnose(found.objective, judgement, settings, seed)
+    temperature = _temperature(found, diagnosis)
+    sure = {row.id: row for row in calibrated(found.score, temperature, settings.abstain_below)}
+    queue = uncertain_first(
+        found.score,
+        found.objective.dataset,
+        found.objective.relations,
+        repeats=diagnosis.repeats,
+        per_group=settings.per_group,
+        fixed=found.start.fixed,
+    )
+    places = {key: place for place, key in enumerate(queue, start=1)}
+
+    def row(example: LabelledExample) -> LabelledExample:
+        one = sure[example.id]
+        return replace(
+            example,
+            calibrated={label: round(value, 6) for label, value in one.probabilities.items()},
+            abstained=one.label is None and not example.fixed,
+            review=places.get(example.id),
+        )
+
+    rows = tuple(map(row, result.examples))
+    about = {"diagnosis": diagnosis.as_json(), "calibration": asdict(temperature)}
+    usage = result.usage + (scorer.usage - before)
+    return replace(result, examples=rows, usage=usage, about={**result.about, **about})
+
+
+def _temperature(found: Found, diagnosis: Diagnosis) -> Temperature:
+    reads, fixed = found.score.distributions, found.start.fixed
+    if len(fixed) >= FEWEST_GIVEN:
+        return temperature_of_labels([(reads[key], label) for key, label in fixed.items()])
+    return temperature_of_agreement(reads, diagnosis.repeats)

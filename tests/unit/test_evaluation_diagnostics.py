@@ -1,0 +1,387 @@
+"""The judge of labels: its measurements against brute force and closed forms, and each rule of the verdict."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import replace
+from itertools import permutations, product
+from math import log
+from random import Random
+from statistics import pstdev
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from icm_api.config import DiagnosticsSettings, SearchSettings
+from icm_api.consistency import asymmetric, compile_relations, equivalent, exactly_one, mutually_exclusive
+from icm_api.evaluation.coherence import Coherence, coherence, core_share, label_entropy
+from icm_api.evaluation.diagnostics import Diagnosis, diagnose
+from icm_api.evaluation.measures import Chance, Judged, Measures, Opinion, Orders, Rival
+from icm_api.evaluation.relabelings import agreement, agreement_renamed, rename, renamings, shuffled
+from icm_api.evaluation.second_opinion import bootstrap_chain, debiased, opinion_spread, zero_shot
+from icm_api.evaluation.verdict import FEWEST, NOT_SALIENT, OPINIONATED, SALIENT, judge, one_sided
+from icm_api.objective import Objective
+from icm_api.prompts import PromptTemplate
+from icm_api.search import Task, build_objective
+from icm_api.types import Dataset, Example, Label, LabelDistribution, Labeling, Score
+from tests import bayes
+from tests.bayes import BayesModel, candidates, pairs
+
+TWO = ("True", "False")
+LABELINGS = st.dictionaries(st.integers(0, 30).map(str), st.sampled_from("ABCD"), min_size=1)
+
+
+def inverse(labeling: Labeling) -> Labeling:
+    return rename(labeling, {"True": "False", "False": "True"})
+
+
+def world(count: int = 12, *, constrained: bool = True, noise: float = 0.05) -> tuple[Objective, Labeling]:
+    """Both orders of `count` pairs before an ideal learner, and the truth."""
+    dataset, truth = pairs(count)
+    constraints = (asymmetric("True", total=True),) if constrained else ()
+    task = Task(PromptTemplate(separator="\n"), constraints=constraints)
+    objective = build_objective(dataset, BayesModel(truth, noise=noise), task, SearchSettings())
+    return objective, Labeling({key: str(so) for key, so in truth.items()})
+
+
+async def judged(objective: Objective, labeling: Labeling, fixed: Labeling | None = None) -> Diagnosis:
+    return await diagnose(objective, Judged(await objective(labeling), fixed=fixed or Labeling()))
+
+
+# coherence
+
+
+@given(LABELINGS)
+def test_label_entropy_is_what_guessing_by_shares_costs(labels: dict[str, Label]) -> None:
+    shares = Counter(labels.values())
+    cost = -sum(log(shares[label] / len(labels)) for label in labels.values()) / len(labels)
+    assert label_entropy(labels) == pytest.approx(cost, abs=1e-12)
+
+
+def scored(probabilities: dict[str, float], labels: dict[str, Label]) -> Score:
+    reads = {key: LabelDistribution(TWO, (log(p), log(1 - p)), 1.0, "exact") for key, p in probabilities.items()}
+    return Score(Labeling(labels), -1.0, -9.0, 0.0, reads, frozenset(), "exact")
+
+
+def test_predictions_by_label_shares_explain_nothing_and_certain_ones_everything() -> None:
+    labels = {"a": "True", "b": "True", "c": "True", "d": "False"}
+    by_shares = coherence(scored(dict.fromkeys(labels, 0.75), labels))
+    assert by_shares.share == pytest.approx(0)
+    assert by_shares.gain == pytest.approx(0)
+    assert by_shares.majority == 0.75
+    sure = coherence(scored({"a": 1 - 1e-12, "b": 1 - 1e-12, "c": 1 - 1e-12, "d": 1e-12}, labels))
+    assert sure.share == pytest.approx(1)
+    assert coherence(scored({"a": 0.9}, {"a": "True"})).share == 0.0
+
+
+def test_the_core_is_the_best_foretold_two_thirds_of_the_groups() -> None:
+    labels = {"a": "True", "b": "False", "c": "True"}
+    score = scored({"a": 0.9, "b": 0.2, "c": 0.1}, labels)
+    expected = 1 + (log(0.9) + log(0.8)) / 2 / log(2)
+    assert core_share(score, [("a",), ("b",), ("c",)]) == pytest.approx(expected)
+
+
+# relabelings
+
+
+@given(st.lists(st.tuples(st.sampled_from("ABC"), st.sampled_from("ABC")), min_size=1, max_size=20))
+def test_agreement_up_to_names_is_the_best_of_all_renamings(rows: list[tuple[str, str]]) -> None:
+    one = {str(at): a for at, (a, _) in enumerate(rows)}
+    other = {str(at): b for at, (_, b) in enumerate(rows)}
+    best = max(agreement(one, rename(other, dict(zip("ABC", way, strict=True)))) for way in permutations("ABC"))
+    assert agreement_renamed(one, other, "ABC") == pytest.approx(best)
+
+
+def test_agreement_up_to_names_of_many_labels_is_a_lower_bound_that_finds_a_pure_renaming() -> None:
+    labels = "ABCDEFGH"
+    one = {str(at): label for at, label in enumerate(labels)}
+    assert agreement_renamed(one, rename(one, dict(zip(labels, labels[1:] + labels[0], strict=True))), labels) == 1.0
+
+
+def test_two_labels_have_one_renaming_and_more_have_sampled_ones_that_all_rename() -> None:
+    assert renamings(TWO, 4, Random(0)) == [{"True": "False", "False": "True"}]
+    for labels in ("ABC", "ABCDEFGH"):
+        found = renamings(labels, 4, Random(0))
+        assert len(found) == 4
+        assert all(sorted(way.values()) == list(labels) and way != {label: label for label in labels} for way in found)
+
+
+@given(st.integers(0, 10_000), st.lists(st.booleans(), min_size=6, max_size=6))
+def test_a_shuffle_of_pairs_keeps_every_relation_and_all_counts(seed: int, first: list[bool]) -> None:
+    dataset, _ = pairs(6)
+    relations = compile_relations(dataset, TWO, [asymmetric("True", total=True)])
+    labeling = Labeling({one.id: str(first[at // 2] != bool(at % 2)) for at, one in enumerate(dataset)})
+    found = shuffled(labeling, relations, Random(seed))
+    assert not relations.broken(found)
+    assert Counter(found.values()) == Counter(labeling.values())
+
+
+@given(st.integers(0, 10_000), st.lists(st.sampled_from(TWO), min_size=5, max_size=5))
+def test_a_shuffle_of_unrelated_examples_is_a_permutation_of_their_labels(seed: int, labels: list[Label]) -> None:
+    dataset = Dataset(Example(str(at), {"text": str(at)}) for at in range(5))
+    labeling = Labeling({str(at): label for at, label in enumerate(labels)})
+    found = shuffled(labeling, compile_relations(dataset, TWO, ()), Random(seed))
+    assert Counter(found.values()) == Counter(labels)
+
+
+def test_shuffles_reach_every_legal_labeling_with_the_same_counts() -> None:
+    dataset, _ = candidates(2, 3)
+    relations = compile_relations(dataset, TWO, [mutually_exclusive("True")])
+    labeling = Labeling({one.id: str(one.answer == "0") for one in dataset})
+    reached = {shuffled(labeling, relations, Random(seed)) for seed in range(200)}
+    ids = dataset.ids
+    every = (Labeling(dict(zip(ids, way, strict=True))) for way in product(TWO, repeat=len(ids)))
+    legal = {way for way in every if all(sum(way[f"q{q}={a}"] == "True" for a in range(3)) == 1 for q in range(2))}
+    assert reached == legal
+
+
+def test_a_shuffle_does_not_earn_by_what_the_constraints_settle() -> None:
+    """Two equal answers and two others: only one labeling with two True is legal, so others are drawn."""
+    dataset = Dataset(Example(f"e{at}", {"text": str(at)}, "q", answer) for at, answer in enumerate("xxyz"))
+    relations = compile_relations(dataset, TWO, [mutually_exclusive("True"), equivalent()])
+    labeling = Labeling({"e0": "True", "e1": "True", "e2": "False", "e3": "False"})
+    reached = {shuffled(labeling, relations, Random(seed)) for seed in range(100)}
+    assert len(reached) == 4
+    assert not any(relations.broken(one) for one in reached)
+
+
+# second opinion
+
+
+def reads_of(*probabilities: float) -> dict[str, LabelDistribution]:
+    return {str(at): LabelDistribution(TWO, (log(p), log(1 - p)), 1.0, "exact") for at, p in enumerate(probabilities)}
+
+
+def test_debiasing_takes_off_what_is_common_to_all() -> None:
+    odds = [read.logprobs[0] - read.logprobs[1] for read in debiased(reads_of(0.9, 0.8, 0.6)).values()]
+    raw = [log(p / (1 - p)) for p in (0.9, 0.8, 0.6)]
+    assert odds == pytest.approx([one - sum(raw) / 3 for one in raw])
+
+
+@given(st.lists(st.floats(0.01, 0.99), min_size=1, max_size=9))
+def test_the_spread_of_two_labels_is_the_standard_deviation_of_log_odds(ps: list[float]) -> None:
+    assert opinion_spread(reads_of(*ps)) == pytest.approx(pstdev([log(p / (1 - p)) for p in ps]), abs=1e-9)
+
+
+async def test_the_chain_finds_the_truth_legally_and_counts_its_rounds() -> None:
+    objective, truth = world()
+    chain = await bootstrap_chain(objective, await zero_shot(objective), 3, debias=False)
+    assert chain.labeling == truth
+    assert chain.rounds == 2  # the second changes nothing
+
+
+# diagnose
+
+
+async def test_the_truth_is_salient_and_its_opposite_is_not() -> None:
+    objective, truth = world()
+    found = await judged(objective, truth)
+    assert found.verdict.name == "salient"
+    assert found.measures.opinion.rival.agreement == 1.0
+    assert found.measures.orders is not None
+    assert found.measures.orders.flipped == 0.0
+    wrong = await judged(objective, inverse(truth))
+    assert wrong.verdict.name == "unsure"
+    assert "search stopped short" in wrong.verdict.reasons[0]
+
+
+async def test_labels_all_alike_have_collapsed_where_the_concept_is_there() -> None:
+    objective, truth = world(constrained=False)
+    found = await judged(objective, Labeling(dict.fromkeys(truth, "True")))
+    assert found.verdict.name == "collapsed"
+    assert found.measures.chance is not None
+    assert found.measures.chance.of == "second opinion"
+
+
+async def test_given_labels_that_encode_the_opposite_are_named_as_the_reason() -> None:
+    objective, truth = world()
+    wrong = inverse(truth)
+    found = await judged(objective, wrong, fixed=Labeling({key: wrong[key] for key in list(wrong)[::3]}))
+    assert found.verdict.name == "unsure"
+    assert found.verdict.reasons[0].startswith("the given labels contradict")
+    assert found.measures.opinion.given == 8
+    assert found.measures.opinion.given_shared == 0
+
+
+async def test_an_inverse_as_coherent_as_the_labels_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(bayes.PRIORS, "opposite", bayes.PRIORS["truth"])
+    objective, truth = world(noise=0.01)
+    for labels in (truth, inverse(truth)):
+        found = await judged(objective, labels)
+        assert abs(found.measures.renamed[0].coherence.gain - found.measures.found.gain) < 0.05
+        assert any("the inverse of the labels is about as coherent" in line for line in found.lines())
+    # Zero-shot predictions lean to the truth, and so speak against its opposite.
+    assert found.verdict.name == "unsure"
+
+
+async def test_judging_takes_no_more_requests_than_stated_and_the_same_input_gives_the_same_bytes() -> None:
+    settings = DiagnosticsSettings()
+    for labels in (0, 1):
+        objective, truth = world(constrained=False)
+        labeling = truth if labels else Labeling(dict.fromkeys(truth, "True"))
+        score = await objective(labeling)
+        ends = (labeling, inverse(truth), Labeling(dict.fromkeys(truth, "False")))
+        before = objective.scorer.usage.requests
+        first = await diagnose(objective, Judged(score, ends, path=(Labeling(), labeling)), settings, seed=3)
+        asked = objective.scorer.usage.requests - before
+        assert asked == first.measures.requests <= settings.most_requests(len(truth), 2)
+        again = await diagnose(objective, Judged(score, ends, path=(Labeling(), labeling)), settings, seed=3)
+        written = json.dumps(replace(again, measures=replace(again.measures, requests=asked)).as_json())
+        assert written == json.dumps(first.as_json())
+
+
+async def test_what_is_left_open_is_listed() -> None:
+    dataset, truth = candidates(3, 4)
+    task = Task(PromptTemplate(separator="\n"), constraints=(exactly_one("True"),))
+    objective = build_objective(dataset, BayesModel(truth), task, SearchSettings())
+    labeling = Labeling({key: str(so) for key, so in truth.items()}).assign({"q0=1": "True"})
+    path = (Labeling({"q0=0": "True"}), labeling)
+    found = await diagnose(objective, Judged(await objective(labeling), path=path), DiagnosticsSettings(contested=2))
+    assert found.measures.contested[0].id == "q0=1"
+    assert found.measures.contested[0].margin < 0
+    assert len(found.measures.contested) == 2
+    assert list(found.measures.conflicts.values()) == [1]
+    assert any("1 relations of exactly_one" in line for line in found.lines())
+    assert found.measures.drift[0] == {"True": 1.0, "False": 0.0}
+    assert found.measures.drift[-1] == {"True": pytest.approx(1 / 3), "False": pytest.approx(2 / 3)}
+
+
+# verdict
+
+
+def a_coherence(share: float, *, size: int = 20, true: int = 10, utility: float = -5.0) -> Coherence:
+    labeling = Labeling({str(at): TWO[at >= true] for at in range(size)})
+    entropy = label_entropy(labeling)
+    return Coherence(labeling, utility, (share - 1) * entropy, entropy, 0.0)
+
+
+def a_rival(share: float, agreeing: float, *, renamed: float | None = None, utility: float = -6.0) -> Rival:
+    found = a_coherence(share, utility=utility)
+    return Rival("rival", found, agreeing, max(agreeing, 1 - agreeing) if renamed is None else renamed)
+
+
+def measures(share: float = 0.9) -> Measures:
+    """Of salient labels, unless something is changed."""
+    return Measures(
+        labels=TWO,
+        found=a_coherence(share),
+        one_sided=False,
+        core=share,
+        counts={"True": 10, "False": 10},
+        drift=(),
+        chance=Chance("found", 0.5, (0.0, 0.1, -0.1)),
+        renamed=(a_rival(0.1, 0.0),),
+        ends=(),
+        ends_agreeing=4,
+        orders=Orders((-0.1,), 0.0),
+        opinion=Opinion(a_rival(0.9, 1.0), 2, False, 0, 0),
+        spread=1.0,
+        coverage=(1.0, 1.0),
+        contested=(),
+        conflicts={},
+        requests=0,
+    )
+
+
+def test_nothing_against_coherent_labels_makes_them_salient() -> None:
+    assert judge(measures()).name == "salient"
+    assert judge(measures(SALIENT)).name == "salient"
+
+
+def test_shares_below_the_thresholds_are_unsure_and_then_not_salient() -> None:
+    weak = replace(measures(), opinion=Opinion(a_rival(0.1, 0.5), 3, False, 0, 0))
+    assert judge(replace(weak, found=a_coherence(NOT_SALIENT), core=0.5)).name == "unsure"
+    assert judge(replace(weak, found=a_coherence(NOT_SALIENT - 0.01), core=0.5)).name == "not salient"
+    assert judge(replace(weak, chance=Chance("found", 0.5, (0.0, 0.5)))).name == "not salient"
+
+
+def test_a_coherent_part_of_incoherent_labels_is_said() -> None:
+    verdict = judge(replace(measures(0.3), core=0.9, opinion=Opinion(a_rival(0.1, 0.5), 3, False, 0, 0)))
+    assert verdict.name == "unsure"
+    assert "a part of the examples is coherent" in verdict.reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("rival", "said"),
+    [
+        (a_rival(0.9, 0.5, utility=0.0), "search stopped short"),
+        (a_rival(0.9, 0.0), "other way round"),
+        (a_rival(0.9, 0.5), "more than one concept"),
+    ],
+)
+def test_a_rival_as_coherent_makes_unsure_wherever_it_comes_from(rival: Rival, said: str) -> None:
+    for changed in (
+        replace(measures(), opinion=Opinion(rival, 2, False, 0, 0)),
+        replace(measures(), ends=(rival,)),
+    ):
+        verdict = judge(changed)
+        assert verdict.name == "unsure"
+        assert said in verdict.reasons[0]
+    less_coherent = a_rival(0.6, 0.5)
+    assert judge(replace(measures(), ends=(less_coherent,))).name == "salient"
+
+
+def test_given_labels_that_a_coherent_opinion_does_not_share_make_unsure() -> None:
+    opinion = Opinion(a_rival(0.6, 0.1), 2, False, 10, 3)
+    verdict = judge(replace(measures(), opinion=opinion))
+    assert verdict.name == "unsure"
+    assert "3 of the 10 given labels" in verdict.reasons[0]
+    assert (
+        judge(replace(measures(), opinion=replace(opinion, rival=a_rival(0.6, 0.9), given_shared=9))).name == "salient"
+    )
+    incoherent = replace(opinion, rival=a_rival(0.2, 0.1))
+    assert judge(replace(measures(), opinion=incoherent)).name == "salient"
+
+
+def test_a_mirror_image_makes_unsure_unless_something_tells_which_is_which() -> None:
+    mirrored = replace(measures(), renamed=(a_rival(0.88, 0.0),))
+    alone = replace(mirrored, opinion=Opinion(a_rival(0.1, 0.5), 3, False, 0, 0))
+    assert judge(alone).name == "unsure"
+    assert "exact opposite" in judge(alone).reasons[0]
+    assert judge(mirrored).name == "salient"
+    assert judge(replace(alone, opinion=replace(alone.opinion, given=5, given_shared=5))).name == "salient"
+
+
+def test_order_coverage_and_size_make_unsure() -> None:
+    assert "orders" in judge(replace(measures(), orders=Orders((-0.1,), 0.3))).reasons[0]
+    assert "probability fell on the labels" in judge(replace(measures(), coverage=(0.3, 0.1))).reasons[0]
+    few = replace(measures(), found=a_coherence(0.9, size=FEWEST - 1, true=3))
+    assert "too few" in judge(few).reasons[0]
+
+
+def test_labels_all_alike_are_judged_by_what_else_is_there() -> None:
+    alike = replace(
+        measures(), found=a_coherence(0.0, true=20), one_sided=True, core=0.0, counts={"True": 20, "False": 0}
+    )
+    assert judge(alike).name == "collapsed"
+    nothing = replace(alike, opinion=Opinion(a_rival(0.2, 0.5), 3, True, 0, 0))
+    assert judge(nothing).name == "unsure"
+    assert "nearly all may truly be 'True'" in judge(nothing).reasons[1]
+    assert judge(replace(nothing, spread=OPINIONATED - 0.01)).name == "not salient"
+    some = replace(nothing, spread=0.0, opinion=Opinion(a_rival(0.45, 0.5), 3, True, 0, 0))
+    assert judge(some).name == "unsure"
+
+
+def test_imbalance_is_no_collapse_where_the_few_are_foretold() -> None:
+    lopsided = a_coherence(0.8, size=40, true=38)
+    assert not one_sided(lopsided)
+    assert one_sided(a_coherence(0.3, size=40, true=38))
+    verdict = judge(replace(measures(), found=lopsided, counts={"True": 38, "False": 2}))
+    assert verdict.name == "salient"
+    assert any("95% of the labels are one and the same" in reason for reason in verdict.reasons)
+
+
+def test_labels_that_a_person_gave_do_not_hide_a_collapse_of_the_others() -> None:
+    found = a_coherence(0.1, size=20, true=15)
+    assert not one_sided(found)
+    assert one_sided(found, given=[str(at) for at in range(15, 20)])
+
+
+def test_reasons_and_advice_are_written_out() -> None:
+    verdict = judge(replace(measures(0.1), core=0.1, opinion=Opinion(a_rival(0.1, 0.5), 3, False, 0, 0)))
+    lines = verdict.lines()
+    assert lines[0] == "verdict: not salient"
+    assert lines[-1].startswith("  what to do: ask for a concept")
+    assert verdict.as_json()["verdict"] == "not salient"
