@@ -62,7 +62,7 @@ def queue_verb(arguments: Namespace) -> None:
         )
     write_whole(out, _as_csv(rows) if out.suffix == ".csv" else "".join(json.dumps(row) + "\n" for row in rows))
     labels = ", ".join(build_task(config).verbalizer.labels)
-    print(f"wrote {out}: {len(rows)} examples, the most uncertain first, at most one a group unless configured")
+    print(f"wrote {out}: {len(rows)} examples, the most uncertain first")
     print(f'next: fill in "label" ({labels}); rows left empty are the model\'s')
     print(f"  then run again with them, under [data]: fixed = {json.dumps(str(out.resolve()))}")
 

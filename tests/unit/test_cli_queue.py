@@ -1,0 +1,115 @@
+"""`icm-api queue`: what a person is shown, and that the answers come back as fixed labels."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from icm_api.cli.main import main
+
+Printed = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(scope="module")
+def claims(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A judged run, and the configuration beside it."""
+    folder = tmp_path_factory.mktemp("queue")
+    assert main(["demo", "--task", "facts", "--size", "16", "--out", str(folder)]) == 0
+    return next(folder.iterdir())
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def labels_of(run: Path) -> dict[str, dict[str, object]]:
+    rows = map(json.loads, (run / "labels.jsonl").read_text(encoding="utf-8").splitlines())
+    return {row["id"]: row for row in rows}
+
+
+def test_the_most_uncertain_stand_first_with_their_texts_and_no_label(claims: Path, tmp_path: Path) -> None:
+    assert main(["queue", str(claims / "run"), "--most", "5", "--out", str(tmp_path / "a.csv")]) == 0
+    rows, labels = read_csv(tmp_path / "a.csv"), labels_of(claims / "run")
+    assert [labels[row["id"]]["review"] for row in rows] == [1, 2, 3, 4, 5]
+    given = map(json.loads, (claims / "claims.jsonl").read_text(encoding="utf-8").splitlines())
+    texts = {row["id"]: row["text"] for row in given}
+    assert all(row["label"] == "" and row["text"] == texts[row["id"]] for row in rows)
+    assert [row["found"] for row in rows] == [labels[row["id"]]["label"] for row in rows]
+
+
+def test_blind_shows_nothing_of_what_was_found(claims: Path, tmp_path: Path) -> None:
+    assert main(["queue", str(claims / "run"), "--blind", "--out", str(tmp_path / "a.jsonl")]) == 0
+    rows = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
+    assert all(set(row) == {"id", "label", "text"} and row["label"] is None for row in rows)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_answers_come_back_as_fixed_labels(
+    suffix: str, claims: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = tmp_path / f"a.{suffix}"
+    assert main(["queue", str(claims / "run"), "--most", "4", "--out", str(answers)]) == 0
+    text = answers.read_text(encoding="utf-8")
+    # A person answers the first, and leaves the others open.
+    first = text.replace("null", '"True"', 1) if suffix == "jsonl" else text.replace(",,", ",True,", 1)
+    answers.write_text(first, encoding="utf-8")
+    monkeypatch.setenv("ICM_DATA__FIXED", str(answers))
+    assert main(["run", str(claims / "config.toml"), "--out", str(tmp_path / "again")]) == 0
+    rows = labels_of(tmp_path / "again")
+    fixed = [row for row in rows.values() if row["fixed"]]
+    first_id = next(key for key, row in labels_of(claims / "run").items() if row["review"] == 1)
+    assert [(row["id"], row["label"], row["review"]) for row in fixed] == [(first_id, "True", None)]
+
+
+def test_a_person_s_answers_are_never_written_over(claims: Path, tmp_path: Path, capsys: Printed) -> None:
+    (tmp_path / "a.csv").write_text("id,label\nx,True\n")
+    assert main(["queue", str(claims / "run"), "--out", str(tmp_path / "a.csv")]) == 2
+    assert "choose another file" in capsys.readouterr().err
+    assert (tmp_path / "a.csv").read_text() == "id,label\nx,True\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nowhere", "--out", "a.csv"], "not the folder of a run"),
+        (["RUN", "--out", "a.txt"], r"must end in \.csv or \.jsonl"),
+        (["RUN", "--out", "a.csv", "--most", "0"], "at least 1"),
+    ],
+)
+def test_a_mistake_is_one_line(
+    arguments: list[str], words: str, claims: Path, tmp_path: Path, capsys: Printed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["queue", *(str(claims / "run") if part == "RUN" else part for part in arguments)]) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert re.search(words, err)
+
+
+def test_labels_that_were_not_judged_have_no_queue(
+    claims: Path, tmp_path: Path, capsys: Printed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ICM_DIAGNOSTICS__ENABLED", "false")
+    assert main(["run", str(claims / "config.toml"), "--out", str(tmp_path / "plain")]) == 0
+    assert "verdict" not in capsys.readouterr().out
+    assert main(["queue", str(tmp_path / "plain"), "--out", str(tmp_path / "a.csv")]) == 2
+    assert "not judged" in capsys.readouterr().err
+
+
+def test_a_budget_that_ends_before_the_judging_leaves_the_labels(
+    claims: Path, tmp_path: Path, capsys: Printed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    summary = json.loads((claims / "run" / "summary.json").read_text())
+    judging = summary["diagnosis"]["measures"]["requests"]
+    monkeypatch.setenv("ICM_BUDGET__REQUESTS", str(summary["usage"]["requests"] - judging + 1))
+    config = str(claims / "config.toml")
+    assert main(["run", config, "--out", str(tmp_path / "short"), "--no-cache"]) == 0
+    assert "not judged" in capsys.readouterr().err
+    again, whole = labels_of(tmp_path / "short"), labels_of(claims / "run")
+    assert {key: row["label"] for key, row in again.items()} == {key: row["label"] for key, row in whole.items()}
+    assert all(row["calibrated"] == {} and row["review"] is None for row in again.values())
