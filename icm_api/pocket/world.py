@@ -106,8 +106,9 @@ def make_claims(task: str, size: int, seed: int) -> tuple[Claim, ...]:
     Raises:
         ValueError: The task is unknown, or the world holds fewer claims than asked for.
 
-    >>> [claim.text for claim in make_claims("comparisons", 2, seed=1)]
-    ['37>73', '73>37']
+    Example:
+        >>> [claim.text for claim in make_claims("comparisons", 2, seed=1)]
+        ['37>73', '73>37']
     """
     return make_split(task, size, 0, seed)[0]
 
