@@ -11,7 +11,7 @@ Example:
 """
 
 from icm_api.client import Client, Meter, ResponseCache, open_provider
-from icm_api.config import Budget, ClientSettings, Config, Prices, SearchSettings, load_config
+from icm_api.config import Budget, ClientSettings, Config, DiagnosticsSettings, Prices, SearchSettings, load_config
 from icm_api.consistency import (
     Audit,
     Constraint,
@@ -40,7 +40,19 @@ from icm_api.errors import (
     RunError,
     StorageError,
 )
-from icm_api.evaluation import Evaluation, accuracy, auroc, balanced_accuracy, evaluate
+from icm_api.evaluation import (
+    Diagnosis,
+    Evaluation,
+    Judged,
+    Verdict,
+    accuracy,
+    auroc,
+    balanced_accuracy,
+    diagnose,
+    evaluate,
+    expected_calibration_error,
+    uncertain_first,
+)
 from icm_api.objective import LeaveOneOut, Objective
 from icm_api.prompts import PromptBuilder, PromptTemplate
 from icm_api.providers.base import Below, Capabilities, LabelScorer, Provider, Reading, Request, Response
@@ -75,11 +87,14 @@ __all__ = [
     "DataError",
     "DataSource",
     "Dataset",
+    "Diagnosis",
+    "DiagnosticsSettings",
     "Evaluation",
     "Example",
     "Gold",
     "IcmError",
     "Info",
+    "Judged",
     "Label",
     "LabelDistribution",
     "LabelScorer",
@@ -115,6 +130,7 @@ __all__ = [
     "Turn",
     "Usage",
     "Verbalizer",
+    "Verdict",
     "Watch",
     "accuracy",
     "asymmetric",
@@ -124,9 +140,11 @@ __all__ = [
     "build_objective",
     "compile_relations",
     "consistency_fix",
+    "diagnose",
     "equivalent",
     "evaluate",
     "exactly_one",
+    "expected_calibration_error",
     "implies",
     "load_config",
     "load_examples",
@@ -140,4 +158,5 @@ __all__ = [
     "run",
     "search_labels",
     "transitive",
+    "uncertain_first",
 ]
