@@ -41,6 +41,10 @@ _ADVICE: Mapping[RequestErrorKind, str] = {
     "quota": "add credit or raise the account's limit, then run again or resume",
     "bad_request": "check the model's name and options; `icm-api probe` says what this host can do",
 }
+_TOO_LONG = (
+    "set context_window under [model.options] to what the model takes, and lower than that where texts have fewer than "
+    "three bytes a token: whole demonstrations are then left out"
+)
 QUOTA_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
 _RESETS = ("x-ratelimit-reset-requests", "x-ratelimit-reset-tokens")
 _LIMITS = {
@@ -106,7 +110,8 @@ def advised(text: str, kind: RequestErrorKind) -> str:
         >>> advised("No such model.", "not_found")
         "No such model.; check the model's name and base_url"
     """
-    advice = _ADVICE.get(kind)
+    too_long = kind == "bad_request" and "context" in text and "length" in text
+    advice = _TOO_LONG if too_long else _ADVICE.get(kind)
     return f"{text:.500}; {advice}" if advice else text[:500]
 
 

@@ -148,6 +148,18 @@ def test_alternatives_named_twice_change_nothing(direct: Path, tmp_path: Path) -
     assert labels_of(tmp_path / "run") == labels_of(direct)
 
 
+def test_a_prompt_that_is_too_long_says_which_setting_to_change(
+    tmp_path: Path, capsys: Printed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ICM_PROMPT__TEMPLATE", "long " * 400 + "{text}")
+    with serve(dialect="vllm") as server:
+        config = write_config(tmp_path, f"vllm:{server.model}@{server.url}", {"context_window": 100_000})
+        assert run(config) == 2
+    err = capsys.readouterr().err
+    assert "maximum context length" in err
+    assert "set context_window under [model.options]" in err
+
+
 # What is paid for is paid once
 
 

@@ -15,6 +15,7 @@ from icm_api.config.tasks import task_config, task_names
 from icm_api.datasets import load_gold_labels
 from icm_api.errors import ConfigError
 from icm_api.run import build_task, data_source, load_dataset
+from icm_api.testing import serve
 
 DATA = Path(__file__).parents[1] / "data"
 SAMPLES = {
@@ -59,6 +60,24 @@ def test_init_run_evaluate_on_a_file_of_the_tasks_own_format(
     whole = load_gold_labels(data_source(loaded), label_field=COLUMNS.get(task))
     assert found["compared"] + found["without_gold"] == len(labelled)
     assert found["unknown_ids"] == len(set(whole) - {json.loads(line)["id"] for line in labelled})
+
+
+@pytest.mark.parametrize("task", SAMPLES)
+def test_it_runs_on_a_server(task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ICM_CACHE__FOLDER", str(tmp_path / "cache"))
+    monkeypatch.setenv("ICM_DATA__LIMIT", "8")
+    # The embedded model reads most words byte by byte, and takes 1,024 of them.
+    monkeypatch.setenv("ICM_MODEL__OPTIONS", json.dumps({"context_window": 340}))
+    with serve(dialect="vllm") as server:
+        config = init(tmp_path, task, "--model", f"vllm:{server.model}@{server.url}")
+        assert main(["run", str(config), "--steps", "3"]) == 0
+        assert server.log.total > 0
+    rows = (tmp_path / "runs" / task / "labels.jsonl").read_text(encoding="utf-8").splitlines()
+    labels = build_task(load_config(config, environment=False)).verbalizer.labels
+    assert {json.loads(row)["label"] for row in rows} <= set(labels)
+    verdict = json.loads((tmp_path / "runs" / task / "summary.json").read_text(encoding="utf-8"))["diagnosis"]
+    # It knows nothing of these texts.
+    assert verdict["verdict"] != "salient"
 
 
 @pytest.mark.parametrize("task", SAMPLES)
