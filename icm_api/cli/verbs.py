@@ -20,7 +20,7 @@ from rich.console import Console
 
 from icm_api.cli.cache import add_cache
 from icm_api.cli.live import LiveView
-from icm_api.config import Config, Preset, load_config
+from icm_api.config import Config, Engine, Preset, load_config
 from icm_api.consistency import audit
 from icm_api.datasets import DataSource, Gold, TaskName, load_gold_labels
 from icm_api.errors import BudgetError, StorageError
@@ -75,6 +75,7 @@ def _add_configuration(parser: ArgumentParser) -> None:
     parser.add_argument("config", type=Path, help="a TOML file")
     parser.add_argument("--out", type=Path, help="run folder (default: runs/NAME beside the configuration)")
     parser.add_argument("--preset", choices=get_args(Preset))
+    parser.add_argument("--engine", choices=get_args(Engine))
     parser.add_argument("--seed", type=int)
     parser.add_argument("--steps", type=int)
     parser.add_argument("--no-cache", action="store_true", help="keep no answers of the model on disk")
@@ -82,7 +83,7 @@ def _add_configuration(parser: ArgumentParser) -> None:
 
 def read_config(arguments: Namespace) -> Config:
     """The configuration with the flags over it."""
-    search = {name: getattr(arguments, name) for name in ("preset", "seed", "steps")}
+    search = {name: getattr(arguments, name) for name in ("preset", "engine", "seed", "steps")}
     flags: dict[str, Any] = {"search": {name: value for name, value in search.items() if value is not None}}
     if arguments.no_cache:
         flags["cache"] = {"enabled": False}

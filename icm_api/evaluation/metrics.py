@@ -1,4 +1,4 @@
-"""How well the labels of a result agree with gold labels: accuracy, balanced accuracy, AUROC.
+"""How well the labels of a result agree with gold labels: accuracy, balanced accuracy, AUROC, calibration error.
 
 Numbers are reported as they are: an accuracy below one half is not turned around, although a search that knows no
 gold label can find the right division under swapped names. What the data do not define has a reason in its place.
@@ -12,6 +12,7 @@ from typing import Any
 
 from icm_api.datasets import Gold
 from icm_api.errors import DataError
+from icm_api.evaluation.calibration import expected_calibration_error
 from icm_api.evaluation.intervals import LEVEL, Interval, Measure, Undefined
 from icm_api.evaluation.matched import match
 from icm_api.evaluation.resampling import (
@@ -38,6 +39,8 @@ class Evaluation:
         balanced_accuracy: mean over the labels present in gold of the share found.
         auroc: share of pairs that p orders rightly, ties half; of the first label where there are two labels,
             else the mean over the labels present in gold of one label against the rest.
+        calibration_error: expected calibration error of how sure each label is held to be (calibrated where the run
+            did that), in bins of equal mass; biased upwards where examples are few.
         labels: the label set; the first is the positive label of a set of two.
         compared: examples with a gold label.
         groups: groups among them; an example without one is its own.
@@ -48,6 +51,7 @@ class Evaluation:
     accuracy: Interval
     balanced_accuracy: Measure
     auroc: Measure
+    calibration_error: float
     labels: tuple[Label, ...]
     compared: int
     groups: int
@@ -61,6 +65,7 @@ class Evaluation:
             "accuracy": _written(self.accuracy, ".1%"),
             "balanced accuracy": _written(self.balanced_accuracy, ".1%"),
             scored: _written(self.auroc, ".3f"),
+            "calibration error": f"{self.calibration_error:.3f}",
         }
         width = max(map(len, rows))
         total = self.compared + self.without_gold
@@ -77,6 +82,7 @@ class Evaluation:
             "accuracy": _plain(self.accuracy),
             "balanced_accuracy": _plain(self.balanced_accuracy),
             "auroc": _plain(self.auroc),
+            "calibration_error": self.calibration_error,
             "interval": {"level": LEVEL, "method": "percentile bootstrap of groups", "resamples": RESAMPLES},
             "labels": list(self.labels),
             "compared": self.compared,
@@ -111,14 +117,18 @@ def evaluate(result: Result, gold: Gold) -> Evaluation:
         >>> found = evaluate(result, gold)
         >>> found.accuracy.value, found.auroc.value, found.compared, found.unknown_ids
         (0.75, 1.0, 4, 1)
+        >>> round(found.calibration_error, 9)
+        0.3
     """
     matched = match(result, gold)
+    compared = [row for row in result.examples if row.id in gold]
     accuracy_found = measure(accuracies, matched)
     assert isinstance(accuracy_found, Interval), "a share of at least one example is defined"
     return Evaluation(
         accuracy_found,
         measure(balanced_accuracies, matched),
         measure(aurocs, matched),
+        expected_calibration_error([row.confidence for row in compared], matched.correct.tolist()),
         matched.labels,
         len(matched.gold),
         matched.group_count,
