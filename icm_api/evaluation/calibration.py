@@ -16,8 +16,9 @@ from math import exp, fsum
 from icm_api.providers.base import logsumexp
 from icm_api.types import Label, LabelDistribution, Labeling, Score
 
-COLDEST, HOTTEST = 0.05, 20.0
-"""Temperatures that a fit can end at: one where all labels given are the most probable ones would else go to 0."""
+COLDEST, HOTTEST = 0.5, 20.0
+"""Temperatures that a fit ends at. Where all labels given are the most probable ones, the likelihood rises all the way
+to T = 0, which would call everything certain because of a few answers: log-odds are doubled at most."""
 _HALVINGS = 60
 BINS = 10
 

@@ -147,11 +147,11 @@ async def _rival(objective: Objective, name: str, labeling: Labeling, found: Lab
 
 
 async def _opinion(objective: Objective, judged: Judged, rounds: int) -> tuple[Opinion, float]:
-    """The plain chain; where that says one label of (nearly) all, the debiased one, if it is more coherent."""
+    """The plain chain; where that comes to nothing coherent, the debiased one, if it is more so."""
     first, found = await zero_shot(objective), judged.score.labeling
     chain = await bootstrap_chain(objective, first, rounds, debias=False)
     rival = await _rival(objective, "second opinion", chain.labeling, found)
-    if one_sided(rival.coherence):
+    if rival.coherence.share < SALIENT:
         other = await bootstrap_chain(objective, first, rounds, debias=True)
         second = await _rival(objective, "second opinion, debiased", other.labeling, found)
         if second.coherence.share > rival.coherence.share:

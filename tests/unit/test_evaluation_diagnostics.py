@@ -21,7 +21,7 @@ from icm_api.evaluation.diagnostics import Diagnosis, diagnose
 from icm_api.evaluation.measures import Chance, Judged, Measures, Opinion, Orders, Rival
 from icm_api.evaluation.relabelings import agreement, agreement_renamed, rename, renamings, shuffled
 from icm_api.evaluation.second_opinion import bootstrap_chain, debiased, opinion_spread, zero_shot
-from icm_api.evaluation.verdict import FEWEST, NOT_SALIENT, OPINIONATED, SALIENT, judge, one_sided
+from icm_api.evaluation.verdict import FEWEST, NOT_SALIENT, OPINIONATED, PART_GAP, SALIENT, judge, one_sided
 from icm_api.objective import Objective
 from icm_api.prompts import PromptTemplate
 from icm_api.search import Task, build_objective
@@ -300,7 +300,9 @@ def test_shares_below_the_thresholds_are_unsure_and_then_not_salient() -> None:
 def test_a_coherent_part_of_incoherent_labels_is_said() -> None:
     verdict = judge(replace(measures(0.3), core=0.9, opinion=Opinion(a_rival(0.1, 0.5), 3, False, 0, 0)))
     assert verdict.name == "unsure"
-    assert "a part of the examples is coherent" in verdict.reasons[0]
+    assert "only a part of the examples is coherent" in verdict.reasons[0]
+    assert judge(replace(measures(0.7), core=0.7 + PART_GAP - 0.01)).name == "salient"
+    assert judge(replace(measures(0.7), core=0.7 + PART_GAP)).name == "unsure"
 
 
 @pytest.mark.parametrize(
@@ -331,6 +333,8 @@ def test_given_labels_that_a_coherent_opinion_does_not_share_make_unsure() -> No
     assert (
         judge(replace(measures(), opinion=replace(opinion, rival=a_rival(0.6, 0.9), given_shared=9))).name == "salient"
     )
+    collapsed = replace(measures(), found=a_coherence(0.0, true=20), one_sided=True, opinion=opinion)
+    assert "3 of the 10 given labels" in judge(collapsed).reasons[0]
     incoherent = replace(opinion, rival=a_rival(0.2, 0.1))
     assert judge(replace(measures(), opinion=incoherent)).name == "salient"
 
