@@ -1,0 +1,172 @@
+"""The data card of an exported data set: a README.md that says where the labels come from, without a date.
+
+Front matter is that of the Hugging Face Hub (https://huggingface.co/docs/hub/datasets-cards, November 2026): which
+file is which split, and how the annotations came about. What is not known, such as a licence, is left out.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from icm_api.export.folder import CARD, DATA, synced
+from icm_api.export.rows import LabelledData
+from icm_api.export.tables import Column
+from icm_api.export.units import Unit, any_fixed
+
+_SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+_SETTINGS = ("engine", "preset", "alpha", "statistic", "estimator", "seed", "restarts")
+_MEANINGS = {
+    "id": "of the example",
+    "group": "examples that belong together",
+    "label": "found by the search",
+    "probability": "of the label, given all other labels",
+    "coverage": "probability that the model gave to all labels together",
+    "fixed": "whether a person gave the label",
+    "abstained": "whether the run left the label open",
+}
+
+
+def write_card(
+    folder: Path,
+    data: LabelledData,
+    parts: Mapping[str, Sequence[Unit]],
+    columns: Sequence[Column],
+    left_out: Mapping[str, int],
+) -> None:
+    """Write the data card into the folder."""
+    lines = [*_front_matter(data, parts), "", *_body(data, parts, columns, left_out)]
+    with synced(folder / CARD) as stream:
+        stream.write(("\n".join(lines) + "\n").encode())
+
+
+def verdict_of(about: Mapping[str, Any]) -> tuple[str, tuple[str, ...]] | None:
+    """The run's verdict on its labels and the reasons, where a summary has one."""
+    diagnosis = about.get("diagnosis")
+    if not isinstance(diagnosis, Mapping) or not isinstance(diagnosis.get("verdict"), str):
+        return None
+    reasons = diagnosis.get("reasons")
+    return diagnosis["verdict"], tuple(map(str, reasons)) if isinstance(reasons, list | tuple) else ()
+
+
+def shown_model(identity: str) -> str:
+    """A model's identity fit for publishing: no folders of this machine, and no user name in an address.
+
+    Example:
+        >>> shown_model("huggingface//home/me/models/tiny@3f2a"), shown_model("vllm/me:key@10.0.0.1:8000/v1/llama")
+        ('huggingface/tiny@3f2a', 'vllm/10.0.0.1:8000/v1/llama')
+    """
+    provider, slash, rest = identity.partition("/")
+    if rest.startswith(("/", "~", ".")) or re.match(r"[A-Za-z]:\\", rest):
+        rest = re.split(r"[/\\]", rest)[-1]
+    elif provider != "huggingface":
+        host, mark, path = rest.partition("/")
+        rest = host.rpartition("@")[2] + mark + path
+    return provider + slash + rest
+
+
+def _front_matter(data: LabelledData, parts: Mapping[str, Sequence[Unit]]) -> Iterator[str]:
+    total = sum(map(len, parts.values()))
+    size = next((name for most, name in _SIZES if total < most), "n>1M")
+    origin = ["machine-generated", *(["expert-generated"] if any(map(_fixed_in(data), parts.values())) else [])]
+    yield from ("---", "pretty_name: Labels found by Internal Coherence Maximization", "task_categories:")
+    yield from ("- text-classification", "annotations_creators:", *(f"- {each}" for each in origin))
+    yield from ("tags:", "- icm", "- unsupervised-elicitation", "size_categories:", f"- {size}")
+    yield from ("configs:", "- config_name: default", "  data_files:")
+    for part in parts:
+        yield from (f"  - split: {part}", f"    path: {DATA}/{part}.parquet")
+    yield "---"
+
+
+def _fixed_in(data: LabelledData) -> Any:
+    return lambda units: any_fixed(data, units)
+
+
+def _body(
+    data: LabelledData, parts: Mapping[str, Sequence[Unit]], columns: Sequence[Column], left_out: Mapping[str, int]
+) -> Iterator[str]:
+    units = [unit for some in parts.values() for unit in some]
+    fixed = any_fixed(data, units)
+    yield "# Labels found by Internal Coherence Maximization"
+    yield ""
+    yield "No human labelled these data" + (
+        "." if not fixed else f", apart from {fixed} of the {len(units)} examples, whose labels a person fixed."
+    )
+    yield (
+        "A search chose the labels that a language model finds most coherent: each predictable from all the others, "
+        "and none contradicting another ([arXiv 2506.10139](https://arxiv.org/abs/2506.10139)). They say what the "
+        "model holds, which need not be true, and what bias it learned. The search saw no gold label."
+    )
+    yield from ("", "## Provenance", "", "| | |", "|---|---|", *_provenance(data))
+    yield from _verdict(data)
+    yield from ("", "## Rows", "", "| split | rows | labels |", "|---|---|---|")
+    for part, some in parts.items():
+        counts = Counter(data.line(unit.id).label for unit in some)
+        shown = ", ".join(f"{label} {counts[label]:,}" for label in data.verbalizer.labels)
+        yield f"| {part} | {len(some):,} | {_cell(shown)} |"
+    if left_out:
+        yield ""
+        yield (
+            "Labelled, but left out: "
+            + "; ".join(f"{count:,} {_cell(reason)}" for reason, count in left_out.items())
+            + "."
+        )
+    yield from ("", "| column | |", "|---|---|")
+    scale = "calibrated" if any(line.calibrated for line in data.result.examples) else "as the model gave it"
+    for column in columns:
+        yield f"| {_cell(column.name)} | {_cell(_meaning(column, scale))} |"
+    yield from ("", "## Prompt", "", "How the model was shown an example; its label followed.", "")
+    yield from _fenced(data.template.instruction + data.template.separator if data.template.instruction else "", data)
+
+
+def _provenance(data: LabelledData) -> Iterator[str]:
+    result, about = data.result, data.result.about
+    settings = about.get("search")
+    rows: list[tuple[str, object]] = [("model", shown_model(data.model) or "not recorded")]
+    rows.append(("estimator of P(D)", about.get("method", "not recorded")))
+    if isinstance(settings, Mapping):
+        rows += [(f"search.{key}", settings[key]) for key in _SETTINGS if settings.get(key) is not None]
+    rows += [
+        ("examples labelled", f"{len(result.examples):,}"),
+        ("U(D)", f"{result.utility:.6g}"),
+        ("P(D), mutual predictability", f"{result.mutual_predictability:.6g}"),
+        ("I(D), inconsistency", f"{result.inconsistency:.6g}"),
+        ("steps", f"{result.steps:,}"),
+        ("cost", f"{result.usage.requests:,} requests, {result.usage.prompt_tokens:,} prompt tokens"),
+    ]
+    for name, value in rows:
+        yield f"| {name} | {_cell(str(value))} |"
+
+
+def _verdict(data: LabelledData) -> Iterator[str]:
+    found = verdict_of(data.result.about)
+    if found is not None:
+        name, reasons = found
+        yield from ("", f"The run's own verdict on the labels, from the model alone: **{_cell(name)}**.", "")
+        yield from (f"- {_cell(reason)}" for reason in reasons)
+
+
+def _meaning(column: Column, scale: str) -> str:
+    if column.name.startswith("p_") and column.kind == "number":
+        return f"probability of the label {column.name[2:]}, given all other labels, {scale}"
+    meaning = _MEANINGS.get(column.name, "text of the example")
+    return f"{meaning}, {scale}" if column.name == "probability" else meaning
+
+
+def _fenced(head: str, data: LabelledData) -> Iterator[str]:
+    text = head + data.template.template
+    # A fence is longer than any row of backticks in the text.
+    fence = "`" * max([3, *(len(found) + 1 for found in re.findall(r"`+", text))])
+    yield from (fence + "text", text, fence)
+    forms = {label: data.verbalizer.written(label) for label in data.verbalizer.labels}
+    yield from ("", "Labels as written:", "", "```json", json.dumps(forms, ensure_ascii=False), "```")
+
+
+def _cell(text: str) -> str:
+    """Text that is only text in a Markdown table: no markup, no link, no new column."""
+    return re.sub(r"([\\`*_{}\[\]|#])", r"\\\1", html.escape(" ".join(text.split()), quote=False))
