@@ -14,12 +14,14 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import NoReturn
 
+from icm_api.cli.compare import add_compare
 from icm_api.cli.demo import add_demo
 from icm_api.cli.export import add_export
 from icm_api.cli.generate import add_generate
 from icm_api.cli.init import add_init
 from icm_api.cli.probe import add_probe
 from icm_api.cli.queue import add_queue
+from icm_api.cli.report import add_report
 from icm_api.cli.verbs import Verbs, add_verbs
 from icm_api.errors import IcmError
 
@@ -46,8 +48,10 @@ def build_parser() -> argparse.ArgumentParser:
     add_demo(verbs)
     add_init(verbs)
     add_verbs(verbs)
+    add_compare(verbs)
     add_export(verbs)
     add_queue(verbs)
+    add_report(verbs)
     add_probe(verbs)
     add_generate(verbs)
     return parser

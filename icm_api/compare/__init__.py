@@ -1,5 +1,37 @@
-"""Held against baselines: what the labels that a search found are worth as demonstrations."""
+"""Held against baselines: what the labels that a search found are worth, beside those of other methods.
+
+`baselines` has the four bars of one search; `panel` runs every method over several seeds. Gold labels are loaded here,
+after the searches, and never handed to one.
+"""
 
 from icm_api.compare.baselines import Bar, HeldOut, baseline_panel, few_shot, gap_recovered
+from icm_api.compare.comparison import HELD_OUT, LABELS, Comparison, Cost, Difference, Part, Row
+from icm_api.compare.figures import write_figures
+from icm_api.compare.golds import Golds, load_golds
+from icm_api.compare.panel import PanelPlan, PanelWatch, measure_all, plan_panel, search_all
+from icm_api.compare.split import Split, load_splits
 
-__all__ = ["Bar", "HeldOut", "baseline_panel", "few_shot", "gap_recovered"]
+__all__ = [
+    "HELD_OUT",
+    "LABELS",
+    "Bar",
+    "Comparison",
+    "Cost",
+    "Difference",
+    "Golds",
+    "HeldOut",
+    "PanelPlan",
+    "PanelWatch",
+    "Part",
+    "Row",
+    "Split",
+    "baseline_panel",
+    "few_shot",
+    "gap_recovered",
+    "load_golds",
+    "load_splits",
+    "measure_all",
+    "plan_panel",
+    "search_all",
+    "write_figures",
+]

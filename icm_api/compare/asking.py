@@ -59,9 +59,7 @@ async def distributions(
         ProviderError: the model gave no usable logprobs.
     """
     prompts = PromptBuilder(task.template, task.verbalizer, llm.count_tokens, llm.capabilities.context_window)
-    asked = [
-        prompts.prompt(query, [shown for shown in demonstrations if shown[0].id != query.id]) for query in queries
-    ]
+    asked = [prompts.prompt(query, [shown for shown in demonstrations if shown[0].id != query.id]) for query in queries]
     return await llm.label_distributions(asked)
 
 
@@ -104,7 +102,7 @@ def demonstrations_of(
         >>> data = Dataset(Example(key, {"text": key}) for key in "abcd")
         >>> parts = [demonstrations_of(data, dict.fromkeys("abcd", "True"), most) for most in (1, 2, None)]
         >>> [[example.id for example, _ in part] for part in parts]
-        [['d'], ['c', 'd'], ['a', 'b', 'c', 'd']]
+        [['d'], ['a', 'd'], ['a', 'b', 'c', 'd']]
     """
     order = list(dataset.ids)
     draw(seed, 0, "demonstrations").shuffle(order)

@@ -57,9 +57,7 @@ class HeldOut:
     gold: Gold
 
 
-async def few_shot(
-    name: str, llm: LabelScorer, task: Task, demonstrations: Demonstrations, held_out: HeldOut
-) -> Bar:
+async def few_shot(name: str, llm: LabelScorer, task: Task, demonstrations: Demonstrations, held_out: HeldOut) -> Bar:
     """Ask for every held-out example's label after the same demonstrations; one request each.
 
     Raises:
@@ -94,10 +92,7 @@ async def baseline_panel(
         GOLDEN_LABELS: gold,
     }
     return tuple(
-        [
-            await few_shot(name, llm, task, demonstrations_of(dataset, labels), held_out)
-            for name, labels in sets.items()
-        ]
+        [await few_shot(name, llm, task, demonstrations_of(dataset, labels), held_out) for name, labels in sets.items()]
     )
 
 

@@ -60,13 +60,13 @@ def load_splits(config: Config) -> tuple[Split, ...]:
     return tuple(split(dataset, settings.held_out, seed, fixed) for seed in seeds)
 
 
-def test_id(example_id: str) -> str:
+def held_out_id(example_id: str) -> str:
     """The id that an example of a test file goes by: the two files may number their rows alike."""
     return f"test: {example_id}"
 
 
 def _renamed(dataset: Dataset) -> Dataset:
-    return Dataset(replace(example, id=test_id(example.id)) for example in dataset)
+    return Dataset(replace(example, id=held_out_id(example.id)) for example in dataset)
 
 
 def split(dataset: Dataset, share: float, seed: int, fixed: Collection[str] = ()) -> Split:
@@ -75,7 +75,7 @@ def split(dataset: Dataset, share: float, seed: int, fixed: Collection[str] = ()
     Args:
         dataset: all examples.
         share: of them to hold out, above 0 and below 1.
-        seed: the same gives the same groups, whatever the share: a smaller one is part of a larger.
+        seed: of the choice.
         fixed: ids that stay.
 
     Raises:
@@ -85,7 +85,7 @@ def split(dataset: Dataset, share: float, seed: int, fixed: Collection[str] = ()
         >>> data = Dataset(Example(f"{at}", {}, f"group {at // 2}") for at in range(8))
         >>> found = split(data, 0.5, seed=0)
         >>> found.searched.ids, found.held_out.ids
-        (('4', '5', '6', '7'), ('0', '1', '2', '3'))
+        (('0', '1', '4', '5'), ('2', '3', '6', '7'))
     """
     sizes = Counter(_group(example) for example in dataset)
     staying = {_group(example) for example in dataset if example.id in fixed}

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 
-from tests.benchmarks import engines, extraction, prefix, recovery, throughput, verdicts
+from tests.benchmarks import engines, extraction, panel, prefix, recovery, throughput, verdicts
 
 REPORTS = {
     "engines": engines.report,
     "extraction": extraction.report,
+    "panel": panel.report,
     "prefix": prefix.report,
     "recovery": recovery.report,
     "throughput": throughput.report,

@@ -1,0 +1,103 @@
+"""A search's agreement with gold over its steps, from its trace; and how many demonstrations a curve tries.
+
+Replays what the trace says was accepted; asks no model.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import inf
+from pathlib import Path
+
+from icm_api.datasets import Gold
+from icm_api.errors import RunError
+from icm_api.types import Labeling
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A search after a step.
+
+    Attributes:
+        step: its number.
+        restart: the restart it belongs to.
+        requests: asked for by then.
+        labeling: where the search stood.
+        best: the complete labeling that it would have handed out; None before the first.
+    """
+
+    step: int
+    restart: int
+    requests: int
+    labeling: Labeling
+    best: Labeling | None
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """Agreement with gold after a step, over the examples that are labelled and have gold; None where none is."""
+
+    seed: int
+    step: int
+    restart: int
+    requests: int
+    current: float | None
+    best: float | None
+
+
+def replay(trace: Path, size: int) -> Iterator[Moment]:
+    """Every step of a finished search.
+
+    Args:
+        trace: its `trace.jsonl`.
+        size: examples in its data set.
+
+    Raises:
+        RunError: the trace is missing or damaged; the line.
+    """
+    labels: dict[str, str] = {}
+    best, most = None, -inf
+    try:
+        lines = trace.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise RunError(f"{trace}: cannot be read: {error.strerror or error}") from error
+    for number, text in enumerate(lines, 1):
+        try:
+            line = json.loads(text)
+            if line["accepted"]:
+                labels |= dict(zip(line["examples"], line["new"], strict=True))
+                labels = {key: label for key, label in labels.items() if label is not None}
+            current = Labeling(labels)
+            if len(current) == size and line["utility"] > most:
+                best, most = current, line["utility"]
+            yield Moment(line["step"], line["restart"], line["requests"], current, best)
+        except (ValueError, KeyError, TypeError) as error:
+            raise RunError(f"{trace}:{number}: not a step of a search: {error}") from error
+
+
+def over_iterations(trace: Path, size: int, gold: Gold, seed: int) -> list[Point]:
+    """Agreement with gold after every step of a search, of its labels and of the best ones so far."""
+    return [
+        Point(seed, at.step, at.restart, at.requests, _agreement(at.labeling, gold), _agreement(at.best, gold))
+        for at in replay(trace, size)
+    ]
+
+
+def _agreement(labeling: Labeling | None, gold: Gold) -> float | None:
+    known = [label == gold[key] for key, label in (labeling or {}).items() if key in gold]
+    return sum(known) / len(known) if known else None
+
+
+def doubling(most: int) -> tuple[int, ...]:
+    """0, 1, 2, 4, ... up to and with `most`.
+
+    Example:
+        >>> doubling(6), doubling(1)
+        ((0, 1, 2, 4, 6), (0, 1))
+    """
+    counts = [0]
+    while (following := max(1, 2 * counts[-1])) < most:
+        counts.append(following)
+    return (*counts, most)

@@ -1,0 +1,214 @@
+"""The baseline panel: every method on every seed, first the searches, then, with gold, what their labels are worth.
+
+`plan_panel` says what it may cost, `search_all` does what needs no gold, `measure_all` the rest. All questions go
+through the cache, so that a comparison that was cut short goes on where it was. It prints nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import monotonic
+
+from icm_api.client import Client, Meter, check_endpoint, note_session
+from icm_api.compare.asking import open_scorer
+from icm_api.compare.budget import Purse
+from icm_api.compare.comparison import Comparison
+from icm_api.compare.curves import doubling
+from icm_api.compare.golds import Golds
+from icm_api.compare.measuring import Bench, SeedCells, measure_chat, measure_seed
+from icm_api.compare.searches import (
+    SEARCHES,
+    Place,
+    at_equal_cost,
+    constraints_of,
+    run_config,
+    searched,
+    settings_of,
+)
+from icm_api.compare.split import Split
+from icm_api.compare.summing import compared
+from icm_api.config import Config
+from icm_api.errors import ConfigError, StorageError
+from icm_api.result import Result
+from icm_api.run import Watch, build_task
+from icm_api.search import Start, build_kernel, build_objective
+
+Searched = Mapping[tuple[str, int], Result]
+"""What each search found, by method and seed."""
+
+
+def _ignore(seed: int, method: str) -> None:
+    del seed, method
+
+
+@dataclass(frozen=True, slots=True)
+class PanelWatch:
+    """What a caller may want to hear of.
+
+    Attributes:
+        on_search: called before each search, with seed and method; what it returns watches that run.
+        on_measure: called before each method is measured, with seed and method.
+        on_warning: called with what to know of an endpoint.
+    """
+
+    on_search: Callable[[int, str], Watch] = lambda seed, method: Watch()
+    on_measure: Callable[[int, str], None] = _ignore
+    on_warning: Callable[[str], None] = lambda warning: None
+
+
+@dataclass(frozen=True, slots=True)
+class PanelPlan:
+    """The most that a comparison can ask for.
+
+    Attributes:
+        searches: run folders.
+        requests: of the model, where every label is one token, and before any cache.
+        chat_requests: of the chat model, likewise.
+    """
+
+    searches: int
+    requests: int
+    chat_requests: int
+
+
+def check(config: Config) -> None:
+    """Raise ConfigError for what no comparison can be made with."""
+    if not config.cache.enabled:
+        raise ConfigError("cache.enabled = false: a comparison needs the cache, or it would pay for questions twice")
+    if config.budget.money is not None and config.compare.chat is not None and config.compare.chat_prices is None:
+        raise ConfigError("budget.money needs the chat model's prices: state them under [compare.chat_prices]")
+
+
+async def plan_panel(config: Config, splits: Sequence[Split]) -> PanelPlan:
+    """How many requests a comparison may take at most; sends nothing.
+
+    Raises:
+        IcmError: whatever would stop it before its first request.
+    """
+    check(config)
+    settings, runs = config.compare, [method for method in SEARCHES if method in config.compare.methods]
+    async with open_scorer(config, config.model.provider, config.model.options, Meter()) as llm:
+        asked = sum(_of_searches(config, runs, split, llm) + _of_measures(config, split) for split in splits)
+        # A hosted endpoint is looked at once.
+        requests = (asked + (not llm.capabilities.batches)) * llm.capabilities.requests_per_prompt
+    chat = 0
+    if _chats(config):
+        assert settings.chat is not None
+        async with open_scorer(config, settings.chat, settings.chat_options, Meter()) as llm:
+            questions = sum(len(split.searched) + len(split.held_out) for split in splits)
+            chat = (questions + (not llm.capabilities.batches)) * llm.capabilities.requests_per_prompt
+    return PanelPlan(len(runs) * len(splits), requests, chat)
+
+
+def _chats(config: Config) -> bool:
+    return config.compare.chat is not None and "chat" in config.compare.methods
+
+
+def _of_searches(config: Config, runs: Sequence[str], split: Split, llm: Client) -> int:
+    size, most = len(split.searched), dict[str, int]()
+    for method in runs:
+        # At ICM's cost, and at most one round over it.
+        like = "icm" if method == "bootstrap-equal" else method
+        settings = settings_of(config.search, like, split.seed)
+        task = build_task(config.model_copy(update={"constraints": constraints_of(config, like)}))
+        kernel = build_kernel(build_objective(split.searched, llm, task, settings), settings, Start())
+        most[method] = kernel.most_requests(settings.budget(size)) + (2 * size if method != like else 0)
+    return sum(most.values())
+
+
+def _of_measures(config: Config, split: Split) -> int:
+    settings, size, out = config.compare, len(split.searched), len(split.held_out)
+    rows = [method for method in settings.methods if method != "chat"]
+    curve = len(doubling(size)) if settings.curve and "icm" in rows else 0
+    zero = {"zero-shot", "pseudo-labels"} & set(rows)
+    return size * (bool(zero) + ("pseudo-labels" in rows)) + out * (len(rows) + curve)
+
+
+def _longest(config: Config, splits: Sequence[Split]) -> int:
+    sizes = [len(split.searched) for split in splits]
+    return min(*sizes, config.compare.demonstrations or sizes[0], sizes[0])
+
+
+async def search_all(config: Config, splits: Sequence[Split], folder: Path, watch: PanelWatch) -> Searched:
+    """Run every search of the panel, or go on with it; no gold label is loaded yet.
+
+    Args:
+        config: of the comparison.
+        splits: a seed each.
+        folder: of the comparison; the runs go into `runs/METHOD-SEED` there.
+        watch: is told of each search before it begins.
+
+    Raises:
+        IcmError: whatever stops a search; what was paid for is kept, and the same call goes on.
+    """
+    check(config)
+    _make(folder)
+    place, purse = Place(folder), Purse(config, folder)
+    found: dict[tuple[str, int], Result] = {}
+    for split in splits:
+        for method in SEARCHES:
+            if method not in config.compare.methods or (method == "icm-unconstrained" and not config.constraints):
+                continue
+            listen = watch.on_search(split.seed, method)
+            settings = run_config(config, method, split, place)
+            if method == "bootstrap-equal":
+                settings = await at_equal_cost(settings, found["icm", split.seed].usage.requests, purse)
+            found[method, split.seed] = await searched(settings, purse, listen)
+    return found
+
+
+async def measure_all(
+    config: Config, splits: Sequence[Split], results: Searched, golds: Golds, folder: Path, watch: PanelWatch
+) -> Comparison:
+    """Hold the labels of every method against gold, and ask for the held-out examples after them.
+
+    Raises:
+        IcmError: whatever stops a question; what was paid for is kept, and the same call goes on.
+    """
+    check(config)
+    _make(folder)
+    purse, verbalizer = Purse(config, folder), build_task(config).verbalizer
+    bench = Bench(config, build_task(config), golds, _longest(config, splits))
+    found = [SeedCells() for _ in splits]
+    # One model after the other, so that what the first spent is known to the second.
+    if _chats(config):
+        assert config.compare.chat is not None
+        spec, options = config.compare.chat, config.compare.chat_options
+        meter = Meter(purse.left(), config.compare.chat_prices)
+        async with _noted(open_scorer(config, spec, options, meter), purse.chat_sessions) as llm:
+            _warn(watch, await check_endpoint(llm, verbalizer))
+            for split, cells in zip(splits, found, strict=True):
+                await measure_chat(bench, split, llm, cells, watch.on_measure)
+            bench = replace(bench, chat=llm.identity)
+    meter = Meter(purse.left(), config.prices)
+    async with _noted(open_scorer(config, config.model.provider, config.model.options, meter), purse.sessions) as llm:
+        _warn(watch, await check_endpoint(llm, verbalizer))
+        for split, cells in zip(splits, found, strict=True):
+            await measure_seed(bench, split, llm, results, cells, watch.on_measure)
+        return compared(replace(bench, model=llm.identity), splits, found, results, Place(folder))
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"cannot write {folder}: {error.strerror or error}") from error
+
+
+def _warn(watch: PanelWatch, warnings: Iterable[str]) -> None:
+    for warning in warnings:
+        watch.on_warning(warning)
+
+
+@asynccontextmanager
+async def _noted(llm: Client, sessions: Path) -> AsyncIterator[Client]:
+    """A model; what it sent is noted when it is closed."""
+    began = monotonic()
+    async with llm:
+        try:
+            yield llm
+        finally:
+            note_session(sessions, llm, monotonic() - began)

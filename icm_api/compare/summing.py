@@ -1,0 +1,153 @@
+"""All seeds of a comparison put together: rows with means and intervals, differences, curves, notes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import fmean
+
+from icm_api.client.meter import cost
+from icm_api.compare.asking import Answer
+from icm_api.compare.comparison import HELD_OUT, LABELS, Comparison, Cost, Difference, Part, Row
+from icm_api.compare.crossed import METRICS, OverSeeds, block, difference, gap_recovered, over_seeds
+from icm_api.compare.curves import Point, over_iterations
+from icm_api.compare.measuring import Bench, Cell, SeedCells, absent
+from icm_api.compare.searches import Place
+from icm_api.compare.split import Split
+from icm_api.config import MethodName, Prices
+from icm_api.datasets import Gold
+from icm_api.result import Result
+from icm_api.run import TRACE_FILE
+from icm_api.types import Usage
+
+RIVALS: tuple[MethodName, ...] = ("bootstrap", "bootstrap-equal", "icm-unconstrained", "golden")
+"""The rows that are subtracted from ICM's."""
+
+
+def title(method: MethodName, threshold: float) -> str:
+    """A method's name for people.
+
+    Example:
+        >>> title("pseudo-labels", 0.9), title("icm", 0.9)
+        ('pseudo-labels, p >= 0.9', 'ICM')
+    """
+    titles: dict[MethodName, str] = {
+        "zero-shot": "zero-shot, base model",
+        "chat": "zero-shot, chat model",
+        "random": "random labels",
+        "pseudo-labels": f"pseudo-labels, p >= {threshold:g}",
+        "bootstrap": "bootstrap",
+        "bootstrap-equal": "bootstrap at ICM's cost",
+        "icm": "ICM",
+        "icm-unconstrained": "ICM, no consistency",
+        "golden": "golden labels",
+    }
+    return titles[method]
+
+
+def compared(
+    bench: Bench,
+    splits: Sequence[Split],
+    cells: Sequence[SeedCells],
+    results: Mapping[tuple[str, int], Result],
+    place: Place,
+) -> Comparison:
+    """The comparison of all seeds.
+
+    Args:
+        bench: what they were measured with.
+        splits, cells: a seed each, in the same order.
+        results: of the searches, by method and seed.
+        place: where their traces are.
+    """
+    methods, golds = bench.config.compare.methods, bench.golds
+    shown = [name for name in methods if name in cells[0].methods]
+    parts = {name: _parts(bench, name, [each.methods[name] for each in cells]) for name in shown}
+    parts = {name: _with_share(found, parts) for name, found in parts.items()}
+    threshold = bench.config.compare.threshold
+    rows = tuple(
+        Row(name, title(name, threshold), parts.get(name, {}), absent(bench, name) or _note(bench, name, cells))
+        for name in methods
+    )
+    return Comparison(
+        rows,
+        tuple(_differences(parts)),
+        tuple(split.seed for split in splits),
+        tuple(sum(key in golds.searched and key not in split.fixed for key in split.searched.ids) for split in splits),
+        tuple(sum(key in golds.held_out for key in split.held_out.ids) for split in splits),
+        bench.model,
+        bench.chat,
+        tuple(_iterations(splits, results, golds.searched, place)),
+        tuple(
+            (count, _accuracy(bench, [each.curve[count] for each in cells], golds.held_out)) for count in cells[0].curve
+        ),
+    )
+
+
+def _parts(bench: Bench, method: MethodName, cells: Sequence[Cell]) -> dict[str, Part]:
+    prices = bench.config.compare.chat_prices if method == "chat" else bench.config.prices
+    found = {}
+    if all(cell.labels for cell in cells):
+        metrics = _metrics(bench, [cell.labels for cell in cells], bench.golds.searched)
+        found[LABELS] = Part(metrics, _cost([cell.labels_cost for cell in cells], prices))
+    metrics = _metrics(bench, [cell.held_out for cell in cells], bench.golds.held_out)
+    asked = _cost([cell.held_out_cost for cell in cells], prices)
+    found[HELD_OUT] = Part(metrics, asked, fmean(cell.demonstrations for cell in cells))
+    return found
+
+
+def _metrics(bench: Bench, seeds: Sequence[Sequence[Answer]], gold: Gold) -> dict[str, OverSeeds]:
+    blocks = [block(answers, gold, bench.config.prompt.labels) for answers in seeds]
+    return {name: over_seeds(name, blocks) for name in METRICS}
+
+
+def _accuracy(bench: Bench, seeds: Sequence[Sequence[Answer]], gold: Gold) -> OverSeeds:
+    return over_seeds("accuracy", [block(answers, gold, bench.config.prompt.labels) for answers in seeds])
+
+
+def _cost(used: Sequence[Usage], prices: Prices | None) -> Cost:
+    money = None if prices is None else fmean(cost(usage, prices) for usage in used)
+    return Cost(fmean(usage.requests for usage in used), fmean(usage.prompt_tokens for usage in used), money)
+
+
+def _with_share(found: Mapping[str, Part], parts: Mapping[MethodName, Mapping[str, Part]]) -> dict[str, Part]:
+    """With the share of the gap recovered, where the two ends of it were asked."""
+    if "zero-shot" not in parts or "golden" not in parts:
+        return dict(found)
+    zero, golden = (parts[name][HELD_OUT].metrics["accuracy"] for name in ("zero-shot", "golden"))
+    part = found[HELD_OUT]
+    share = gap_recovered(part.metrics["accuracy"], zero, golden)
+    return {**found, HELD_OUT: Part(part.metrics, part.cost, part.demonstrations, share)}
+
+
+def _differences(parts: Mapping[MethodName, Mapping[str, Part]]) -> Iterator[Difference]:
+    for name in RIVALS:
+        if "icm" not in parts or name not in parts:
+            continue
+        for at, part in parts["icm"].items():
+            if at in parts[name]:
+                other = parts[name][at].metrics["accuracy"]
+                yield Difference("icm", name, at, difference(part.metrics["accuracy"], other))
+
+
+def _note(bench: Bench, method: MethodName, cells: Sequence[SeedCells]) -> str:
+    if method == "pseudo-labels":
+        counts = [each.methods[method].demonstrations for each in cells]
+        none = sum(count == 0 for count in counts)
+        said = f"{fmean(counts):.1f} predictions a seed that sure"
+        return said + (f"; none in {none} of {len(counts)} seeds, zero-shot there" if none else "")
+    if method == "bootstrap-equal":
+        asked, icm = (fmean(each.methods[name].labels_cost.requests for each in cells) for name in (method, "icm"))
+        short = "; there was nothing new to ask before that" if asked < icm else ""
+        return f"restarted until it had asked as much as ICM ({icm:,.0f} requests a seed){short}"
+    if method == "chat" and bench.config.prices is not None and bench.config.compare.chat_prices is None:
+        return "its price is not known: state it under [compare.chat_prices]"
+    return ""
+
+
+def _iterations(
+    splits: Sequence[Split], results: Mapping[tuple[str, int], Result], gold: Gold, place: Place
+) -> Iterator[Point]:
+    for split in splits:
+        if ("icm", split.seed) in results:
+            trace = place.run("icm", split.seed) / TRACE_FILE
+            yield from over_iterations(trace, len(split.searched), gold, split.seed)

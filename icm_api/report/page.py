@@ -1,0 +1,196 @@
+"""The report as HTML: words for its numbers, and the template filled in. Every text from data is escaped.
+
+The page needs no network and runs no script; its own policy forbids both.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from icm_api.evaluation import Interval, Undefined
+from icm_api.report.contested import MOST_LISTED, SURE
+from icm_api.report.drawing import Chart, svg
+from icm_api.report.reading import Report
+from icm_api.report.text import clean
+
+VERDICTS = MappingProxyType(
+    {
+        "salient": ("good", "The model finds a coherent division here, more so than chance would give."),
+        "not salient": ("bad", "The model finds no coherent division here: don't use these labels."),
+        "collapsed": (
+            "bad",
+            "One label took nearly all, although there is a coherent division: don't use these labels.",
+        ),
+        "unsure": ("unsure", "Something speaks against these labels, or there is too little to go by."),
+    }
+)
+NOT_JUDGED = (
+    "unsure",
+    "The labels were not judged: switch on [diagnostics] and run again to know what to make of them.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A chart as it stands in the page: for a wide and for a narrow screen."""
+
+    chart: Chart
+    wide: Markup
+    narrow: Markup
+
+
+def render(report: Report, charts: Sequence[Chart]) -> str:
+    """The page; the same report, the same text."""
+    environment = Environment(
+        loader=PackageLoader("icm_api.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_fit,
+    )
+    environment.filters.update(percent=_percent, count=_count, interval=_interval)
+    figures = {chart.name: Figure(chart, svg(chart, narrow=False), svg(chart, narrow=True)) for chart in charts}
+    name = report.diagnosis["verdict"] if report.diagnosis else "not judged"
+    tone, sentence = VERDICTS.get(str(name), ("unsure", "")) if report.diagnosis else NOT_JUDGED
+    page = environment.get_template("page.html.j2").render(
+        report=report,
+        result=report.result,
+        config=report.config,
+        css=Markup(environment.get_template("page.css").render()),
+        figures=figures,
+        verdict={"name": name, "tone": tone, "sentence": sentence},
+        facts=list(_facts(report)),
+        labels=_labels(report),
+        conflict_counts=_conflict_counts(report),
+        temperature=_temperature(report.calibration),
+        cost=_cost(report),
+        provenance=list(_provenance(report)),
+        limits={"listed": MOST_LISTED, "sure": SURE, "open": 10},
+        rescaled=report.rescaled,
+    )
+    return page.rstrip() + "\n"
+
+
+def _fit(value: object) -> object:
+    """What an expression of the template gives: strings without what HTML can't hold."""
+    return clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _percent(value: float, places: int = 0) -> str:
+    return f"{value:.{places}%}"
+
+
+def _count(value: float) -> str:
+    return f"{value:,.0f}"
+
+
+def _interval(found: Interval | Undefined, places: int = 1) -> str:
+    if found.value is None:
+        return f"undefined: {found.note}"
+    if found.low is None or found.high is None:
+        return f"{found.value:.{places}%} ({found.note})"
+    return f"{found.value:.{places}%} (95% interval {found.low:.{places}%} to {found.high:.{places}%})"
+
+
+def _facts(report: Report) -> Iterator[tuple[str, str]]:
+    """What ran on what."""
+    config, about = report.config, report.result.about
+    search = config.search
+    yield "Model", f"{report.inputs.get('model')} ({config.model.provider})"
+    yield (
+        "Data",
+        f"{config.data.path}: {_many(len(report.result.examples), 'example')}"
+        + ("" if config.data.task == "rows" else f", read as {config.data.task}"),
+    )
+    yield "Labels", ", ".join(config.prompt.labels)
+    kinds = Counter(section.kind for section in config.constraints)
+    listed = ", ".join(kind if count == 1 else f"{kind} ({count})" for kind, count in kinds.items()) or "none"
+    relations = "" if report.relations is None or not kinds else f": {_many(report.relations, 'relation')}"
+    yield "Constraints", listed + relations
+    yield "Search", f"engine {search.engine}, preset {search.preset}, seed {search.seed}, alpha {search.alpha:g}"
+    yield "Objective", f"{search.statistic}, estimated by {about.get('method', search.estimator)}"
+    yield (
+        "Steps",
+        f"{_many(report.result.steps, 'step')}, {_many(int(report.trace.accepted.sum()), 'proposal')} accepted, "
+        f"{_many(len(report.trace.begins()) + 1, 'beginning')}",
+    )
+    if search.start is not None:
+        yield "Started from", str(search.start)
+    if config.data.fixed is not None:
+        yield "Labels from a person", str(config.data.fixed)
+
+
+def _provenance(report: Report) -> Iterator[tuple[str, str]]:
+    inputs = report.inputs
+    yield "Run folder", str(report.folder)
+    yield "Data, SHA-256", str(inputs.get("data_sha256"))
+    for name, key in (("Fixed labels, SHA-256", "fixed_sha256"), ("Labels started from, SHA-256", "start_sha256")):
+        if inputs.get(key):
+            yield name, str(inputs[key])
+    yield "Model", str(inputs.get("model"))
+    yield "Written by", f"icm-api {report.version}"
+
+
+def _labels(report: Report) -> list[dict[str, Any]]:
+    """Per label how many examples have it, from a person and left open."""
+    rows = report.result.examples
+    found = Counter(row.label for row in rows)
+    fixed = Counter(row.label for row in rows if row.fixed)
+    left = Counter(row.label for row in rows if row.abstained)
+    return [
+        {
+            "name": label,
+            "count": found[label],
+            "share": found[label] / max(1, len(rows)),
+            "fixed": fixed[label],
+            "open": left[label],
+        }
+        for label in report.config.prompt.labels
+    ]
+
+
+def _conflict_counts(report: Report) -> Mapping[str, int]:
+    """Broken relations by constraint, as judging counted them."""
+    measures = report.diagnosis["measures"] if report.diagnosis else {}
+    found = measures.get("conflicts", {})
+    return found if isinstance(found, Mapping) else {}
+
+
+def _temperature(calibration: Mapping[str, Any] | None) -> str:
+    if calibration is None:
+        return ""
+    value, evidence = float(calibration["value"]), int(calibration["evidence"])
+    if calibration["source"] == "given labels":
+        basis = f"fitted to {_many(evidence, 'label')} that a person gave"
+    elif calibration["source"] == "agreement":
+        agreement = calibration.get("agreement")
+        share = "" if agreement is None else f", {agreement:.0%} of which agree"
+        basis = f"from {_many(evidence, 'repeated prediction')}{share}: how stable the model is, not how often right"
+    else:
+        return "Nothing to calibrate by: the calibrated probabilities are the model's own."
+    does = (
+        "leaves the probabilities as they are" if value == 1 else f"makes them {'less' if value > 1 else 'more'} sure"
+    )
+    return f"Calibrated by one temperature, {value:.3g}, which {does}; {basis}."
+
+
+def _cost(report: Report) -> dict[str, str]:
+    """The cost tile: money where it is known, else requests."""
+    sent, prices = report.sent, report.config.prices
+    asked = f"{report.result.usage.requests:,}"
+    if sent is not None and sent.money is not None and prices is not None:
+        return {"value": f"{sent.money:,.4g} {prices.currency}", "note": f"{asked} requests asked for"}
+    note = "requests asked for" if sent is None else f"requests asked for, {sent.usage.requests:,} sent"
+    return {"value": asked, "note": note}
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -1,0 +1,235 @@
+"""From a run folder to all that its report tells, as one value. Lays out nothing and draws nothing.
+
+Texts and relations need the run's data as they were. Where those are gone or changed, the report does without, and
+says so.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from icm_api.config import Config
+from icm_api.consistency import compile_relations
+from icm_api.datasets import Gold, fingerprint, load_gold_labels
+from icm_api.errors import IcmError, RunError
+from icm_api.evaluation import Evaluation, Interval, brier, evaluate, expected_calibration_error, wilson_interval
+from icm_api.report.comparison import Compared, read_comparison
+from icm_api.report.contested import Conflict, ContestedExample, Evidence, conflicts, contested_examples
+from icm_api.report.costs import Sent, Stage, read_sent, stages
+from icm_api.report.trace import Trace, read_trace
+from icm_api.result import LabelledExample, Result
+from icm_api.run import (
+    CONFIG_FILE,
+    INPUTS_FILE,
+    SESSIONS_FILE,
+    TRACE_FILE,
+    build_task,
+    config_of,
+    data_source,
+    load_dataset,
+)
+from icm_api.run.folder import existing
+
+_PER_BIN = 10
+"""Examples that a bin of the reliability curve has at least."""
+MOST_BINS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Bin:
+    """Some examples of like confidence: their mean confidence, and how many of them are right."""
+
+    confidence: float
+    accuracy: Interval
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reliability:
+    """How confidence and accuracy go together.
+
+    Attributes:
+        name: "raw" or "calibrated".
+        bins: of equal mass, least confident first.
+        error: expected calibration error over these bins.
+        brier: mean squared error of the confidence.
+    """
+
+    name: str
+    bins: tuple[Bin, ...]
+    error: float
+    brier: float
+
+
+@dataclass(frozen=True, slots=True)
+class AgainstGold:
+    """The labels held against gold ones."""
+
+    evaluation: Evaluation
+    reliability: tuple[Reliability, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All that a report tells of a run.
+
+    Attributes:
+        folder: of the run.
+        config: resolved; `config_text` as it stands on disk.
+        inputs: fingerprints of data and model.
+        result: labels, U, P, I and cost.
+        trace: its steps.
+        diagnosis: the verdict with its measures, as `summary.json` has it; None where labels were not judged.
+        calibration: by which temperature probabilities were scaled; None where labels were not judged.
+        data_note: why there are no texts and relations; empty where there are.
+        relations: how many there are; None where the data are not at hand.
+        contested: the most contested examples.
+        conflicts: broken relations, the first of them; `broken`, all of them; None where the data are not at hand.
+        stages: what each stage asked for; `sent`, what was sent, None where no session noted it.
+        gold: None where no gold labels are given.
+        compared: the bars of a comparison; None where none is given.
+        version: of this library.
+    """
+
+    folder: Path
+    config: Config
+    config_text: str
+    inputs: Mapping[str, Any]
+    result: Result
+    trace: Trace
+    diagnosis: Mapping[str, Any] | None
+    calibration: Mapping[str, Any] | None
+    data_note: str
+    relations: int | None
+    contested: tuple[ContestedExample, ...]
+    conflicts: tuple[Conflict, ...]
+    broken: int | None
+    stages: tuple[Stage, ...]
+    sent: Sent | None
+    gold: AgainstGold | None
+    compared: Compared | None
+    version: str
+
+    @property
+    def rescaled(self) -> bool:
+        """Whether calibrated probabilities are others than the model's own."""
+        return is_rescaled(self.result.examples)
+
+
+def read_report(folder: Path, *, gold: Path | None = None, comparison: Path | None = None) -> Report:
+    """Gather what the report of a run tells.
+
+    Args:
+        folder: of a finished run.
+        gold: a file of gold labels, read as the run read its data.
+        comparison: the folder of a comparison.
+
+    Raises:
+        RunError: the run is not finished, or a file of it or of the comparison is missing or damaged.
+        DataError: the gold labels cannot be read, or are not of this run.
+    """
+    result = Result.load(folder)
+    config, inputs = config_of(folder), _inputs(folder)
+    trace = read_trace(existing(folder, TRACE_FILE), config.prompt.labels)
+    evidence, note = _evidence(config, inputs, result, trace)
+    listed, broken = conflicts(evidence)
+    return Report(
+        folder,
+        config,
+        (folder / CONFIG_FILE).read_text(encoding="utf-8"),
+        inputs,
+        result,
+        trace,
+        _checked(result.about.get("diagnosis"), ("verdict", "reasons", "advice", "measures"), folder),
+        _checked(result.about.get("calibration"), ("value", "source", "evidence"), folder),
+        note,
+        None if evidence.relations is None else len(evidence.relations),
+        contested_examples(evidence),
+        listed,
+        None if evidence.relations is None else broken,
+        stages(result, trace),
+        read_sent(folder / SESSIONS_FILE),
+        None if gold is None else against_gold(result, _gold(config, gold)),
+        None if comparison is None else read_comparison(comparison),
+        version("icm-api"),
+    )
+
+
+def against_gold(result: Result, gold: Gold) -> AgainstGold:
+    """Accuracy and its like, and reliability of the labels that no person gave.
+
+    Raises:
+        DataError: gold and result do not belong together.
+    """
+    rows = [row for row in result.examples if row.id in gold and not row.fixed]
+    judged = rows and is_rescaled(rows)
+    curves = []
+    if rows:
+        curves.append(reliability("raw", [row.probability for row in rows], rows, gold))
+    if judged:
+        curves.append(reliability("calibrated", [row.confidence for row in rows], rows, gold))
+    return AgainstGold(evaluate(result, gold), tuple(curves))
+
+
+def is_rescaled(rows: Sequence[LabelledExample]) -> bool:
+    """Whether calibration changed any probability of a label found."""
+    return all(row.calibrated for row in rows) and any(row.confidence != row.probability for row in rows)
+
+
+def reliability(name: str, confidences: Sequence[float], rows: Sequence[LabelledExample], gold: Gold) -> Reliability:
+    """Accuracy by confidence, in bins of equal mass with at least 10 examples, at most 10 bins."""
+    correct = [row.label == gold[row.id] for row in rows]
+    size = len(rows)
+    count = max(1, min(MOST_BINS, size // _PER_BIN))
+    ranked = sorted(zip(confidences, correct, strict=True))
+    bins = []
+    for at in range(count):
+        part = ranked[size * at // count : size * (at + 1) // count]
+        hits = sum(hit for _, hit in part)
+        bins.append(Bin(sum(value for value, _ in part) / len(part), wilson_interval(hits, len(part)), len(part)))
+    error = expected_calibration_error(confidences, correct, count)
+    return Reliability(name, tuple(bins), error, brier(confidences, correct))
+
+
+def _gold(config: Config, path: Path) -> Gold:
+    return load_gold_labels(replace(data_source(config), path=str(path)))
+
+
+def _inputs(folder: Path) -> Mapping[str, Any]:
+    path = existing(folder, INPUTS_FILE)
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path}: damaged: {error}") from error
+    if not isinstance(found, dict):
+        raise RunError(f"{path}: damaged: not a JSON object")
+    return found
+
+
+def _checked(found: Any, keys: Sequence[str], folder: Path) -> Mapping[str, Any] | None:
+    if found is None:
+        return None
+    if not isinstance(found, Mapping) or not all(key in found for key in keys):
+        raise RunError(f"{folder / 'summary.json'}: damaged: no {', '.join(keys)} where the labels are judged")
+    return found
+
+
+def _evidence(config: Config, inputs: Mapping[str, Any], result: Result, trace: Trace) -> tuple[Evidence, str]:
+    """With texts and relations where the data are still those of the run; else why not."""
+    bare = Evidence(result, None, None, trace.changes)
+    try:
+        dataset = load_dataset(config)
+        found = fingerprint(dataset) if config.data.from_hub else sha256(config.data.path.read_bytes()).hexdigest()
+        if found != inputs.get("data_sha256") or set(dataset.ids) != {row.id for row in result.examples}:
+            return bare, f"{config.data.path} has changed since the run: texts and relations are not shown"
+        task = build_task(config)
+        relations = compile_relations(dataset, task.verbalizer.labels, task.constraints)
+    except (IcmError, OSError) as error:
+        return bare, f"texts and relations are not shown, since the data cannot be read: {error}"
+    return Evidence(result, dataset, relations, trace.changes), ""
