@@ -1,4 +1,4 @@
-"""`icm-api init`: write a task's configuration, to be changed by hand. Opens no data and asks no model."""
+"""`icm-api init`: write a task's configuration, to be changed by hand, and name the columns there are. Asks no model."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from icm_api.cli.verbs import Verbs
 from icm_api.config import HUB, load_config
 from icm_api.config.tasks import task_config, task_names
+from icm_api.datasets import read_rows
 from icm_api.errors import ConfigError, StorageError
 
 EXAMPLE = """\
@@ -50,6 +51,10 @@ def init_verb(arguments: Namespace) -> None:
     print(f"wrote {out}: data {config.data.path}, model {config.model.provider}")
     if not config.data.from_hub and not config.data.path.exists():
         print(f"the data are not there yet: put the file there, or change data.path in {out}")
+    elif not config.data.from_hub and config.data.task == "rows":
+        columns = list(next(iter(read_rows(str(config.data.path)))).values)
+        print(f"columns of the data: {columns}")
+        print(f"say in {out} which of them the prompt shows ([data] fields, [prompt] template)")
     print("next:")
     for step, why in (
         (f"icm-api probe {config.model.provider}", "whether the model gives logprobs"),

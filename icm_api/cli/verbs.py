@@ -109,12 +109,17 @@ def resume_verb(arguments: Namespace) -> None:
 
 def plan_verb(arguments: Namespace) -> None:
     """`icm-api plan CONFIG`."""
-    found = asyncio.run(plan(read_config(arguments)))
+    config = read_config(arguments)
+    found = asyncio.run(plan(config))
     if arguments.json:
         print(json.dumps(asdict(found)))
         return
     print(f"{found.examples:,} examples, {found.relations:,} relations, at most {found.steps:,} steps")
     print(f"at most {found.requests:,} requests and {found.prompt_tokens:,} prompt tokens, before any cache")
+    if found.money is not None and config.prices is not None:
+        print(f"at most {found.money:,.2f} {config.prices.currency}, at the prices of the configuration")
+    if found.bootstrap_requests is not None and found.bootstrap_requests < found.requests:
+        print(f"with --engine bootstrap: at most {found.bootstrap_requests:,} requests")
     print(f"longest prompt {found.longest_prompt:,} tokens; context window {found.context_window:,}")
     if found.longest_prompt == found.context_window:
         print("not all demonstrations fit the context window together: whole ones will be left out, none cut")

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from icm_api.client import Client
-from icm_api.config import Config
+from icm_api.client.meter import cost
+from icm_api.config import Config, SearchSettings
 from icm_api.run.parts import build_task, load_dataset, load_start, open_model
 from icm_api.search import Task, build_kernel, build_objective
-from icm_api.types import Dataset
+from icm_api.types import Dataset, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,8 @@ class Plan:
         prompt_tokens: upper bound on prompt tokens.
         longest_prompt: tokens of the longest prompt that can occur.
         context_window: of the model.
+        bootstrap_requests: upper bound with engine "bootstrap" instead; None where that is the engine.
+        money: upper bound on the cost, a token a reply, nothing off for cached prefixes; None without `[prices]`.
     """
 
     examples: int
@@ -32,6 +35,8 @@ class Plan:
     prompt_tokens: int
     longest_prompt: int
     context_window: int
+    bootstrap_requests: int | None = None
+    money: float | None = None
 
 
 async def plan(config: Config) -> Plan:
@@ -44,15 +49,29 @@ async def plan(config: Config) -> Plan:
     start = load_start(config, dataset, task)
     async with open_model(config) as model:
         objective = build_objective(dataset, model, task, config.search)
-        steps = config.search.budget(len(dataset))
+        judging = config.diagnostics.most_requests(len(dataset), len(objective.labels))
+        extra = judging if config.diagnostics.enabled else 0
         can = model.capabilities
-        requests = build_kernel(objective, config.search, start).most_requests(steps)
-        if config.diagnostics.enabled:
-            requests += config.diagnostics.most_requests(len(dataset), len(objective.labels))
-        requests *= can.requests_per_prompt
-        window = can.context_window
-        longest = min(window, _longest_prompt(dataset, task, model))
-        return Plan(len(dataset), len(objective.relations), steps, requests, requests * longest, longest, window)
+
+        def most_requests(search: SearchSettings) -> int:
+            searching = build_kernel(objective, search, start).most_requests(search.budget(len(dataset)))
+            return (searching + extra) * can.requests_per_prompt
+
+        requests = most_requests(config.search)
+        longest = min(can.context_window, _longest_prompt(dataset, task, model))
+        cheaper = None if config.search.engine == "bootstrap" else most_requests(SearchSettings(engine="bootstrap"))
+        usage = Usage(requests, requests * longest, requests)
+        return Plan(
+            len(dataset),
+            len(objective.relations),
+            config.search.budget(len(dataset)),
+            requests,
+            usage.prompt_tokens,
+            longest,
+            can.context_window,
+            cheaper,
+            None if config.prices is None else cost(usage, config.prices),
+        )
 
 
 def _longest_prompt(dataset: Dataset, task: Task, model: Client) -> int:

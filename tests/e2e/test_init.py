@@ -131,6 +131,28 @@ def test_it_says_what_to_do_next_and_overwrites_nothing(tmp_path: Path, capsys: 
     assert out.read_text() == "mine"
 
 
+def test_it_names_the_columns_of_the_data(tmp_path: Path, capsys: Printed) -> None:
+    init(tmp_path, "classification")
+    header = (DATA / SAMPLES["classification"]).read_text(encoding="utf-8").splitlines()[0]
+    assert f"columns of the data: {header.split(',')}" in capsys.readouterr().out
+
+
+def test_a_plan_says_what_it_may_cost_and_what_is_cheaper(
+    tmp_path: Path, capsys: Printed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = init(tmp_path, "gsm8k", "--model", "pocket")
+    monkeypatch.setenv("ICM_PRICES__INPUT", "1.0")
+    monkeypatch.setenv("ICM_PRICES__OUTPUT", "3.0")
+    capsys.readouterr()
+    assert main(["plan", str(config), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["money"] == pytest.approx((found["prompt_tokens"] + 3 * found["requests"]) / 1e6)
+    assert main(["plan", str(config), "--engine", "bootstrap", "--json"]) == 0
+    cheaper = json.loads(capsys.readouterr().out)
+    assert cheaper["requests"] == found["bootstrap_requests"] < found["requests"]
+    assert cheaper["bootstrap_requests"] is None
+
+
 def test_help_has_an_example_that_works(capsys: Printed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SystemExit):
         main(["init", "--help"])
