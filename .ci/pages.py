@@ -33,7 +33,9 @@ def linked(text: str, folder: str) -> str:
             return f"]({folder}{Path(path).stem}.md)"
         if path.endswith("cookbook/README.md") or path.rstrip("/") == "cookbook":
             return "](recipes/index.md)"
-        return found[0] if path.endswith((".png", ".svg")) else "]"
+        if path.endswith((".png", ".svg")):
+            return f"]({path.removeprefix('cookbook/')})"
+        return "]"
 
     return LINK.sub(target, text)
 

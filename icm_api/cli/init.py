@@ -1,4 +1,4 @@
-"""`icm-api init`: write a task's configuration, to be changed by hand, and name the columns there are. Asks no model."""
+"""`icm-api init`: write a task's configuration, to be changed by hand, and name the columns. Asks no model."""
 
 from __future__ import annotations
 
