@@ -159,17 +159,17 @@ def watched(work: Callable[[Watch], Coroutine[Any, Any, Result]], folder: Path, 
     def resumed(steps: int, torn: int) -> None:
         view.resumed(steps, torn)
         if torn:
-            console.print(f"dropped a torn last line of {torn} bytes from {folder / TRACE_FILE}")
-        console.print(f"{steps} steps are on disk; checking them, then going on")
+            console.print(f"dropped a torn last line of {torn} bytes from {folder / TRACE_FILE}", soft_wrap=True)
+        console.print(f"{steps} steps are on disk; checking them, then going on", soft_wrap=True)
 
     def warned(warning: str) -> None:
-        console.print(f"warning: {warning}", highlight=False)
+        console.print(f"warning: {warning}", highlight=False, soft_wrap=True)
 
     with LiveView(console) as view:
         try:
             result = asyncio.run(work(Watch(view.show, resumed, warned, view.judging)))
         except (KeyboardInterrupt, StorageError, BudgetError):
-            console.print(f"to go on: icm-api resume {folder}")
+            console.print(f"to go on: icm-api resume {folder}", soft_wrap=True)
             raise
     if show:
         print("\n".join(result_lines(result, folder)))

@@ -90,9 +90,10 @@ def _named_texts(row: Row, fields: Sequence[str]) -> dict[str, str]:
         if key not in row.values:
             raise row.error(f"text field {key!r} is missing; the {row.unit} has the keys {list(row.values)}")
         value = row.values[key]
+        if value is None:
+            raise row.error(f"text field {key!r} is empty (null or no text); fill it, or leave the {row.unit} out")
         if not isinstance(value, str):
-            blank = " or an empty cell" if value is None else ""
-            raise row.error(f"text field {key!r} is {kind(value)}{blank}; it must be a string")
+            raise row.error(f"text field {key!r} is {kind(value)}; it must be a string")
         if not value.strip():
             raise row.error(f"text field {key!r} is empty; give it a text, or leave the {row.unit} out")
         texts[key] = value

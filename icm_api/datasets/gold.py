@@ -63,7 +63,7 @@ def load_gold(
 
     Returns:
         The label of every line's id: a string as it stands, true and false as "True" and "False", an
-        integer as its digits.
+        integer as its digits. Lines whose label is null (in a CSV file: an empty cell) have none.
 
     Raises:
         DataError: the file cannot be read or has no lines, or a line is bad or has no usable label (which
@@ -75,17 +75,23 @@ def load_gold(
 def column_gold(
     rows: Iterable[Row], label_field: str | None = None, labels: Sequence[Label] | None = None
 ) -> Iterator[tuple[str, Label]]:
-    """The gold label of each row, by its id; what the arguments mean, and what is raised, as for `load_gold`."""
-    return ((row.id, _label(row, label_field, labels)) for row in rows)
+    """The gold label of each row that has one, by its id; what the arguments mean, and what is raised: `load_gold`."""
+    for row in rows:
+        label = _label(row, label_field, labels)
+        if label is not None:
+            yield row.id, label
 
 
-def _label(row: Row, label_field: str | None, labels: Sequence[Label] | None) -> Label:
+def _label(row: Row, label_field: str | None, labels: Sequence[Label] | None) -> Label | None:
     keys = GOLD_FIELDS if label_field is None else (label_field,)
     key = next((key for key in keys if key in row.values), None)
     if key is None:
         wanted = " or ".join(repr(name) for name in keys)
         raise row.error(f"no gold label under {wanted}; the {row.unit} has the keys {list(row.values)}")
     value = row.values[key]
+    if value is None:
+        # Files that a person has checked in part are the usual case.
+        return None
     if not isinstance(value, str | int):
         raise row.error(f"gold label {key!r} is {kind(value)}; use a string, true, false or an integer")
     label = str(value)

@@ -79,8 +79,8 @@ def _gold_label(row: LabelledExample, gold: Gold, labels: tuple[Label, ...]) -> 
     if gold[row.id] not in labels:
         raise DataError(
             f"gold label {gold[row.id]!r} of id {row.id!r} is not in the label set {list(labels)} of the result; "
-            "write the gold labels as the result does, or name the labels as the gold does under [prompt] labels, and how "
-            "the model writes them under [prompt.forms]"
+            "write the gold labels as the result does, or name the labels as the gold does under [prompt] labels, and "
+            "say how the model writes them under [prompt.forms]"
         )
     return gold[row.id]
 

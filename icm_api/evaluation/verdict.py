@@ -235,7 +235,10 @@ def _notes(m: Measures) -> Iterator[str]:
         )
     nearest = max(m.renamed, key=lambda way: way.coherence.gain)
     if nearest.coherence.gain > m.found.gain - RIVAL_MARGIN:
-        yield f"{nearest.name} of the labels is about as coherent as they are: which name is which is not settled by it"
+        yield (
+            f"with the names exchanged ({nearest.name}) the labels are about as coherent: which name is which is not "
+            "settled by it"
+        )
     opinion = m.opinion.rival
     if opinion.coherence.share >= SALIENT:
         yield f"a second opinion from zero-shot predictions agrees on {opinion.agreement:.0%} of the examples"
@@ -246,8 +249,8 @@ def _notes(m: Measures) -> Iterator[str]:
         least = min((end.agreement for end in m.ends), default=1.0)
         renamed = min((end.agreement_renamed for end in m.ends), default=1.0)
         yield (
-            f"{m.ends_agreeing} of {total} restarts ended at these labels; the others agree on {least:.0%} or more "
-            f"({renamed:.0%} up to names)"
+            f"{m.ends_agreeing} of {total} restarts ended at these labels; the least alike agrees on {least:.0%} "
+            f"({renamed:.0%} with the names exchanged)"
             if m.ends
             else f"all {total} restarts ended at these labels"
         )

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -136,14 +137,20 @@ def test_killed_again_and_again_a_run_still_ends_in_the_same_bytes(tmp_path: Pat
 
 
 def test_interrupted_with_ctrl_c_says_how_to_go_on_and_can(tmp_path: Path, unbroken: dict[str, bytes]) -> None:
-    process = subprocess.Popen(
-        command("run", write_world(tmp_path)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    trace = tmp_path / "run" / "trace.jsonl"
-    while not trace.exists() or trace.read_bytes().count(b"\n") < 3:
-        assert process.poll() is None, process.communicate()
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate()
+    for _ in range(10):
+        shutil.rmtree(tmp_path)
+        tmp_path.mkdir()
+        process = subprocess.Popen(
+            command("run", write_world(tmp_path)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        trace = tmp_path / "run" / "trace.jsonl"
+        while not trace.exists() or trace.read_bytes().count(b"\n") < 3:
+            assert process.poll() is None, process.communicate()
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate()
+        # On a busy machine the run may be over before it is interrupted.
+        if process.returncode != 0:
+            break
     assert process.returncode == 130
     assert "icm-api resume" in errors
     assert "Traceback" not in errors

@@ -51,7 +51,12 @@ def test_a_csv_file_is_classified_by_its_columns_and_gold_is_named_at_evaluation
     [
         ("a.csv", "text\na\n", "rows", ":2: text field 'claim' is missing; the line has the keys ['text']"),
         ("a.csv", "claim\na\n' '\n", "rows", None),
-        ("a.csv", "claim,n\n,1\n", "rows", ":2: text field 'claim' is null or an empty cell; it must be a string"),
+        (
+            "a.csv",
+            "claim,n\n,1\n",
+            "rows",
+            ":2: text field 'claim' is empty (null or no text); fill it, or leave the line out",
+        ),
         ("a.json", '[{"claim": 3}]', "rows", ": row 1: text field 'claim' is a number; it must be a string"),
         (
             "a.json",

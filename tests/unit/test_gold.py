@@ -68,7 +68,6 @@ def test_ids_agree_with_the_examples_of_the_same_file(tmp_path: Path) -> None:
     [
         ('{"id": 2}', r"no gold label under 'gold' or 'label'; the line has the keys \['id'\]"),
         ('{"id": 2, "label": 0.5}', "gold label 'label' is a number; use a string"),
-        ('{"id": 2, "gold": null, "label": "A"}', "gold label 'gold' is null"),
         ('{"id": 2, "gold": ["A"]}', "gold label 'gold' is a list"),
         ('{"id": 2, "gold": " "}', "gold label 'gold' is empty"),
         ('{"id": 2, "gold": "a"}', r"gold label 'a' is not in the label set \['A', 'B'\]"),
@@ -82,6 +81,11 @@ def test_a_bad_line_is_named_with_its_number_and_reason(tmp_path: Path, line: st
     path = write(tmp_path, '{"id": 1, "gold": "A"}', line)
     with pytest.raises(DataError, match=f"claims.jsonl:2: {what}"):
         load_gold(path, labels=["A", "B"])
+
+
+def test_a_line_whose_label_is_null_has_none(tmp_path: Path) -> None:
+    path = write(tmp_path, '{"id": 1, "gold": "A"}', '{"id": 2, "gold": null, "label": "A"}')
+    assert load_gold(path) == Gold({"1": "A"})
 
 
 def test_a_named_key_is_required(tmp_path: Path) -> None:
