@@ -1,0 +1,53 @@
+"""The notebooks of the cookbook: from a clean kernel each prints what is kept in it; the README's table is theirs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.cookbook_build import COOKBOOK, README, executed, numbered, read, readme, said, written
+
+SWITCH = re.compile(r'^MODEL = "pocket"  # or "', re.MULTILINE)
+MACHINE = re.compile(r"(?<![\w.])(/tmp/|/home/|/root/|/work/|/private/|/Users/|/var/)|127\.0\.0\.1:[1-9]\d{3}(?!/v1\b)")
+
+
+@pytest.mark.parametrize("path", numbered(), ids=lambda path: path.stem)
+def test_from_a_clean_kernel_a_notebook_prints_what_is_kept_in_it(path: Path) -> None:
+    assert said(executed(path)) == said(read(path))
+
+
+def test_there_are_ten_notebooks_numbered_from_1() -> None:
+    assert [int(path.name[:2]) for path in numbered()] == list(range(1, 11))
+
+
+def test_the_table_of_the_readme_is_what_the_notebooks_printed() -> None:
+    assert README.read_text(encoding="utf-8") == readme()
+
+
+@pytest.mark.parametrize("path", numbered(), ids=lambda path: path.stem)
+def test_a_notebook_says_what_it_teaches_needs_and_costs_and_switches_models_in_one_line(path: Path) -> None:
+    cells = read(path).cells
+    for word in ("**You will learn** ", "**It needs** ", "**It costs** "):
+        assert word in cells[0]["source"]
+    assert len(SWITCH.findall("\n".join(cell["source"] for cell in cells))) == 1
+
+
+@pytest.mark.parametrize("path", numbered(), ids=lambda path: path.stem)
+def test_a_kept_notebook_is_whole_and_says_nothing_of_the_machine_it_ran_on(path: Path) -> None:
+    notebook = read(path)
+    assert path.read_text(encoding="utf-8") == written(notebook)
+    printed = "\n".join(line for lines in said(notebook) for line in lines)
+    assert not MACHINE.search(printed)
+    assert "Traceback" not in printed
+    assert "\x1b" not in printed
+
+
+@pytest.mark.parametrize("path", [*numbered(), README], ids=lambda path: path.stem)
+def test_every_link_between_the_notebooks_leads_somewhere(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([\w./-]+)\)", text)
+    assert links
+    for link in links:
+        assert (COOKBOOK / link).exists()
