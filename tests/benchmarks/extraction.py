@@ -28,5 +28,5 @@ def report() -> Iterator[str]:
     """The figures, a line each, and then the misses."""
     wrong = misses()
     total = len(SAMPLE.read_text(encoding="utf-8").splitlines())
-    yield f"final answers of {total} hand-labelled solutions: {total - len(wrong)} read as the person did"
+    yield f"final answers of {total} solutions, each labelled by reading it: {total - len(wrong)} read alike"
     yield from (f"  {line}" for line in wrong)
