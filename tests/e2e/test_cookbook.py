@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
+from tempfile import gettempdir
 
 import pytest
 
 from tests.cookbook_build import COOKBOOK, README, executed, numbered, read, readme, said, written
 
 SWITCH = re.compile(r'^MODEL = "pocket"  # or "', re.MULTILINE)
-MACHINE = re.compile(r"(?<![\w.])(/tmp/|/home/|/root/|/work/|/private/|/Users/|/var/)|127\.0\.0\.1:[1-9]\d{3}(?!/v1\b)")
+HERE = "|".join(re.escape(f"{folder}/") for folder in (COOKBOOK.parent.parent, sys.prefix, Path.home(), gettempdir()))
+MACHINE = re.compile(
+    rf"(?<![\w.])({HERE}|/tmp/|/home/|/root/|/private/|/Users/|/var/)|127\.0\.0\.1:[1-9]\d{{3}}(?!/v1\b)"
+)
 
 
 @pytest.mark.parametrize("path", numbered(), ids=lambda path: path.stem)
