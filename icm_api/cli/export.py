@@ -8,17 +8,12 @@ from __future__ import annotations
 
 import json
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
-from hashlib import sha256
 from pathlib import Path
 
 from icm_api.cli.verbs import Verbs
-from icm_api.config import Config, load_config
-from icm_api.datasets import fingerprint
-from icm_api.errors import DataError, RunError
 from icm_api.export import FORMAT_NAMES, FORMATS, LabelledData, Options, export_labels
 from icm_api.result import Result
-from icm_api.run import CONFIG_FILE, INPUTS_FILE, build_task, load_dataset
-from icm_api.types import Dataset
+from icm_api.run import build_task, check_data, config_of, load_dataset
 
 PAIRS = ("preferences", "truthfulqa-pairs")
 """Tasks whose examples are pairs of texts in both orders."""
@@ -78,33 +73,10 @@ def load_labelled(run: Path) -> LabelledData:
         RunError: no finished run is there, or its data changed since.
         DataError: the data cannot be read.
     """
-    if not (run / CONFIG_FILE).is_file():
-        raise RunError(f"{run / CONFIG_FILE} is missing: {run} is not the folder of a run")
-    result = Result.load(run)
-    config = load_config(run / CONFIG_FILE, environment=False)
+    config, result = config_of(run), Result.load(run)
     dataset, task = load_dataset(config), build_task(config)
-    model = _check_inputs(run / INPUTS_FILE, config, dataset)
+    model = check_data(run, config, dataset)
     return LabelledData(dataset, result, task.template, task.verbalizer, config.data.task in PAIRS, model)
-
-
-def _check_inputs(path: Path, config: Config, dataset: Dataset) -> str:
-    """Hold the data against what the run labelled; returns the identity of the model that did."""
-    try:
-        then = json.loads(path.read_text(encoding="utf-8"))
-        data, model = str(then["data_sha256"]), str(then["model"])
-    except FileNotFoundError:
-        raise RunError(f"{path} is missing: {path.parent} is not the folder of a run") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{path}: damaged: {error}") from error
-    try:
-        now = fingerprint(dataset) if config.data.from_hub else sha256(config.data.path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise DataError(f"{config.data.path}: cannot be read: {error.strerror or error}") from error
-    if now != data:
-        raise RunError(
-            f"{config.data.path} is not what this run labelled: it changed since; put the data back, or run again"
-        )
-    return model
 
 
 def _names(text: str) -> tuple[str, ...]:

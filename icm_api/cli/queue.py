@@ -16,7 +16,7 @@ from typing import Any
 from icm_api.cli.verbs import Verbs
 from icm_api.errors import ConfigError, RunError
 from icm_api.result import Result, write_whole
-from icm_api.run import build_task, config_of, load_dataset
+from icm_api.run import build_task, check_data, config_of, load_dataset
 from icm_api.types import Dataset
 
 EXAMPLE = """\
@@ -55,6 +55,7 @@ def queue_verb(arguments: Namespace) -> None:
         raise ConfigError(f"--most {arguments.most}: at least 1")
     config = config_of(arguments.run)
     result, dataset = Result.load(arguments.run), load_dataset(config)
+    check_data(arguments.run, config, dataset)
     rows = queue_rows(result, dataset, arguments.most, blind=arguments.blind)
     if not rows:
         raise RunError(

@@ -9,14 +9,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from icm_api.config import Config
 from icm_api.consistency import compile_relations
-from icm_api.datasets import Gold, fingerprint, load_gold_labels
+from icm_api.datasets import Gold, load_gold_labels
 from icm_api.errors import IcmError, RunError
 from icm_api.evaluation import Evaluation, Interval, brier, evaluate, expected_calibration_error, wilson_interval
 from icm_api.report.comparison import Compared, read_comparison
@@ -31,6 +30,7 @@ from icm_api.run import (
     TRACE_FILE,
     build_task,
     config_of,
+    data_fingerprint,
     data_source,
     load_dataset,
 )
@@ -225,7 +225,7 @@ def _evidence(config: Config, inputs: Mapping[str, Any], result: Result, trace: 
     bare = Evidence(result, None, None, trace.changes)
     try:
         dataset = load_dataset(config)
-        found = fingerprint(dataset) if config.data.from_hub else sha256(config.data.path.read_bytes()).hexdigest()
+        found = data_fingerprint(config, dataset)
         if found != inputs.get("data_sha256") or set(dataset.ids) != {row.id for row in result.examples}:
             return bare, f"{config.data.path} has changed since the run: texts and relations are not shown"
         task = build_task(config)

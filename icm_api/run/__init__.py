@@ -5,7 +5,15 @@ line a step), and, once finished, `labels.jsonl` and `summary.json`. `sessions.j
 that worked on it really sent. All but the last are the same bytes for the same configuration and seed.
 """
 
-from icm_api.run.folder import CONFIG_FILE, INPUTS_FILE, SESSIONS_FILE, TRACE_FILE, folder_of
+from icm_api.run.folder import (
+    CONFIG_FILE,
+    INPUTS_FILE,
+    SESSIONS_FILE,
+    TRACE_FILE,
+    check_data,
+    data_fingerprint,
+    folder_of,
+)
 from icm_api.run.parts import (
     build_constraint,
     build_task,
@@ -28,7 +36,9 @@ __all__ = [
     "Watch",
     "build_constraint",
     "build_task",
+    "check_data",
     "config_of",
+    "data_fingerprint",
     "data_source",
     "default_cache_folder",
     "folder_of",

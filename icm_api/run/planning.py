@@ -24,7 +24,8 @@ class Plan:
         prompt_tokens: upper bound on prompt tokens.
         longest_prompt: tokens of the longest prompt that can occur.
         context_window: of the model.
-        bootstrap_requests: upper bound with engine "bootstrap" instead; None where that is the engine.
+        bootstrap_requests: upper bound with engine "bootstrap" instead; None where that is the engine, or a preset
+            that anneals.
         money: upper bound on the cost, a token a reply, nothing off for cached prefixes; None without `[prices]`.
     """
 
@@ -59,7 +60,9 @@ async def plan(config: Config) -> Plan:
 
         requests = most_requests(config.search)
         longest = min(can.context_window, _longest_prompt(dataset, task, model))
-        cheaper = None if config.search.engine == "bootstrap" else most_requests(SearchSettings(engine="bootstrap"))
+        # A preset is a way to anneal, and does not go with another engine.
+        other = config.search.engine != "bootstrap" and config.search.moves == "groups"
+        cheaper = most_requests(config.search.model_copy(update={"engine": "bootstrap"})) if other else None
         usage = Usage(requests, requests * longest, requests)
         return Plan(
             len(dataset),

@@ -143,6 +143,7 @@ def test_a_plan_says_what_it_may_cost_and_what_is_cheaper(
     config = init(tmp_path, "gsm8k", "--model", "pocket")
     monkeypatch.setenv("ICM_PRICES__INPUT", "1.0")
     monkeypatch.setenv("ICM_PRICES__OUTPUT", "3.0")
+    monkeypatch.setenv("ICM_SEARCH__RESTARTS", "2")
     capsys.readouterr()
     assert main(["plan", str(config), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)

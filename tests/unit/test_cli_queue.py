@@ -91,6 +91,18 @@ def test_a_mistake_is_one_line(
     assert re.search(words, err)
 
 
+def test_data_that_changed_since_are_not_shown(claims: Path, tmp_path: Path, capsys: Printed) -> None:
+    data = claims / "claims.jsonl"
+    before = data.read_bytes()
+    data.write_bytes(before.replace(b'"text": "', b'"text": "x', 1))
+    try:
+        assert main(["queue", str(claims / "run"), "--out", str(tmp_path / "a.csv")]) == 2
+    finally:
+        data.write_bytes(before)
+    assert "is not what this run labelled" in capsys.readouterr().err
+    assert not (tmp_path / "a.csv").exists()
+
+
 def test_labels_that_were_not_judged_have_no_queue(
     claims: Path, tmp_path: Path, capsys: Printed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
