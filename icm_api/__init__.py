@@ -14,8 +14,6 @@ from icm_api.client import Client, Meter, ResponseCache, open_provider
 from icm_api.config import Budget, ClientSettings, Config, DiagnosticsSettings, Prices, SearchSettings, load_config
 from icm_api.consistency import (
     Audit,
-    Constraint,
-    Relation,
     Relations,
     asymmetric,
     audit,
@@ -54,25 +52,34 @@ from icm_api.evaluation import (
     uncertain_first,
 )
 from icm_api.objective import LeaveOneOut, Objective
-from icm_api.prompts import PromptBuilder, PromptTemplate
-from icm_api.providers.base import Below, Capabilities, LabelScorer, Provider, Reading, Request, Response
+from icm_api.prompts import PromptBuilder
+from icm_api.providers.base import Below, Provider, Reading, Request, Response
 from icm_api.result import LabelledExample, Result
 from icm_api.run import Plan, Watch, plan, resume, run
-from icm_api.search import Info, Progress, State, Task, build_objective, consistency_fix, search_labels
+from icm_api.search import Info, Progress, State, build_objective, consistency_fix, search_labels
 from icm_api.types import (
+    Answers,
+    Capabilities,
+    Constraint,
     Dataset,
     Example,
     Label,
     LabelDistribution,
     Labeling,
+    Model,
     Prompt,
+    PromptTemplate,
+    Relation,
     Score,
+    Tally,
+    Task,
     Turn,
     Usage,
     Verbalizer,
 )
 
 __all__ = [
+    "Answers",
     "Audit",
     "Below",
     "Budget",
@@ -97,12 +104,12 @@ __all__ = [
     "Judged",
     "Label",
     "LabelDistribution",
-    "LabelScorer",
     "Labeling",
     "LabelledExample",
     "LeaveOneOut",
     "LogprobsUnavailableError",
     "Meter",
+    "Model",
     "Objective",
     "Plan",
     "Prices",
@@ -126,6 +133,7 @@ __all__ = [
     "SearchSettings",
     "State",
     "StorageError",
+    "Tally",
     "Task",
     "Turn",
     "Usage",

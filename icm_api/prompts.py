@@ -10,74 +10,9 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
-from string import Formatter
 
 from icm_api.errors import ConfigError, PromptError
-from icm_api.types import Example, Label, Prompt, Turn, Verbalizer
-
-
-@dataclass(frozen=True, slots=True)
-class PromptTemplate:
-    """The words around an example's texts.
-
-    Attributes:
-        template: text with fields such as `{question}`; a literal brace is written twice. The label follows
-            it, with the space that belongs to the label: white space at the end is removed.
-        instruction: what stands once, before everything else.
-        separator: what stands after the instruction and after each demonstration.
-
-    Raises:
-        ConfigError: the template has no field, or one that is more than a name.
-
-    Example:
-        >>> template = PromptTemplate("{question}\\nIs {claim} right? ")
-        >>> template.fields
-        ('question', 'claim')
-        >>> template.render(Example("a", {"question": "1+1?", "claim": "{2}"}))
-        '1+1?\\nIs {2} right?'
-    """
-
-    template: str = "{text}"
-    instruction: str = ""
-    separator: str = "\n\n"
-
-    def __post_init__(self) -> None:
-        if not self.separator:
-            raise ConfigError("the separator is empty, so labels would run into the next text; use e.g. '\\n\\n'")
-        try:
-            names = [(name, spec, convert) for _, name, spec, convert in Formatter().parse(self.template)]
-        except ValueError as error:
-            raise ConfigError(f"template {self.template!r}: {error}; write a literal brace twice") from None
-        for name, spec, convert in names:
-            if name is not None and (spec or convert or not name or name.isdigit() or set(name) & set(".[]")):
-                raise ConfigError(
-                    f"template {self.template!r}: field {name!r} is not a plain name such as {{text}}; write "
-                    "the name alone, and a literal brace twice"
-                )
-        if not self.fields:
-            raise ConfigError(f"template {self.template!r} shows nothing of the example; name a field, e.g. {{text}}")
-
-    @property
-    def fields(self) -> tuple[str, ...]:
-        """The names of the fields, each once, in order."""
-        return tuple(dict.fromkeys(name for _, name, _, _ in Formatter().parse(self.template) if name))
-
-    def render(self, example: Example) -> str:
-        """The example in words, without white space at the end.
-
-        Raises:
-            PromptError: the example lacks a field, or gives an empty text.
-        """
-        try:
-            text = self.template.format_map(example.fields).rstrip()
-        except KeyError as missing:
-            raise PromptError(
-                f"example {example.id!r} has no field {missing.args[0]!r}, which the template shows; "
-                f"it has {list(example.fields)}"
-            ) from None
-        if not text:
-            raise PromptError(f"example {example.id!r} gives an empty text; fill its fields {list(self.fields)}")
-        return text
+from icm_api.types import Example, Label, Prompt, PromptTemplate, Turn, Verbalizer
 
 
 @dataclass(frozen=True, slots=True)

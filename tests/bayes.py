@@ -10,14 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from math import exp, log
 
-from icm_api.providers.base import Capabilities, logsumexp
-from icm_api.types import Dataset, Example, LabelDistribution, Prompt, Usage
+from icm_api.types import Answers, Capabilities, Dataset, Example, LabelDistribution, Prompt, Usage, logsumexp
 
 PRIORS = {"truth": 0.5, "opposite": 0.03, "always": 0.35, "coin": 0.12}
 
 
 class BayesModel:
-    """`LabelScorer` over claims whose truth is known by their text.
+    """`Model` over claims whose truth is known by their text.
 
     Args:
         truth: text -> whether it is true.
@@ -36,21 +35,17 @@ class BayesModel:
     def capabilities(self) -> Capabilities:
         return Capabilities(context_window=self._window, method="exact", deterministic=True)
 
-    @property
-    def usage(self) -> Usage:
-        return Usage(len(self.asked), sum(map(len, self.asked)), 0)
-
     def count_tokens(self, text: str) -> int:
         return len(text)
 
-    async def label_distributions(self, prompts: Sequence[Prompt]) -> Sequence[LabelDistribution]:
+    async def label_distributions(self, prompts: Sequence[Prompt]) -> Answers[LabelDistribution]:
         found = []
         for prompt in prompts:
             if prompt.text not in self._memory:
                 self.asked.append(prompt.text)
                 self._memory[prompt.text] = self._answer(prompt)
             found.append(self._memory[prompt.text])
-        return found
+        return Answers(tuple(found), {prompt.text: Usage(1, len(prompt.text)) for prompt in prompts})
 
     def _answer(self, prompt: Prompt) -> LabelDistribution:
         posterior = {

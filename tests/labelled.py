@@ -8,9 +8,8 @@ from typing import Any
 
 from icm_api.datasets.pairs import Pair, both_orders
 from icm_api.export import LabelledData
-from icm_api.prompts import PromptTemplate
 from icm_api.result import LabelledExample, Result
-from icm_api.types import Dataset, Example, Label, Usage, Verbalizer
+from icm_api.types import Dataset, Example, Label, PromptTemplate, Usage, Verbalizer
 
 NASTY = (
     "naïve ☃ 😀 \u202eabc",

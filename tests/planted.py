@@ -11,16 +11,14 @@ from dataclasses import dataclass, field, replace
 from random import Random
 
 from icm_api.config import SearchSettings
-from icm_api.consistency import Constraint, asymmetric, equivalent, exactly_one, mutually_exclusive
+from icm_api.consistency import asymmetric, equivalent, exactly_one, mutually_exclusive
 from icm_api.evaluation.diagnostics import Diagnosis, diagnose
 from icm_api.evaluation.measures import Judged
 from icm_api.evaluation.relabelings import agreement
 from icm_api.objective import Objective
 from icm_api.pocket.world import ATTRIBUTES, PEOPLE, Claim, make_claims
-from icm_api.prompts import PromptTemplate
-from icm_api.providers.base import LabelScorer
-from icm_api.search import Task, build_objective, make_start, search
-from icm_api.types import Dataset, Example, Labeling
+from icm_api.search import build_objective, make_start, search
+from icm_api.types import Constraint, Dataset, Example, Labeling, Model, PromptTemplate, Task
 
 SIZE = 32
 EXCLUSIVE = (mutually_exclusive("True"),)
@@ -84,7 +82,7 @@ class Outcome:
         return self.diagnosis.verdict.name in (self.planted.if_missed if missed else self.planted.allowed)
 
 
-async def outcome(planted: Planted, model: LabelScorer, seed: int) -> Outcome:
+async def outcome(planted: Planted, model: Model, seed: int) -> Outcome:
     """Label a planted case, by the default search or as handed in, and judge the labels."""
     settings = SearchSettings(seed=seed)
     task = Task(PromptTemplate(separator="\n"), constraints=planted.constraints)

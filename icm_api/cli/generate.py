@@ -27,10 +27,9 @@ from icm_api.datasets import Row, read_rows
 from icm_api.datasets.answers import final_answer
 from icm_api.datasets.gsm8k import QUESTION, SOLUTIONS, TRUTHS
 from icm_api.errors import ConfigError, IcmError, RequestError
-from icm_api.prompts import PromptTemplate
 from icm_api.result import write_whole
 from icm_api.run import default_cache_folder
-from icm_api.types import Example
+from icm_api.types import Example, PromptTemplate
 
 TEMPLATE = """\
 {question}

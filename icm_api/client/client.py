@@ -23,16 +23,8 @@ from icm_api.client.meter import Meter
 from icm_api.client.writes import Writes
 from icm_api.config import ClientSettings
 from icm_api.errors import CapabilityError, LogprobsUnavailableError, ProviderError
-from icm_api.providers.base import (
-    Capabilities,
-    Generates,
-    Provider,
-    Request,
-    Response,
-    ScoresInside,
-    label_distribution,
-)
-from icm_api.types import LabelDistribution, Prompt, Usage
+from icm_api.providers.base import Ask, Generates, Provider, Request, Response, ScoresInside, label_distribution
+from icm_api.types import Answers, Capabilities, LabelDistribution, Prompt, Usage
 
 _Body: TypeAlias = Mapping[str, Any]
 
@@ -46,7 +38,7 @@ class _Kept:
 
 
 class Client:
-    """Distributions over labels from a provider; implements `LabelScorer`, and is an async context manager.
+    """Distributions over labels from a provider; implements `Model`, and is an async context manager.
 
     Args:
         provider: whom to ask; the client closes it.
@@ -73,9 +65,8 @@ class Client:
         self._provider = provider
         self._cache = cache
         self._limit = memory
-        self._memory: OrderedDict[str, bytes] = OrderedDict()
-        self._in_flight: dict[str, asyncio.Task[dict[str, _Body]]] = {}
-        self._usage = Usage()
+        self._memory: OrderedDict[str, _Kept] = OrderedDict()
+        self._in_flight: dict[str, asyncio.Task[dict[str, _Kept]]] = {}
         self._meter = meter or Meter()
         self._dispatcher = Dispatcher(provider, settings or ClientSettings(), self._meter)
         self._writes = None if cache is None else Writes(cache, provider.identity)
@@ -99,14 +90,6 @@ class Client:
         return self._provider.capabilities
 
     @property
-    def usage(self) -> Usage:
-        """What was asked and was not in memory. The same whether the disk had the answers or not.
-
-        `cached_tokens` is 0 here, as what a server has in its prefix cache depends on timing: see `sent`.
-        """
-        return self._usage
-
-    @property
     def sent(self) -> Usage:
         """What the provider really answered by now."""
         return self._meter.sent
@@ -120,8 +103,8 @@ class Client:
         """How many tokens the model sees in this text."""
         return self._provider.count_tokens(text)
 
-    async def label_distributions(self, prompts: Sequence[Prompt]) -> Sequence[LabelDistribution]:
-        """The model's distribution over each prompt's labels, in the order of the prompts.
+    async def label_distributions(self, prompts: Sequence[Prompt]) -> Answers[LabelDistribution]:
+        """The model's distribution over each prompt's labels, in the order of the prompts, and what that cost.
 
         Raises:
             ProviderError: the provider failed. What it did answer readably is kept.
@@ -129,13 +112,15 @@ class Client:
             LogprobsUnavailableError: an answer holds no usable logprob for a label.
             StorageError: the cache cannot be read or written.
         """
-        readings = await self._provider.score(prompts, self.ask)
+        ask, costs = self._counted()
+        readings = await self._provider.score(prompts, ask)
         try:
-            return [label_distribution(prompt.verbalizer, each) for prompt, each in zip(prompts, readings, strict=True)]
+            found = [label_distribution(asked.verbalizer, each) for asked, each in zip(prompts, readings, strict=True)]
         except LogprobsUnavailableError as error:
             raise LogprobsUnavailableError(f"{self._provider.identity}: {error}") from None
+        return Answers(tuple(found), costs)
 
-    async def score_inside(self, prompts: Sequence[Prompt]) -> Sequence[Sequence[LabelDistribution]]:
+    async def score_inside(self, prompts: Sequence[Prompt]) -> Answers[Sequence[LabelDistribution]]:
         """Per prompt and turn, the distribution over labels given all that stands before the turn's answer.
 
         Raises:
@@ -147,15 +132,17 @@ class Client:
                 f"{self.identity} cannot score positions inside a prompt; completions at vllm, sglang, together and "
                 "fireworks can"
             )
-        readings = await self._provider.score_inside(prompts, self.ask)
-        return [
+        ask, costs = self._counted()
+        readings = await self._provider.score_inside(prompts, ask)
+        found = [
             [label_distribution(prompt.verbalizer, reading) for reading in turns]
             for prompt, turns in zip(prompts, readings, strict=True)
         ]
+        return Answers(tuple(found), costs)
 
     async def generate(
         self, texts: Sequence[str], *, max_tokens: int, temperature: float = 1.0, samples: int = 1
-    ) -> Sequence[Sequence[str]]:
+    ) -> Answers[Sequence[str]]:
         """`samples` continuations of each text, or replies to it from a chat model.
 
         Raises:
@@ -166,11 +153,13 @@ class Client:
             raise CapabilityError(
                 f"{self.identity} writes no text; openai and the hosts of its kind, anthropic and gemini do"
             )
-        return await self._provider.generate(
-            texts, self.ask, max_tokens=max_tokens, temperature=temperature, samples=samples
+        ask, costs = self._counted()
+        written = await self._provider.generate(
+            texts, ask, max_tokens=max_tokens, temperature=temperature, samples=samples
         )
+        return Answers(tuple(written), costs)
 
-    async def ask(self, requests: Sequence[Request]) -> Sequence[_Body]:
+    async def ask(self, requests: Sequence[Request]) -> Answers[_Body]:
         """The bodies of the answers, in the order of the requests; equal requests are asked once.
 
         Raises:
@@ -180,7 +169,20 @@ class Client:
         """
         keys = [cache_key(self._provider.identity, request) for request in requests]
         answers = await self._answers(dict(zip(keys, requests, strict=True)))
-        return [answers[key] for key in keys]
+        costs = {key: replace(answer.usage, cached_tokens=0) for key, answer in answers.items()}
+        bodies = {key: json.loads(answer.body) for key, answer in answers.items()}
+        return Answers(tuple(bodies[key] for key in keys), costs)
+
+    def _counted(self) -> tuple[Ask, dict[str, Usage]]:
+        """A way to ask, and what was asked by it costs."""
+        costs: dict[str, Usage] = {}
+
+        async def ask(requests: Sequence[Request]) -> Sequence[_Body]:
+            answers = await self.ask(requests)
+            costs.update(answers.costs)
+            return answers
+
+        return ask, costs
 
     async def close(self) -> None:
         """Give up what is in flight, and close the provider and the cache."""
@@ -194,9 +196,9 @@ class Client:
             if self._cache is not None:
                 self._cache.close()
 
-    async def _answers(self, asked: Mapping[str, Request]) -> dict[str, _Body]:
+    async def _answers(self, asked: Mapping[str, Request]) -> dict[str, _Kept]:
         """The answer to every key: from memory, from a request under way, or from a new one."""
-        answers: dict[str, _Body] = {key: json.loads(self._memory[key]) for key in asked if key in self._memory}
+        answers = {key: self._memory[key] for key in asked if key in self._memory}
         for key in answers:
             self._memory.move_to_end(key)
         rest = [key for key in asked if key not in answers]
@@ -207,16 +209,18 @@ class Client:
             self._in_flight.update(dict.fromkeys(fresh, task))
             task.add_done_callback(self._landed)
         for task in dict.fromkeys(self._in_flight[key] for key in rest):
-            answers.update(await asyncio.shield(task))
+            landed = await asyncio.shield(task)
+            # The task may also have fetched what nobody here asked for.
+            answers.update((key, landed[key]) for key in rest if key in landed)
         return answers
 
-    def _landed(self, task: asyncio.Task[dict[str, _Body]]) -> None:
+    def _landed(self, task: asyncio.Task[dict[str, _Kept]]) -> None:
         self._in_flight = {key: other for key, other in self._in_flight.items() if other is not task}
         if not task.cancelled():
             # Looked at here, since nobody else may be left to: an error nobody saw would be warned about.
             task.exception()
 
-    async def _fetch(self, requests: Mapping[str, Request]) -> dict[str, _Body]:
+    async def _fetch(self, requests: Mapping[str, Request]) -> dict[str, _Kept]:
         """Answers from disk, and the rest from the provider."""
         version = None if self._cache is None else self._cache.version()
         kept = self._on_disk(requests)
@@ -229,12 +233,10 @@ class Client:
         finally:
             # In the order of the requests, not of the answers: what memory forgets must not depend on luck.
             self._remember({key: kept[key] for key in requests if key in kept})
-        return {key: json.loads(answer.body) for key, answer in kept.items()}
+        return kept
 
     def _remember(self, kept: Mapping[str, _Kept]) -> None:
-        usage = sum((answer.usage for answer in kept.values()), Usage())
-        self._usage += replace(usage, cached_tokens=0)
-        self._memory.update((key, answer.body) for key, answer in kept.items())
+        self._memory.update(kept)
         while len(self._memory) > self._limit:
             self._memory.popitem(last=False)
 

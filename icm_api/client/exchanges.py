@@ -15,12 +15,12 @@ from typing import Any
 
 from icm_api.client.findings import Finding
 from icm_api.errors import CapabilityError, LogprobsUnavailableError, RequestError
-from icm_api.providers.base import Ask, Below, Capabilities, Provider, Reading, Request, Response
+from icm_api.providers.base import Ask, Below, Provider, Reading, Request, Response
 from icm_api.providers.exact import ids_after
 from icm_api.providers.gemini import first_place
 from icm_api.providers.label_tokens import Place, alternatives, read_forms
 from icm_api.providers.wire import next_place
-from icm_api.types import Prompt
+from icm_api.types import Capabilities, Prompt
 
 
 @dataclass(frozen=True, slots=True)

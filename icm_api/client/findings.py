@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Generic, TypeVar
 
-from icm_api.providers.base import Capabilities
-from icm_api.types import Label, Usage
+from icm_api.types import Capabilities, Label, Usage
 
 _T = TypeVar("_T")
 _NOT_MEASURED = "not measured"

@@ -26,20 +26,10 @@ from icm_api.client.findings import Finding, Findings, Probe
 from icm_api.client.meter import Meter
 from icm_api.config import ClientSettings
 from icm_api.errors import LogprobsUnavailableError, ProviderError
-from icm_api.providers.base import (
-    Ask,
-    Below,
-    LabelScorer,
-    Provider,
-    Reading,
-    Request,
-    forms_of,
-    label_distribution,
-    logsumexp,
-)
+from icm_api.providers.base import Ask, Below, Provider, Reading, Request, forms_of, label_distribution
 from icm_api.providers.echo import METHOD as _ECHO
 from icm_api.providers.label_tokens import Place, coverage_warning, read_forms
-from icm_api.types import LabelDistribution, Prompt, Turn, Verbalizer
+from icm_api.types import LabelDistribution, Model, Prompt, Turn, Verbalizer, logsumexp
 
 # Probabilities further apart than this are not those of the same thing; rounding on servers is well below.
 _DISAGREEMENT = 0.05
@@ -85,7 +75,7 @@ async def probe(
         return Probe(provider.identity, can, found, client.sent, trouble)
 
 
-async def check_endpoint(client: LabelScorer, verbalizer: Verbalizer) -> list[str]:
+async def check_endpoint(client: Model, verbalizer: Verbalizer) -> list[str]:
     """Ask a hosted model one small question, as a run should before it begins; local models are not asked.
 
     A provider that samples takes as many requests for it as for any other question.

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from icm_api.client import Client, Meter, ResponseCache
 from icm_api.config import Config
 from icm_api.prompts import PromptBuilder
-from icm_api.providers.base import LabelScorer
 from icm_api.providers.opening import provider_from_spec
 from icm_api.result import Result
 from icm_api.run import default_cache_folder
-from icm_api.search import Task, draw
-from icm_api.types import Dataset, Example, Label, LabelDistribution, Usage
+from icm_api.search import draw
+from icm_api.types import Answers, Dataset, Example, Label, LabelDistribution, Model, Task, Usage
 
 Demonstrations = Sequence[tuple[Example, Label]]
 
@@ -51,8 +50,8 @@ def open_scorer(config: Config, spec: str, options: Mapping[str, object], meter:
 
 
 async def distributions(
-    llm: LabelScorer, task: Task, queries: Iterable[Example], demonstrations: Demonstrations
-) -> Sequence[LabelDistribution]:
+    llm: Model, task: Task, queries: Iterable[Example], demonstrations: Demonstrations
+) -> Answers[LabelDistribution]:
     """log p(y | x, demonstrations) of each query; a query that is among them is asked without itself.
 
     Raises:
@@ -64,20 +63,19 @@ async def distributions(
 
 
 async def answers(
-    llm: LabelScorer, task: Task, queries: Sequence[Example], demonstrations: Demonstrations
+    llm: Model, task: Task, queries: Sequence[Example], demonstrations: Demonstrations
 ) -> tuple[tuple[Answer, ...], Usage]:
     """The most probable label of each query after the same demonstrations, and what that cost; one request each.
 
     Raises:
         ProviderError: the model gave no usable logprobs.
     """
-    before = llm.usage
     reads = await distributions(llm, task, queries, demonstrations)
     found = tuple(
         Answer(query.id, query.group, read.best, {label: read.probability(label) for label in read.labels})
         for query, read in zip(queries, reads, strict=True)
     )
-    return found, llm.usage - before
+    return found, reads.usage
 
 
 def answers_of(result: Result) -> tuple[Answer, ...]:

@@ -13,10 +13,8 @@ from math import sqrt
 from icm_api.compare.asking import Demonstrations, answers, demonstrations_of, random_labels
 from icm_api.datasets import Gold
 from icm_api.evaluation import Interval, wilson_interval
-from icm_api.providers.base import LabelScorer
 from icm_api.result import Result
-from icm_api.search import Task
-from icm_api.types import Dataset, Label
+from icm_api.types import Dataset, Label, Model, Task
 
 ZERO_SHOT = "zero-shot"
 RANDOM_LABELS = "few-shot, random labels"
@@ -57,7 +55,7 @@ class HeldOut:
     gold: Gold
 
 
-async def few_shot(name: str, llm: LabelScorer, task: Task, demonstrations: Demonstrations, held_out: HeldOut) -> Bar:
+async def few_shot(name: str, llm: Model, task: Task, demonstrations: Demonstrations, held_out: HeldOut) -> Bar:
     """Ask for every held-out example's label after the same demonstrations; one request each.
 
     Raises:
@@ -69,7 +67,7 @@ async def few_shot(name: str, llm: LabelScorer, task: Task, demonstrations: Demo
 
 
 async def baseline_panel(
-    llm: LabelScorer, task: Task, dataset: Dataset, result: Result, gold: Gold, held_out: HeldOut, seed: int
+    llm: Model, task: Task, dataset: Dataset, result: Result, gold: Gold, held_out: HeldOut, seed: int
 ) -> tuple[Bar, ...]:
     """The four bars on held-out examples, demonstrations being the searched data set, in its order.
 

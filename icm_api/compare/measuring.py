@@ -18,8 +18,7 @@ from icm_api.compare.searches import SEARCHES
 from icm_api.compare.split import Split
 from icm_api.config import Config, MethodName
 from icm_api.result import Result
-from icm_api.search import Task
-from icm_api.types import Example, Label, Usage
+from icm_api.types import Example, Label, Task, Usage
 
 
 @dataclass(frozen=True, slots=True)

@@ -167,7 +167,7 @@ async def _steps(config: Config, requests: int, purse: Purse) -> int:
             async with aclosing(iterate(kernel, objective, budget)) as steps:  # type: ignore[type-var]
                 async for state, _ in steps:
                     taken = state.step
-                    if model.usage.requests >= requests:
+                    if objective.tally.usage.requests >= requests:
                         break
         finally:
             note_session(purse.sessions, model, monotonic() - began)

@@ -4,7 +4,7 @@ No gold label enters, no model is asked, and nothing here chooses a label.
 """
 
 from icm_api.consistency.audit import Audit, ComponentAudit, ConstraintAudit, audit
-from icm_api.consistency.compile import Constraint, compile_relations, constraint_name
+from icm_api.consistency.compile import compile_relations, constraint_name
 from icm_api.consistency.constraints import (
     asymmetric,
     equivalent,
@@ -13,14 +13,12 @@ from icm_api.consistency.constraints import (
     mutually_exclusive,
     transitive,
 )
-from icm_api.consistency.relations import Relation, Relations
+from icm_api.consistency.relations import Relations
 
 __all__ = [
     "Audit",
     "ComponentAudit",
-    "Constraint",
     "ConstraintAudit",
-    "Relation",
     "Relations",
     "asymmetric",
     "audit",

@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from icm_api.consistency.compile import Constraint, compile_relations, constraint_name
-from icm_api.types import Dataset, Label
+from icm_api.consistency.compile import compile_relations, constraint_name
+from icm_api.types import Constraint, Dataset, Label
 
 _SHOWN_IDS = 8
 _LARGEST_SHOWN = 1_000_000

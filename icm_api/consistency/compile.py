@@ -6,16 +6,12 @@ are in `icm_api.consistency.constraints`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import TypeAlias
 
-from icm_api.consistency.relations import Relation, Relations
+from icm_api.consistency.relations import Relations
 from icm_api.errors import ConfigError
-from icm_api.types import Dataset, Label
-
-Constraint: TypeAlias = Callable[[Dataset, tuple[Label, ...]], Iterable[Relation]]
-"""From a data set and its label set to relations. The library's are such functions, and so are a user's own."""
+from icm_api.types import Constraint, Dataset, Label, Relation
 
 
 def constraint_name(constraint: Constraint) -> str:

@@ -16,10 +16,8 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import combinations, product
 from typing import TypeAlias
 
-from icm_api.consistency.compile import Constraint
-from icm_api.consistency.relations import Relation
 from icm_api.errors import ConfigError
-from icm_api.types import Dataset, Example, Label
+from icm_api.types import Constraint, Dataset, Example, Label, Relation
 
 _Relate: TypeAlias = Callable[[Dataset, tuple[Label, ...]], Iterator[Relation]]
 

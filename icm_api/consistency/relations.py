@@ -7,62 +7,11 @@ come from is the business of `icm_api.consistency.compile`. Nothing here chooses
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain, islice, product
-from math import fsum, isfinite, prod
+from math import fsum, prod
 from typing import TypeAlias, overload
 
-from icm_api.errors import ConfigError
-from icm_api.types import Label, Labeling
-
-
-@dataclass(frozen=True, slots=True)
-class Relation:
-    """Label combinations that some examples cannot have together.
-
-    Attributes:
-        ids: two or more distinct examples.
-        forbidden: patterns, each with one set of labels per id. A labeling breaks the relation if it labels
-            all ids and some pattern's sets contain all their labels.
-        weight: what the relation adds to I(D) when broken; finite, above 0.
-        constraint: the name of what made it; `compile_relations` fills in an empty one.
-
-    Raises:
-        ConfigError: an attribute is not as described.
-
-    Example:
-        >>> exclusive = Relation(("a", "b"), ((frozenset({"True"}), frozenset({"True"})),))
-        >>> exclusive.is_broken({"a": "True", "b": "True"}), exclusive.is_broken({"a": "True"})
-        (True, False)
-    """
-
-    ids: tuple[str, ...]
-    forbidden: tuple[tuple[frozenset[Label], ...], ...]
-    weight: float = 1.0
-    constraint: str = ""
-
-    def __post_init__(self) -> None:
-        where = f"a relation of {self.constraint or 'a constraint'} over {list(self.ids)}"
-        if len(self.ids) < 2 or len(set(self.ids)) != len(self.ids):
-            raise ConfigError(f"{where} needs two or more distinct ids")
-        if not self.forbidden:
-            raise ConfigError(f"{where} forbids nothing; give it a pattern, or don't make it")
-        for pattern in self.forbidden:
-            if len(pattern) != len(self.ids) or not all(pattern):
-                raise ConfigError(f"{where} has the pattern {pattern}; it needs one non-empty set per id")
-        if not (isfinite(self.weight) and self.weight > 0):
-            raise ConfigError(f"{where} has weight {self.weight}; a weight is finite and above 0")
-
-    def is_broken(self, labeling: Mapping[str, Label]) -> bool:
-        """Whether a labeling, complete or partial, has one of the forbidden combinations."""
-        # Plain loops, since searches spend their time here. No pattern holds None, which stands for unlabelled.
-        for pattern in self.forbidden:
-            for key, names in zip(self.ids, pattern, strict=True):
-                if labeling.get(key) not in names:
-                    break
-            else:
-                return True
-        return False
+from icm_api.types import Label, Labeling, Relation
 
 
 class Relations(Sequence[Relation]):

@@ -13,8 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import exp, fsum
 
-from icm_api.providers.base import logsumexp
-from icm_api.types import Label, LabelDistribution, Labeling, Score
+from icm_api.types import Label, LabelDistribution, Labeling, Score, logsumexp
 
 COLDEST, HOTTEST = 0.5, 20.0
 """Temperatures that a fit ends at. Where all labels given are the most probable ones, the likelihood rises all the way

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import Any
 
@@ -20,7 +20,7 @@ from icm_api.evaluation.second_opinion import bootstrap_chain, opinion_spread, z
 from icm_api.evaluation.verdict import SALIENT, Verdict, judge, one_sided
 from icm_api.objective import Objective
 from icm_api.search import draw
-from icm_api.types import Dataset, Label, LabelDistribution, Labeling, Score
+from icm_api.types import Dataset, Label, LabelDistribution, Labeling, Score, Usage
 
 _TRIES = 20
 """Draws of a shuffle that changes something, before it is given up."""
@@ -37,11 +37,13 @@ class Diagnosis:
         measures: what that rests on.
         repeats: the same examples labelled again: the most probable labels in other orders of the demonstrations,
             and the labels of other restarts and of the second opinion where they are coherent.
+        usage: requests and tokens that judging asked for, beyond those that the search had asked for.
     """
 
     verdict: Verdict
     measures: Measures
     repeats: tuple[Labeling, ...] = ()
+    usage: Usage = field(default_factory=Usage)
 
     def lines(self) -> list[str]:
         """For people."""
@@ -71,7 +73,8 @@ async def diagnose(
     Example:
         ``diagnosis = await diagnose(found.objective, Judged(found.score, found.ends, found.start.fixed))``
     """
-    settings, before = settings or DiagnosticsSettings(), objective.scorer.usage
+    settings = settings or DiagnosticsSettings()
+    objective = replace(objective, tally=objective.tally.part())
     score = judged.score
     found = coherence(score)
     lopsided = one_sided(found, judged.fixed)
@@ -97,11 +100,11 @@ async def diagnose(
         coverage=_coverage(score),
         contested=contested(score)[: settings.contested],
         conflicts=Counter(objective.relations[at].constraint for at in sorted(score.broken)),
-        requests=objective.scorer.usage.requests - before.requests,
+        requests=objective.tally.usage.requests,
     )
     others = [other.coherence for other in (opinion.rival, *measures.ends)]
     repeats += [other.labeling for other in others if other.share >= SALIENT]
-    return Diagnosis(judge(measures), measures, tuple(repeats))
+    return Diagnosis(judge(measures), measures, tuple(repeats), objective.tally.usage)
 
 
 def contested(score: Score) -> tuple[Contested, ...]:

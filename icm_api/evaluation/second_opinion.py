@@ -12,9 +12,8 @@ from dataclasses import dataclass, replace
 from math import fsum, sqrt
 
 from icm_api.objective import Objective
-from icm_api.providers.base import logsumexp
 from icm_api.search.align import Predictions, align, most_probable
-from icm_api.types import LabelDistribution, Labeling
+from icm_api.types import LabelDistribution, Labeling, logsumexp
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from icm_api.errors import RunError
-from icm_api.prompts import PromptTemplate
 from icm_api.result import LabelledExample, Result
-from icm_api.types import Dataset, Example, Label, Verbalizer
+from icm_api.types import Dataset, Example, Label, PromptTemplate, Verbalizer
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from icm_api.prompts import PromptBuilder
-from icm_api.providers.base import LabelScorer
-from icm_api.types import Dataset, LabelDistribution, Labeling
+from icm_api.types import Dataset, LabelDistribution, Labeling, Model, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +18,13 @@ class Estimate:
         distributions: id -> distribution, for every labelled example.
         method: the estimator's name.
         standard_error: of the mean log p(y_i), where the estimator draws at random; None where it is exact.
+        costs: per distinct request, by its key, what it cost.
     """
 
     distributions: Mapping[str, LabelDistribution]
     method: str
     standard_error: float | None = None
+    costs: Mapping[str, Usage] = field(default_factory=dict)
 
 
 class Estimator(Protocol):
@@ -33,7 +34,7 @@ class Estimator(Protocol):
     def name(self) -> str: ...
 
     async def estimate(
-        self, labeling: Labeling, dataset: Dataset, prompts: PromptBuilder, scorer: LabelScorer
+        self, labeling: Labeling, dataset: Dataset, prompts: PromptBuilder, scorer: Model
     ) -> Estimate: ...
 
     def requests(self, labelled: int) -> int:

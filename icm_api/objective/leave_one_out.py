@@ -16,8 +16,7 @@ from collections.abc import Sequence
 
 from icm_api.objective.estimator import Estimate
 from icm_api.prompts import PromptBuilder
-from icm_api.providers.base import LabelScorer
-from icm_api.types import Dataset, Labeling, Prompt
+from icm_api.types import Dataset, Labeling, Model, Prompt
 
 
 def leave_one_out_context(position: int, size: int, labelled: Sequence[int]) -> list[int]:
@@ -56,9 +55,7 @@ class LeaveOneOut:
 
     name = "leave_one_out"
 
-    async def estimate(
-        self, labeling: Labeling, dataset: Dataset, prompts: PromptBuilder, scorer: LabelScorer
-    ) -> Estimate:
+    async def estimate(self, labeling: Labeling, dataset: Dataset, prompts: PromptBuilder, scorer: Model) -> Estimate:
         """One distribution per labelled example; `len(labeling)` requests.
 
         Raises:
@@ -68,7 +65,7 @@ class LeaveOneOut:
         ordered = sorted(labeling, key=dataset.position)
         asked = context_prompts(ordered, labeling, dataset, prompts)
         distributions = await scorer.label_distributions(asked)
-        return Estimate(dict(zip(ordered, distributions, strict=True)), self.name)
+        return Estimate(dict(zip(ordered, distributions, strict=True)), self.name, costs=distributions.costs)
 
     def requests(self, labelled: int) -> int:
         return labelled

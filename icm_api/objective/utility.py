@@ -16,8 +16,7 @@ from icm_api.errors import ConfigError
 from icm_api.objective.estimator import Estimator
 from icm_api.objective.leave_one_out import LeaveOneOut, context_prompts
 from icm_api.prompts import PromptBuilder
-from icm_api.providers.base import LabelScorer, logsumexp
-from icm_api.types import Dataset, Label, LabelDistribution, Labeling, Score
+from icm_api.types import Dataset, Label, LabelDistribution, Labeling, Model, Prompt, Score, Tally, Usage, logsumexp
 
 Statistic = Callable[[Sequence[tuple[LabelDistribution, Label]]], float]
 
@@ -59,6 +58,7 @@ class Objective:
         alpha: weight of P(D) against I(D).
         statistic: a name in `STATISTICS`.
         estimator: how P(D) is estimated.
+        tally: what was asked of the model through this objective.
 
     Raises:
         ConfigError: an unknown statistic, or `mean_logodds` on more than two labels.
@@ -66,11 +66,12 @@ class Objective:
 
     dataset: Dataset
     prompts: PromptBuilder
-    scorer: LabelScorer
+    scorer: Model
     relations: Relations
     alpha: float = 50.0
     statistic: str = "mean_logprob"
     estimator: Estimator = field(default_factory=LeaveOneOut)
+    tally: Tally = field(default_factory=Tally)
 
     def __post_init__(self) -> None:
         if self.statistic not in STATISTICS:
@@ -95,6 +96,7 @@ class Objective:
             ProviderError: the model gave no usable logprobs.
         """
         estimate = await self.estimator.estimate(labeling, self.dataset, self.prompts, self.scorer)
+        self.tally.add(estimate.costs)
         broken = self.broken(labeling, near)
         distributions = estimate.distributions
         read = [(distributions[example_id], labeling[example_id]) for example_id in distributions]
@@ -109,6 +111,7 @@ class Objective:
             broken=broken,
             method=estimate.method,
             standard_error=estimate.standard_error,
+            usage=sum(estimate.costs.values(), Usage()),
         )
 
     def broken(self, labeling: Labeling, near: Score | None = None) -> frozenset[int]:
@@ -123,7 +126,17 @@ class Objective:
         Raises:
             ProviderError: the model gave no usable logprobs.
         """
-        return await self.scorer.label_distributions(context_prompts(ids, labeling, self.dataset, self.prompts))
+        return await self.read(context_prompts(ids, labeling, self.dataset, self.prompts))
+
+    async def read(self, prompts: Sequence[Prompt]) -> Sequence[LabelDistribution]:
+        """The model's distribution after each prompt, counted in the tally.
+
+        Raises:
+            ProviderError: the model gave no usable logprobs.
+        """
+        answers = await self.scorer.label_distributions(prompts)
+        self.tally.add(answers.costs)
+        return answers
 
     def best_legal(
         self, ids: Sequence[str], distributions: Sequence[LabelDistribution], fixed: Labeling, limit: int

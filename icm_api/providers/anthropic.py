@@ -18,7 +18,7 @@ import anthropic
 import httpx2
 
 from icm_api.errors import ConfigError, LogprobsUnavailableError, RequestError
-from icm_api.providers.base import Ask, Capabilities, Reading, Request, Response, forms_of
+from icm_api.providers.base import Ask, Reading, Request, Response, forms_of
 from icm_api.providers.chat import chat_messages, estimated_tokens, instructed
 from icm_api.providers.http import advised, checked_url, host_of, kind_of, read_key, retry_after
 from icm_api.providers.sampling import (
@@ -31,7 +31,7 @@ from icm_api.providers.sampling import (
     statement_schema,
 )
 from icm_api.providers.writing import anthropic_body, replies
-from icm_api.types import Label, Prompt, Usage, Verbalizer
+from icm_api.types import Capabilities, Label, Prompt, Usage, Verbalizer
 
 _PATH = "/v1/messages"
 _KEY = "ANTHROPIC_API_KEY"

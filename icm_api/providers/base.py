@@ -12,38 +12,12 @@ from math import exp, isfinite, log, log1p
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from icm_api.errors import LogprobsUnavailableError
-from icm_api.types import Label, LabelDistribution, Prompt, Usage, Verbalizer
+from icm_api.types import Capabilities, Label, LabelDistribution, Prompt, Usage, Verbalizer, logsumexp
 
 # APIs write -9999, -99999 or -1e9 where they have no number; no real token is as unlikely as that.
 _PLACEHOLDER = -9999.0
 # A little more than 1 can come from rounding on the server; more than this is no probability.
 _LARGEST_SUM = 1.02
-
-
-@dataclass(frozen=True, slots=True)
-class Capabilities:
-    """What a provider can do, and how exactly.
-
-    Attributes:
-        context_window: the most tokens a prompt and its label may have together.
-        method: how label logprobs are read, best first of what the provider can: "exact", "exact_ids", "top_k",
-            "prompt_logprobs", "token_walk", "sampled", "stated".
-        deterministic: the same request always gives the same numbers.
-        batches: `send` takes many requests at once and gains by it; else they are sent one by one, concurrently.
-        top_logprobs: the most alternatives that an answer can list; None where that is no limit.
-        prompt_logprobs: can score marked positions inside a prompt.
-        generates: can generate text.
-        requests_per_prompt: how many requests one prompt takes, where every label is one token.
-    """
-
-    context_window: int
-    method: str
-    deterministic: bool
-    batches: bool = False
-    top_logprobs: int | None = None
-    prompt_logprobs: bool = False
-    generates: bool = False
-    requests_per_prompt: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,31 +141,6 @@ class Generates(Protocol):
 def forms_of(verbalizer: Verbalizer) -> list[str]:
     """All surface forms of a label set, in its order."""
     return [form for label in verbalizer.labels for form in verbalizer.forms(label)]
-
-
-class LabelScorer(Protocol):
-    """What the objective needs of a model: distributions over labels, token counts, and what it has cost."""
-
-    @property
-    def capabilities(self) -> Capabilities: ...
-
-    @property
-    def usage(self) -> Usage: ...
-
-    def count_tokens(self, text: str) -> int: ...
-
-    async def label_distributions(self, prompts: Sequence[Prompt]) -> Sequence[LabelDistribution]: ...
-
-
-def logsumexp(values: Sequence[float]) -> float:
-    """log of the sum of exponentials, without overflow.
-
-    Example:
-        >>> round(logsumexp([-1000.0, -1000.0]), 6)
-        -999.306853
-    """
-    top = max(values)
-    return top if not isfinite(top) else top + log(sum(exp(value - top) for value in values))
 
 
 def label_distribution(verbalizer: Verbalizer, reading: Reading) -> LabelDistribution:

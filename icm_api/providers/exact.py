@@ -12,8 +12,9 @@ from math import exp, log
 from typing import TypeAlias
 
 from icm_api.errors import CapabilityError, LogprobsUnavailableError
-from icm_api.providers.base import Below, logsumexp
+from icm_api.providers.base import Below
 from icm_api.providers.label_tokens import Place, alternatives
+from icm_api.types import logsumexp
 
 Ids: TypeAlias = tuple[int, ...]
 FormIds: TypeAlias = Mapping[str, tuple[Ids, ...]]

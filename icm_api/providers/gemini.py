@@ -16,12 +16,12 @@ from typing import Any
 import httpx2
 
 from icm_api.errors import CapabilityError, ConfigError, LogprobsUnavailableError, RequestError
-from icm_api.providers.base import Ask, Capabilities, Reading, Request, Response, forms_of, label_distribution
+from icm_api.providers.base import Ask, Reading, Request, Response, forms_of, label_distribution
 from icm_api.providers.chat import chat_messages, estimated_tokens, instructed
 from icm_api.providers.http import advised, checked_url, host_of, kind_of, read_key, retry_after
 from icm_api.providers.label_tokens import Place, TokenLogprob, read_forms
 from icm_api.providers.writing import gemini_body, gemini_text, replies
-from icm_api.types import Prompt, Usage
+from icm_api.types import Capabilities, Prompt, Usage
 
 _KEYS = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
 _MOST_LOGPROBS = 20

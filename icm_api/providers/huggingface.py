@@ -19,10 +19,10 @@ from typing import Any
 from safetensors import SafetensorError
 
 from icm_api.errors import ConfigError, ProviderError
-from icm_api.providers.base import Ask, Capabilities, Reading, Request, Response
+from icm_api.providers.base import Ask, Reading, Request, Response
 from icm_api.providers.local import check_forms, score_forms
 from icm_api.providers.prefix_tree import Step, Tokens, common, plan
-from icm_api.types import Prompt, Usage
+from icm_api.types import Capabilities, Prompt, Usage
 
 # float32 logits differ by some 1e-6 with the shapes of a batch. Four decimals hide that except for numbers
 # that near a rounding edge, about one in a hundred; every further decimal would show it ten times as often.

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from math import exp, isnan, log, log1p
 
 from icm_api.errors import LogprobsUnavailableError
-from icm_api.providers.base import Below, logsumexp
-from icm_api.types import LabelDistribution
+from icm_api.providers.base import Below
+from icm_api.types import LabelDistribution, logsumexp
 
 LADDER = ("exact_ids", "top_k", "prompt_logprobs", "token_walk")
 """Ways to read a form, best first: the logprobs of given token ids; the likeliest tokens; the logprobs of a prompt

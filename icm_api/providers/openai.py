@@ -12,7 +12,7 @@ from hashlib import sha256
 from typing import Any
 
 from icm_api.errors import CapabilityError, LogprobsUnavailableError, ProviderError, RequestError
-from icm_api.providers.base import Ask, Capabilities, Reading, Request, Response, forms_of
+from icm_api.providers.base import Ask, Reading, Request, Response, forms_of
 from icm_api.providers.catalog import Entry, Options, family_of, settled
 from icm_api.providers.chat import chat_messages, instructed
 from icm_api.providers.echo import check_echo, form_logprob, inside_places, inside_readings
@@ -21,7 +21,7 @@ from icm_api.providers.label_tokens import Place, alternatives, next_rung, read_
 from icm_api.providers.openai_sdk import Connection, open_sdk, post
 from icm_api.providers.walk import Branch, branches_of, grown
 from icm_api.providers.wire import Body, echoed, first_choice, next_place, usage_of
-from icm_api.types import Prompt, Usage
+from icm_api.types import Capabilities, Prompt, Usage
 
 CHAT = "chat/completions"
 COMPLETIONS = "completions"

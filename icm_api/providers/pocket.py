@@ -18,9 +18,9 @@ from safetensors import SafetensorError
 
 from icm_api.errors import ProviderError
 from icm_api.pocket.model import PocketModel
-from icm_api.providers.base import Ask, Capabilities, Reading, Request, Response
+from icm_api.providers.base import Ask, Reading, Request, Response
 from icm_api.providers.local import check_forms, score_forms
-from icm_api.types import Prompt, Usage
+from icm_api.types import Capabilities, Prompt, Usage
 
 _BOS_TOKENS = 1
 

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf, log
 
-from icm_api.consistency import Relation, Relations
+from icm_api.consistency import Relations
 from icm_api.report.text import Excerpt, excerpt, shortened
 from icm_api.result import LabelledExample, Result
-from icm_api.types import Dataset, Label
+from icm_api.types import Dataset, Label, Relation
 
 MOST_LISTED = 50
 SURE = 0.95

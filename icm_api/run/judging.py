@@ -59,8 +59,6 @@ async def judged(found: Found, result: Result, trail: Trail, settings: Diagnosti
         ProviderError: the model gave no usable logprobs.
         BudgetError: the budget does not suffice.
     """
-    scorer = found.objective.scorer
-    before = scorer.usage
     judgement = Judged(found.score, found.ends, found.start.fixed, trail.labelings)
     diagnosis = await diagnose(found.objective, judgement, settings, seed)
     temperature = _temperature(found, diagnosis)
@@ -86,7 +84,7 @@ async def judged(found: Found, result: Result, trail: Trail, settings: Diagnosti
 
     rows = tuple(map(row, result.examples))
     about = {"diagnosis": diagnosis.as_json(), "calibration": asdict(temperature)}
-    usage = result.usage + (scorer.usage - before)
+    usage = result.usage + diagnosis.usage
     return replace(result, examples=rows, usage=usage, about={**result.about, **about})
 
 

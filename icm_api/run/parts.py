@@ -11,13 +11,12 @@ from platformdirs import user_cache_path
 
 from icm_api.client import Client, Meter, open_provider, sent_before
 from icm_api.config import Config, ConstraintSection, load_config
-from icm_api.consistency import Constraint, constraints
+from icm_api.consistency import constraints
 from icm_api.datasets import DataSource, load_examples
 from icm_api.errors import ConfigError
-from icm_api.prompts import PromptTemplate
 from icm_api.run.folder import CONFIG_FILE, SESSIONS_FILE, existing, folder_of
-from icm_api.search import Start, Task, load_fixed, load_warm, make_start
-from icm_api.types import Dataset, Labeling, Verbalizer
+from icm_api.search import Start, load_fixed, load_warm, make_start
+from icm_api.types import Constraint, Dataset, Labeling, PromptTemplate, Task, Verbalizer
 
 _CONSTRAINT_KEYS = ("by", "to", "first", "second")
 """The settings of a constraint that name a key of the examples."""

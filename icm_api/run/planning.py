@@ -8,8 +8,8 @@ from icm_api.client import Client
 from icm_api.client.meter import cost
 from icm_api.config import Config, SearchSettings
 from icm_api.run.parts import build_task, load_dataset, load_start, open_model
-from icm_api.search import Task, build_kernel, build_objective
-from icm_api.types import Dataset, Usage
+from icm_api.search import build_kernel, build_objective
+from icm_api.types import Dataset, Task, Usage
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ from icm_api.search.kernel import Info, Kernel, State
 from icm_api.search.loop import (
     Found,
     Progress,
-    Task,
     build_kernel,
     build_objective,
     iterate,
@@ -23,7 +22,6 @@ __all__ = [
     "Progress",
     "Start",
     "State",
-    "Task",
     "build_kernel",
     "build_objective",
     "consistency_fix",

@@ -95,4 +95,4 @@ class Folds:
         dataset, prompts = self.objective.dataset, self.objective.prompts
         shown = [(example, outside[example.id]) for example in dataset if example.id in outside]
         asked = [prompts.prompt(dataset.get(key), shown) for key in fold]
-        return await self.objective.scorer.label_distributions(asked)
+        return await self.objective.read(asked)

@@ -109,7 +109,7 @@ async def block_logprobs(
             objective.prompts,
         )
     ]
-    read = dict(zip(beginnings, await objective.scorer.label_distributions(asked), strict=True))
+    read = dict(zip(beginnings, await objective.read(asked), strict=True))
     found = []
     for way in ways:
         written = tuple(way[key] for key in block)

@@ -6,16 +6,15 @@ Nothing is written or shown here; `on_step` hears of every step.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from logging import getLogger
 from typing import Any
 
 from icm_api.config import SearchSettings
-from icm_api.consistency import Constraint, compile_relations
+from icm_api.consistency import compile_relations
 from icm_api.errors import ConfigError
 from icm_api.objective import Objective
-from icm_api.prompts import PromptBuilder, PromptTemplate
-from icm_api.providers.base import LabelScorer
+from icm_api.prompts import PromptBuilder
 from icm_api.result import Result, build_result
 from icm_api.search.anneal import Annealing
 from icm_api.search.bootstrap import Bootstrap
@@ -26,7 +25,7 @@ from icm_api.search.kernel import Info, Kernel, State, better, touched
 from icm_api.search.proposals import units
 from icm_api.search.rounds import Rounds
 from icm_api.search.start import Start, load_warm, make_start
-from icm_api.types import Dataset, Labeling, Score, Usage, Verbalizer
+from icm_api.types import Constraint, Dataset, Labeling, Model, Score, Task, Usage
 
 _LOG = getLogger(__name__)
 
@@ -46,21 +45,6 @@ class Progress:
     state: State
     usage: Usage
     steps: int
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """What is asked about each example, and what holds between examples.
-
-    Attributes:
-        template: how an example is shown.
-        verbalizer: the label set, and how labels are written.
-        constraints: functions from a data set to relations.
-    """
-
-    template: PromptTemplate = field(default_factory=PromptTemplate)
-    verbalizer: Verbalizer = field(default_factory=lambda: Verbalizer.plain(("True", "False")))
-    constraints: Sequence[Constraint] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +69,7 @@ class Found:
     start: Start
 
 
-def build_objective(dataset: Dataset, scorer: LabelScorer, task: Task, settings: SearchSettings) -> Objective:
+def build_objective(dataset: Dataset, scorer: Model, task: Task, settings: SearchSettings) -> Objective:
     """U(D) for a data set, a model and a task.
 
     Raises:
@@ -164,25 +148,25 @@ async def search(
         ConfigError: a setting does not fit the data set, or that is empty.
         ProviderError: the model gave no usable logprobs.
     """
-    size, scorer, start = len(objective.dataset), objective.scorer, start or Start()
+    size, start = len(objective.dataset), start or Start()
     if not size:
         raise ConfigError("the data set is empty: there is nothing to label")
-    kernel, steps, before = build_kernel(objective, settings, start), settings.budget(size), scorer.usage
+    kernel, steps = build_kernel(objective, settings, start), settings.budget(size)
     ends: dict[int, Score | None] = {}
     async for state, info in iterate(kernel, objective, steps):
         # Challengers come after all restarts, and are no search of their own.
         if info.restart < settings.restarts:
             ends[info.restart] = better(ends.get(info.restart), info.score, size)
         if on_step is not None:
-            on_step(Progress(info, state, scorer.usage - before, steps))
+            on_step(Progress(info, state, objective.tally.usage, steps))
     assert state.best is not None
     found = tuple(score.labeling for score in ends.values() if score is not None)
-    return Found(state.best, scorer.usage - before, state, found, objective, start)
+    return Found(state.best, objective.tally.usage, state, found, objective, start)
 
 
 async def search_labels(
     dataset: Dataset,
-    llm: LabelScorer,
+    llm: Model,
     *,
     task: Task | None = None,
     constraints: Sequence[Constraint] = (),

@@ -21,10 +21,8 @@ from icm_api.client import Client, open_provider
 from icm_api.config import SearchSettings
 from icm_api.pocket.model import PocketModel
 from icm_api.pocket.world import make_claims
-from icm_api.prompts import PromptTemplate
-from icm_api.providers.base import Capabilities
-from icm_api.search import Task, build_kernel, build_objective, iterate
-from icm_api.types import LabelDistribution, Prompt, Usage
+from icm_api.search import build_kernel, build_objective, iterate
+from icm_api.types import Answers, Capabilities, LabelDistribution, Prompt, PromptTemplate, Task
 from tests.benchmarks.prefix import new_tokens
 from tests.benchmarks.recovery import CASES, TOLERANCE, dataset_of
 
@@ -46,14 +44,10 @@ class Recorder:
     def capabilities(self) -> Capabilities:
         return self._model.capabilities
 
-    @property
-    def usage(self) -> Usage:
-        return self._model.usage
-
     def count_tokens(self, text: str) -> int:
         return self._model.count_tokens(text)
 
-    async def label_distributions(self, prompts: Sequence[Prompt]) -> Sequence[LabelDistribution]:
+    async def label_distributions(self, prompts: Sequence[Prompt]) -> Answers[LabelDistribution]:
         self.prompts.update((prompt.text, prompt) for prompt in prompts)
         return await self._model.label_distributions(prompts)
 
@@ -86,9 +80,9 @@ async def outcome(task: str, engine: str, seed: int, requests: int) -> Outcome:
             async for state, info in steps:  # noqa: B007
                 if info.restart < settings.restarts and len(info.score.labeling) == len(dataset):
                     ends[info.restart] = max(info.score.utility, ends.get(info.restart, -inf))
-                if engine.endswith("=") and model.usage.requests >= requests:
+                if engine.endswith("=") and objective.tally.usage.requests >= requests:
                     break
-        used = model.usage.requests
+        used = objective.tally.usage.requests
     if settings.engine != "anneal":
         del ends[0]
     assert state.best is not None

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from icm_api.objective.leave_one_out import context_prompts
 from icm_api.pocket.model import PocketModel
 from icm_api.pocket.world import make_claims
-from icm_api.prompts import PromptBuilder, PromptTemplate
-from icm_api.types import Dataset, Example, Labeling, Prompt, Verbalizer
+from icm_api.prompts import PromptBuilder
+from icm_api.types import Dataset, Example, Labeling, Prompt, PromptTemplate, Verbalizer
 
 SIZE = 256
 

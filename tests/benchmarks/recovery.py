@@ -13,12 +13,11 @@ from typing import get_args
 
 from icm_api.client import Client, open_provider
 from icm_api.config import Preset, SearchSettings
-from icm_api.consistency import Constraint, asymmetric, equivalent, mutually_exclusive
+from icm_api.consistency import asymmetric, equivalent, mutually_exclusive
 from icm_api.objective import Objective
 from icm_api.pocket.world import make_claims
-from icm_api.prompts import PromptTemplate
-from icm_api.search import Task, build_objective, search_labels
-from icm_api.types import Dataset, Example, Labeling
+from icm_api.search import build_objective, search_labels
+from icm_api.types import Constraint, Dataset, Example, Labeling, PromptTemplate, Task
 
 SEEDS = 20
 TOLERANCE = 0.5

@@ -13,8 +13,8 @@ from icm_api.client.dispatch import Dispatcher
 from icm_api.client.meter import Meter
 from icm_api.config import Budget, ClientSettings
 from icm_api.errors import BudgetError, LogprobsUnavailableError, ProviderError, RequestError, RequestErrorKind
-from icm_api.providers.base import Ask, Capabilities, Reading, Request, Response
-from icm_api.types import Prompt, Usage
+from icm_api.providers.base import Ask, Reading, Request, Response
+from icm_api.types import Capabilities, Prompt, Usage
 from tests.virtual import VirtualTime
 
 

@@ -13,8 +13,8 @@ import pytest
 from icm_api.client import Client, Meter, ResponseCache, note_session, sent_before
 from icm_api.config import Budget, ClientSettings, Prices
 from icm_api.errors import BudgetError, LogprobsUnavailableError, RequestError, StorageError
-from icm_api.providers.base import Ask, Capabilities, Reading, Request, Response
-from icm_api.types import Prompt, Usage
+from icm_api.providers.base import Ask, Reading, Request, Response
+from icm_api.types import Capabilities, Prompt, Usage
 
 
 class Hosted:
@@ -83,8 +83,7 @@ async def test_each_question_is_sent_once_and_answers_stand_in_order(model: Host
 async def test_usage_does_not_depend_on_what_the_server_had_in_its_prefix_cache(tmp_path: Path, model: Hosted) -> None:
     for _ in range(2):
         async with open_client(tmp_path, model) as client:
-            await client.ask(named(*range(5)))
-            assert client.usage == Usage(5, 50, 5)
+            assert (await client.ask(named(*range(5)))).usage == Usage(5, 50, 5)
     assert client.sent == Usage()
     assert len(model.sent) == 5
 
@@ -96,7 +95,6 @@ async def test_every_answer_is_on_disk_before_the_next_error(tmp_path: Path, mod
             await client.ask(named(*range(100)))
         paid = client.sent.requests
         assert 7 <= paid == len(model.answered) < 100
-        assert client.usage.requests == paid
     model.errors.clear()
     async with open_client(tmp_path, model) as client:
         await client.ask(named(*range(100)))

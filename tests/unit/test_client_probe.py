@@ -13,9 +13,9 @@ from icm_api.client.findings import Finding, Findings, Probe
 from icm_api.client.probe import check_endpoint, echo_agreement, long_prompt, probe, short_prompt
 from icm_api.config import Budget
 from icm_api.errors import BudgetError, LogprobsUnavailableError, RequestError
-from icm_api.providers.base import Ask, Below, Capabilities, Reading, Request, Response, forms_of
+from icm_api.providers.base import Ask, Below, Reading, Request, Response, forms_of
 from icm_api.providers.pocket import PocketProvider
-from icm_api.types import Prompt, Usage, Verbalizer
+from icm_api.types import Capabilities, Prompt, Usage, Verbalizer
 
 TWO = Verbalizer.plain(["True", "False"])
 TRUE, FALSE = log(0.6), log(0.3)
@@ -211,7 +211,7 @@ async def test_the_check_raises_what_is_wrong() -> None:
 async def test_models_of_this_machine_are_not_checked() -> None:
     async with Client(PocketProvider()) as client:
         assert await check_endpoint(client, TWO) == []
-        assert client.usage == Usage()
+        assert client.sent == Usage()
 
 
 def test_a_report_names_everything_once() -> None:

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from icm_api.consistency import Relation, asymmetric, audit, equivalent, exactly_one, mutually_exclusive
+from icm_api.consistency import asymmetric, audit, equivalent, exactly_one, mutually_exclusive
 from icm_api.errors import ConfigError
-from icm_api.types import Dataset, Example, Label
+from icm_api.types import Dataset, Example, Label, Relation
 
 BINARY = ("True", "False")
 

@@ -8,8 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from icm_api.consistency import (
-    Constraint,
-    Relation,
     asymmetric,
     compile_relations,
     constraint_name,
@@ -20,7 +18,7 @@ from icm_api.consistency import (
     transitive,
 )
 from icm_api.errors import ConfigError
-from icm_api.types import Dataset, Example, Label
+from icm_api.types import Constraint, Dataset, Example, Label, Relation
 
 BINARY = ("True", "False")
 Count = Callable[[Dataset, Mapping[str, Label]], int]

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from icm_api.consistency import Relation, Relations, compile_relations, constraint_name
+from icm_api.consistency import Relations, compile_relations, constraint_name
 from icm_api.errors import ConfigError
-from icm_api.types import Dataset, Example, Label, Labeling
+from icm_api.types import Dataset, Example, Label, Labeling, Relation
 
 IDS = ("a", "b", "c", "d", "e")
 LABELS = ("x", "y", "z")

@@ -23,9 +23,8 @@ from icm_api.evaluation.relabelings import agreement, agreement_renamed, rename,
 from icm_api.evaluation.second_opinion import bootstrap_chain, debiased, opinion_spread, zero_shot
 from icm_api.evaluation.verdict import FEWEST, NOT_SALIENT, OPINIONATED, PART_GAP, SALIENT, judge, one_sided
 from icm_api.objective import Objective
-from icm_api.prompts import PromptTemplate
-from icm_api.search import Task, build_objective
-from icm_api.types import Dataset, Example, Label, LabelDistribution, Labeling, Score
+from icm_api.search import build_objective
+from icm_api.types import Dataset, Example, Label, LabelDistribution, Labeling, PromptTemplate, Score, Task
 from tests import bayes
 from tests.bayes import BayesModel, candidates, pairs
 
@@ -223,9 +222,8 @@ async def test_judging_takes_no_more_requests_than_stated_and_the_same_input_giv
         labeling = truth if labels else Labeling(dict.fromkeys(truth, "True"))
         score = await objective(labeling)
         ends = (labeling, inverse(truth), Labeling(dict.fromkeys(truth, "False")))
-        before = objective.scorer.usage.requests
         first = await diagnose(objective, Judged(score, ends, path=(Labeling(), labeling)), settings, seed=3)
-        asked = objective.scorer.usage.requests - before
+        asked = first.usage.requests
         assert asked == first.measures.requests <= settings.most_requests(len(truth), 2)
         again = await diagnose(objective, Judged(score, ends, path=(Labeling(), labeling)), settings, seed=3)
         written = json.dumps(replace(again, measures=replace(again.measures, requests=asked)).as_json())

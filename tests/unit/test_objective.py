@@ -12,8 +12,8 @@ from icm_api.consistency import compile_relations
 from icm_api.consistency.constraints import asymmetric
 from icm_api.errors import ConfigError
 from icm_api.objective import Objective, leave_one_out_context
-from icm_api.prompts import PromptBuilder, PromptTemplate
-from icm_api.types import Dataset, Labeling, Verbalizer
+from icm_api.prompts import PromptBuilder
+from icm_api.types import Dataset, Labeling, PromptTemplate, Verbalizer
 from tests.bayes import BayesModel, pairs
 
 PLAIN = Verbalizer.plain(["True", "False"])

@@ -13,8 +13,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from icm_api.errors import ConfigError, PromptError
-from icm_api.prompts import PromptBuilder, PromptTemplate
-from icm_api.types import Example, Label, Prompt, Turn, Verbalizer
+from icm_api.prompts import PromptBuilder
+from icm_api.types import Example, Label, Prompt, PromptTemplate, Turn, Verbalizer
 
 BINARY = Verbalizer.plain(["True", "False"])
 Demonstrations = list[tuple[Example, Label]]

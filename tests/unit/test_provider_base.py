@@ -6,10 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from icm_api.consistency import Relation
 from icm_api.errors import LogprobsUnavailableError
-from icm_api.providers.base import Below, Reading, label_distribution, logsumexp
-from icm_api.types import Verbalizer
+from icm_api.providers.base import Below, Reading, label_distribution
+from icm_api.types import Relation, Verbalizer, logsumexp
 
 TWO = Verbalizer.plain(["True", "False"])
 MERGED = Verbalizer({"True": [" True", " true"], "False": [" False", " false", " FALSE"]})

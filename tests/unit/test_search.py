@@ -11,16 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from icm_api.config import SearchSettings
-from icm_api.consistency import Constraint
 from icm_api.consistency.constraints import asymmetric, equivalent, mutually_exclusive
 from icm_api.objective import Objective
-from icm_api.prompts import PromptTemplate
-from icm_api.search import Progress, Task, build_objective, consistency_fix, search_labels
+from icm_api.search import Progress, build_objective, consistency_fix, search_labels
 from icm_api.search.draws import draw
 from icm_api.search.fix import legal_options
 from icm_api.search.proposals import draw_units, sampling_weights, units
 from icm_api.search.schedules import acceptance_probability, logarithmic
-from icm_api.types import Dataset, Labeling, Score
+from icm_api.types import Constraint, Dataset, Labeling, PromptTemplate, Score, Task
 from tests.bayes import BayesModel, candidates, pairs
 
 PAIRS = (asymmetric("True", total=True),)

@@ -12,14 +12,24 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from icm_api.config import SearchSettings
-from icm_api.consistency import Constraint, asymmetric, equivalent, mutually_exclusive
+from icm_api.consistency import asymmetric, equivalent, mutually_exclusive
 from icm_api.errors import ConfigError
 from icm_api.objective import Objective
-from icm_api.prompts import PromptTemplate
-from icm_api.search import Progress, Start, Task, build_kernel, build_objective, search, search_labels
+from icm_api.search import Progress, Start, build_kernel, build_objective, search, search_labels
 from icm_api.search.align import align, most_confident, most_probable
 from icm_api.search.folds import Folds
-from icm_api.types import Dataset, Example, LabelDistribution, Labeling, Prompt, Usage
+from icm_api.types import (
+    Answers,
+    Constraint,
+    Dataset,
+    Example,
+    LabelDistribution,
+    Labeling,
+    Prompt,
+    PromptTemplate,
+    Task,
+    Usage,
+)
 from tests import bayes
 from tests.bayes import BayesModel, candidates, pairs
 
@@ -29,17 +39,14 @@ CANDIDATES = (mutually_exclusive("True"), equivalent())
 
 
 class Counted(BayesModel):
-    """Counts every prompt, also those asked before."""
-
-    @property
-    def usage(self) -> Usage:
-        return Usage(self.count, 0, 0)
+    """Every prompt costs a request, also one that was asked before."""
 
     count = 0
 
-    async def label_distributions(self, prompts: Sequence[Prompt]) -> Sequence[LabelDistribution]:
+    async def label_distributions(self, prompts: Sequence[Prompt]) -> Answers[LabelDistribution]:
+        found = await super().label_distributions(prompts)
         self.count += len(prompts)
-        return await super().label_distributions(prompts)
+        return Answers(found.values, {f"request {self.count - at}": Usage(1) for at in range(len(prompts))})
 
 
 def task(constraints: tuple[Constraint, ...] = ()) -> Task:
@@ -273,7 +280,7 @@ async def test_examples_of_a_fold_are_asked_in_one_context_without_any_label_of_
     asked: list[Prompt] = []
 
     class Kept(BayesModel):
-        async def label_distributions(self, prompts: Sequence[Prompt]) -> Sequence[LabelDistribution]:
+        async def label_distributions(self, prompts: Sequence[Prompt]) -> Answers[LabelDistribution]:
             asked.extend(prompts)
             return await super().label_distributions(prompts)
 

@@ -14,11 +14,20 @@ import pytest
 from icm_api.config import SearchSettings
 from icm_api.consistency import mutually_exclusive
 from icm_api.objective import Objective
-from icm_api.prompts import PromptTemplate
-from icm_api.providers.base import Capabilities
-from icm_api.search import Start, State, Task, build_objective, draw
+from icm_api.search import Start, State, build_objective, draw
 from icm_api.search.gibbs import Gibbs, block_logprobs, draw_way
-from icm_api.types import Dataset, Example, Label, LabelDistribution, Labeling, Prompt, Usage
+from icm_api.types import (
+    Answers,
+    Capabilities,
+    Dataset,
+    Example,
+    Label,
+    LabelDistribution,
+    Labeling,
+    Prompt,
+    PromptTemplate,
+    Task,
+)
 
 NAMES = ("a", "b", "c", "d", "e")
 """a, b and c answer one question, of which at most one is True; d and e stand alone: 4 * 2 * 2 legal labelings."""
@@ -53,21 +62,17 @@ class JointModel:
     def capabilities(self) -> Capabilities:
         return Capabilities(context_window=10**6, method="exact", deterministic=True)
 
-    @property
-    def usage(self) -> Usage:
-        return Usage()
-
     def count_tokens(self, text: str) -> int:
         return len(text)
 
-    async def label_distributions(self, prompts: Sequence[Prompt]) -> Sequence[LabelDistribution]:
+    async def label_distributions(self, prompts: Sequence[Prompt]) -> Answers[LabelDistribution]:
         for prompt in prompts:
             if prompt.text not in self._memory:
                 shown = {turn.text: turn.answer.strip() for turn in prompt.turns}
                 mass = [self.mass({**shown, prompt.query: label}) for label in TRUE_FALSE]
                 logs = tuple(log(each / sum(mass)) for each in mass)
                 self._memory[prompt.text] = LabelDistribution(TRUE_FALSE, logs, 1.0, "exact")
-        return [self._memory[prompt.text] for prompt in prompts]
+        return Answers(tuple(self._memory[prompt.text] for prompt in prompts))
 
     def mass(self, shown: Mapping[str, Label]) -> float:
         """The joint's weight, summed over all that is not shown."""

@@ -13,15 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from icm_api.config import SearchSettings
-from icm_api.consistency import Constraint, asymmetric, equivalent, mutually_exclusive
+from icm_api.consistency import asymmetric, equivalent, mutually_exclusive
 from icm_api.datasets import Gold
 from icm_api.errors import ConfigError, DataError, RunError
 from icm_api.objective import Objective
-from icm_api.prompts import PromptTemplate
 from icm_api.result import LabelledExample, Result
-from icm_api.search import Progress, Task, build_objective, consistency_fix, load_fixed, make_start, search_labels
+from icm_api.search import Progress, build_objective, consistency_fix, load_fixed, make_start, search_labels
 from icm_api.search.fix import legal_options
-from icm_api.types import Dataset, Labeling
+from icm_api.types import Constraint, Dataset, Labeling, PromptTemplate, Task
 from tests.bayes import BayesModel, candidates, pairs
 
 PAIRS = (asymmetric("True", total=True),)

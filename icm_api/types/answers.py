@@ -1,0 +1,241 @@
+"""What a model answers and what that costs, the score of a labeling, and the protocol of a model that the core needs.
+
+Nothing here computes a probability or talks to a model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import exp, isfinite, log
+from typing import Generic, Protocol, TypeVar, overload
+
+from icm_api.types.examples import Label, Labeling
+from icm_api.types.prompting import Prompt
+
+_T = TypeVar("_T")
+
+
+def logsumexp(values: Sequence[float]) -> float:
+    """log of the sum of exponentials, without overflow.
+
+    Example:
+        >>> round(logsumexp([-1000.0, -1000.0]), 6)
+        -999.306853
+    """
+    top = max(values)
+    return top if not isfinite(top) else top + log(sum(exp(value - top) for value in values))
+
+
+@dataclass(frozen=True, slots=True)
+class LabelDistribution:
+    """log p(label | prompt), normalised over the label set.
+
+    Attributes:
+        labels: the label set, in the verbalizer's order.
+        logprobs: natural logarithms, one per label, that exponentiate and sum to 1.
+        coverage: probability that the model gave to all labels together before normalising, in (0, 1].
+        method: how it was read, e.g. "exact".
+        intervals: per label the smallest and largest probability possible, where the model left some form
+            out of its answer; empty where every form was read.
+        standard_error: of the probabilities, where they were sampled; else None.
+    """
+
+    labels: tuple[Label, ...]
+    logprobs: tuple[float, ...]
+    coverage: float
+    method: str
+    intervals: Mapping[Label, tuple[float, float]] = field(default_factory=dict)
+    standard_error: float | None = None
+
+    def logprob(self, label: Label) -> float:
+        """log p of one label. Raises ValueError for a label outside the set."""
+        return self.logprobs[self.labels.index(label)]
+
+    def probability(self, label: Label) -> float:
+        """p of one label. Raises ValueError for a label outside the set."""
+        return exp(self.logprob(label))
+
+    @property
+    def best(self) -> Label:
+        """The most probable label; the first in label order where several are."""
+        return self.labels[self.logprobs.index(max(self.logprobs))]
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What was asked of a model: requests answered, and the tokens in their prompts and replies.
+
+    `cached_tokens` are those prompt tokens that the server says it had in a prefix cache, 0 where it says nothing.
+    """
+
+    requests: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.requests + other.requests,
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+            self.cached_tokens + other.cached_tokens,
+        )
+
+    def __sub__(self, other: Usage) -> Usage:
+        return Usage(
+            self.requests - other.requests,
+            self.prompt_tokens - other.prompt_tokens,
+            self.completion_tokens - other.completion_tokens,
+            self.cached_tokens - other.cached_tokens,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Answers(Sequence[_T], Generic[_T]):
+    """What a model answered, in the order of the questions, with what the answers cost.
+
+    Attributes:
+        values: one per question.
+        costs: per distinct request that the answers rest on, by its key, what it cost when it was answered, whether a
+            cache answers it now or the model did. `cached_tokens` is 0 in it: what a server has in its prefix cache
+            depends on timing.
+
+    Example:
+        >>> answers = Answers(("True", "False"), {"k1": Usage(1, 10), "k2": Usage(1, 12)})
+        >>> list(answers), answers.usage.prompt_tokens
+        (['True', 'False'], 22)
+    """
+
+    values: tuple[_T, ...]
+    costs: Mapping[str, Usage] = field(default_factory=dict)
+
+    @overload
+    def __getitem__(self, index: int) -> _T: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[_T]: ...
+    def __getitem__(self, index: int | slice) -> _T | Sequence[_T]:
+        return self.values[index]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def usage(self) -> Usage:
+        """What all distinct requests cost together."""
+        return sum(self.costs.values(), Usage())
+
+
+class Tally:
+    """What one piece of work asked of a model: each distinct request once, however often it was asked.
+
+    A search has a tally of its own, so that what it asked for does not depend on who else uses the model.
+
+    Example:
+        >>> tally = Tally()
+        >>> tally.add({"k1": Usage(1, 10)})
+        >>> judging = tally.part()
+        >>> judging.add({"k1": Usage(1, 10), "k2": Usage(1, 12)})
+        >>> tally.usage.prompt_tokens, judging.usage.prompt_tokens
+        (10, 12)
+    """
+
+    def __init__(self) -> None:
+        self._seen: set[str] = set()
+        self._usage = Usage()
+
+    @property
+    def usage(self) -> Usage:
+        """Requests and tokens by now."""
+        return self._usage
+
+    def add(self, costs: Mapping[str, Usage]) -> None:
+        """Count those requests that were not counted before.
+
+        Args:
+            costs: per request, by its key, what it cost: see `Answers`.
+        """
+        for key, usage in costs.items():
+            if key not in self._seen:
+                self._seen.add(key)
+                self._usage += usage
+
+    def part(self) -> Tally:
+        """A tally that starts at zero and leaves out what this one has counted or will count."""
+        other = Tally()
+        other._seen = self._seen
+        return other
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a provider can do, and how exactly.
+
+    Attributes:
+        context_window: the most tokens a prompt and its label may have together.
+        method: how label logprobs are read, best first of what the provider can: "exact", "exact_ids", "top_k",
+            "prompt_logprobs", "token_walk", "sampled", "stated".
+        deterministic: the same request always gives the same numbers.
+        batches: it takes many requests at once and gains by it; else they are sent one by one, concurrently.
+        top_logprobs: the most alternatives that an answer can list; None where that is no limit.
+        prompt_logprobs: can score marked positions inside a prompt.
+        generates: can generate text.
+        requests_per_prompt: how many requests one prompt takes, where every label is one token.
+    """
+
+    context_window: int
+    method: str
+    deterministic: bool
+    batches: bool = False
+    top_logprobs: int | None = None
+    prompt_logprobs: bool = False
+    generates: bool = False
+    requests_per_prompt: int = 1
+
+
+class Model(Protocol):
+    """What the core needs of a language model: label distributions after prompts, and token counts."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the model can do, and how exactly."""
+        ...
+
+    def count_tokens(self, text: str) -> int:
+        """How many tokens the model sees in this text."""
+        ...
+
+    async def label_distributions(self, prompts: Sequence[Prompt]) -> Answers[LabelDistribution]:
+        """The model's distribution over each prompt's labels, in the order of the prompts, and what it cost.
+
+        Raises:
+            ProviderError: the model gave no usable logprobs.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """U(D) and what it is made of, for one labeling (paper, section 2).
+
+    Attributes:
+        labeling: D, the labeling that this is the score of.
+        utility: U(D) = alpha * P(D) - I(D).
+        mutual_predictability: P(D), by the statistic of the objective.
+        inconsistency: I(D), the weight of all broken relations.
+        distributions: per labelled example, the model's distribution given all the others.
+        broken: which relations are broken, by their position.
+        method: the estimator of P(D).
+        standard_error: of P(D), where the estimator is random; None where it is exact.
+        usage: requests and tokens that the estimate rests on, whether they were asked for before or not.
+    """
+
+    labeling: Labeling
+    utility: float
+    mutual_predictability: float
+    inconsistency: float
+    distributions: Mapping[str, LabelDistribution]
+    broken: frozenset[int]
+    method: str
+    standard_error: float | None = None
+    usage: Usage = field(default_factory=Usage)

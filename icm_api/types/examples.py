@@ -1,0 +1,126 @@
+"""What is labelled: examples, data sets and labelings. All are frozen, and none has a place for gold labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TypeAlias, overload
+
+Label: TypeAlias = str
+"""A label's name, e.g. "True". How a model writes it is the business of `Verbalizer`."""
+
+_EMPTY: Mapping[str, object] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One unlabelled example, x_i of the paper.
+
+    Attributes:
+        id: unique in its data set.
+        fields: named texts that a prompt template shows to the model.
+        group: examples that constraints may relate share one, e.g. the question that candidates answer.
+        answer: what the example claims inside its group, e.g. the final answer of a solution.
+        metadata: anything else; never shown to the model.
+    """
+
+    id: str
+    fields: Mapping[str, str]
+    group: str | None = None
+    answer: str | None = None
+    metadata: Mapping[str, object] = field(default_factory=lambda: _EMPTY)
+
+
+class Dataset(Sequence[Example]):
+    """The examples in file order, found by position or by id. Holds no label of any kind.
+
+    Args:
+        examples: with unique ids, at least one.
+
+    Raises:
+        ValueError: an id occurs twice.
+
+    Example:
+        >>> data = Dataset([Example("a", {"text": "1+1=2"}), Example("b", {"text": "1+1=3"})])
+        >>> len(data), data.get("b").fields["text"], data.position("b")
+        (2, '1+1=3', 1)
+    """
+
+    __slots__ = ("_examples", "_positions")
+
+    def __init__(self, examples: Iterable[Example]) -> None:
+        self._examples = tuple(examples)
+        self._positions = {example.id: at for at, example in enumerate(self._examples)}
+        if len(self._positions) != len(self._examples):
+            twice = next(e.id for at, e in enumerate(self._examples) if self._positions[e.id] != at)
+            raise ValueError(f"id {twice!r} occurs twice; ids must be unique")
+
+    @overload
+    def __getitem__(self, index: int) -> Example: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Example]: ...
+    def __getitem__(self, index: int | slice) -> Example | Sequence[Example]:
+        return self._examples[index]
+
+    def __len__(self) -> int:
+        return len(self._examples)
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """All ids, in file order."""
+        return tuple(self._positions)
+
+    def get(self, example_id: str) -> Example:
+        """The example with this id. Raises KeyError where there is none."""
+        return self._examples[self._positions[example_id]]
+
+    def position(self, example_id: str) -> int:
+        """Where in the file the example stands, from 0. Raises KeyError where there is none."""
+        return self._positions[example_id]
+
+
+class Labeling(Mapping[str, Label]):
+    """D of the paper without the texts: a mapping id -> label that never changes. Order is no part of it.
+
+    Example:
+        >>> one = Labeling({"a": "True"})
+        >>> two = one.assign({"b": "False"})
+        >>> sorted(two), sorted(one), two.without(["a"]) == Labeling({"b": "False"})
+        (['a', 'b'], ['a'], True)
+    """
+
+    __slots__ = ("_hash", "_labels")
+
+    def __init__(self, labels: Mapping[str, Label] | None = None) -> None:
+        self._labels = dict(labels or {})
+        self._hash: int | None = None
+
+    def __getitem__(self, example_id: str) -> Label:
+        return self._labels[example_id]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._labels)
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Labeling) and self._labels == other._labels
+
+    def __hash__(self) -> int:
+        if self._hash is None:
+            self._hash = hash(frozenset(self._labels.items()))
+        return self._hash
+
+    def __repr__(self) -> str:
+        return f"Labeling({self._labels!r})"
+
+    def assign(self, updates: Mapping[str, Label]) -> Labeling:
+        """A new labeling in which the examples of `updates` have these labels."""
+        return Labeling({**self._labels, **updates})
+
+    def without(self, ids: Iterable[str]) -> Labeling:
+        """A new labeling in which the examples `ids` are unlabelled."""
+        gone = frozenset(ids)
+        return Labeling({key: label for key, label in self._labels.items() if key not in gone})
