@@ -5,11 +5,11 @@ line a step), and, once finished, `labels.jsonl` and `summary.json`. `sessions.j
 that worked on it really sent. All but the last are the same bytes for the same configuration and seed.
 """
 
+from icm_api.run.finished import FinishedRun
 from icm_api.run.folder import (
     CONFIG_FILE,
     INPUTS_FILE,
     SESSIONS_FILE,
-    TRACE_FILE,
     check_data,
     data_fingerprint,
     folder_of,
@@ -25,14 +25,17 @@ from icm_api.run.parts import (
     open_model,
 )
 from icm_api.run.planning import Plan, plan
-from icm_api.run.running import Watch, resume, run, trace_record
+from icm_api.run.running import Watch, resume, run
+from icm_api.run.trace import TRACE_FILE, TraceStep, read_trace, replay, trace_record
 
 __all__ = [
     "CONFIG_FILE",
     "INPUTS_FILE",
     "SESSIONS_FILE",
     "TRACE_FILE",
+    "FinishedRun",
     "Plan",
+    "TraceStep",
     "Watch",
     "build_constraint",
     "build_task",
@@ -46,6 +49,8 @@ __all__ = [
     "load_start",
     "open_model",
     "plan",
+    "read_trace",
+    "replay",
     "resume",
     "run",
     "trace_record",

@@ -20,7 +20,6 @@ from icm_api.types import Dataset
 
 CONFIG_FILE = "config.toml"
 INPUTS_FILE = "inputs.json"
-TRACE_FILE = "trace.jsonl"
 SESSIONS_FILE = "sessions.jsonl"
 FORMAT = 1
 """Of the run folder; raised when an older folder could no longer be resumed."""

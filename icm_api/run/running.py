@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
-from typing import Any
 
 import tomli_w
 
@@ -25,7 +24,6 @@ from icm_api.run.folder import (
     CONFIG_FILE,
     INPUTS_FILE,
     SESSIONS_FILE,
-    TRACE_FILE,
     check_inputs,
     folder_of,
     inputs_of,
@@ -33,6 +31,7 @@ from icm_api.run.folder import (
 )
 from icm_api.run.judging import Trail, judged
 from icm_api.run.parts import build_task, config_of, load_dataset, load_start, open_model
+from icm_api.run.trace import TRACE_FILE, trace_record
 from icm_api.search import Found, Progress, Start, build_kernel, build_objective, result_of, search
 
 
@@ -133,25 +132,3 @@ async def _judged(config: Config, found: Found, result: Result, trail: Trail, wa
         # The labels are complete, and paid for.
         watch.on_warning(f"the labels are written, but not judged: {error}")
         return result
-
-
-def trace_record(progress: Progress) -> dict[str, Any]:
-    """One line of `trace.jsonl`."""
-    info, usage = progress.info, progress.usage
-    return {
-        "step": info.step,
-        "restart": info.restart,
-        "move": info.move,
-        "examples": list(info.examples),
-        "old": list(info.old),
-        "new": list(info.new),
-        "utility_change": info.change,
-        "temperature": info.temperature,
-        "accepted": info.accepted,
-        "utility": info.score.utility,
-        "mutual_predictability": info.score.mutual_predictability,
-        "inconsistency": info.score.inconsistency,
-        "labelled": len(info.score.labeling),
-        "requests": usage.requests,
-        "prompt_tokens": usage.prompt_tokens,
-    }

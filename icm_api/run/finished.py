@@ -1,0 +1,130 @@
+"""A finished run, opened in one place: whoever wants one looks at it through here.
+
+What is asked for is read when it is asked for, and checked then: labels and summary at once, the rest where it is used,
+since a result that was saved without a run folder has no more than these two.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from icm_api.config import Config
+from icm_api.datasets import DataSource
+from icm_api.errors import RunError
+from icm_api.result import SUMMARY_FILE, Result
+from icm_api.run.folder import CONFIG_FILE, INPUTS_FILE, check_data, existing
+from icm_api.run.parts import build_task, config_of, data_source, load_dataset
+from icm_api.run.trace import TRACE_FILE, TraceStep, read_trace
+from icm_api.types import Dataset, Task
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """The folder of a finished run.
+
+    Attributes:
+        folder: where it is.
+        result: labels, U, P, I and cost.
+
+    Example:
+        ``FinishedRun.open("runs/claims").result.labeling``
+    """
+
+    folder: Path
+    result: Result
+
+    @classmethod
+    def open(cls, folder: str | Path) -> FinishedRun:
+        """Open a finished run.
+
+        Raises:
+            RunError: the run is not finished, or its labels or summary are damaged: which file, and where in it.
+        """
+        return cls(Path(folder), Result.load(folder))
+
+    @cached_property
+    def config(self) -> Config:
+        """The resolved configuration. Raises RunError if it is missing."""
+        return config_of(self.folder)
+
+    @cached_property
+    def config_text(self) -> str:
+        """The configuration as it stands on disk. Raises RunError if it is missing."""
+        return existing(self.folder, CONFIG_FILE).read_text(encoding="utf-8")
+
+    @cached_property
+    def task(self) -> Task:
+        """What was asked about each example. Raises RunError if the configuration is missing."""
+        return build_task(self.config)
+
+    @cached_property
+    def inputs(self) -> Mapping[str, Any]:
+        """Fingerprints of data and model. Raises RunError if they are missing or damaged."""
+        path = existing(self.folder, INPUTS_FILE)
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise RunError(f"{path}: damaged: {error}") from error
+        if not isinstance(found, dict):
+            raise RunError(f"{path}: damaged: not a JSON object")
+        return found
+
+    @property
+    def model(self) -> str:
+        """The identity of the model that labelled the data. Raises RunError if it is missing."""
+        return str(self.inputs.get("model", ""))
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The examples, checked to be what the run labelled.
+
+        Raises:
+            RunError: they have changed since.
+            DataError: they cannot be read.
+        """
+        dataset = load_dataset(self.config)
+        check_data(self.folder, self.config, dataset)
+        return dataset
+
+    @property
+    def source(self) -> DataSource:
+        """How the run read its data: what its gold labels are read by, too."""
+        return data_source(self.config)
+
+    @property
+    def has_config(self) -> bool:
+        """Whether this is the folder of a run, and not only of a saved result."""
+        return (self.folder / CONFIG_FILE).is_file()
+
+    def trace(self) -> Iterator[TraceStep]:
+        """Every step of the search. Raises RunError if the trace is missing or damaged."""
+        return read_trace(existing(self.folder, TRACE_FILE))
+
+    @property
+    def diagnosis(self) -> Mapping[str, Any] | None:
+        """The verdict with what it rests on; None if the labels were not judged.
+
+        Raises:
+            RunError: the summary holds something else in its place.
+        """
+        return self._judged("diagnosis", ("verdict", "reasons", "advice", "measures"))
+
+    @property
+    def calibration(self) -> Mapping[str, Any] | None:
+        """The temperature by which probabilities were scaled; None if the labels were not judged.
+
+        Raises:
+            RunError: the summary holds something else in its place.
+        """
+        return self._judged("calibration", ("value", "source", "evidence"))
+
+    def _judged(self, name: str, keys: Sequence[str]) -> Mapping[str, Any] | None:
+        found = self.result.about.get(name)
+        if found is not None and not (isinstance(found, Mapping) and all(key in found for key in keys)):
+            raise RunError(f"{self.folder / SUMMARY_FILE}: damaged: {name} is not an object with {', '.join(keys)}")
+        return found
