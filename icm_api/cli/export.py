@@ -12,8 +12,7 @@ from pathlib import Path
 
 from icm_api.cli.verbs import Verbs
 from icm_api.export import FORMAT_NAMES, FORMATS, LabelledData, Options, export_labels
-from icm_api.result import Result
-from icm_api.run import build_task, check_data, config_of, load_dataset
+from icm_api.run import FinishedRun
 
 PAIRS = ("preferences", "truthfulqa-pairs")
 """Tasks whose examples are pairs of texts in both orders."""
@@ -73,10 +72,15 @@ def load_labelled(run: Path) -> LabelledData:
         RunError: no finished run is there, or its data changed since.
         DataError: the data cannot be read.
     """
-    config, result = config_of(run), Result.load(run)
-    dataset, task = load_dataset(config), build_task(config)
-    model = check_data(run, config, dataset)
-    return LabelledData(dataset, result, task.template, task.verbalizer, config.data.task in PAIRS, model)
+    opened = FinishedRun.open(run)
+    return LabelledData(
+        opened.dataset,
+        opened.result,
+        opened.task.template,
+        opened.task.verbalizer,
+        opened.config.data.task in PAIRS,
+        opened.model,
+    )
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from typing import Any
 from icm_api.cli.verbs import Verbs
 from icm_api.errors import ConfigError, RunError
 from icm_api.result import Result, write_whole
-from icm_api.run import build_task, check_data, config_of, load_dataset
+from icm_api.run import FinishedRun
 from icm_api.types import Dataset
 
 EXAMPLE = """\
@@ -53,16 +53,14 @@ def queue_verb(arguments: Namespace) -> None:
         raise ConfigError(f"--out {out} is there already, maybe with a person's answers: choose another file")
     if arguments.most < 1:
         raise ConfigError(f"--most {arguments.most}: at least 1")
-    config = config_of(arguments.run)
-    result, dataset = Result.load(arguments.run), load_dataset(config)
-    check_data(arguments.run, config, dataset)
-    rows = queue_rows(result, dataset, arguments.most, blind=arguments.blind)
+    run = FinishedRun.open(arguments.run)
+    rows = queue_rows(run.result, run.dataset, arguments.most, blind=arguments.blind)
     if not rows:
         raise RunError(
             f"{arguments.run}: its labels were not judged ([diagnostics] enabled = false): run again with it"
         )
     write_whole(out, _as_csv(rows) if out.suffix == ".csv" else "".join(json.dumps(row) + "\n" for row in rows))
-    labels = ", ".join(build_task(config).verbalizer.labels)
+    labels = ", ".join(run.task.verbalizer.labels)
     print(f"wrote {out}: {len(rows)} examples, the most uncertain first")
     print(f'next: fill in "label" ({labels}); rows left empty are the model\'s')
     print(f"  then run again with them, under [data]: fixed = {json.dumps(str(out.resolve()))}")

@@ -11,7 +11,7 @@ import json
 from argparse import ArgumentParser, Namespace, _SubParsersAction
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
 from typing import Any, TypeAlias, get_args
@@ -22,17 +22,15 @@ from icm_api.cli.cache import add_cache
 from icm_api.cli.live import LiveView
 from icm_api.config import Config, Engine, Preset, load_config
 from icm_api.consistency import audit
-from icm_api.datasets import DataSource, Gold, TaskName, load_gold_labels
+from icm_api.datasets import TaskName
 from icm_api.errors import BudgetError, StorageError
 from icm_api.evaluation import Verdict, evaluate
 from icm_api.result import LABELS_FILE, SUMMARY_FILE, Result
 from icm_api.run import (
-    CONFIG_FILE,
     TRACE_FILE,
+    FinishedRun,
     Watch,
     build_task,
-    config_of,
-    data_source,
     load_dataset,
     plan,
     resume,
@@ -127,21 +125,10 @@ def plan_verb(arguments: Namespace) -> None:
 
 def evaluate_verb(arguments: Namespace) -> None:
     """`icm-api evaluate RUN --gold FILE`."""
-    found = evaluate(Result.load(arguments.run), _load_gold(arguments))
+    run = FinishedRun.open(arguments.run)
+    gold = run.gold(arguments.gold, task=arguments.task, id_field=arguments.id_field, label_field=arguments.label_field)
+    found = evaluate(run.result, gold)
     print(json.dumps(found.as_json()) if arguments.json else "\n".join(found.lines()))
-
-
-def _load_gold(arguments: Namespace) -> Gold:
-    """The gold labels, read as the run read its data, unless flags say otherwise."""
-    path = arguments.run / CONFIG_FILE
-    source = data_source(config_of(arguments.run)) if path.is_file() else DataSource("")
-    source = replace(
-        source,
-        path=str(arguments.gold),
-        task=arguments.task or source.task,
-        id=arguments.id_field or source.id,
-    )
-    return load_gold_labels(source, label_field=arguments.label_field)
 
 
 def audit_verb(arguments: Namespace) -> None:

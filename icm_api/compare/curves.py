@@ -5,14 +5,13 @@ Replays what the trace says was accepted; asks no model.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
 
 from icm_api.datasets import Gold
-from icm_api.errors import RunError
+from icm_api.run import read_trace, replay
 from icm_api.types import Labeling
 
 
@@ -47,7 +46,7 @@ class Point:
     best: float | None
 
 
-def replay(trace: Path, size: int) -> Iterator[Moment]:
+def moments(trace: Path, size: int) -> Iterator[Moment]:
     """Every step of a finished search.
 
     Args:
@@ -57,31 +56,19 @@ def replay(trace: Path, size: int) -> Iterator[Moment]:
     Raises:
         RunError: the trace is missing or damaged; the line.
     """
-    labels: dict[str, str] = {}
     best, most = None, -inf
-    try:
-        lines = trace.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise RunError(f"{trace}: cannot be read: {error.strerror or error}") from error
-    for number, text in enumerate(lines, 1):
-        try:
-            line = json.loads(text)
-            if line["accepted"]:
-                labels |= dict(zip(line["examples"], line["new"], strict=True))
-                labels = {key: label for key, label in labels.items() if label is not None}
-            current = Labeling(labels)
-            if len(current) == size and line["utility"] > most:
-                best, most = current, line["utility"]
-            yield Moment(line["step"], line["restart"], line["requests"], current, best)
-        except (ValueError, KeyError, TypeError) as error:
-            raise RunError(f"{trace}:{number}: not a step of a search: {error}") from error
+    for step, labels in replay(read_trace(trace)):
+        current = Labeling(labels)
+        if len(current) == size and step.utility > most:
+            best, most = current, step.utility
+        yield Moment(step.step, step.restart, step.requests, current, best)
 
 
 def over_iterations(trace: Path, size: int, gold: Gold, seed: int) -> list[Point]:
     """Agreement with gold after every step of a search, of its labels and of the best ones so far."""
     return [
         Point(seed, at.step, at.restart, at.requests, _agreement(at.labeling, gold), _agreement(at.best, gold))
-        for at in replay(trace, size)
+        for at in moments(trace, size)
     ]
 
 

@@ -31,6 +31,7 @@ from icm_api.result import SUMMARY_FILE, Result, write_whole
 from icm_api.run import (
     CONFIG_FILE,
     INPUTS_FILE,
+    FinishedRun,
     Watch,
     build_task,
     folder_of,
@@ -114,7 +115,7 @@ async def searched(config: Config, purse: Purse, watch: Watch) -> Result:
         return await run(_within(config, purse), watch)
     _check_same(folder, config)
     if (folder / SUMMARY_FILE).exists():
-        return Result.load(folder)
+        return FinishedRun.open(folder).result
     if purse.bounded:
         write_whole(folder / CONFIG_FILE, tomli_w.dumps(_plain(_within(config, purse))))
     return await resume(folder, watch)

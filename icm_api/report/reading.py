@@ -6,35 +6,23 @@ says so.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from icm_api.config import Config
 from icm_api.consistency import compile_relations
-from icm_api.datasets import Gold, load_gold_labels
-from icm_api.errors import IcmError, RunError
+from icm_api.datasets import Gold
+from icm_api.errors import IcmError
 from icm_api.evaluation import Evaluation, Interval, brier, evaluate, expected_calibration_error, wilson_interval
 from icm_api.report.comparison import Compared, read_comparison
 from icm_api.report.contested import Conflict, ContestedExample, Evidence, conflicts, contested_examples
 from icm_api.report.costs import Sent, Stage, read_sent, stages
-from icm_api.report.trace import Trace, read_trace
+from icm_api.report.trace import Trace, gathered
 from icm_api.result import LabelledExample, Result
-from icm_api.run import (
-    CONFIG_FILE,
-    INPUTS_FILE,
-    SESSIONS_FILE,
-    TRACE_FILE,
-    build_task,
-    config_of,
-    data_fingerprint,
-    data_source,
-    load_dataset,
-)
-from icm_api.run.folder import existing
+from icm_api.run import SESSIONS_FILE, TRACE_FILE, FinishedRun
 
 _PER_BIN = 10
 """Examples that a bin of the reliability curve has at least."""
@@ -134,28 +122,27 @@ def read_report(folder: Path, *, gold: Path | None = None, comparison: Path | No
         RunError: the run is not finished, or a file of it or of the comparison is missing or damaged.
         DataError: the gold labels cannot be read, or are not of this run.
     """
-    result = Result.load(folder)
-    config, inputs = config_of(folder), _inputs(folder)
-    trace = read_trace(existing(folder, TRACE_FILE), config.prompt.labels)
-    evidence, note = _evidence(config, inputs, result, trace)
+    run = FinishedRun.open(folder)
+    trace = gathered(folder / TRACE_FILE, run.config.prompt.labels)
+    evidence, note = _evidence(run, trace)
     listed, broken = conflicts(evidence)
     return Report(
         folder,
-        config,
-        (folder / CONFIG_FILE).read_text(encoding="utf-8"),
-        inputs,
-        result,
+        run.config,
+        run.config_text,
+        run.inputs,
+        run.result,
         trace,
-        _checked(result.about.get("diagnosis"), ("verdict", "reasons", "advice", "measures"), folder),
-        _checked(result.about.get("calibration"), ("value", "source", "evidence"), folder),
+        run.diagnosis,
+        run.calibration,
         note,
         None if evidence.relations is None else len(evidence.relations),
         contested_examples(evidence),
         listed,
         None if evidence.relations is None else broken,
-        stages(result, trace),
+        stages(run.result, trace),
         read_sent(folder / SESSIONS_FILE),
-        None if gold is None else against_gold(result, _gold(config, gold)),
+        None if gold is None else against_gold(run.result, run.gold(gold)),
         None if comparison is None else read_comparison(comparison),
         version("icm-api"),
     )
@@ -197,39 +184,14 @@ def reliability(name: str, confidences: Sequence[float], rows: Sequence[Labelled
     return Reliability(name, tuple(bins), error, brier(confidences, correct))
 
 
-def _gold(config: Config, path: Path) -> Gold:
-    return load_gold_labels(replace(data_source(config), path=str(path)))
-
-
-def _inputs(folder: Path) -> Mapping[str, Any]:
-    path = existing(folder, INPUTS_FILE)
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path}: damaged: {error}") from error
-    if not isinstance(found, dict):
-        raise RunError(f"{path}: damaged: not a JSON object")
-    return found
-
-
-def _checked(found: Any, keys: Sequence[str], folder: Path) -> Mapping[str, Any] | None:
-    if found is None:
-        return None
-    if not isinstance(found, Mapping) or not all(key in found for key in keys):
-        raise RunError(f"{folder / 'summary.json'}: damaged: no {', '.join(keys)} where the labels are judged")
-    return found
-
-
-def _evidence(config: Config, inputs: Mapping[str, Any], result: Result, trace: Trace) -> tuple[Evidence, str]:
-    """With texts and relations where the data are still those of the run; else why not."""
+def _evidence(run: FinishedRun, trace: Trace) -> tuple[Evidence, str]:
+    """With texts and relations if the data are still those of the run; else why not."""
+    result = run.result
     bare = Evidence(result, None, None, trace.changes)
     try:
-        dataset = load_dataset(config)
-        found = data_fingerprint(config, dataset)
-        if found != inputs.get("data_sha256") or set(dataset.ids) != {row.id for row in result.examples}:
-            return bare, f"{config.data.path} has changed since the run: texts and relations are not shown"
-        task = build_task(config)
-        relations = compile_relations(dataset, task.verbalizer.labels, task.constraints)
+        if not run.data_unchanged or set(run.dataset.ids) != {row.id for row in result.examples}:
+            return bare, f"{run.config.data.path} has changed since the run: texts and relations are not shown"
+        relations = compile_relations(run.dataset, run.task.verbalizer.labels, run.task.constraints)
     except (IcmError, OSError) as error:
         return bare, f"texts and relations are not shown, since the data cannot be read: {error}"
-    return Evidence(result, dataset, relations, trace.changes), ""
+    return Evidence(result, run.dataset, relations, trace.changes), ""

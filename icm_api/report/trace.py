@@ -1,22 +1,21 @@
 """The steps of a run as series that can be drawn: U, P, I, acceptance, temperature, label balance, cost by move.
 
-Reads `trace.jsonl` a line at a time, since a long run's is large. Draws nothing.
+Draws nothing.
 """
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from icm_api.errors import RunError
+from icm_api.run import TraceStep, read_trace, replay
 from icm_api.types import Label
 
 MOST_POINTS = 2000
@@ -97,49 +96,34 @@ class _Reader:
     changes: Counter[str] = field(default_factory=Counter)
     balance: list[list[int]] = field(default_factory=list)
     adds_up: bool = True
-    current: dict[str, Label] = field(default_factory=dict)
-    counts: Counter[Label] = field(default_factory=Counter)
     asked: tuple[int, int] = (0, 0)
 
-    def add(self, at: int, line: Mapping[str, Any]) -> None:
+    def add(self, at: int, step: TraceStep, labels: Mapping[str, Label]) -> None:
         for name in _NUMBERS:
-            self.columns[name].append(float(line[name]))
-        self.relabelings.append(line["move"] in RELABELINGS)
-        self.accepted.append(bool(line["accepted"]))
-        self._count_move(line)
-        if line["accepted"]:
-            self._follow(line)
-        self.adds_up = self.adds_up and len(self.current) == line["labelled"]
+            self.columns[name].append(float(getattr(step, name)))
+        self.relabelings.append(step.move in RELABELINGS)
+        self.accepted.append(step.accepted)
+        self._count_move(step)
+        if step.accepted and step.move not in ANEW:
+            for key, old, new in zip(step.examples, step.old, step.new, strict=True):
+                self.changes[key] += old is not None and new is not None and old != new
+        self.adds_up = self.adds_up and len(labels) == step.labelled
         if at in self.drawn:
-            self.balance.append([self.counts[label] for label in self.labels])
+            counts = Counter(labels.values())
+            self.balance.append([counts[label] for label in self.labels])
 
-    def _count_move(self, line: Mapping[str, Any]) -> None:
-        move = self.moves.setdefault(line["move"], Move(line["move"]))
-        asked = (int(line["requests"]), int(line["prompt_tokens"]))
+    def _count_move(self, step: TraceStep) -> None:
+        move = self.moves.setdefault(step.move, Move(step.move))
+        asked = (step.requests, step.prompt_tokens)
         move.steps += 1
-        move.accepted += bool(line["accepted"])
+        move.accepted += step.accepted
         move.requests += asked[0] - self.asked[0]
         move.prompt_tokens += asked[1] - self.asked[1]
         self.asked = asked
 
-    def _follow(self, line: Mapping[str, Any]) -> None:
-        anew = line["move"] in ANEW
-        if anew:
-            self.current.clear()
-            self.counts.clear()
-        for key, label in zip(line["examples"], line["new"], strict=True):
-            before = self.current.pop(key, None)
-            if before is not None:
-                self.counts[before] -= 1
-            if label is not None:
-                self.current[key] = label
-                self.counts[label] += 1
-            if not anew and before is not None and before != label:
-                self.changes[key] += 1
 
-
-def read_trace(path: Path, labels: Sequence[Label]) -> Trace:
-    """The trace of a run.
+def gathered(path: Path, labels: Sequence[Label]) -> Trace:
+    """The trace of a run as series.
 
     Args:
         path: of `trace.jsonl`.
@@ -151,14 +135,14 @@ def read_trace(path: Path, labels: Sequence[Label]) -> Trace:
     try:
         with path.open("rb") as stream:
             total = sum(1 for _ in stream)
-        if not total:
-            raise RunError(f"{path} is empty: go on with the run by icm-api resume")
-        drawn = evenly(total, MOST_POINTS)
-        reader = _Reader(labels, frozenset(drawn.tolist()))
-        for at, line in _lines(path):
-            reader.add(at, line)
     except OSError as error:
         raise RunError(f"cannot read {path}: {error.strerror or error}") from error
+    if not total:
+        raise RunError(f"{path} is empty: go on with the run by icm-api resume")
+    drawn = evenly(total, MOST_POINTS)
+    reader = _Reader(labels, frozenset(drawn.tolist()))
+    for at, (step, labelled) in enumerate(replay(read_trace(path))):
+        reader.add(at, step, labelled)
     return Trace(
         {name: np.array(values) for name, values in reader.columns.items()},
         np.array(reader.relabelings),
@@ -166,21 +150,8 @@ def read_trace(path: Path, labels: Sequence[Label]) -> Trace:
         drawn,
         np.array(reader.balance, dtype=np.int64) if reader.adds_up else None,
         tuple(reader.moves.values()),
-        dict(reader.changes),
+        {key: times for key, times in reader.changes.items() if times},
     )
-
-
-def _lines(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    with path.open("rb") as stream:
-        for at, raw in enumerate(stream):
-            try:
-                line = json.loads(raw)
-                missing = [name for name in (*_NUMBERS, "move", "accepted", "examples", "new") if name not in line]
-            except (ValueError, TypeError) as error:
-                raise RunError(f"{path}:{at + 1}: not a step of a run: {error}") from error
-            if missing:
-                raise RunError(f"{path}:{at + 1}: not a step of a run: no {missing[0]!r}")
-            yield at, line
 
 
 def evenly(total: int, most: int) -> NDArray[np.int64]:

@@ -10,7 +10,6 @@ from icm_api.run.folder import (
     CONFIG_FILE,
     INPUTS_FILE,
     SESSIONS_FILE,
-    check_data,
     data_fingerprint,
     folder_of,
 )
@@ -39,7 +38,6 @@ __all__ = [
     "Watch",
     "build_constraint",
     "build_task",
-    "check_data",
     "config_of",
     "data_fingerprint",
     "data_source",

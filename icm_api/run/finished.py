@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from icm_api.config import Config
-from icm_api.datasets import DataSource
+from icm_api.datasets import DataSource, Gold, TaskName, load_gold_labels
 from icm_api.errors import RunError
-from icm_api.result import SUMMARY_FILE, Result
-from icm_api.run.folder import CONFIG_FILE, INPUTS_FILE, check_data, existing
+from icm_api.result import LABELS_FILE, SUMMARY_FILE, Result
+from icm_api.run.folder import CONFIG_FILE, INPUTS_FILE, data_fingerprint, existing
 from icm_api.run.parts import build_task, config_of, data_source, load_dataset
 from icm_api.run.trace import TRACE_FILE, TraceStep, read_trace
 from icm_api.types import Dataset, Task
@@ -45,7 +45,13 @@ class FinishedRun:
         Raises:
             RunError: the run is not finished, or its labels or summary are damaged: which file, and where in it.
         """
-        return cls(Path(folder), Result.load(folder))
+        folder = Path(folder)
+        if not (folder / LABELS_FILE).is_file():
+            raise RunError(
+                f"{folder / LABELS_FILE} is missing: {folder} is not the folder of a run, or its run is not finished: "
+                f"then go on with `icm-api resume {folder}`"
+            )
+        return cls(folder, Result.load(folder))
 
     @cached_property
     def config(self) -> Config:
@@ -70,36 +76,55 @@ class FinishedRun:
             found = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise RunError(f"{path}: damaged: {error}") from error
-        if not isinstance(found, dict):
-            raise RunError(f"{path}: damaged: not a JSON object")
+        if not isinstance(found, dict) or not {"data_sha256", "model"} <= found.keys():
+            raise RunError(f"{path}: damaged: not the fingerprints of a run")
         return found
 
     @property
     def model(self) -> str:
         """The identity of the model that labelled the data. Raises RunError if it is missing."""
-        return str(self.inputs.get("model", ""))
+        return str(self.inputs["model"])
 
     @cached_property
     def dataset(self) -> Dataset:
         """The examples, checked to be what the run labelled.
 
         Raises:
-            RunError: they have changed since.
-            DataError: they cannot be read.
+            RunError: the examples have changed since.
+            DataError: the examples cannot be read.
         """
-        dataset = load_dataset(self.config)
-        check_data(self.folder, self.config, dataset)
-        return dataset
+        if not self.data_unchanged:
+            path = self.config.data.path
+            raise RunError(f"{path} is not what this run labelled: it changed since; put the data back, or run again")
+        return self._data
 
     @property
-    def source(self) -> DataSource:
-        """How the run read its data: what its gold labels are read by, too."""
-        return data_source(self.config)
+    def data_unchanged(self) -> bool:
+        """Whether the data are what the run labelled. Raises DataError if they cannot be read."""
+        return data_fingerprint(self.config, self._data) == self.inputs.get("data_sha256")
 
-    @property
-    def has_config(self) -> bool:
-        """Whether this is the folder of a run, and not only of a saved result."""
-        return (self.folder / CONFIG_FILE).is_file()
+    @cached_property
+    def _data(self) -> Dataset:
+        return load_dataset(self.config)
+
+    def gold(
+        self, path: Path, *, task: TaskName | None = None, id_field: str | None = None, label_field: str | None = None
+    ) -> Gold:
+        """Gold labels, read as the run read its data, unless arguments say otherwise.
+
+        Args:
+            path: the file of gold labels.
+            task: how to read the file, instead of as the run's data.
+            id_field: key of the ids, instead of the run's.
+            label_field: key of the gold label; by default "gold", else "label".
+
+        Raises:
+            DataError: the file cannot be read, or has a bad row.
+        """
+        # A result that was saved without a run has no configuration: its gold labels are ids and labels.
+        known = data_source(self.config) if (self.folder / CONFIG_FILE).is_file() else DataSource("")
+        source = replace(known, path=str(path), task=task or known.task, id=id_field or known.id)
+        return load_gold_labels(source, label_field=label_field)
 
     def trace(self) -> Iterator[TraceStep]:
         """Every step of the search. Raises RunError if the trace is missing or damaged."""

@@ -57,29 +57,6 @@ def data_fingerprint(config: Config, dataset: Dataset) -> str:
     return fingerprint(dataset) if config.data.from_hub else _sha256(config.data.path)
 
 
-def check_data(folder: Path, config: Config, dataset: Dataset) -> str:
-    """Hold data that were opened anew against what the run labelled, so that no label gets another text.
-
-    Returns:
-        The identity of the model that labelled them.
-
-    Raises:
-        RunError: they changed since, or the record of them is missing or damaged.
-        DataError: the file cannot be read.
-    """
-    path = existing(folder, INPUTS_FILE)
-    try:
-        then = json.loads(path.read_text(encoding="utf-8"))
-        data, model = str(then["data_sha256"]), str(then["model"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{path}: damaged: {error}") from error
-    if data_fingerprint(config, dataset) != data:
-        raise RunError(
-            f"{config.data.path} is not what this run labelled: it changed since; put the data back, or run again"
-        )
-    return model
-
-
 def _sha256(path: Path) -> str:
     try:
         return sha256(path.read_bytes()).hexdigest()

@@ -16,7 +16,7 @@ import pytest
 
 from icm_api.cli.main import main
 from icm_api.client import open_provider
-from icm_api.compare.curves import doubling, replay
+from icm_api.compare.curves import doubling, moments
 from icm_api.config import load_config
 from icm_api.result import Result
 from icm_api.run import build_task, load_dataset
@@ -127,9 +127,9 @@ def test_bootstrap_at_equal_cost_asks_as_much_as_icm_and_at_most_one_round_more(
 def test_the_trace_replayed_ends_at_the_labels_handed_out(done: Path) -> None:
     for method in SEARCHES:
         folder = place(done) / "runs" / f"{method}-0"
-        moments = list(replay(folder / "trace.jsonl", len(searched(done, 0))))
-        assert moments[-1].best == Result.load(folder).labeling
-        assert moments[-1].requests == Result.load(folder).usage.requests
+        passed = list(moments(folder / "trace.jsonl", len(searched(done, 0))))
+        assert passed[-1].best == Result.load(folder).labeling
+        assert passed[-1].requests == Result.load(folder).usage.requests
 
 
 def test_icm_on_all_examples_is_what_the_plain_run_finds(tmp_path: Path) -> None:

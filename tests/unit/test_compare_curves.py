@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from icm_api.compare.curves import over_iterations, replay
+from icm_api.compare.curves import moments, over_iterations
 from icm_api.datasets import Gold
 from icm_api.errors import RunError
 
@@ -24,14 +24,18 @@ STEPS = (
 
 def write(folder: Path) -> Path:
     keys = ("step", "restart", "examples", "old", "new", "accepted", "utility")
-    lines = [json.dumps({**dict(zip(keys, step, strict=True)), "requests": 10 * step[0]}) for step in STEPS]
+    rest: dict[str, object] = dict.fromkeys(
+        ("utility_change", "temperature", "mutual_predictability", "inconsistency"), 0.0
+    )
+    rest |= {"move": "relabel", "labelled": 2, "prompt_tokens": 0}
+    lines = [json.dumps({**rest, **dict(zip(keys, step, strict=True)), "requests": 10 * step[0]}) for step in STEPS]
     path = folder / "trace.jsonl"
     path.write_text("\n".join(lines) + "\n")
     return path
 
 
 def test_labels_and_best_after_every_step(tmp_path: Path) -> None:
-    found = list(replay(write(tmp_path), 2))
+    found = list(moments(write(tmp_path), 2))
     assert [dict(at.labeling) for at in found] == [
         {"a": "T"},
         {"a": "T", "b": "T"},
@@ -58,4 +62,4 @@ def test_damage_has_its_place(tmp_path: Path) -> None:
     path = write(tmp_path)
     path.write_text(path.read_text().replace('"accepted": false', '"accepted": fal'))
     with pytest.raises(RunError, match=r"trace\.jsonl:3"):
-        list(replay(path, 2))
+        list(moments(path, 2))

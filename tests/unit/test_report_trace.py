@@ -13,7 +13,7 @@ import pytest
 from icm_api.config import load_config
 from icm_api.errors import RunError
 from icm_api.report.costs import Sent, read_sent, stages
-from icm_api.report.trace import accepted_by_window, evenly, read_trace
+from icm_api.report.trace import accepted_by_window, evenly, gathered
 from icm_api.run import Watch, run
 from icm_api.search import Progress
 from icm_api.types import Labeling, Usage
@@ -35,7 +35,7 @@ def test_label_balance_and_changes_are_those_of_the_search(tmp_path: Path, searc
         moves.append(progress.info.move)
 
     result = asyncio.run(run(load_config(write_world(tmp_path, "facts", 16, search)), Watch(on_step=seen)))
-    trace = read_trace(tmp_path / "run" / "trace.jsonl", LABELS)
+    trace = gathered(tmp_path / "run" / "trace.jsonl", LABELS)
     assert trace.size == len(labelings)
     assert trace.balance is not None
     expected = [[Counter(labeling.values())[label] for label in LABELS] for labeling in labelings]
@@ -58,11 +58,11 @@ def test_label_balance_and_changes_are_those_of_the_search(tmp_path: Path, searc
 
 def test_a_trace_that_does_not_add_up_gives_no_label_balance(tmp_path: Path) -> None:
     path = finished_run(tmp_path, MadeUp(["a", "b", "c", "d"])) / "trace.jsonl"
-    assert read_trace(path, LABELS).balance is not None
+    assert gathered(path, LABELS).balance is not None
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     lines[5]["labelled"] = 3
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    assert read_trace(path, LABELS).balance is None
+    assert gathered(path, LABELS).balance is None
 
 
 @pytest.mark.parametrize("damage", ["{", "[]", "3", '{"step": 1}'])
@@ -72,13 +72,13 @@ def test_a_damaged_trace_is_refused_with_its_place(tmp_path: Path, damage: str) 
     lines[3] = damage
     path.write_text("\n".join(lines) + "\n")
     with pytest.raises(RunError, match=r"trace\.jsonl:4: not a step of a run"):
-        read_trace(path, LABELS)
+        gathered(path, LABELS)
 
 
 def test_an_empty_trace_is_refused(tmp_path: Path) -> None:
     (tmp_path / "trace.jsonl").write_text("")
     with pytest.raises(RunError, match="is empty"):
-        read_trace(tmp_path / "trace.jsonl", LABELS)
+        gathered(tmp_path / "trace.jsonl", LABELS)
 
 
 def test_thinning_keeps_both_ends_and_even_steps() -> None:
@@ -96,7 +96,7 @@ def test_acceptance_counts_proposed_relabelings_alone(tmp_path: Path) -> None:
     for line in lines[10:20]:
         line["move"] = "grow"
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    edges, shares = accepted_by_window(read_trace(path, LABELS), 4)
+    edges, shares = accepted_by_window(gathered(path, LABELS), 4)
     assert edges.tolist() == [0, 10, 20, 30, 40]
     for window, share in enumerate(shares):
         some = [line for line in lines[window * 10 : window * 10 + 10] if line["move"] == "relabel"]
