@@ -23,7 +23,7 @@ from icm_api.errors import ConfigError
 from icm_api.evaluation import Evaluation, evaluate, spread
 from icm_api.pocket.world import Claim, make_split
 from icm_api.result import Result, write_whole
-from icm_api.run import INPUTS_FILE, Watch, build_task, load_dataset, open_model, resume, run
+from icm_api.run import INPUTS_FILE, Watch, build_task, load_dataset, open_model, resume, run_config
 
 CONSTRAINTS = MappingProxyType(
     {
@@ -136,7 +136,7 @@ def run_or_resume(config: Config) -> Callable[[Watch], Coroutine[Any, Any, Resul
     folder = _run_folder(config)
     if (folder / INPUTS_FILE).exists():
         return lambda watch: resume(folder, watch)
-    return lambda watch: run(config, watch)
+    return lambda watch: run_config(config, watch)
 
 
 async def _measure(folder: Path, config: Config, result: Result, seed: int) -> Outcome:

@@ -34,7 +34,7 @@ from icm_api.run import (
     load_dataset,
     plan,
     resume,
-    run,
+    run_config,
 )
 
 Verbs: TypeAlias = "_SubParsersAction[Any]"
@@ -95,7 +95,7 @@ def run_verb(arguments: Namespace) -> None:
     config = read_config(arguments)
     assert config.run.folder is not None
     folder = config.run.folder
-    watched(lambda watch: run(config, watch), folder, show=not arguments.json)
+    watched(lambda watch: run_config(config, watch), folder, show=not arguments.json)
     _print_summary(folder, as_json=arguments.json)
 
 

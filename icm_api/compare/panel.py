@@ -24,7 +24,7 @@ from icm_api.compare.searches import (
     Place,
     at_equal_cost,
     constraints_of,
-    run_config,
+    method_config,
     searched,
     settings_of,
 )
@@ -153,7 +153,7 @@ async def search_all(config: Config, splits: Sequence[Split], folder: Path, watc
             if method not in config.compare.methods or (method == "icm-unconstrained" and not config.constraints):
                 continue
             listen = watch.on_search(split.seed, method)
-            settings = run_config(config, method, split, place)
+            settings = method_config(config, method, split, place)
             if method == "bootstrap-equal":
                 settings = await at_equal_cost(settings, found["icm", split.seed].usage.requests, purse)
             found[method, split.seed] = await searched(settings, purse, listen)

@@ -39,7 +39,7 @@ from icm_api.run import (
     load_start,
     open_model,
     resume,
-    run,
+    run_config,
 )
 from icm_api.search import build_kernel, build_objective, iterate
 
@@ -70,7 +70,7 @@ class Place:
         return self.folder / "seeds" / str(seed) / SEARCHED_FILE
 
 
-def run_config(config: Config, method: str, split: Split, place: Place) -> Config:
+def method_config(config: Config, method: str, split: Split, place: Place) -> Config:
     """What a method runs on a split.
 
     Raises:
@@ -112,7 +112,7 @@ async def searched(config: Config, purse: Purse, watch: Watch) -> Result:
     """
     folder = folder_of(config)
     if not (folder / INPUTS_FILE).exists():
-        return await run(_within(config, purse), watch)
+        return await run_config(_within(config, purse), watch)
     _check_same(folder, config)
     if (folder / SUMMARY_FILE).exists():
         return FinishedRun.open(folder).result

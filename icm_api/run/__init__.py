@@ -24,7 +24,7 @@ from icm_api.run.parts import (
     open_model,
 )
 from icm_api.run.planning import Plan, plan
-from icm_api.run.running import Watch, resume, run
+from icm_api.run.running import Watch, resume, run, run_config
 from icm_api.run.trace import TRACE_FILE, TraceStep, read_trace, replay, trace_record
 
 __all__ = [
@@ -51,5 +51,6 @@ __all__ = [
     "replay",
     "resume",
     "run",
+    "run_config",
     "trace_record",
 ]

@@ -1,4 +1,4 @@
-"""Run a configuration in a folder, or go on with a run that stopped.
+"""Run in memory or, as a configuration says, in a folder; or go on with a run that stopped.
 
 To resume is to take the steps again from the first: answers come from the cache, every line already in the
 trace is compared with what its step gives, and the search goes on where the trace ends. Nothing is shown here.
@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
 
 import tomli_w
 
 from icm_api.client import Client, check_endpoint, note_session
-from icm_api.config import Config
+from icm_api.config import Config, DiagnosticsSettings, SearchSettings
 from icm_api.errors import BudgetError, RunError
 from icm_api.journal import Journal
 from icm_api.objective import Objective
@@ -32,7 +32,9 @@ from icm_api.run.folder import (
 from icm_api.run.judging import Trail, judged
 from icm_api.run.parts import build_task, config_of, load_dataset, load_start, open_model
 from icm_api.run.trace import TRACE_FILE, trace_record
-from icm_api.search import Found, Progress, Start, build_kernel, build_objective, result_of, search
+from icm_api.search import Progress, Start, build_kernel, build_objective, make_start, result_of
+from icm_api.search import search as search_engine
+from icm_api.types import Dataset, Labeling, Model, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,46 @@ class Watch:
     on_judging: Callable[[], None] = lambda: None
 
 
-async def run(config: Config, watch: Watch = Watch()) -> Result:
+async def run(
+    dataset: Dataset,
+    task: Task,
+    model: Model,
+    *,
+    search: SearchSettings | None = None,
+    diagnostics: DiagnosticsSettings | None = None,
+    fixed: Labeling | None = None,
+    start: Labeling | None = None,
+    watch: Watch = Watch(),
+) -> Result:
+    """Label a data set and judge the labels, in memory: nothing is written, and no configuration is read.
+
+    Args:
+        dataset: the examples.
+        task: template, labels and constraints.
+        model: as `open_model` gives it.
+        search: how to search; by default as a configuration that says nothing of it.
+        diagnostics: how much to spend on judging; `enabled=False` leaves the labels unjudged.
+        fixed: labels that a person gave to some of the examples.
+        start: labels that the first restart begins from.
+        watch: what to hear of while it goes on.
+
+    Returns:
+        A label for every example, with verdict and calibrated probabilities if they were judged. `result.save(folder)`
+        writes it.
+
+    Raises:
+        ConfigError: a setting, a constraint or a label does not fit the data.
+        PromptError: an example cannot be shown to the model.
+        ProviderError: the endpoint cannot be used, or gave no usable logprobs.
+        BudgetError: the next request could exceed the budget.
+    """
+    settings = search or SearchSettings()
+    known = make_start(dataset, task.verbalizer.labels, fixed, start)
+    objective = build_objective(dataset, model, task, settings)
+    return await _found(objective, known, settings, diagnostics or DiagnosticsSettings(), watch)
+
+
+async def run_config(config: Config, watch: Watch = Watch()) -> Result:
     """Run a configuration in a new run folder.
 
     Raises:
@@ -101,33 +142,45 @@ async def _search(config: Config, objective: Objective, start: Start, model: Cli
         if journal.recorded or journal.torn:
             watch.on_resume(journal.recorded, journal.torn)
 
-        trail = Trail()
-
         def record(progress: Progress) -> None:
             journal.write(trace_record(progress))
-            trail.add(progress.state.labeling)
             watch.on_step(progress)
 
-        try:
-            for warning in await check_endpoint(model, objective.prompts.verbalizer):
-                watch.on_warning(warning)
-            for warning in start.clashes(objective.relations):
-                watch.on_warning(warning)
-            found = await search(objective, config.search, start, record)
+        def searched() -> None:
             journal.finish()
-            result = result_of(found, config.search)
-            if config.diagnostics.enabled:
-                result = await _judged(config, found, result, trail, watch)
+            watch.on_judging()
+
+        heard = replace(watch, on_step=record, on_judging=searched)
+        try:
+            result = await _found(objective, start, config.search, config.diagnostics, heard)
+            journal.finish()
         finally:
             note_session(folder / SESSIONS_FILE, model, monotonic() - began)
     result.save(folder)
     return result
 
 
-async def _judged(config: Config, found: Found, result: Result, trail: Trail, watch: Watch) -> Result:
+async def _found(
+    objective: Objective, start: Start, settings: SearchSettings, diagnostics: DiagnosticsSettings, watch: Watch
+) -> Result:
+    """Check the endpoint, search, and judge what was found."""
+    for warning in await check_endpoint(objective.scorer, objective.prompts.verbalizer):
+        watch.on_warning(warning)
+    for warning in start.clashes(objective.relations):
+        watch.on_warning(warning)
+    trail = Trail()
+
+    def step(progress: Progress) -> None:
+        watch.on_step(progress)
+        trail.add(progress.state.labeling)
+
+    found = await search_engine(objective, settings, start, step)
+    result = result_of(found, settings)
+    if not diagnostics.enabled:
+        return result
     watch.on_judging()
     try:
-        return await judged(found, result, trail, config.diagnostics, config.search.seed)
+        return await judged(found, result, trail, diagnostics, settings.seed)
     except BudgetError as error:
         # The labels are complete, and paid for.
         watch.on_warning(f"the labels are written, but not judged: {error}")

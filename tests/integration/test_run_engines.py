@@ -10,7 +10,7 @@ import pytest
 
 from icm_api.cli.main import main
 from icm_api.config import load_config
-from icm_api.run import Watch, resume, run
+from icm_api.run import Watch, resume, run_config
 from icm_api.search import Progress
 from tests.worlds import write_world
 
@@ -61,7 +61,7 @@ def test_stopped_and_resumed_same_bytes_as_unbroken(tmp_path: Path, engine: str,
         folder = tmp_path / str(at)
         config = load_config(world(folder, engine), {"cache": {"enabled": cache}})
         with pytest.raises(Stopped):
-            asyncio.run(run(config, stop_after(at)))
+            asyncio.run(run_config(config, stop_after(at)))
         assert not (folder / "run" / "summary.json").exists()
         assert (folder / "run" / "trace.jsonl").read_bytes().count(b"\n") == at + 1
         asyncio.run(resume(folder / "run"))

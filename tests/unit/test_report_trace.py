@@ -14,7 +14,7 @@ from icm_api.config import load_config
 from icm_api.errors import RunError
 from icm_api.report.costs import Sent, read_sent, stages
 from icm_api.report.trace import accepted_by_window, evenly, gathered
-from icm_api.run import Watch, run
+from icm_api.run import Watch, run_config
 from icm_api.search import Progress
 from icm_api.types import Labeling, Usage
 from tests.finished import MadeUp, finished_run
@@ -34,7 +34,7 @@ def test_label_balance_and_changes_are_those_of_the_search(tmp_path: Path, searc
         labelings.append(progress.state.labeling)
         moves.append(progress.info.move)
 
-    result = asyncio.run(run(load_config(write_world(tmp_path, "facts", 16, search)), Watch(on_step=seen)))
+    result = asyncio.run(run_config(load_config(write_world(tmp_path, "facts", 16, search)), Watch(on_step=seen)))
     trace = gathered(tmp_path / "run" / "trace.jsonl", LABELS)
     assert trace.size == len(labelings)
     assert trace.balance is not None

@@ -1,0 +1,57 @@
+"""A run on values, without any file: the same labels, verdict and usage as the search and the judge give."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import icm_api as icm
+from icm_api.config import DiagnosticsSettings, SearchSettings
+from icm_api.consistency import asymmetric
+from icm_api.types import Capabilities, Labeling, PromptTemplate, Task
+from tests.bayes import BayesModel, pairs
+
+TASK = Task(PromptTemplate(separator="\n"), constraints=(asymmetric("True", total=True),))
+
+
+class Local(BayesModel):
+    """Of this process, as `batches` says: such models are not asked whether they can be trusted."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return replace(super().capabilities, batches=True)
+
+
+async def test_labels_are_found_and_judged_and_nothing_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    dataset, truth = pairs(8)
+    settings = SearchSettings(engine="bootstrap", seed=1)
+    found = await icm.run(dataset, TASK, Local(truth), search=settings)
+    alone = await icm.search_labels(dataset, Local(truth), task=TASK, settings=settings)
+    assert found.labeling == alone.labeling
+    assert found.about["diagnosis"]["verdict"] == "salient"
+    assert found.usage.requests == alone.usage.requests + found.about["diagnosis"]["measures"]["requests"]
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_labels_can_be_left_unjudged_and_fixed_ones_stay() -> None:
+    dataset, truth = pairs(8)
+    fixed = Labeling({key: "True" if truth[key] else "False" for key in dataset.ids[:4]})
+    steps: list[int] = []
+    found = await icm.run(
+        dataset,
+        TASK,
+        Local(truth),
+        search=SearchSettings(engine="bootstrap"),
+        diagnostics=DiagnosticsSettings(enabled=False),
+        fixed=fixed,
+        watch=icm.Watch(on_step=lambda progress: steps.append(progress.info.step)),
+    )
+    assert all(found.labeling[key] == label for key, label in fixed.items())
+    assert "diagnosis" not in found.about
+    assert steps == list(range(len(steps)))
+    assert len(steps) > 1
