@@ -2,8 +2,9 @@
 
 It does: keep each response as plain bytes with a checksum in one SQLite file (through diskcache), written in
 transactions that several processes may make at once and that a killed process does not lose.
-It does not: evict, expire, or pickle. It refuses pickled rows (CVE-2025-69872: whoever can write a diskcache
-directory could otherwise run code in the process that reads it), and it doesn't decide what is worth keeping.
+It does not: evict, expire, pickle, or decide what is worth keeping. It refuses pickled rows (CVE-2025-69872: whoever
+can write a diskcache directory could otherwise run code in the process that reads it) and rows that name a file, which
+diskcache would delete with them, wherever it is.
 
 SQLite's locks don't hold on network file systems: keep the directory on a local disk.
 """
@@ -66,7 +67,19 @@ class _PlainDisk(diskcache.Disk):  # type: ignore[misc]
     def fetch(self, mode: int, filename: str | None, value: Any, read: bool) -> Any:
         if mode == MODE_PICKLE:
             raise StorageError(f"{self._directory}: an entry is pickled, which could run code; {_FOREIGN}")
+        if filename is not None:
+            raise self._names_file(filename)
         return super().fetch(mode, filename, value, read)
+
+    def remove(self, file_path: object) -> None:
+        """Called for the file of a row that goes, inside the transaction, which this rolls back. Deletes nothing."""
+        raise self._names_file(file_path)
+
+    def _names_file(self, filename: object) -> StorageError:
+        return StorageError(
+            f"{self._directory}: an entry names a file ({filename!r:.100}), which was neither read nor deleted; "
+            f"{_FOREIGN}"
+        )
 
 
 _FOREIGN = "no response cache writes such rows, so don't trust this directory: move it away and run again"

@@ -187,6 +187,40 @@ def test_cve_2025_69872_a_pickled_key_is_refused_and_not_run(cache: ResponseCach
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.parametrize("place", ["absolute", "relative"])
+@pytest.mark.parametrize("mode", [1, 2, 3])
+def test_a_row_that_names_a_file_is_refused_and_the_file_stays(
+    cache: ResponseCache, tmp_path: Path, place: str, mode: int
+) -> None:
+    """By default diskcache deletes the file of a row that goes, and the folders that this empties."""
+    victim = tmp_path / "folder" / "victim"
+    victim.parent.mkdir()
+    victim.write_bytes(b"not the cache's")
+    cache.put_many({"a": response(), "b": response()})
+    name = str(victim) if place == "absolute" else "../folder/victim"
+    edit(cache, "UPDATE Cache SET mode = ?, filename = ? WHERE key = 'a'", mode, name)
+    actions = (
+        lambda: cache.get_many(["b", "a"]),
+        lambda: list(cache.entries()),
+        cache.damaged,
+        cache.repair,
+        lambda: cache.delete(["b", "a"]),
+        lambda: cache.put_many({"b": response(-2.0), "a": response(-2.0)}),
+    )
+    for action in actions:
+        with pytest.raises(StorageError, match=r"names a file.*move it away") as caught:
+            action()
+        assert str(cache.directory) in str(caught.value)
+        assert victim.read_bytes() == b"not the cache's"
+    # Not even once it has expired, which is when diskcache no longer reads it.
+    edit(cache, "UPDATE Cache SET expire_time = 1 WHERE key = 'a'")
+    with pytest.raises(StorageError, match="names a file"):
+        cache.put_many({"b": response(-2.0), "a": response(-2.0)})
+    assert victim.read_bytes() == b"not the cache's"
+    # What was refused changed nothing.
+    assert cache.get_many(["b"]) == {"b": response()}
+
+
 def test_only_plain_bytes_under_text_keys_are_written(cache: ResponseCache) -> None:
     cache.put_many({"a": response()})
     connection = sqlite3.connect(cache.directory / "cache.db")

@@ -71,6 +71,29 @@ def test_verify_passes_what_is_whole_and_names_what_is_damaged_until_repaired(fo
     assert keys(folder) == {"new", "other"}
 
 
+@pytest.mark.parametrize("place", ["absolute", "relative"])
+@pytest.mark.parametrize("damaged", [False, True])
+def test_no_verb_reads_or_deletes_a_file_that_a_row_names(
+    folder: Path, tmp_path: Path, capsys: Printed, place: str, damaged: bool
+) -> None:
+    victim = tmp_path / "folder" / "victim"
+    victim.parent.mkdir()
+    victim.write_bytes(b"not the cache's")
+    name = str(victim) if place == "absolute" else "../folder/victim"
+    connection = sqlite3.connect(folder / "cache.db")
+    with connection:
+        connection.execute("UPDATE Cache SET filename = ? WHERE key = 'old'", (name,))
+        if damaged:
+            connection.execute("UPDATE Cache SET mode = 2, value = NULL WHERE key = 'old'")
+    connection.close()
+    for verb in (["stats"], ["verify"], ["repair"], ["prune", "--older-than", "0"], ["export"]):
+        assert main(["cache", verb[0], str(folder), *verb[1:]]) == 3
+        err = capsys.readouterr().err
+        assert err.count("\n") == 1
+        assert "move it away" in err
+        assert victim.read_bytes() == b"not the cache's"
+
+
 @pytest.mark.parametrize(
     ("flags", "left"),
     [
