@@ -20,7 +20,7 @@ import httpx2
 from icm_api.errors import ConfigError, LogprobsUnavailableError, RequestError
 from icm_api.providers.base import Ask, Reading, Request, Response, forms_of
 from icm_api.providers.chat import chat_messages, estimated_tokens, instructed
-from icm_api.providers.http import advised, checked_url, host_of, kind_of, read_key, retry_after
+from icm_api.providers.http import advised, blotted, checked_url, host_of, kind_of, read_key, retry_after
 from icm_api.providers.sampling import (
     from_counts,
     from_statements,
@@ -191,9 +191,10 @@ class AnthropicProvider:
         """
         reason = body.get("stop_reason")
         if reason == "refusal":
+            details = self._blotted(repr(body.get("stop_details")))
             raise RequestError(
-                f"{self._identity}: the model refused to answer ({body.get('stop_details')!r:.200}); change the "
-                "template or the instruction, or take the example out",
+                f"{self._identity}: the model refused to answer ({details:.200}); change the template or the "
+                "instruction, or take the example out",
                 kind="refused",
             )
         if reason == "model_context_window_exceeded":
@@ -202,7 +203,7 @@ class AnthropicProvider:
             _text(body)
         except (KeyError, TypeError) as error:
             raise RequestError(
-                f"{self._identity}: the answer is no message: {body!r:.200}", kind="broken_answer"
+                f"{self._identity}: the answer is no message: {self._blotted(repr(body)):.200}", kind="broken_answer"
             ) from error
         if "output_config" in request.body and request.prompt is not None:
             self._statement(request.prompt.verbalizer, body)
@@ -250,7 +251,7 @@ class AnthropicProvider:
             _text(answer)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise RequestError(
-                f"{self._identity}: the answer is no message: {response.text!r:.200}",
+                f"{self._identity}: the answer is no message: {self._blotted(response.text)!r:.200}",
                 kind="broken_answer",
                 status=response.status_code,
             ) from error
@@ -299,8 +300,7 @@ class AnthropicProvider:
         )
 
     def _blotted(self, text: str) -> str:
-        """Without the key, which servers and libraries quote."""
-        return text.replace(self._key.get_secret_value(), "***")
+        return blotted(text, self._key.get_secret_value())
 
 
 def conversation(prompt: Prompt, *, cached: bool) -> dict[str, Any]:

@@ -18,7 +18,7 @@ import httpx2
 from icm_api.errors import CapabilityError, ConfigError, LogprobsUnavailableError, RequestError
 from icm_api.providers.base import Ask, Reading, Request, Response, forms_of, label_distribution
 from icm_api.providers.chat import chat_messages, estimated_tokens, instructed
-from icm_api.providers.http import advised, checked_url, host_of, kind_of, read_key, retry_after
+from icm_api.providers.http import advised, blotted, checked_url, host_of, kind_of, read_key, retry_after
 from icm_api.providers.label_tokens import Place, TokenLogprob, read_forms
 from icm_api.providers.writing import gemini_body, gemini_text, replies
 from icm_api.types import Capabilities, Prompt, Usage
@@ -152,7 +152,10 @@ class GeminiProvider:
             return
         self._check_answered(body)
         if not body.get("candidates"):
-            raise RequestError(f"{self._identity}: the answer holds no candidates: {body!r:.200}", kind="broken_answer")
+            raise RequestError(
+                f"{self._identity}: the answer holds no candidates: {self._blotted(repr(body)):.200}",
+                kind="broken_answer",
+            )
 
     async def close(self) -> None:
         """Close the connections."""
@@ -181,8 +184,8 @@ class GeminiProvider:
     def _check_answered(self, body: Mapping[str, Any]) -> None:
         if reason := declined(body):
             raise RequestError(
-                f"{self._identity}: the model declined to answer ({reason}): reword the instruction or the example, "
-                "or use another model",
+                f"{self._identity}: the model declined to answer ({self._blotted(reason)}): reword the instruction "
+                "or the example, or use another model",
                 kind="refused",
             )
 
@@ -215,7 +218,7 @@ class GeminiProvider:
             raise self._refused(response, answer)
         if not isinstance(answer, Mapping):
             raise RequestError(
-                f"{where}: the answer is no JSON object: {response.text[:80]!r}",
+                f"{where}: the answer is no JSON object: {self._blotted(response.text)[:80]!r}",
                 kind="broken_answer",
                 status=response.status_code,
             )
@@ -243,8 +246,7 @@ class GeminiProvider:
         return RequestError(f"{where}: {advised(text, kind)}", kind=kind, status=status, retry_after=wait)
 
     def _blotted(self, text: str) -> str:
-        """Without the key, which servers and libraries quote."""
-        return text.replace(self._key.get_secret_value(), "***")
+        return blotted(text, self._key.get_secret_value())
 
 
 def declined(body: Mapping[str, Any]) -> str | None:

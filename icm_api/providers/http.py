@@ -1,6 +1,7 @@
 """What providers over HTTP share: which hosts may be asked, whose key is sent where, and what an error means.
 
-It does: refuse plain http off this machine, read keys from the environment, and name what a status or a header means.
+It does: refuse plain http off this machine, read keys from the environment and keep them out of messages, and name what
+a status or a header means.
 It does not: send anything, retry, wait, count, or know what a body means.
 """
 
@@ -11,6 +12,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from html import escape
 from ipaddress import ip_address
 from math import isfinite
 
@@ -51,6 +53,8 @@ _LIMITS = {
     "requests_per_minute": "x-ratelimit-limit-requests",
     "tokens_per_minute": "x-ratelimit-limit-tokens",
 }
+# Characters of a key that give it away; some providers begin all keys with the same ten or so.
+_TELLING = 12
 _SECONDS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|[dhms])")
 
@@ -82,15 +86,65 @@ def checked_url(url: str, *, allow_http: bool = False) -> str:
 
 
 def read_key(variable: str, *, required: bool = True) -> SecretStr | None:
-    """The key from the environment; None where there is none and none is required.
+    """The key from the environment, without white space around it; None if there is none and none is required.
+
+    Args:
+        variable: its name; empty for a host that wants no key.
+        required: whether there must be a key.
 
     Raises:
-        ConfigError: the variable is required, and not set.
+        ConfigError: the variable is required, and not set, or its value cannot be sent in a header. The value is not
+            quoted.
     """
     value = os.environ.get(variable, "").strip() if variable else ""
     if not value and required:
         raise ConfigError(f"no API key: set the environment variable {variable}")
+    if not all("!" <= character <= "~" for character in value):
+        raise ConfigError(
+            f"the environment variable {variable} holds no API key: it has white space, a line break or another "
+            "character that no key has; set it to the key alone"
+        )
     return SecretStr(value) if value else None
+
+
+def blotted(text: str, key: str) -> str:
+    """The text with *** in place of the key, which servers and libraries quote in what they say of an error.
+
+    Args:
+        text: what somebody else said; blot it out before it is cut to a length.
+        key: found as it is and as repr, JSON, URLs and HTML write it, each also within another, and cut short if at
+            least its first 12 characters are there.
+
+    Example:
+        >>> blotted("no such key: %2Fsk-1%2B1", "/sk-1+1"), blotted("no such key", "/sk-1+1")
+        ('no such key: ***', 'no such key')
+    """
+    if not key:
+        return text
+    beginning = re.compile(_written(key[:_TELLING]))
+    # What is between letters and digits is looked for as a whole: an escape can end in what the next one begins with.
+    rest = [re.compile(_written(part)) for part in re.findall(r"[^\W_]|[\W_]+", key[_TELLING:])]
+    kept, at = [], 0
+    for match in beginning.finditer(text):
+        end = match.end()
+        for part in rest:
+            if (more := part.match(text, end)) is None:
+                break
+            end = more.end()
+        kept += [text[at : match.start()], "***"]
+        at = end
+    return "".join([*kept, text[at:]])
+
+
+def _written(part: str) -> str:
+    """A pattern of all that encodings make of a part of a key; letters and digits they leave alone."""
+    return "".join(character if character.isalnum() else _escaped(character) for character in part)
+
+
+def _escaped(character: str) -> str:
+    code = f"{ord(character):02x}"
+    html = rf"&#(?:x0{{0,4}}{code}|0{{0,4}}{ord(character)});|{re.escape(escape(character))}"
+    return rf"(?:\\{{0,31}}{re.escape(character)}|%(?:25){{0,3}}(?i:{code})|\\{{1,31}}(?:x|u00)(?i:{code})|{html})"
 
 
 def host_of(url: str) -> str:

@@ -16,7 +16,7 @@ from icm_api.providers.base import Ask, Reading, Request, Response, forms_of
 from icm_api.providers.catalog import Entry, Options, family_of, settled
 from icm_api.providers.chat import chat_messages, instructed
 from icm_api.providers.echo import check_echo, form_logprob, inside_places, inside_readings
-from icm_api.providers.http import checked_url, host_of, limits_of, read_key
+from icm_api.providers.http import blotted, checked_url, host_of, limits_of, read_key
 from icm_api.providers.label_tokens import Place, alternatives, next_rung, read_forms
 from icm_api.providers.openai_sdk import Connection, open_sdk, post
 from icm_api.providers.walk import Branch, branches_of, grown
@@ -152,9 +152,9 @@ class OpenAIProvider:
         try:
             self._check(request, body)
         except LogprobsUnavailableError as error:
-            raise LogprobsUnavailableError(f"{self._identity}: {error}") from None
+            raise LogprobsUnavailableError(f"{self._identity}: {self._blotted(str(error))}") from None
         except RequestError as error:
-            raise RequestError(f"{self._identity}: {error}", kind=error.kind) from None
+            raise RequestError(f"{self._identity}: {self._blotted(str(error))}", kind=error.kind) from None
 
     async def close(self) -> None:
         """Close the connections."""
@@ -286,5 +286,8 @@ class OpenAIProvider:
         choice = first_choice(body)
         text = choice["message"].get("content") if isinstance(choice.get("message"), Mapping) else choice.get("text")
         if not isinstance(text, str):
-            raise ProviderError(f"{self._identity}: the answer holds no text: {choice!r:.200}")
+            raise ProviderError(f"{self._identity}: the answer holds no text: {self._blotted(repr(choice)):.200}")
         return text
+
+    def _blotted(self, text: str) -> str:
+        return blotted(text, self._sdk.api_key)

@@ -17,7 +17,7 @@ import openai
 from pydantic import SecretStr
 
 from icm_api.errors import ConfigError, RequestError
-from icm_api.providers.http import QUOTA_CODES, advised, host_of, kind_of, retry_after
+from icm_api.providers.http import QUOTA_CODES, advised, blotted, host_of, kind_of, retry_after
 
 # Below httpx's own default, which lets a dead host hold a run for a minute and more.
 _CONNECT_SECONDS = 10.0
@@ -92,20 +92,21 @@ async def post(
         answer = json.loads(response.content, parse_constant=str)
     except ValueError as error:
         raise RequestError(
-            f"{where}: the answer is no JSON ({error}): {response.text[:80]!r}",
+            f"{where}: the answer is no JSON ({error}): {blotted(response.text, sdk.api_key)[:80]!r}",
             kind="broken_answer",
             status=response.status_code,
         ) from None
     if not isinstance(answer, Mapping):
+        text = blotted(repr(answer), sdk.api_key)
         raise RequestError(
-            f"{where}: the answer is no JSON object: {answer!r:.80}", kind="broken_answer", status=response.status_code
+            f"{where}: the answer is no JSON object: {text:.80}", kind="broken_answer", status=response.status_code
         )
     trouble = answer.get("error")
     if trouble and not answer.get("choices"):
         # OpenRouter passes on its hosts' errors with status 200.
         code = trouble.get("code") if isinstance(trouble, Mapping) else None
         status = code if isinstance(code, int) else 500
-        text = str(trouble).replace(sdk.api_key, "***")
+        text = blotted(str(trouble), sdk.api_key)
         raise RequestError(f"{where}: {text:.300}", kind=kind_of(status), status=status)
     return answer, response.headers
 
@@ -116,7 +117,7 @@ def request_error(error: openai.APIError, where: str, secret: str) -> RequestErr
         return RequestError(f"{where}: no answer in time", kind="timeout")
     if not isinstance(error, openai.APIStatusError):
         reason = error.__cause__ or error
-        text = f"{type(reason).__name__}: {reason}".replace(secret, "***")
+        text = blotted(f"{type(reason).__name__}: {reason}", secret)
         message = advised(f"no connection ({text:.300})", "connection")
         return RequestError(f"{where}: {message}", kind="connection")
     status = error.status_code
@@ -124,7 +125,7 @@ def request_error(error: openai.APIError, where: str, secret: str) -> RequestErr
     if QUOTA_CODES & {error.code, error.type}:
         kind = "quota"
     headers = error.response.headers
-    text = str(error.message).replace(secret, "***")
+    text = blotted(str(error.message), secret)
     return RequestError(f"{where}: {advised(text, kind)}", kind=kind, status=status, retry_after=retry_after(headers))
 
 
