@@ -113,7 +113,7 @@ def _of_searches(config: Config, runs: Sequence[str], split: Split, llm: Client)
         # At ICM's cost, and at most one round over it.
         like = "icm" if method == "bootstrap-equal" else method
         settings = settings_of(config.search, like, split.seed)
-        task = build_task(config.model_copy(update={"constraints": constraints_of(config, like)}))
+        task = build_task(config.changed(constraints=constraints_of(config, like)))
         kernel = build_kernel(build_objective(split.searched, llm, task, settings), settings, Start())
         most[method] = kernel.most_requests(settings.budget(size)) + (2 * size if method != like else 0)
     return sum(most.values())

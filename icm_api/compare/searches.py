@@ -76,15 +76,14 @@ def method_config(config: Config, method: str, split: Split, place: Place) -> Co
     Raises:
         RunError: the file of the examples is there with others.
     """
-    changes = {
-        "data": write_searched(config, split.searched, place.searched(split.seed)),
-        "search": settings_of(config.search, method, split.seed),
-        "constraints": constraints_of(config, method),
-        "diagnostics": DiagnosticsSettings(enabled=False),
-        "compare": CompareSettings(),
-        "run": RunSection(folder=place.run(method, split.seed).resolve()),
-    }
-    return config.model_copy(update=changes)
+    return config.changed(
+        data=write_searched(config, split.searched, place.searched(split.seed)),
+        search=settings_of(config.search, method, split.seed),
+        constraints=constraints_of(config, method),
+        diagnostics=DiagnosticsSettings(enabled=False),
+        compare=CompareSettings(),
+        run=RunSection(folder=place.run(method, split.seed).resolve()),
+    )
 
 
 def constraints_of(config: Config, method: str) -> tuple[Constraints, ...]:
@@ -95,7 +94,7 @@ def constraints_of(config: Config, method: str) -> tuple[Constraints, ...]:
 def settings_of(search: SearchSettings, method: str, seed: int) -> SearchSettings:
     """The search of a method: the configuration's own, or bootstrapping with what of it applies there."""
     if not method.startswith("bootstrap"):
-        return search.model_copy(update={"seed": seed})
+        return search.changed(seed=seed)
     kept = ("alpha", "statistic", "estimator", "seed_labels", "start", "rounds", "restarts")
     values = {name: getattr(search, name) for name in kept}
     if method == "bootstrap-equal":
@@ -123,7 +122,7 @@ async def searched(config: Config, purse: Purse, watch: Watch) -> Result:
 
 def _within(config: Config, purse: Purse) -> Config:
     """Under what is left of the budget, its own earlier sessions apart, which a run counts by itself."""
-    return config.model_copy(update={"budget": purse.left(but=folder_of(config))})
+    return config.changed(budget=purse.left(but=folder_of(config)))
 
 
 def _plain(config: Config) -> Mapping[str, object]:
@@ -155,13 +154,13 @@ async def at_equal_cost(config: Config, requests: int, purse: Purse) -> Config:
         steps = load_config(folder / CONFIG_FILE, environment=False).search.steps
     else:
         steps = await _steps(config, requests, purse)
-    return config.model_copy(update={"search": config.search.model_copy(update={"steps": steps})})
+    return config.changed(search=config.search.changed(steps=steps))
 
 
 async def _steps(config: Config, requests: int, purse: Purse) -> int:
     dataset, task = load_dataset(config), build_task(config)
     start, taken, began = load_start(config, dataset, task), 0, monotonic()
-    async with open_model(config.model_copy(update={"budget": purse.left()})) as model:
+    async with open_model(config.changed(budget=purse.left())) as model:
         try:
             objective = build_objective(dataset, model, task, config.search)
             kernel, budget = build_kernel(objective, config.search, start), config.search.budget(len(dataset))

@@ -5,25 +5,22 @@ names the nearest valid one. API keys have no place here: they come from the env
 Nothing is opened or computed here.
 """
 
-from icm_api.config.compare import CompareSettings, MethodName
 from icm_api.config.constraints import Constraints, ConstraintSection
-from icm_api.config.diagnostics import DiagnosticsSettings
+from icm_api.config.judging import CompareSettings, DiagnosticsSettings
 from icm_api.config.load import ENVIRONMENT_PREFIX, Config, load_config
-from icm_api.config.section import Section
+from icm_api.config.presets import PRESETS, Engine, MethodName, Preset
 from icm_api.config.sections import (
     HUB,
-    PRESETS,
     Budget,
     CacheSection,
     ClientSettings,
     DataSection,
-    Engine,
     ModelSection,
-    Preset,
     Prices,
     PromptSection,
     RunSection,
     SearchSettings,
+    Section,
 )
 
 __all__ = [

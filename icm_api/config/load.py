@@ -1,26 +1,24 @@
-"""Reading a configuration: the whole of it, where its values come from, and what is wrong with one that won't do."""
+"""Reading a configuration: the whole of it, where each value comes from, and what is wrong with one that won't do.
+
+Flags win over the environment, the environment over the file, the file over the defaults: here and nowhere else.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from types import MappingProxyType, UnionType
+from typing import Any, Self, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError, model_validator
-from pydantic_settings import (
-    BaseSettings,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    SettingsError,
-    TomlConfigSettingsSource,
-)
 
-from icm_api.config.compare import CompareSettings
 from icm_api.config.constraints import Constraints
-from icm_api.config.diagnostics import DiagnosticsSettings
+from icm_api.config.judging import CompareSettings, DiagnosticsSettings
 from icm_api.config.sections import (
     Budget,
     CacheSection,
@@ -31,19 +29,40 @@ from icm_api.config.sections import (
     PromptSection,
     RunSection,
     SearchSettings,
+    Section,
+    described,
 )
 from icm_api.errors import ConfigError
 
 ENVIRONMENT_PREFIX = "ICM_"
-_S = TypeVar("_S", bound=BaseModel)
+"""How the names of variables begin that set a key: `ICM_SEARCH__STEPS` sets `search.steps`."""
+RENAMED: Mapping[str, str] = MappingProxyType(
+    {
+        "model.options.timeout": "client.timeout",
+        "compare.chat_options.timeout": "client.timeout",
+    }
+)
+"""Keys that had another name once: the old name, and the one of today."""
+_S = TypeVar("_S", bound=Section)
 
 
-class Config(BaseSettings):
-    """Everything a run depends on."""
+class Config(Section):
+    """Everything a run depends on. Built in Python it reads no file and no environment: `load_config` does.
 
-    model_config = SettingsConfigDict(
-        frozen=True, extra="forbid", env_prefix=ENVIRONMENT_PREFIX, env_nested_delimiter="__"
-    )
+    Attributes:
+        data: where the unlabelled examples are.
+        prompt: how an example is shown, and how its label is written.
+        model: which model to ask.
+        constraints: what holds between labels of related examples.
+        search: the objective and the search.
+        client: how a hosted model is asked.
+        budget: what the run may cost at most.
+        prices: what the model's provider charges.
+        diagnostics: how the labels are judged without gold.
+        compare: the baselines of `icm-api compare`.
+        cache: where answers of models are kept.
+        run: the run folder.
+    """
 
     data: DataSection
     prompt: PromptSection = PromptSection()
@@ -59,7 +78,7 @@ class Config(BaseSettings):
     run: RunSection = RunSection()
 
     @model_validator(mode="after")
-    def _money_has_prices(self) -> Config:
+    def _money_has_prices(self) -> Self:
         if self.budget.money is not None and self.prices is None:
             raise ValueError("budget.money needs the model's prices: state them under [prices]")
         return self
@@ -77,81 +96,163 @@ def load_config(path: str | Path, flags: Mapping[str, Any] | None = None, *, env
         The checked configuration; its paths are absolute.
 
     Raises:
-        ConfigError: the file is missing or no TOML, a key is unknown, or a value is unusable. One line.
+        ConfigError: the file is missing or no TOML, a key is unknown, or a value is unusable. It is one line that
+            names the flags, the variable or the file, and the key.
     """
     path = Path(path)
+    variables = {name.upper(): text for name, text in os.environ.items()} if environment else {}
+    sources = _Sources(path, _read(path), variables, flags or {})
+    sources.check_names()
+    try:
+        found = Config.model_validate(sources.merged())
+    except ValidationError as error:
+        raise ConfigError(sources.explained(error)) from error
+    return _with_absolute_paths(found, path)
+
+
+def _read(path: Path) -> Mapping[str, Any]:
     if not path.is_file():
         raise ConfigError(f"{path}: no such file")
-
-    class FileConfig(Config):
-        @classmethod
-        def settings_customise_sources(
-            cls,
-            settings_cls: type[BaseSettings],
-            init_settings: PydanticBaseSettingsSource,
-            env_settings: PydanticBaseSettingsSource,
-            dotenv_settings: PydanticBaseSettingsSource,
-            file_secret_settings: PydanticBaseSettingsSource,
-        ) -> tuple[PydanticBaseSettingsSource, ...]:
-            between = (env_settings,) if environment else ()
-            return init_settings, *between, TomlConfigSettingsSource(settings_cls, path)
-
     try:
-        found = FileConfig(**(flags or {}))
-    except ValidationError as error:
-        raise ConfigError(_explain(error, path, flags or {})) from error
-    except (OSError, UnicodeDecodeError, SettingsError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from error
+        return tomllib.loads(path.read_bytes().decode())
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: not TOML: {error}") from error
-    return _with_absolute_paths(found, path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from error
 
 
 def _with_absolute_paths(config: Config, path: Path) -> Config:
     base = path.resolve().parent
     folder = config.run.folder or Path("runs") / path.stem
-    cache = config.cache
-    if cache.folder is not None:
-        cache = cache.model_copy(update={"folder": base / cache.folder.expanduser()})
-    return Config.model_construct(
-        **{
-            **{name: getattr(config, name) for name in Config.model_fields},
-            "data": _absolute(config.data, base, *(["fixed"] if config.data.from_hub else ["path", "fixed"])),
-            "search": _absolute(config.search, base, "start"),
-            "compare": _absolute(config.compare, base, "test", "test_gold"),
-            "run": RunSection(folder=base / folder.expanduser()),
-            "cache": cache,
-        }
+    return config.changed(
+        data=_absolute(config.data, base, *(["fixed"] if config.data.from_hub else ["path", "fixed"])),
+        search=_absolute(config.search, base, "start"),
+        compare=_absolute(config.compare, base, "test", "test_gold"),
+        run=RunSection(folder=base / folder.expanduser()),
+        cache=_absolute(config.cache, base, "folder"),
     )
 
 
 def _absolute(section: _S, base: Path, *keys: str) -> _S:
     """The section with its paths starting at a folder; a path that is not given stays so."""
     given = {key: path for key in keys if (path := getattr(section, key)) is not None}
-    return section.model_copy(update={key: base / path.expanduser() for key, path in given.items()})
+    return section.changed(**{key: base / path.expanduser() for key, path in given.items()})
 
 
-def _explain(error: ValidationError, path: Path, flags: Mapping[str, Any]) -> str:
-    first, count = error.errors()[0], error.error_count()
-    place = [str(part) for part in first["loc"] if str(part) not in _CONSTRAINT_KINDS]
-    key, variable = ".".join(place), ENVIRONMENT_PREFIX + "__".join(place).upper()
-    given: Any = flags
-    for part in place:
-        given = given.get(part) if isinstance(given, Mapping) else None
-    source = "flags: " if given is not None else f"{variable}: " if variable in os.environ else f"{path}: "
-    if first["type"] == "extra_forbidden":
-        known = list(_known_keys())
-        near = get_close_matches(_without_numbers(key), known, n=1, cutoff=0.5) or get_close_matches(
-            key.rpartition(".")[2], [each.rpartition(".")[2] for each in known], n=1, cutoff=0.5
-        )
-        message = f"unknown key {key!r}" + (f"; did you mean {near[0]!r}?" if near else "")
-    elif first["type"] == "missing":
-        message = f"key {key!r} is missing"
-    else:
-        reason = first["msg"].removeprefix("Value error, ")
-        # What is wrong between two sections has no place of its own, and names its keys itself.
-        message = f"{key}: {reason}, got {first['input']!r}" if key else reason
-    return source + message + (f" (and {count - 1} more)" if count > 1 else "")
+@dataclass(frozen=True, slots=True)
+class _Sources:
+    """Where the values of a configuration come from, each nested like the file.
+
+    Attributes:
+        path: of the file.
+        file: what the file says.
+        variables: of the environment, by their names in capitals.
+        flags: of the command line, or of the caller.
+    """
+
+    path: Path
+    file: Mapping[str, Any]
+    variables: Mapping[str, str]
+    flags: Mapping[str, Any]
+
+    def merged(self) -> Mapping[str, Any]:
+        """Flags over environment over file."""
+        return _over(_over(self.file, self._environment()), self.flags)
+
+    def _environment(self) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = {}
+        # A variable of a whole table first, and then those of its keys.
+        for name in sorted(self.variables, key=lambda name: (name.count("__"), name)):
+            place = name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
+            if name.startswith(ENVIRONMENT_PREFIX) and place[0] in Config.model_fields:
+                value = _decoded(name, place, self.variables[name])
+                for key in reversed(place):
+                    value = {key: value}
+                found = _over(found, value)
+        return found
+
+    def check_names(self) -> None:
+        """Raises ConfigError if a key has its old name."""
+        merged = self.merged()
+        for old, new in RENAMED.items():
+            place = old.split(".")
+            if _has(merged, place):
+                raise ConfigError(f"{self._named(place)}: unknown key {old!r}: it is now called {new!r}")
+
+    def explained(self, error: ValidationError) -> str:
+        """The first thing that is wrong, in one line, and where the value came from."""
+        first, count = error.errors(include_url=False)[0], error.error_count()
+        place = [str(part) for part in first["loc"] if str(part) not in _CONSTRAINT_KINDS]
+        key = ".".join(place)
+        if first["type"] == "extra_forbidden":
+            near = _nearest(key)
+            message = f"unknown key {key!r}" + (f"; did you mean {near!r}?" if near else "")
+        elif first["type"] == "missing":
+            message = f"key {key!r} is missing"
+        else:
+            message = described(first, key)
+        return f"{self._named(place)}: {message}" + (f" (and {count - 1} more)" if count > 1 else "")
+
+    def _named(self, place: Sequence[str]) -> str:
+        """The source of a value: of those that state it, the one that wins."""
+        if _has(self.flags, place):
+            return "flags"
+        for length in range(len(place), 0, -1):
+            variable = ENVIRONMENT_PREFIX + "__".join(place[:length]).upper()
+            if variable in self.variables and _has(self._environment(), place):
+                return variable
+        return str(self.path)
+
+
+def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Both, table by table; what is above wins."""
+    both = {key: _over(below[key], value) for key, value in above.items() if _are_tables(below.get(key), value)}
+    return {**below, **above, **both}
+
+
+def _are_tables(*values: Any) -> bool:
+    return all(isinstance(value, Mapping) for value in values)
+
+
+def _has(source: Any, place: Sequence[str]) -> bool:
+    """Whether a source says anything at a place; an empty table says nothing, and the whole is no place."""
+    for key in place:
+        if isinstance(source, list) and key.isdigit() and int(key) < len(source):
+            source = source[int(key)]
+        elif isinstance(source, Mapping):
+            source = source.get(key)
+        else:
+            return False
+    return bool(place) and source is not None and source != {}
+
+
+def _decoded(variable: str, place: Sequence[str], text: str) -> Any:
+    """A variable's value: JSON if the key holds a table or a list, else its text."""
+    annotation: Any = Config
+    for key in place:
+        fields = (model.model_fields for model in _alternatives(annotation) if _is_a(model, BaseModel))
+        annotation = next((known[key].annotation for known in fields if key in known), None)
+    kinds = _alternatives(annotation)
+    if not any(_is_a(kind, BaseModel, Mapping, tuple) for kind in kinds):
+        return text
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = text
+    if not isinstance(value, Mapping) and any(_is_a(kind, BaseModel, Mapping) for kind in kinds):
+        # Else a table of another source could cover it up.
+        raise ConfigError(f"{variable}: {'.'.join(place)} is a table: write it as a JSON object, got {text!r}")
+    return value
+
+
+def _alternatives(annotation: Any) -> tuple[Any, ...]:
+    """The types that a field may have: `Prices | None` is two."""
+    return get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+
+
+def _is_a(annotation: Any, *kinds: type) -> bool:
+    kind = get_origin(annotation) or annotation
+    return isinstance(kind, type) and issubclass(kind, kinds)
 
 
 _CONSTRAINT_KINDS = frozenset(
@@ -159,19 +260,20 @@ _CONSTRAINT_KINDS = frozenset(
 )
 
 
+def _nearest(key: str) -> str | None:
+    """The valid key that is most like an unknown one."""
+    known = list(_known_keys())
+    plain = ".".join(part for part in key.split(".") if not part.isdigit())
+    near = get_close_matches(plain, known, n=1, cutoff=0.5) or get_close_matches(
+        key.rpartition(".")[2], [each.rpartition(".")[2] for each in known], n=1, cutoff=0.5
+    )
+    return near[0] if near else None
+
+
 def _known_keys() -> Iterator[str]:
     for section, field in Config.model_fields.items():
         yield section
         models = get_args(get_args(Constraints)[0]) if section == "constraints" else _alternatives(field.annotation)
         for model in models:
-            if isinstance(model, type) and issubclass(model, BaseModel):
+            if _is_a(model, BaseModel):
                 yield from (f"{section}.{key}" for key in model.model_fields)
-
-
-def _alternatives(annotation: Any) -> tuple[Any, ...]:
-    """The types that a field may have: `Prices | None` is two."""
-    return get_args(annotation) or (annotation,)
-
-
-def _without_numbers(key: str) -> str:
-    return ".".join(part for part in key.split(".") if not part.isdigit())

@@ -1,44 +1,64 @@
-"""The tables of a configuration, apart from its constraints. Nothing is opened or computed here."""
+"""The tables of a configuration, and how a value of one is changed. Constraints and judging have files of their own.
+
+Nothing is opened or computed here.
+"""
 
 from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Self, TypeAlias
 
-from pydantic import Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
-from icm_api.config.section import Section
+from icm_api.config.presets import ENGINE_DEFAULTS, PRESETS, Engine, Preset
+from icm_api.errors import ConfigError
 
-Preset: TypeAlias = Literal["default", "paper", "reference"]
 TaskName: TypeAlias = Literal["rows", "gsm8k", "truthfulqa", "truthfulqa-pairs", "preferences"]
-Engine: TypeAlias = Literal["anneal", "bootstrap", "folds", "gibbs"]
-
-PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
-    {
-        "default": {},
-        # Algorithms 1 and 2 to the letter: the sum, one example a step, one long annealing.
-        "paper": {"moves": "single", "statistic": "sum_logprob", "restarts": 1},
-        # What the published code does: log-odds, and a temperature that falls with accepted changes, by 2.
-        "reference": {
-            "moves": "single",
-            "statistic": "mean_logodds",
-            "restarts": 1,
-            "cool_by": "accepted",
-            "cooling": 2.0,
-        },
-    }
-)
-
-ENGINE_DEFAULTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
-    # Gibbs tempers log p itself: T = 1 is the model's own distribution, and the schedule sharpens it from there.
-    {"gibbs": {"initial_temperature": 1.0}}
-)
 
 HUB = "hub:"
 """How `data.path` begins where it is no file."""
+
+
+class Section(BaseModel):
+    """A part of the configuration: frozen, and closed to unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def changed(self, **updates: Any) -> Self:
+        """The section with other values, checked as a whole as if it were read anew.
+
+        What was never given is filled in anew, e.g. from another preset.
+
+        Args:
+            **updates: values by key, as the constructor takes them.
+
+        Raises:
+            ConfigError: a key is unknown, or a value is unusable or does not fit the others.
+
+        Example:
+            >>> SearchSettings(preset="paper", seed=3).changed(preset="default").restarts
+            4
+        """
+        given = {name: getattr(self, name) for name in self.model_fields_set}
+        try:
+            return self.model_validate({**given, **updates})
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            raise ConfigError(described(first, ".".join(map(str, first["loc"])))) from error
+
+
+def described(problem: ErrorDetails, key: str) -> str:
+    """A validation error in one line.
+
+    Args:
+        problem: one of `ValidationError.errors()`.
+        key: the full key of the value; empty for what is wrong between two sections, which names its keys itself.
+    """
+    reason = problem["msg"].removeprefix("Value error, ")
+    return f"{key}: {reason}, got {problem['input']!r}" if key else reason
 
 
 class DataSection(Section):
@@ -161,13 +181,16 @@ class SearchSettings(Section):
     patience: int = Field(default=24, ge=1)
     growth_patience: int = Field(default=2, ge=0)
 
-    @model_validator(mode="before")
+    @model_validator(mode="wrap")
     @classmethod
-    def _fill_from_preset(cls, given: Any) -> Any:
+    def _fill_from_preset(cls, given: Any, build: ModelWrapValidatorHandler[Self]) -> Self:
         if not isinstance(given, Mapping):
-            return given
+            return build(given)
         preset = PRESETS.get(str(given.get("preset", "default")), {})
-        return {**preset, **ENGINE_DEFAULTS.get(str(given.get("engine", "anneal")), {}), **given}
+        found = build({**preset, **ENGINE_DEFAULTS.get(str(given.get("engine", "anneal")), {}), **given})
+        # What a preset fills in was not given: `changed` fills it in anew.
+        found.model_fields_set.intersection_update(given)
+        return found
 
     @model_validator(mode="after")
     def _single_moves_anneal(self) -> SearchSettings:

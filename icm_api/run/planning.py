@@ -61,8 +61,9 @@ async def plan(config: Config) -> Plan:
         requests = most_requests(config.search)
         longest = min(can.context_window, _longest_prompt(dataset, task, model))
         # A preset is a way to anneal, and does not go with another engine.
-        other = config.search.engine != "bootstrap" and config.search.moves == "groups"
-        cheaper = most_requests(config.search.model_copy(update={"engine": "bootstrap"})) if other else None
+        anneals = config.search.preset != "default" or config.search.moves != "groups"
+        other = config.search.engine != "bootstrap" and not anneals
+        cheaper = most_requests(config.search.changed(engine="bootstrap")) if other else None
         usage = Usage(requests, requests * longest, requests)
         return Plan(
             len(dataset),

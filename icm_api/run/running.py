@@ -127,7 +127,7 @@ async def resume(folder: Path, watch: Watch = Watch()) -> Result:
     """
     config = config_of(folder)
     if folder_of(config) != folder.resolve():
-        config = config.model_copy(update={"run": config.run.model_copy(update={"folder": folder.resolve()})})
+        config = config.changed(run=config.run.changed(folder=folder.resolve()))
     dataset, task = load_dataset(config), build_task(config)
     start = load_start(config, dataset, task)
     with locked(folder):

@@ -203,7 +203,7 @@ async def search_labels(
     """
     settings = settings or SearchSettings()
     if seed is not None:
-        settings = settings.model_copy(update={"seed": seed})
+        settings = settings.changed(seed=seed)
     task = task or Task()
     task = Task(task.template, task.verbalizer, (*task.constraints, *constraints))
     known = make_start(dataset, task.verbalizer.labels, fixed, load_warm(settings) if start is None else start)

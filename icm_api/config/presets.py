@@ -1,0 +1,88 @@
+"""What comes with the library: engines, presets and what they set, methods to compare, and configurations to copy.
+
+It loads no pydantic, so that the command line can offer the names at once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from types import MappingProxyType
+from typing import Any, Literal, TypeAlias
+
+import tomli_w
+
+from icm_api.errors import ConfigError
+
+Preset: TypeAlias = Literal["default", "paper", "reference"]
+Engine: TypeAlias = Literal["anneal", "bootstrap", "folds", "gibbs"]
+MethodName: TypeAlias = Literal[
+    "zero-shot",
+    "chat",
+    "random",
+    "pseudo-labels",
+    "bootstrap",
+    "bootstrap-equal",
+    "icm",
+    "icm-unconstrained",
+    "golden",
+]
+"""One row of a comparison's table each; "bootstrap-equal" is given as many requests as "icm" asked for."""
+
+PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        "default": {},
+        # Algorithms 1 and 2 to the letter: the sum, one example a step, one long annealing.
+        "paper": {"moves": "single", "statistic": "sum_logprob", "restarts": 1},
+        # What the published code does: log-odds, and a temperature that falls with accepted changes, by 2.
+        "reference": {
+            "moves": "single",
+            "statistic": "mean_logodds",
+            "restarts": 1,
+            "cool_by": "accepted",
+            "cooling": 2.0,
+        },
+    }
+)
+
+ENGINE_DEFAULTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    # Gibbs tempers log p itself: T = 1 is the model's own distribution, and the schedule sharpens it from there.
+    {"gibbs": {"initial_temperature": 1.0}}
+)
+
+
+def task_names() -> tuple[str, ...]:
+    """The names of all tasks, in alphabetical order."""
+    found = (entry.name for entry in _tasks().iterdir())
+    return tuple(sorted(name.removesuffix(".toml") for name in found if name.endswith(".toml")))
+
+
+def task_config(task: str, *, data: str | None = None, model: str | None = None) -> str:
+    """The text of a task's configuration, with its comments.
+
+    Args:
+        task: one of `task_names()`.
+        data: `data.path`; by default a name that says what is meant.
+        model: `model.provider`; by default an example.
+
+    Returns:
+        TOML, for `load_config` once it is in a file.
+
+    Raises:
+        ConfigError: there is no such task.
+    """
+    if task not in task_names():
+        raise ConfigError(f"no task {task!r}; there are {', '.join(task_names())}")
+    text = _tasks().joinpath(f"{task}.toml").read_text(encoding="utf-8")
+    for key, value in (("path", data), ("provider", model)):
+        if value is not None:
+            # A line of the text is one setting, and a backslash of the new one means itself.
+            line = tomli_w.dumps({key: value}).replace("\\", r"\\")
+            text = re.sub(rf"^{key} = .*\n", line, text, count=1, flags=re.MULTILINE)
+    return text
+
+
+def _tasks() -> Traversable:
+    return files("icm_api.config").joinpath("tasks")
