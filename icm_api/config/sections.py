@@ -232,7 +232,7 @@ class ClientSettings(Section):
             say, and no limit where they say nothing.
         attempts: how often one request is tried at most, the first time included.
         retry_seconds: how long one request is tried at most.
-        timeout: seconds that one attempt may take.
+        timeout: seconds that one attempt may take; no provider has a timeout of its own, other than 10 s to connect.
     """
 
     concurrency: int = Field(default=8, ge=1)

@@ -56,7 +56,6 @@ class AnthropicOptions:
         smoothing: a of p = (c + a) / (n + a L) in "sampled"; see `sampling.from_counts`.
         base_url: where the API is, without /v1.
         allow_http: also ask other hosts than this machine without encryption.
-        timeout: seconds for one answer.
         max_tokens: most tokens of a reply; None is enough for a label, or for a statement.
         cache_control: mark demonstrations for the prompt cache: writing costs a quarter more, reading a tenth.
         thinking: False has the model answer at once, as a label after a prompt should be; models that always think
@@ -69,7 +68,6 @@ class AnthropicOptions:
     smoothing: float = 0.5
     base_url: str = "https://api.anthropic.com"
     allow_http: bool = False
-    timeout: float = 60.0
     max_tokens: int | None = None
     cache_control: bool = True
     thinking: bool = False
@@ -81,7 +79,6 @@ class AnthropicOptions:
             "estimate": (self.estimate in ("sampled", "stated"), '"sampled" or "stated"'),
             "samples": (self.samples >= least, f"at least {least} where estimate is {self.estimate!r}"),
             "smoothing": (self.smoothing > 0, "above 0"),
-            "timeout": (self.timeout > 0, "above 0"),
             "max_tokens": (self.max_tokens is None or self.max_tokens >= 1, "at least 1"),
             "context_window": (self.context_window >= 1, "at least 1"),
         }
@@ -116,12 +113,12 @@ class AnthropicProvider:
         assert key is not None
         self._model, self._options, self._key = model, options, key
         self._identity = f"anthropic/{host_of(url)}/{model}"
-        timeout = httpx2.Timeout(options.timeout, connect=min(_CONNECT_SECONDS, options.timeout))
         self._sdk = anthropic.AsyncAnthropic(
             api_key=key.get_secret_value(),
             base_url=url,
             max_retries=0,
-            timeout=timeout,
+            # How long an answer may take is for the client to say.
+            timeout=httpx2.Timeout(None, connect=_CONNECT_SECONDS),
             http_client=None if transport is None else httpx2.AsyncClient(transport=transport),
         )
 
@@ -285,7 +282,7 @@ class AnthropicProvider:
     def _classified(self, error: anthropic.APIError) -> RequestError:
         """What kind of failure it was."""
         if isinstance(error, anthropic.APITimeoutError):
-            return RequestError(f"{self._identity}: no answer in {self._options.timeout:g} s", kind="timeout")
+            return RequestError(f"{self._identity}: no answer in time", kind="timeout")
         if not isinstance(error, anthropic.APIStatusError):
             reason = self._blotted(f"{error.__cause__ or error!r}")
             return RequestError(f"{self._identity}: no connection: {reason:.300}", kind="connection")

@@ -108,7 +108,6 @@ class Options(BaseModel):
         extra_body: put into every body, over all but what asks for logprobs.
         allow_http: send requests and key unencrypted to other machines.
         http_client: "httpx2", or "aiohttp" for high concurrency.
-        timeout: seconds that an answer may take.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -124,7 +123,6 @@ class Options(BaseModel):
     extra_body: Mapping[str, Any] = Field(default_factory=dict)
     allow_http: bool = False
     http_client: Literal["httpx2", "aiohttp"] = "httpx2"
-    timeout: float = Field(default=600.0, gt=0)
 
 
 def settled(entry: Entry, options: Options) -> Entry:

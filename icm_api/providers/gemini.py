@@ -37,7 +37,6 @@ class GeminiOptions:
         top_logprobs: alternatives to list, from 1 to 20.
         base_url: where the API is, without /v1beta.
         allow_http: also ask other hosts than this machine without encryption.
-        timeout: seconds for one answer.
         thinking: False asks for none, so that the first token is the label's. Models that refuse the setting, because
             they never think, need True; those that always think cannot be used.
         context_window: the most tokens of a prompt and its label.
@@ -46,17 +45,14 @@ class GeminiOptions:
     top_logprobs: int = _MOST_LOGPROBS
     base_url: str = "https://generativelanguage.googleapis.com"
     allow_http: bool = False
-    timeout: float = 60.0
     thinking: bool = False
     context_window: int = 1_000_000
 
     def __post_init__(self) -> None:
         if not 1 <= self.top_logprobs <= _MOST_LOGPROBS:
             raise ConfigError(f"gemini: top_logprobs must be from 1 to {_MOST_LOGPROBS}, got {self.top_logprobs}")
-        if not self.timeout > 0 or self.context_window < 1:
-            raise ConfigError(
-                f"gemini: timeout={self.timeout} and context_window={self.context_window} must be above 0"
-            )
+        if self.context_window < 1:
+            raise ConfigError(f"gemini: context_window must be above 0, got {self.context_window}")
 
 
 class GeminiProvider:
@@ -89,7 +85,8 @@ class GeminiProvider:
         self._path = f"/v1beta/{model if '/' in model else f'models/{model}'}:generateContent"
         self._http = httpx2.AsyncClient(
             base_url=url,
-            timeout=httpx2.Timeout(options.timeout, connect=min(_CONNECT_SECONDS, options.timeout)),
+            # How long an answer may take is for the client to say.
+            timeout=httpx2.Timeout(None, connect=_CONNECT_SECONDS),
             # How many requests are under way is for the caller to say.
             limits=httpx2.Limits(max_connections=None),
             transport=transport,
@@ -206,7 +203,7 @@ class GeminiProvider:
                 self._path, json=dict(request.body), headers={"x-goog-api-key": self._key.get_secret_value()}
             )
         except httpx2.TimeoutException:
-            raise RequestError(f"{where}: no answer in {self._options.timeout:g} s", kind="timeout") from None
+            raise RequestError(f"{where}: no answer in time", kind="timeout") from None
         except httpx2.TransportError as error:
             reason = self._blotted(f"{type(error).__name__}: {error}")
             raise RequestError(f"{where}: no connection ({reason})", kind="connection") from None

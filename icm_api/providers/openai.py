@@ -59,7 +59,7 @@ class OpenAIProvider:
         if next_rung(self._rungs()) is None:
             raise CapabilityError(f"{self._identity}: no way to read a label; set top_logprobs or echo")
         key = read_key(self._entry.key_variable, required=self._entry.key_required)
-        self._sdk = open_sdk(Connection(url, key, options.timeout, options.http_client))
+        self._sdk = open_sdk(Connection(url, key, options.http_client))
 
     @property
     def identity(self) -> str:

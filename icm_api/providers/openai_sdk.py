@@ -32,13 +32,11 @@ class Connection:
     Attributes:
         url: the base URL, checked by `checked_url`.
         key: sent as a bearer token; None for a host that wants none.
-        timeout: seconds that an answer may take.
         http_client: "httpx2", or "aiohttp", which is faster at high concurrency and needs `openai[aiohttp]`.
     """
 
     url: str
     key: SecretStr | None
-    timeout: float = 600.0
     http_client: Literal["httpx2", "aiohttp"] = "httpx2"
 
 
@@ -53,7 +51,6 @@ def open_sdk(connection: Connection) -> openai.AsyncOpenAI:
     if not host_of(connection.url).partition("/")[0].endswith(".openai.com"):
         # What the environment says for OpenAI (organization, project, other headers) is no other host's business.
         headers = {name: openai.Omit() for name in _openai_headers()} | {"Authorization": f"Bearer {key}"}
-    timeout = httpx2.Timeout(connection.timeout, connect=min(_CONNECT_SECONDS, connection.timeout))
     client = None
     if connection.http_client == "aiohttp":
         try:
@@ -64,7 +61,8 @@ def open_sdk(connection: Connection) -> openai.AsyncOpenAI:
         api_key=key,
         base_url=connection.url,
         max_retries=0,
-        timeout=timeout,
+        # How long an answer may take is for the client to say.
+        timeout=httpx2.Timeout(None, connect=_CONNECT_SECONDS),
         http_client=client,
         default_headers=headers,
     )

@@ -120,6 +120,8 @@ def checked_options(kind: type[_T], name: str, options: Mapping[str, Any]) -> _T
         if option not in known:
             near = get_close_matches(option, known)
             hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
+            if option == "timeout":
+                hint = "how long an answer may take is client.timeout, for all providers; "
             raise ConfigError(f"provider {name!r} has no option {option!r}; {hint}known: {', '.join(known)}")
     try:
         return TypeAdapter(kind).validate_python(dict(options))

@@ -97,7 +97,7 @@ async def measure(url: str, model: str, transport: str, requests: int = REQUESTS
     options = {"api": "completions", "http_client": transport}
     with TemporaryDirectory() as folder:
         provider = provider_from_spec(f"openai-compatible:{model}@{url}", options)
-        sdk = open_sdk(Connection(url, None, 600.0, transport))  # type: ignore[arg-type]
+        sdk = open_sdk(Connection(url, None, transport))  # type: ignore[arg-type]
         async with Client(provider, ResponseCache(Path(folder)), settings=SETTINGS) as client, sdk:
             for turn in range(-1, ROUNDS):
                 mine = await bodies_of(provider, questions(f"ours {turn}", requests))

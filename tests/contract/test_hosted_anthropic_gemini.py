@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from icm_api.client import Client
+from icm_api.config import ClientSettings
 from icm_api.errors import LogprobsUnavailableError, ProviderError, RequestError, RequestErrorKind
 from icm_api.pocket.model import PocketModel
 from icm_api.providers.anthropic import AnthropicOptions, AnthropicProvider
@@ -119,7 +120,6 @@ KINDS: list[tuple[str, RequestErrorKind, int | None]] = [
     ("500", "server", 500),
     ("503", "overloaded", 503),
     ("529", "overloaded", 529),
-    ("slow", "timeout", None),
     ("cut", "connection", None),
     ("truncated-json", "broken_answer", 200),
     ("400", "bad_request", 400),
@@ -132,10 +132,8 @@ KINDS: list[tuple[str, RequestErrorKind, int | None]] = [
 @pytest.mark.parametrize(("fault", "kind", "status"), KINDS)
 @pytest.mark.parametrize("name", ["anthropic", "gemini"])
 async def test_each_fault_is_named(name: str, fault: str, kind: RequestErrorKind, status: int | None) -> None:
-    with serve(faults=Faults((fault,), retry_after=0.5, delay=0.6)) as server:
-        provider: Provider = (
-            claude(server, samples=1, timeout=0.3) if name == "anthropic" else gemini(server, timeout=0.3)
-        )
+    with serve(faults=Faults((fault,), retry_after=0.5)) as server:
+        provider: Provider = claude(server, samples=1) if name == "anthropic" else gemini(server)
 
         async def ask(requests: Sequence[Any]) -> Sequence[Mapping[str, Any]]:
             found: Sequence[Response] = await provider.send(requests)
@@ -150,6 +148,16 @@ async def test_each_fault_is_named(name: str, fault: str, kind: RequestErrorKind
         assert caught.value.retry_after == pytest.approx(waits[fault], abs=1.5 if fault == "429-date" else 0.0)
     else:
         assert caught.value.retry_after is None
+
+
+@pytest.mark.parametrize("name", ["anthropic", "gemini"])
+async def test_the_client_says_how_long_an_answer_may_take(name: str) -> None:
+    with serve(faults=Faults(("slow",), delay=0.6)) as server:
+        provider: Provider = claude(server, samples=1) if name == "anthropic" else gemini(server)
+        async with Client(provider, settings=ClientSettings(timeout=0.2, attempts=1)) as client:
+            with pytest.raises(RequestError, match=r"no answer in 0\.2 s \(client\.timeout\)") as caught:
+                await client.label_distributions(PROMPTS[:1])
+    assert caught.value.kind == "timeout"
 
 
 async def test_a_client_gets_through_faults_to_the_same_numbers() -> None:

@@ -338,7 +338,6 @@ async def test_no_answer(raised: Exception, kind: RequestErrorKind) -> None:
         {"samples": 1, "estimate": "stated"},
         {"smoothing": 0.0},
         {"smoothing": float("nan")},
-        {"timeout": 0.0},
         {"max_tokens": 0},
         {"context_window": 0},
     ],

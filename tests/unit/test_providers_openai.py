@@ -10,6 +10,8 @@ import httpx2
 import openai
 import pytest
 
+from icm_api.client import open_provider
+from icm_api.config import ClientSettings
 from icm_api.errors import LogprobsUnavailableError, ProviderError, RequestError
 from icm_api.providers.base import Below, Request, label_distribution
 from icm_api.providers.catalog import ENTRIES, Options
@@ -167,7 +169,6 @@ async def test_labels_that_are_not_listed_are_never_given_a_number() -> None:
         ("529", "overloaded", None),
         ("cut", "connection", None),
         ("truncated-json", "broken_answer", None),
-        ("slow", "timeout", None),
         ("400", "bad_request", None),
         ("401", "authentication", None),
         ("403", "permission", None),
@@ -179,10 +180,21 @@ async def test_labels_that_are_not_listed_are_never_given_a_number() -> None:
 async def test_failures_are_classified_and_asked_once(fault: str, kind: str, wait: float | None) -> None:
     with serve(dialect="openai", faults=Faults((fault,), retry_after=0.5)) as running:
         with pytest.raises(RequestError, match=r"openai/127.*m") as caught:
-            await scored(f"openai:m@{running.url}", {"timeout": 0.7}, prompts()[:1])
+            await scored(f"openai:m@{running.url}", {}, prompts()[:1])
         assert (caught.value.kind, caught.value.retry_after) == (kind, wait)
-        if kind != "timeout":
-            assert sum(running.log.requests.values()) == 1
+        assert sum(running.log.requests.values()) == 1
+
+
+@pytest.mark.parametrize("http_client", ["httpx2", "aiohttp"])
+async def test_the_client_says_how_long_an_answer_may_take(http_client: str) -> None:
+    pytest.importorskip(http_client)
+    with serve(dialect="openai", faults=Faults(("slow",))) as running:
+        options = {"http_client": http_client}
+        settings = ClientSettings(timeout=0.7, attempts=1)
+        async with open_provider(f"openai:m@{running.url}", options=options, settings=settings) as client:
+            with pytest.raises(RequestError, match=r"no answer in 0\.7 s \(client\.timeout\)") as caught:
+                await client.label_distributions(prompts()[:1])
+    assert caught.value.kind == "timeout"
 
 
 async def test_no_server_is_a_connection_error() -> None:
@@ -332,10 +344,9 @@ async def test_the_faster_http_client_gives_the_same_numbers() -> None:
         readings = await scored(f"openai:m@{running.url}", {"http_client": "aiohttp"}, prompts())
     for reading, wanted in zip(readings, await oracle(prompts()), strict=True):
         assert_close(reading.forms, wanted)
-    for fault, kind in (("cut", "connection"), ("slow", "timeout")):
-        with serve(dialect="openai", faults=Faults((fault,))) as running, pytest.raises(RequestError) as caught:
-            await scored(f"openai:m@{running.url}", {"http_client": "aiohttp", "timeout": 0.7}, prompts())
-        assert caught.value.kind == kind
+    with serve(dialect="openai", faults=Faults(("cut",))) as running, pytest.raises(RequestError) as caught:
+        await scored(f"openai:m@{running.url}", {"http_client": "aiohttp"}, prompts())
+    assert caught.value.kind == "connection"
 
 
 async def test_without_an_instruction_chat_models_are_told_the_labels() -> None:
