@@ -10,13 +10,22 @@ from icm_api.config.sections import Section
 
 
 class ConstraintSection(Section):
-    """Fields that every `[[constraints]]` table has."""
+    """Fields that every `[[constraints]]` table has.
+
+    Attributes:
+        weight: what each broken relation adds to I(D).
+    """
 
     weight: float = Field(default=1.0, gt=0)
 
 
 class MutuallyExclusive(ConstraintSection):
-    """Two different answers of a group cannot both have the label."""
+    """Two different answers of a group cannot both have the label.
+
+    Attributes:
+        label: the label.
+        by: key of what differs: "answer", a field, or metadata.
+    """
 
     kind: Literal["mutually_exclusive"]
     label: str
@@ -24,14 +33,24 @@ class MutuallyExclusive(ConstraintSection):
 
 
 class Equivalent(ConstraintSection):
-    """Equal answers of a group have equal labels."""
+    """Equal answers of a group have equal labels.
+
+    Attributes:
+        by: key of what is equal: "answer", a field, or metadata.
+    """
 
     kind: Literal["equivalent"]
     by: str = "answer"
 
 
 class Implies(ConstraintSection):
-    """One label forces another on the examples that metadata key `to` names."""
+    """One label forces another on the examples that metadata key `to` names.
+
+    Attributes:
+        if_label: the label that forces.
+        then_label: the label that is forced.
+        to: key of the ids of the examples that it is forced on.
+    """
 
     kind: Literal["implies"]
     if_label: str
@@ -40,7 +59,14 @@ class Implies(ConstraintSection):
 
 
 class Asymmetric(ConstraintSection):
-    """A pair and its swapped copy cannot both have the label."""
+    """A pair and its swapped copy cannot both have the label.
+
+    Attributes:
+        label: the label that says that the first thing wins.
+        first: key of the first thing of a pair.
+        second: key of the second thing of a pair.
+        total: they cannot both lack the label either.
+    """
 
     kind: Literal["asymmetric"]
     label: str
@@ -50,14 +76,24 @@ class Asymmetric(ConstraintSection):
 
 
 class ExactlyOne(ConstraintSection):
-    """One example of each group has the label."""
+    """One example of each group has the label.
+
+    Attributes:
+        label: the label.
+    """
 
     kind: Literal["exactly_one"]
     label: str
 
 
 class Transitive(ConstraintSection):
-    """a over b and b over c force a over c."""
+    """a over b and b over c force a over c.
+
+    Attributes:
+        label: the label that says that the first thing wins.
+        first: key of the first thing of a pair.
+        second: key of the second thing of a pair.
+    """
 
     kind: Literal["transitive"]
     label: str

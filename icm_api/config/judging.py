@@ -64,8 +64,9 @@ class CompareSettings(Section):
         threshold: zero-shot predictions at least this probable become pseudo-labels.
         demonstrations: the most examples in a prompt for a held-out one; all where not given.
         curve: whether ICM's labels are also tried with 1, 2, 4, ... demonstrations.
-        chat: spec of a chat model to ask zero-shot; `chat_options` is what its provider takes besides, and
-            `chat_prices` what it charges.
+        chat: spec of a chat model to ask zero-shot.
+        chat_options: what the provider of the chat model takes besides.
+        chat_prices: what the provider of the chat model charges.
     """
 
     methods: tuple[MethodName, ...] = get_args(MethodName)

@@ -67,13 +67,16 @@ class DataSection(Section):
     Attributes:
         path: a .jsonl, .json, .csv or .tsv file, relative to the configuration's folder, or "hub:OWNER/NAME".
         task: "rows" are examples by the keys below; the other tasks know their own files.
-        name, split: the configuration and the split of a data set of the hub.
+        name: the configuration of a data set of the hub.
+        split: the split of a data set of the hub.
         limit: the most examples to take, by whole groups, chosen by `seed`; all where not given.
         fixed: a file of labels from a person, which no search changes.
         fields: keys of the texts (task "rows"; by default those that the prompt shows), or of the two replies, after
             any that are shown beside them (task "preferences").
+        seed: of that choice.
         id: key of the ids.
-        group, answer: keys of group and answer (task "rows").
+        group: key of the groups; examples that constraints may relate share one (task "rows").
+        answer: key of what an example claims within its group (task "rows").
     """
 
     path: Path
@@ -105,7 +108,16 @@ class DataSection(Section):
 
 
 class PromptSection(Section):
-    """`[prompt]`: how an example is shown, and how its label is written."""
+    """`[prompt]`: how an example is shown, and how its label is written.
+
+    Attributes:
+        template: text with fields such as `{question}`; a literal brace is written twice. The label follows it.
+        instruction: text before everything else, once.
+        separator: text after the instruction and after each demonstration.
+        labels: the label set; its order decides ties.
+        forms: per label, the texts that count as it, the first of them shown in demonstrations; by default one
+            space and the label.
+    """
 
     template: str = "{text}"
     instruction: str = ""
@@ -122,7 +134,12 @@ class PromptSection(Section):
 
 
 class ModelSection(Section):
-    """`[model]`: which model to ask, as a spec such as "pocket", and what its provider takes besides."""
+    """`[model]`: which model to ask, and what its provider takes besides.
+
+    Attributes:
+        provider: the spec of the model, such as "pocket", "openai:gpt-6-luna" or "vllm:MODEL@http://127.0.0.1:8000/v1".
+        options: what the provider takes besides, e.g. `context_window`; an unknown option is an error.
+    """
 
     provider: str = "pocket"
     options: Mapping[str, Any] = Field(default_factory=dict)
@@ -148,14 +165,15 @@ class SearchSettings(Section):
         estimator: how P(D) is estimated.
         moves: "groups" moves whole groups of related examples, "single" one example and then repairs (anneal).
         seed_labels: K, examples labelled at random at the start, besides those that a person labelled.
-        initial_temperature, minimum_temperature, cooling: T_0, T_min and beta of the schedule; T_0 is 10 in units
-            of U (anneal), and 1 in units of log p (gibbs).
+        initial_temperature: T_0 of the schedule, by default 10 in units of U (anneal) and 1 in units of log p (gibbs).
+        minimum_temperature: T_min of the schedule, in the same units.
+        cooling: beta of the schedule, how fast the temperature falls.
         cool_by: what the schedule counts, steps or accepted changes.
         related_weight: sampling weight of unlabelled examples related to labelled ones.
         repairs: the most conflicts that one `consistency_fix` looks at (moves = "single").
         growth: examples added a step, as a share of those labelled (moves = "groups").
-        patience: refused relabelings in a row that end a restart; growth_patience: that end a relabeling
-            between two steps of growth (moves = "groups").
+        patience: refused relabelings in a row that end a restart (moves = "groups").
+        growth_patience: refused relabelings in a row after which the labeling grows again (moves = "groups").
     """
 
     preset: Preset = "default"
@@ -210,14 +228,23 @@ class SearchSettings(Section):
 
 
 class CacheSection(Section):
-    """`[cache]`: where answers of models are kept; `enabled = false` keeps none, and then a resume asks again."""
+    """`[cache]`: where answers of models are kept.
+
+    Attributes:
+        enabled: keep answers on disk; without, a resume asks again.
+        folder: of the answers, on a local disk; by default the user's cache folder.
+    """
 
     enabled: bool = True
     folder: Path | None = None
 
 
 class RunSection(Section):
-    """`[run]`: the run folder; by default `runs/` and the configuration's name, beside the configuration."""
+    """`[run]`: where a run leaves its files.
+
+    Attributes:
+        folder: of the run; by default `runs/` and the configuration's name, beside the configuration.
+    """
 
     folder: Path | None = None
 
