@@ -1,13 +1,15 @@
-"""Makes the pages of the site: the README, the cookbook, and a reference page for each module with public names.
+"""Makes the pages of the site: README, guide, cookbook, configuration keys, and a reference page a public module.
 
-Run by mkdocs (plugin gen-files); nothing is written to the checkout.
+Run by mkdocs (plugin gen-files); nothing is written to the checkout. Pages in cookbook/guide are taken as they are.
 """
 
 from __future__ import annotations
 
 import ast
+import posixpath
 import re
 from pathlib import Path
+from runpy import run_path
 
 import mkdocs_gen_files
 import nbformat
@@ -15,7 +17,19 @@ from nbconvert import MarkdownExporter
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "icm_api"
-LINK = re.compile(r"\]\((?!https?:)([^)#]+)\)")
+LINK = re.compile(r"(!?)\[([^\]]*)\]\((?!https?:)([^)#]+)\)")
+GUIDE = {
+    "icm_api/search/README.md": ("guide/search.md", "How the search works"),
+    "cookbook/guide/providers.md": ("guide/providers.md", "Providers"),
+    "cookbook/guide/costs.md": ("guide/costs.md", "What it costs"),
+    "cookbook/guide/verdicts.md": ("guide/verdicts.md", "Verdicts"),
+    "cookbook/guide/search_quality.md": ("guide/search_quality.md", "How good the search is"),
+    "cookbook/guide/run_folder.md": ("guide/run_folder.md", "What a run leaves behind"),
+    "CONTRIBUTING.md": ("guide/contributing.md", "Contributing"),
+    "SECURITY.md": ("guide/security.md", "Security"),
+    "CHANGELOG.md": ("guide/changelog.md", "Changelog"),
+}
+"""File of the checkout -> its page and the page's name."""
 
 
 def page(name: str, text: str) -> None:
@@ -24,18 +38,27 @@ def page(name: str, text: str) -> None:
         file.write(text)
 
 
-def linked(text: str, folder: str) -> str:
-    """Links between files of the checkout as links between pages; other files lose theirs."""
+def linked(text: str, place: str = "") -> str:
+    """Links between files of the checkout as links between pages; of links to other files, the text alone.
+
+    Args:
+        text: Markdown.
+        place: the page's folder on the site.
+    """
 
     def target(found: re.Match[str]) -> str:
-        path = found[1]
-        if path.endswith(".ipynb"):
-            return f"]({folder}{Path(path).stem}.md)"
-        if path.endswith("cookbook/README.md") or path.rstrip("/") == "cookbook":
-            return "](recipes/index.md)"
-        if path.endswith((".png", ".svg")):
-            return f"]({path.removeprefix('cookbook/')})"
-        return "]"
+        mark, text, path = found.groups()
+        if path in GUIDE:
+            page = GUIDE[path][0]
+        elif path.endswith(".ipynb"):
+            page = f"recipes/{Path(path).stem}.md"
+        elif path.endswith("cookbook/README.md"):
+            page = "recipes/index.md"
+        elif mark:
+            page = path.removeprefix("cookbook/")
+        else:
+            return text
+        return f"{mark}[{text}]({posixpath.relpath(page, place or '.')})"
 
     return LINK.sub(target, text)
 
@@ -57,14 +80,21 @@ def public_modules() -> list[str]:
 def main() -> None:
     """All pages, and the navigation."""
     navigation = ["- [icm_api](index.md)"]
-    page("index.md", linked((ROOT / "README.md").read_text(encoding="utf-8"), "recipes/"))
+    page("index.md", linked((ROOT / "README.md").read_text(encoding="utf-8")))
+    navigation.append("- Guide")
+    for path, (name, title) in GUIDE.items():
+        if not path.startswith("cookbook/"):
+            page(name, linked((ROOT / path).read_text(encoding="utf-8"), "guide"))
+        navigation.append(f"    - [{title}]({name})")
+    page("guide/keys.md", run_path(str(ROOT / ".ci" / "config_keys.py"))["keys_page"]())
+    navigation.append("    - [Every key of a configuration](guide/keys.md)")
     cookbook = ROOT / "cookbook"
     if (cookbook / "README.md").exists():
         navigation.append("- [Cookbook](recipes/index.md)")
-        page("recipes/index.md", linked((cookbook / "README.md").read_text(encoding="utf-8"), ""))
+        page("recipes/index.md", linked((cookbook / "README.md").read_text(encoding="utf-8"), "recipes"))
     for path in sorted(cookbook.glob("*.ipynb")):
         text, _ = MarkdownExporter().from_notebook_node(nbformat.read(path, as_version=4))  # type: ignore[no-untyped-call]
-        page(f"recipes/{path.stem}.md", linked(text, ""))
+        page(f"recipes/{path.stem}.md", linked(text, "recipes"))
         navigation.append(f"    - [{path.stem}](recipes/{path.stem}.md)")
     navigation.append("- Reference")
     for module in public_modules():

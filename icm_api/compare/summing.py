@@ -55,7 +55,8 @@ def compared(
 
     Args:
         bench: what they were measured with.
-        splits, cells: a seed each, in the same order.
+        splits: a seed each.
+        cells: a seed each, in the order of `splits`.
         results: of the searches, by method and seed.
         place: where their traces are.
     """

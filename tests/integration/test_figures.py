@@ -1,4 +1,4 @@
-"""The figures that the README states, asserted: what `tests/benchmarks` and the demo print, on the embedded model."""
+"""The figures of README and guide, asserted: what `tests/benchmarks` and the demo print, on the embedded model."""
 
 from __future__ import annotations
 
