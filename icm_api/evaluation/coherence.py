@@ -78,8 +78,7 @@ class Coherence:
 
 def coherence(score: Score) -> Coherence:
     """Of a scored labeling that labels at least one example."""
-    read = [distribution.logprob(score.labeling[key]) for key, distribution in score.distributions.items()]
-    predictability = fsum(read) / len(read)
+    predictability = fsum(score.logprobs.values()) / len(score.logprobs)
     return Coherence(score.labeling, score.utility, predictability, label_entropy(score.labeling), score.inconsistency)
 
 
@@ -99,10 +98,10 @@ def core_share(score: Score, groups: Sequence[Sequence[str]]) -> float:
     """
 
     def foretold(group: Sequence[str]) -> float:
-        return fsum(score.distributions[key].logprob(score.labeling[key]) for key in group) / len(group)
+        return fsum(score.logprobs[key] for key in group) / len(group)
 
     best = sorted(groups, key=foretold, reverse=True)[: max(1, round(CORE * len(groups)))]
     ids = [key for group in best for key in group]
-    predictability = fsum(score.distributions[key].logprob(score.labeling[key]) for key in ids) / len(ids)
+    predictability = fsum(score.logprobs[key] for key in ids) / len(ids)
     entropy = label_entropy({key: score.labeling[key] for key in ids})
     return 1 + predictability / entropy if entropy else 0.0

@@ -75,7 +75,7 @@ async def diagnose(
     """
     settings = settings or DiagnosticsSettings()
     objective = replace(objective, tally=objective.tally.part())
-    score = judged.score
+    score = await objective.completed(judged.score)
     found = coherence(score)
     lopsided = one_sided(found, judged.fixed)
     orders, repeats = await _orders(objective, score, settings.orders, seed)
@@ -188,7 +188,8 @@ async def _orders(objective: Objective, score: Score, orders: int, seed: int) ->
     for number in range(orders):
         examples = list(objective.dataset)
         draw(seed, number, "order of demonstrations").shuffle(examples)
-        again = await replace(objective, dataset=Dataset(examples))(score.labeling)
+        reordered = replace(objective, dataset=Dataset(examples))
+        again = await reordered.completed(await reordered(score.labeling))
         found.append(coherence(again).predictability)
         best.append(Labeling({key: read.best for key, read in again.distributions.items()}))
     flips = [labeling[key] != read.best for labeling in best for key, read in score.distributions.items()]

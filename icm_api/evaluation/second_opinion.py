@@ -34,7 +34,7 @@ class Chain:
 async def zero_shot(objective: Objective) -> Predictions:
     """The model's prediction for every example with no demonstrations; n requests."""
     ids = objective.dataset.ids
-    return dict(zip(ids, await objective.predict(ids, Labeling()), strict=True))
+    return await objective.conditionals(ids, Labeling())
 
 
 async def bootstrap_chain(objective: Objective, first: Predictions, rounds: int, *, debias: bool) -> Chain:
@@ -52,7 +52,7 @@ async def bootstrap_chain(objective: Objective, first: Predictions, rounds: int,
     ids, predictions, labeling = objective.dataset.ids, first, Labeling()
     for number in range(1, rounds + 1):
         if number > 1:
-            predictions = dict(zip(ids, await objective.predict(ids, labeling), strict=True))
+            predictions = await objective.conditionals(ids, labeling)
         found = align(objective, debiased(predictions) if debias else predictions, Labeling(), most_probable)
         if found == labeling:
             return Chain(labeling, number, debias)

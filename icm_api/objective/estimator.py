@@ -12,17 +12,20 @@ from icm_api.types import Dataset, LabelDistribution, Labeling, Model, Usage
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Per labelled example, the distribution given the others; how it was got, and how uncertain it is.
+    """log p(y_i) per labelled example; how it was got, how uncertain it is, and what it cost.
 
     Attributes:
-        distributions: id -> distribution, for every labelled example.
+        logprobs: id -> log p(y_i | x_i, the others), in nats, for every labelled example.
         method: the estimator's name.
-        standard_error: of the mean log p(y_i), where the estimator draws at random; None where it is exact.
+        distributions: id -> distribution over all labels, for every labelled example, if it came with the answer;
+            else empty.
+        standard_error: of the mean log p(y_i), if the estimator draws at random; None if it is exact.
         costs: per distinct request, by its key, what it cost.
     """
 
-    distributions: Mapping[str, LabelDistribution]
+    logprobs: Mapping[str, float]
     method: str
+    distributions: Mapping[str, LabelDistribution] = field(default_factory=dict)
     standard_error: float | None = None
     costs: Mapping[str, Usage] = field(default_factory=dict)
 
@@ -31,11 +34,28 @@ class Estimator(Protocol):
     """Estimates log p(y_i | x_i, D without i) for every labelled i."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """What results say of how P(D) was estimated."""
+        ...
 
-    async def estimate(
-        self, labeling: Labeling, dataset: Dataset, prompts: PromptBuilder, scorer: Model
-    ) -> Estimate: ...
+    @property
+    def gives_distributions(self) -> bool:
+        """Whether the distribution over all labels comes with every log p(y_i), at no further request."""
+        ...
+
+    async def estimate(self, labeling: Labeling, dataset: Dataset, prompts: PromptBuilder, model: Model) -> Estimate:
+        """Ask the model.
+
+        Args:
+            labeling: complete or partial.
+            dataset: holds its examples.
+            prompts: turns an example and its demonstrations into a prompt.
+            model: whom to ask.
+
+        Raises:
+            ProviderError: the model gave no usable logprobs.
+        """
+        ...
 
     def requests(self, labelled: int) -> int:
         """The most requests that one estimate takes with this many labelled examples."""

@@ -54,8 +54,9 @@ class LeaveOneOut:
     """The exact estimator (paper, section 2.1): log p(y_i | x_i, D without i) for each labelled i."""
 
     name = "leave_one_out"
+    gives_distributions = True
 
-    async def estimate(self, labeling: Labeling, dataset: Dataset, prompts: PromptBuilder, scorer: Model) -> Estimate:
+    async def estimate(self, labeling: Labeling, dataset: Dataset, prompts: PromptBuilder, model: Model) -> Estimate:
         """One distribution per labelled example; `len(labeling)` requests.
 
         Raises:
@@ -64,8 +65,10 @@ class LeaveOneOut:
         """
         ordered = sorted(labeling, key=dataset.position)
         asked = context_prompts(ordered, labeling, dataset, prompts)
-        distributions = await scorer.label_distributions(asked)
-        return Estimate(dict(zip(ordered, distributions, strict=True)), self.name, costs=distributions.costs)
+        answers = await model.label_distributions(asked)
+        distributions = dict(zip(ordered, answers, strict=True))
+        logprobs = {key: read.logprob(labeling[key]) for key, read in distributions.items()}
+        return Estimate(logprobs, self.name, distributions, costs=answers.costs)
 
     def requests(self, labelled: int) -> int:
         return labelled

@@ -7,40 +7,48 @@ that the labeling breaks. This file neither decides what to try next nor talks t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from math import fsum, inf
+from dataclasses import dataclass, field, replace
+from math import expm1, fsum, inf, log
 from types import MappingProxyType
 
 from icm_api.consistency import Relations
 from icm_api.errors import ConfigError
-from icm_api.objective.estimator import Estimator
+from icm_api.objective.estimator import Estimate, Estimator
 from icm_api.objective.leave_one_out import LeaveOneOut, context_prompts
 from icm_api.prompts import PromptBuilder
 from icm_api.types import Dataset, Label, LabelDistribution, Labeling, Model, Prompt, Score, Tally, Usage, logsumexp
 
-Statistic = Callable[[Sequence[tuple[LabelDistribution, Label]]], float]
+Statistic = Callable[[Estimate, Labeling], float]
 
 
-def mean_logprob(read: Sequence[tuple[LabelDistribution, Label]]) -> float:
+def mean_logprob(estimate: Estimate, labeling: Labeling) -> float:
     """Mean of log p(y_i | x_i, D without i). At most 0; does not fall merely because D grows."""
-    return fsum(distribution.logprob(label) for distribution, label in read) / len(read)
+    return fsum(estimate.logprobs.values()) / len(estimate.logprobs)
 
 
-def sum_logprob(read: Sequence[tuple[LabelDistribution, Label]]) -> float:
+def sum_logprob(estimate: Estimate, labeling: Labeling) -> float:
     """The paper's formula (section 2.1), the sum. Every added label lowers it, since log p <= 0."""
-    return fsum(distribution.logprob(label) for distribution, label in read)
+    return fsum(estimate.logprobs.values())
 
 
-def mean_logodds(read: Sequence[tuple[LabelDistribution, Label]]) -> float:
+def mean_logodds(estimate: Estimate, labeling: Labeling) -> float:
     """The published code's: mean of log p(y_i) - log p(not y_i). Unbounded above; the label set is binary."""
-    return fsum(_logodds(distribution, label) for distribution, label in read) / len(read)
+    odds = (
+        value - _other(value, estimate.distributions.get(key), labeling[key])
+        for key, value in estimate.logprobs.items()
+    )
+    return fsum(odds) / len(estimate.logprobs)
 
 
-def _logodds(distribution: LabelDistribution, label: Label) -> float:
-    others = [p for name, p in zip(distribution.labels, distribution.logprobs, strict=True) if name != label]
-    return distribution.logprob(label) - logsumexp(others)
+def _other(logprob: float, read: LabelDistribution | None, label: Label) -> float:
+    """log p of the other one of two labels, which is 1 - p if nothing else is known of it."""
+    if read is None:
+        return log(max(-expm1(logprob), SMALLEST))
+    return logsumexp([value for name, value in zip(read.labels, read.logprobs, strict=True) if name != label])
 
 
+SMALLEST = 1e-300
+"""A probability that rounding has made 0 is not."""
 STATISTICS: Mapping[str, Statistic] = MappingProxyType(
     {"mean_logprob": mean_logprob, "sum_logprob": sum_logprob, "mean_logodds": mean_logodds}
 )
@@ -53,7 +61,7 @@ class Objective:
     Attributes:
         dataset: the examples.
         prompts: turns an example and its demonstrations into a prompt.
-        scorer: the model.
+        model: whom to ask.
         relations: what the constraints came to.
         alpha: weight of P(D) against I(D).
         statistic: a name in `STATISTICS`.
@@ -66,7 +74,7 @@ class Objective:
 
     dataset: Dataset
     prompts: PromptBuilder
-    scorer: Model
+    model: Model
     relations: Relations
     alpha: float = 50.0
     statistic: str = "mean_logprob"
@@ -95,19 +103,18 @@ class Objective:
         Raises:
             ProviderError: the model gave no usable logprobs.
         """
-        estimate = await self.estimator.estimate(labeling, self.dataset, self.prompts, self.scorer)
+        estimate = await self.estimator.estimate(labeling, self.dataset, self.prompts, self.model)
         self.tally.add(estimate.costs)
         broken = self.broken(labeling, near)
-        distributions = estimate.distributions
-        read = [(distributions[example_id], labeling[example_id]) for example_id in distributions]
-        predictability = STATISTICS[self.statistic](read) if read else 0.0
+        predictability = STATISTICS[self.statistic](estimate, labeling) if estimate.logprobs else 0.0
         inconsistency = self.relations.weight(broken)
         return Score(
             labeling=labeling,
             utility=self.alpha * predictability - inconsistency,
             mutual_predictability=predictability,
             inconsistency=inconsistency,
-            distributions=distributions,
+            logprobs=estimate.logprobs,
+            distributions=estimate.distributions,
             broken=broken,
             method=estimate.method,
             standard_error=estimate.standard_error,
@@ -120,13 +127,46 @@ class Objective:
             return self.relations.broken(labeling)
         return self.relations.broken_after(near.broken, labeling, changed_ids(near.labeling, labeling))
 
-    async def predict(self, ids: Sequence[str], labeling: Labeling) -> Sequence[LabelDistribution]:
-        """log p(y | x_i, labeling without i) for each id; one request per id.
+    async def conditionals(
+        self, ids: Sequence[str], labeling: Labeling, near: Score | None = None
+    ) -> dict[str, LabelDistribution]:
+        """log p(y | x_i, labeling without i) of every label y, for each id: what the other labels would be worth.
+
+        Args:
+            ids: labelled or not; an example's own label is never in its prompt.
+            labeling: the demonstrations.
+            near: a score. If it is of this labeling, its distributions are used, and only the others are asked for.
+
+        Returns:
+            Per id a distribution over the label set; one request for each that was not known.
 
         Raises:
             ProviderError: the model gave no usable logprobs.
         """
-        return await self.read(context_prompts(ids, labeling, self.dataset, self.prompts))
+        known = near.distributions if near is not None and near.labeling == labeling else {}
+        missing = [key for key in ids if key not in known]
+        read = await self.read(context_prompts(missing, labeling, self.dataset, self.prompts)) if missing else ()
+        asked = dict(zip(missing, read, strict=True))
+        return {key: known[key] if key in known else asked[key] for key in ids}
+
+    def requests(self, labelled: int) -> int:
+        """The most requests of one score and its distributions.
+
+        Args:
+            labelled: examples that the labeling labels.
+        """
+        further = 0 if self.estimator.gives_distributions else labelled
+        return self.estimator.requests(labelled) + further
+
+    async def completed(self, score: Score) -> Score:
+        """The score with a distribution for every labelled example, asked for if it did not come with log p(y_i).
+
+        Raises:
+            ProviderError: the model gave no usable logprobs.
+        """
+        if len(score.distributions) == len(score.labeling):
+            return score
+        return replace(score, distributions=await self.conditionals(tuple(score.logprobs), score.labeling, near=score))
 
     async def read(self, prompts: Sequence[Prompt]) -> Sequence[LabelDistribution]:
         """The model's distribution after each prompt, counted in the tally.
@@ -134,7 +174,7 @@ class Objective:
         Raises:
             ProviderError: the model gave no usable logprobs.
         """
-        answers = await self.scorer.label_distributions(prompts)
+        answers = await self.model.label_distributions(prompts)
         self.tally.add(answers.costs)
         return answers
 

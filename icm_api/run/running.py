@@ -164,7 +164,7 @@ async def _found(
     objective: Objective, start: Start, settings: SearchSettings, diagnostics: DiagnosticsSettings, watch: Watch
 ) -> Result:
     """Check the endpoint, search, and judge what was found."""
-    for warning in await check_endpoint(objective.scorer, objective.prompts.verbalizer):
+    for warning in await check_endpoint(objective.model, objective.prompts.verbalizer):
         watch.on_warning(warning)
     for warning in start.clashes(objective.relations):
         watch.on_warning(warning)

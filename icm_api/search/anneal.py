@@ -50,8 +50,8 @@ class Annealing:
             drawable = zip(objective.dataset.ids, weights, strict=True)
             weights = [0.0 if key in self.start.fixed else weight for key, weight in drawable]
         drawn = draw(settings.seed, number, "example").choices(objective.dataset.ids, weights)[0]
-        [distribution] = await objective.predict([drawn], state.labeling)
-        proposed = state.labeling.assign({drawn: distribution.best})
+        read = await objective.conditionals([drawn], state.labeling, near=state.score)
+        proposed = state.labeling.assign({drawn: read[drawn].best})
         score = await self._fix(await objective(proposed, near=state.score), number)
         change = score.utility - state.score.utility
         temperature = self._temperature(state)

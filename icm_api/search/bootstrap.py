@@ -33,11 +33,13 @@ class Bootstrap:
         return 0.0
 
     async def __call__(self, state: State) -> Labeling:
-        """The labels that the current score's distributions speak for; no request."""
+        """The labels most probable given all the others; no request if the score at hand has their distributions."""
         fixed = self.start.fixed
-        predicted = {key: read for key, read in state.score.distributions.items() if key not in fixed}
+        free = [key for key in state.score.logprobs if key not in fixed]
+        predicted = await self.objective.conditionals(free, state.labeling, near=state.score)
         return align(self.objective, predicted, fixed, most_probable)
 
     def requests(self) -> int:
-        """None beside the scoring."""
-        return 0
+        """None beside the scoring, if that gives the distributions; else one per free example."""
+        whole = self.objective.estimator.gives_distributions
+        return 0 if whole else len(self.start.free(self.objective.dataset))

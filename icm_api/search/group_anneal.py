@@ -72,7 +72,8 @@ class GroupAnnealing:
     def most_requests(self, steps: int) -> int:
         """Every step scores one labeling of at most full size; growth asks once more per example it adds."""
         size = len(self.objective.dataset)
-        return (steps + 2) * self.objective.estimator.requests(size) + (self.settings.restarts + 1) * size
+        per_step = self.objective.requests(size)
+        return (steps + 2) * per_step + (self.settings.restarts + 1) * size
 
     def _growing(self, state: State) -> bool:
         return len(state.labeling) < len(self.objective.dataset)
@@ -89,7 +90,7 @@ class GroupAnnealing:
         labeling = self.start.given if warm else random_start(self.objective, self.settings, self.start, rng)
         score = await self.objective(labeling)
         before = replace(state, step=number, began=number, restart=restart, refused=frozenset())
-        return self._moved(before, number, "seed", score, accepted=True)
+        return await self._moved(before, number, "seed", score, accepted=True)
 
     @property
     def _challengers(self) -> int:
@@ -106,7 +107,7 @@ class GroupAnnealing:
             labeling = Labeling({key: labels[1 - labels.index(label)] for key, label in found.items()})
         score = await self.objective(labeling.assign(self.start.fixed))
         before = replace(state, step=number, began=number, restart=restart, refused=frozenset())
-        return self._moved(before, number, "challenge", score, accepted=True)
+        return await self._moved(before, number, "challenge", score, accepted=True)
 
     async def _grow(self, state: State, number: int) -> tuple[State, Info]:
         """Add the next groups, related ones first, each with its best legal labels given the current ones."""
@@ -122,7 +123,7 @@ class GroupAnnealing:
         most = max(1, int(self.settings.growth * len(labeling)))
         block = draw_units(left, weights, most, draw(self.settings.seed, number, "grow"))
         score = await self.objective(await label_units(self.objective, block, labeling), near=state.score)
-        return self._moved(state, number, "grow", score, accepted=True)
+        return await self._moved(state, number, "grow", score, accepted=True)
 
     async def _relabel(self, state: State, number: int, updates: Updates) -> tuple[State, Info]:
         score = await self.objective(state.labeling.assign(dict(updates)), near=state.score)
@@ -133,11 +134,12 @@ class GroupAnnealing:
             and not self._growing(state)
             and metropolis(change, self._temperature(state), self.settings.seed, number)
         )
-        moved, info = self._moved(state, number, "relabel", score, accepted=accepted)
+        moved, info = await self._moved(state, number, "relabel", score, accepted=accepted)
         return moved if accepted else replace(moved, refused=state.refused | {updates}), info
 
-    def _moved(self, state: State, number: int, move: str, score: Score, *, accepted: bool) -> tuple[State, Info]:
-        after = score if accepted else state.score
+    async def _moved(self, state: State, number: int, move: str, score: Score, *, accepted: bool) -> tuple[State, Info]:
+        # What to try next is read off the distributions.
+        after = await self.objective.completed(score) if accepted else state.score
         # What begins anew proposes all its labels, also those that happen to be there already.
         anew = tuple(score.labeling) if move in ("seed", "challenge") else ()
         examples, old, new = touched(state.labeling, score.labeling, drawn=anew)
@@ -239,7 +241,7 @@ async def label_units(objective: Objective, open_units: Sequence[tuple[str, ...]
         ProviderError: the model gave no usable logprobs.
     """
     ids = [key for unit in open_units for key in unit]
-    predicted = dict(zip(ids, await objective.predict(ids, labeling), strict=True))
+    predicted = await objective.conditionals(ids, labeling)
     labels: dict[str, Label] = {}
     for unit in open_units:
         labels.update(most_probable(objective, unit, predicted, labeling))

@@ -69,15 +69,15 @@ class Found:
     start: Start
 
 
-def build_objective(dataset: Dataset, scorer: Model, task: Task, settings: SearchSettings) -> Objective:
+def build_objective(dataset: Dataset, model: Model, task: Task, settings: SearchSettings) -> Objective:
     """U(D) for a data set, a model and a task.
 
     Raises:
         ConfigError: the statistic does not fit the label set, or a constraint names what is not there.
     """
-    prompts = PromptBuilder(task.template, task.verbalizer, scorer.count_tokens, scorer.capabilities.context_window)
+    prompts = PromptBuilder(task.template, task.verbalizer, model.count_tokens, model.capabilities.context_window)
     relations = compile_relations(dataset, task.verbalizer.labels, task.constraints)
-    return Objective(dataset, prompts, scorer, relations, alpha=settings.alpha, statistic=settings.statistic)
+    return Objective(dataset, prompts, model, relations, alpha=settings.alpha, statistic=settings.statistic)
 
 
 def build_kernel(objective: Objective, settings: SearchSettings, start: Start | None = None) -> Kernel:
@@ -161,12 +161,13 @@ async def search(
             on_step(Progress(info, state, objective.tally.usage, steps))
     assert state.best is not None
     found = tuple(score.labeling for score in ends.values() if score is not None)
-    return Found(state.best, objective.tally.usage, state, found, objective, start)
+    best = await objective.completed(state.best)
+    return Found(best, objective.tally.usage, state, found, objective, start)
 
 
 async def search_labels(
     dataset: Dataset,
-    llm: Model,
+    model: Model,
     *,
     task: Task | None = None,
     constraints: Sequence[Constraint] = (),
@@ -180,7 +181,7 @@ async def search_labels(
 
     Args:
         dataset: the examples.
-        llm: a model, as `open_provider` gives it.
+        model: as `open_provider` gives it.
         task: template, labels and constraints; by default the field "text", labelled True or False.
         constraints: added to the task's.
         settings: the search; by default preset "default".
@@ -207,7 +208,7 @@ async def search_labels(
     task = task or Task()
     task = Task(task.template, task.verbalizer, (*task.constraints, *constraints))
     known = make_start(dataset, task.verbalizer.labels, fixed, load_warm(settings) if start is None else start)
-    objective = build_objective(dataset, llm, task, settings)
+    objective = build_objective(dataset, model, task, settings)
     for clash in known.clashes(objective.relations):
         _LOG.warning(clash)
     return result_of(await search(objective, settings, known, on_step), settings)

@@ -120,7 +120,7 @@ class Rounds:
             rng = draw(self.settings.seed, number, "seed labels")
             known, kept = random_start(objective, self.settings, start, rng), start.fixed
         asked = [key for key in objective.dataset.ids if key not in kept]
-        predicted = dict(zip(asked, await objective.predict(asked, known), strict=True))
+        predicted = await objective.conditionals(asked, known)
         return align(objective, predicted, kept, most_probable)
 
     def _settled(self, state: State, number: int, labeling: Labeling) -> tuple[State, Info]:

@@ -223,7 +223,9 @@ class Score:
         utility: U(D) = alpha * P(D) - I(D).
         mutual_predictability: P(D), by the statistic of the objective.
         inconsistency: I(D), the weight of all broken relations.
-        distributions: per labelled example, the model's distribution given all the others.
+        logprobs: per labelled example, log p(y_i | x_i, all the others), in nats.
+        distributions: per labelled example, the model's distribution over all labels given all the others; empty if
+            the estimator gives only log p(y_i).
         broken: which relations are broken, by their position.
         method: the estimator of P(D).
         standard_error: of P(D), where the estimator is random; None where it is exact.
@@ -234,6 +236,7 @@ class Score:
     utility: float
     mutual_predictability: float
     inconsistency: float
+    logprobs: Mapping[str, float]
     distributions: Mapping[str, LabelDistribution]
     broken: frozenset[int]
     method: str

@@ -36,7 +36,8 @@ def read(*probabilities: float) -> LabelDistribution:
 
 
 def score(reads: dict[str, LabelDistribution], labels: dict[str, Label], broken: frozenset[int] = frozenset()) -> Score:
-    return Score(Labeling(labels), 0.0, 0.0, 0.0, reads, broken, "exact")
+    logprobs = {key: read.logprob(labels[key]) for key, read in reads.items()}
+    return Score(Labeling(labels), 0.0, 0.0, 0.0, logprobs, reads, broken, "exact")
 
 
 def surprise(pairs: Sequence[tuple[LabelDistribution, Label]], temperature: float) -> float:

@@ -144,7 +144,7 @@ async def product_of_leave_one_out(
     objective: Objective, block: Sequence[str], labeling: Labeling
 ) -> list[tuple[Mapping[str, Label], float]]:
     """The wrong block conditional: each member given the present labels of the others of its block."""
-    read = dict(zip(block, await objective.predict(block, labeling), strict=True))
+    read = await objective.conditionals(block, labeling)
     legal = objective.relations.legal_labelings(block, labeling.without(block), 64)
     return [(way, fsum(read[key].logprob(way[key]) for key in block)) for way in legal or ()]
 
