@@ -105,6 +105,7 @@ def _line(step: int, move: str, ids: list[str], old: Sequence[str | None], new: 
     return {
         "step": step,
         "restart": 0,
+        "kind": "begin" if move in ("seed", "challenge") else "grow" if move == "grow" else "relabel",
         "move": move,
         "examples": ids,
         "old": list(old),

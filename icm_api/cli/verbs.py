@@ -20,7 +20,7 @@ from rich.console import Console
 
 from icm_api.cli.cache import add_cache
 from icm_api.cli.live import LiveView
-from icm_api.config import Config, Engine, Preset, load_config
+from icm_api.config import Config, Preset, load_config
 from icm_api.consistency import audit
 from icm_api.datasets import TaskName
 from icm_api.errors import BudgetError, StorageError
@@ -73,7 +73,7 @@ def _add_configuration(parser: ArgumentParser) -> None:
     parser.add_argument("config", type=Path, help="a TOML file")
     parser.add_argument("--out", type=Path, help="run folder (default: runs/NAME beside the configuration)")
     parser.add_argument("--preset", choices=get_args(Preset))
-    parser.add_argument("--engine", choices=get_args(Engine))
+    parser.add_argument("--engine", help="anneal, bootstrap, folds or gibbs")
     parser.add_argument("--seed", type=int)
     parser.add_argument("--steps", type=int)
     parser.add_argument("--no-cache", action="store_true", help="keep no answers of the model on disk")

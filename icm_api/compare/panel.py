@@ -34,7 +34,7 @@ from icm_api.config import Config
 from icm_api.errors import ConfigError, StorageError
 from icm_api.result import Result
 from icm_api.run import Watch, build_task
-from icm_api.search import Start, build_kernel, build_objective
+from icm_api.search import Start, build_kernel, build_objective, steps_of
 
 Searched = Mapping[tuple[str, int], Result]
 """What each search found, by method and seed."""
@@ -115,7 +115,7 @@ def _of_searches(config: Config, runs: Sequence[str], split: Split, llm: Client)
         settings = settings_of(config.search, like, split.seed)
         task = build_task(config.changed(constraints=constraints_of(config, like)))
         kernel = build_kernel(build_objective(split.searched, llm, task, settings), settings, Start())
-        most[method] = kernel.most_requests(settings.budget(size)) + (2 * size if method != like else 0)
+        most[method] = kernel.most_requests(steps_of(settings, size)) + (2 * size if method != like else 0)
     return sum(most.values())
 
 

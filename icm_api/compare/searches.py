@@ -41,7 +41,7 @@ from icm_api.run import (
     resume,
     run_config,
 )
-from icm_api.search import build_kernel, build_objective, iterate
+from icm_api.search import build_kernel, build_objective, iterate, steps_of
 
 SEARCHES = ("icm", "icm-unconstrained", "bootstrap", "bootstrap-equal")
 """The methods that search, in the order in which they run: the last one needs to know what the first asked."""
@@ -163,7 +163,7 @@ async def _steps(config: Config, requests: int, purse: Purse) -> int:
     async with open_model(config.changed(budget=purse.left())) as model:
         try:
             objective = build_objective(dataset, model, task, config.search)
-            kernel, budget = build_kernel(objective, config.search, start), config.search.budget(len(dataset))
+            kernel, budget = build_kernel(objective, config.search, start), steps_of(config.search, len(dataset))
             async with aclosing(iterate(kernel, objective, budget)) as steps:  # type: ignore[type-var]
                 async for state, _ in steps:
                     taken = state.step

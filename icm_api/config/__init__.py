@@ -8,7 +8,7 @@ Nothing is opened or computed here.
 from icm_api.config.constraints import Constraints, ConstraintSection
 from icm_api.config.judging import CompareSettings, DiagnosticsSettings
 from icm_api.config.load import ENVIRONMENT_PREFIX, Config, load_config
-from icm_api.config.presets import PRESETS, Engine, MethodName, Preset
+from icm_api.config.presets import PRESETS, MethodName, Preset
 from icm_api.config.sections import (
     HUB,
     Budget,
@@ -36,7 +36,6 @@ __all__ = [
     "Constraints",
     "DataSection",
     "DiagnosticsSettings",
-    "Engine",
     "MethodName",
     "ModelSection",
     "Preset",

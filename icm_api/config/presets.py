@@ -17,7 +17,6 @@ import tomli_w
 from icm_api.errors import ConfigError
 
 Preset: TypeAlias = Literal["default", "paper", "reference"]
-Engine: TypeAlias = Literal["anneal", "bootstrap", "folds", "gibbs"]
 MethodName: TypeAlias = Literal[
     "zero-shot",
     "chat",

@@ -13,7 +13,7 @@ from typing import Any, Literal, Self, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
-from icm_api.config.presets import ENGINE_DEFAULTS, PRESETS, Engine, Preset
+from icm_api.config.presets import ENGINE_DEFAULTS, PRESETS, Preset
 from icm_api.errors import ConfigError
 
 TaskName: TypeAlias = Literal["rows", "gsm8k", "truthfulqa", "truthfulqa-pairs", "preferences"]
@@ -177,7 +177,7 @@ class SearchSettings(Section):
     """
 
     preset: Preset = "default"
-    engine: Engine = "anneal"
+    engine: str = "anneal"
     seed: int = Field(default=0, ge=0)
     steps: int | None = Field(default=None, ge=1)
     restarts: int = Field(default=4, ge=1)
@@ -218,13 +218,6 @@ class SearchSettings(Section):
                 f'{key} = "{value}" is a way to anneal and engine = "{self.engine}" does not: leave one of them out'
             )
         return self
-
-    def budget(self, size: int) -> int:
-        """Steps for a data set of this size: as given, else enough that every restart can finish."""
-        if self.steps is not None:
-            return self.steps
-        # Beginning anew takes a step of its own; the first beginning is step 0.
-        return max(300, 6 * size) if self.engine == "anneal" else self.restarts * (self.rounds + 1) - 1
 
 
 class CacheSection(Section):

@@ -4,7 +4,6 @@ No gold label enters, no model is asked, and nothing here chooses a label.
 """
 
 from icm_api.consistency.audit import Audit, ComponentAudit, ConstraintAudit, audit
-from icm_api.consistency.compile import compile_relations, constraint_name
 from icm_api.consistency.constraints import (
     asymmetric,
     equivalent,
@@ -13,7 +12,7 @@ from icm_api.consistency.constraints import (
     mutually_exclusive,
     transitive,
 )
-from icm_api.consistency.relations import Relations
+from icm_api.consistency.relations import Relations, compile_relations, constraint_name
 
 __all__ = [
     "Audit",

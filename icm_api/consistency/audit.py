@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from icm_api.consistency.compile import compile_relations, constraint_name
+from icm_api.consistency.relations import compile_relations, constraint_name
 from icm_api.types import Constraint, Dataset, Label
 
 _SHOWN_IDS = 8

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import Any
 
+from icm_api.chance import draw
 from icm_api.config import DiagnosticsSettings
 from icm_api.evaluation.coherence import Coherence, coherence, core_share
 from icm_api.evaluation.measures import Chance, Contested, Judged, Measures, Opinion, Orders, Rival
@@ -19,7 +20,6 @@ from icm_api.evaluation.relabelings import agreement, agreement_renamed, rename,
 from icm_api.evaluation.second_opinion import bootstrap_chain, opinion_spread, zero_shot
 from icm_api.evaluation.verdict import SALIENT, Verdict, judge, one_sided
 from icm_api.objective import Objective
-from icm_api.search import draw
 from icm_api.types import Dataset, Label, LabelDistribution, Labeling, Score, Usage
 
 _TRIES = 20

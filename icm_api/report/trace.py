@@ -20,10 +20,6 @@ from icm_api.types import Label
 
 MOST_POINTS = 2000
 """Steps that are drawn; of more, as many evenly spaced ones."""
-ANEW = ("seed", "challenge")
-"""Moves that begin anew: their labels replace all before them."""
-RELABELINGS = ("relabel", "round", "sweep")
-"""Moves that change labels there are; others add labels, or begin anew, and are always accepted."""
 _NUMBERS = ("step", "restart", "temperature", "utility", "mutual_predictability", "inconsistency", "labelled")
 
 
@@ -101,10 +97,10 @@ class _Reader:
     def add(self, at: int, step: TraceStep, labels: Mapping[str, Label]) -> None:
         for name in _NUMBERS:
             self.columns[name].append(float(getattr(step, name)))
-        self.relabelings.append(step.move in RELABELINGS)
+        self.relabelings.append(step.kind == "relabel")
         self.accepted.append(step.accepted)
         self._count_move(step)
-        if step.accepted and step.move not in ANEW:
+        if step.accepted and step.kind != "begin":
             for key, old, new in zip(step.examples, step.old, step.new, strict=True):
                 self.changes[key] += old is not None and new is not None and old != new
         self.adds_up = self.adds_up and len(labels) == step.labelled

@@ -8,7 +8,7 @@ from icm_api.client import Client
 from icm_api.client.meter import cost
 from icm_api.config import Config, SearchSettings
 from icm_api.run.parts import build_task, load_dataset, load_start, open_model
-from icm_api.search import build_kernel, build_objective
+from icm_api.search import build_kernel, build_objective, steps_of
 from icm_api.types import Dataset, Task, Usage
 
 
@@ -55,7 +55,7 @@ async def plan(config: Config) -> Plan:
         can = model.capabilities
 
         def most_requests(search: SearchSettings) -> int:
-            searching = build_kernel(objective, search, start).most_requests(search.budget(len(dataset)))
+            searching = build_kernel(objective, search, start).most_requests(steps_of(search, len(dataset)))
             return (searching + extra) * can.requests_per_prompt
 
         requests = most_requests(config.search)
@@ -68,7 +68,7 @@ async def plan(config: Config) -> Plan:
         return Plan(
             len(dataset),
             len(objective.relations),
-            config.search.budget(len(dataset)),
+            steps_of(config.search, len(dataset)),
             requests,
             usage.prompt_tokens,
             longest,

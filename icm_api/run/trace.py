@@ -23,7 +23,7 @@ class TraceStep:
     Attributes:
         step: its number; 0 is the beginning of the first restart.
         restart: the restart it belongs to.
-        move: what the step did, as `Info.move`.
+        kind, move: what the step did, as in `Info`.
         examples: ids whose label was proposed.
         old, new: their labels before, and the proposed ones; None for unlabelled.
         utility_change: dU of the proposal.
@@ -36,6 +36,7 @@ class TraceStep:
 
     step: int
     restart: int
+    kind: str
     move: str
     examples: tuple[str, ...]
     old: tuple[Label | None, ...]
@@ -62,6 +63,7 @@ def trace_record(progress: Progress) -> dict[str, Any]:
     return {
         "step": info.step,
         "restart": info.restart,
+        "kind": info.kind,
         "move": info.move,
         "examples": list(info.examples),
         "old": list(info.old),
@@ -104,7 +106,7 @@ def _step(raw: bytes, where: str) -> TraceStep:
         if len(line["examples"]) != len(line["new"]) or len(line["examples"]) != len(line["old"]):
             raise ValueError("not as many labels as examples")
         values: dict[str, Any] = {
-            **{key: line[key] for key in ("move", "accepted")},
+            **{key: line[key] for key in ("kind", "move", "accepted")},
             **{key: tuple(line[key]) for key in ("examples", "old", "new")},
             **{key: float(line[key]) for key in _NUMBERS},
             **{key: int(line[key]) for key in _COUNTS},
@@ -121,9 +123,9 @@ def replay(steps: Iterable[TraceStep]) -> Iterator[tuple[TraceStep, Mapping[str,
         The step, and a view of the labels by id that changes with the next step: copy it to keep it.
 
     Example:
-        >>> first = TraceStep(0, 0, "seed", ("a",), (None,), ("True",), 0, 0, True, 0, 0, 0, 1, 1, 9)
-        >>> second = TraceStep(1, 0, "relabel", ("a",), ("True",), ("False",), 0, 0, False, 0, 0, 0, 1, 2, 18)
-        >>> [dict(labels) for _, labels in replay([first, second])]
+        >>> one = TraceStep(0, 0, "begin", "seed", ("a",), (None,), ("True",), 0, 0, True, 0, 0, 0, 1, 1, 9)
+        >>> two = TraceStep(1, 0, "relabel", "round", ("a",), ("True",), ("False",), 0, 0, False, 0, 0, 0, 1, 2, 18)
+        >>> [dict(labels) for _, labels in replay([one, two])]
         [{'a': 'True'}, {'a': 'True'}]
     """
     labels: dict[str, Label] = {}

@@ -1,12 +1,11 @@
 """The search for the labeling with the largest U(D): engines as kernels, proposals, repairs, the loop over steps."""
 
-from icm_api.search.draws import draw
-from icm_api.search.fix import consistency_fix
+from icm_api.search.anneal import consistency_fix
+from icm_api.search.engines import ENGINES, Engine, build_kernel, steps_of
 from icm_api.search.kernel import Info, Kernel, State
 from icm_api.search.loop import (
     Found,
     Progress,
-    build_kernel,
     build_objective,
     iterate,
     result_of,
@@ -16,6 +15,8 @@ from icm_api.search.loop import (
 from icm_api.search.start import Start, load_fixed, load_warm, make_start
 
 __all__ = [
+    "ENGINES",
+    "Engine",
     "Found",
     "Info",
     "Kernel",
@@ -25,7 +26,6 @@ __all__ = [
     "build_kernel",
     "build_objective",
     "consistency_fix",
-    "draw",
     "iterate",
     "load_fixed",
     "load_warm",
@@ -33,4 +33,5 @@ __all__ = [
     "result_of",
     "search",
     "search_labels",
+    "steps_of",
 ]

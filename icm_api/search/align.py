@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
+from icm_api.consistency import Relations
 from icm_api.objective import Objective
-from icm_api.types import Label, LabelDistribution, Labeling
+from icm_api.types import Dataset, Label, LabelDistribution, Labeling
 
 MOST_WAYS = 64
 """A group is enumerated while it has at most this many labelings."""
@@ -89,3 +90,19 @@ def by_confidence(unit: Sequence[str], predicted: Predictions) -> list[str]:
         ['b', 'c', 'a']
     """
     return sorted(unit, key=lambda key: -max(predicted[key].logprobs))
+
+
+def units(dataset: Dataset, relations: Relations, limit: int) -> list[tuple[str, ...]]:
+    """Examples that are labelled together: connected groups of relations while small, else one by one.
+
+    Args:
+        limit: a group with more members than this falls apart into single examples.
+
+    Returns:
+        A partition of the ids, in data set order of each unit's first member.
+    """
+    found: dict[tuple[str, ...], None] = {}
+    for example_id in dataset.ids:
+        group = relations.component(example_id)
+        found[group if len(group) <= limit else (example_id,)] = None
+    return list(found)

@@ -1,4 +1,4 @@
-"""Simulated annealing as in the paper, Algorithm 1: one example a step, then `consistency_fix`.
+"""The paper's search: Algorithm 1, simulated annealing one example a step, and Algorithm 2, `consistency_fix`.
 
 Presets `paper` and `reference` run this kernel; `default` runs the one in `group_anneal`. The loop over steps
 is `search.loop`.
@@ -6,17 +6,18 @@ is `search.loop`.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import product
+from random import Random
 
+from icm_api.chance import draw
 from icm_api.config import SearchSettings
+from icm_api.consistency import Relations
 from icm_api.objective import Objective
-from icm_api.search.draws import draw
-from icm_api.search.fix import consistency_fix, most_options
-from icm_api.search.kernel import Info, State, better, metropolis, touched
-from icm_api.search.proposals import sampling_weights, seed_ids
-from icm_api.search.schedules import logarithmic
-from icm_api.search.start import Start
-from icm_api.types import Labeling, Score
+from icm_api.search.kernel import Info, State, better, logarithmic, metropolis, touched
+from icm_api.search.start import Start, seed_ids
+from icm_api.types import Dataset, Label, Labeling, Score
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class Annealing:
         state = State(score, best=better(None, score, len(self.objective.dataset)))
         examples, old, new = touched(empty.labeling, score.labeling)
         change = score.utility - empty.utility
-        return state, Info(0, 0, "seed", examples, old, new, change, self._temperature(state), True, score)
+        return state, Info(0, 0, "begin", "seed", examples, old, new, change, self._temperature(state), True, score)
 
     async def step(self, state: State) -> tuple[State, Info]:
         """One turn of Algorithm 1's loop."""
@@ -66,7 +67,7 @@ class Annealing:
                 step=number,
                 accepted=state.accepted + changed,
             ),
-            Info(number, 0, "relabel", examples, old, new, change, temperature, accepted, after),
+            Info(number, 0, "relabel", "relabel", examples, old, new, change, temperature, accepted, after),
         )
 
     async def _fix(self, score: Score, number: int) -> Score:
@@ -89,3 +90,91 @@ class Annealing:
         per_score = objective.estimator.requests(size)
         options = most_options(objective.relations, len(objective.labels)) * self.settings.repairs
         return (steps + 1) * (1 + per_score * (1 + options)) + size + per_score
+
+
+def sampling_weights(dataset: Dataset, relations: Relations, labeling: Labeling, related_weight: float) -> list[float]:
+    """Weight of each example in data set order (paper, Algorithm 1, step "sample x_i").
+
+    An unlabelled example that a relation ties to a labelled one weighs `related_weight`, all others 1;
+    labelled examples can be drawn again.
+    """
+    return [
+        related_weight
+        if example_id not in labeling and any(other in labeling for other in relations.neighbours(example_id))
+        else 1.0
+        for example_id in dataset.ids
+    ]
+
+
+LARGEST_GROUP = 64
+"""Groups with more legal labelings than this are repaired one relation at a time."""
+
+
+async def consistency_fix(
+    objective: Objective, score: Score, rng: Random, *, repairs: int = 10, fixed: Collection[str] = ()
+) -> Score:
+    """Resolve conflicts of a labeling while that raises U (paper, Algorithm 2).
+
+    Args:
+        objective: U(D).
+        score: of the labeling to repair, which is left as it is.
+        rng: draws which conflict comes next.
+        repairs: the most conflicts looked at, M of the paper.
+        fixed: ids whose labels no repair changes.
+
+    Returns:
+        The score of the repaired labeling, whose U is never below that of `score`.
+
+    Raises:
+        ProviderError: the model gave no usable logprobs.
+    """
+    unsolved: set[int] = set()
+    for _ in range(repairs):
+        open_conflicts = sorted(score.broken - unsolved)
+        if not open_conflicts:
+            break
+        conflict = rng.choice(open_conflicts)
+        best = score
+        for updates in legal_options(objective, score.labeling, conflict, fixed):
+            tried = await objective(score.labeling.assign(updates), near=score)
+            if tried.utility > best.utility:
+                best = tried
+        # A conflict whose every repair lowers U stays, so that the others get their turn.
+        unsolved = unsolved | {conflict} if best is score else set()
+        score = best
+    return score
+
+
+def legal_options(
+    objective: Objective, labeling: Labeling, conflict: int, fixed: Collection[str] = ()
+) -> Iterator[Mapping[str, Label]]:
+    """Every way to resolve a broken relation, other labels and those of `fixed` ids staying as they are.
+
+    The labelled part of the relation's whole group is enumerated where it has at most `LARGEST_GROUP` legal
+    labelings, so that one repair does not open the next conflict; else the relation's own examples.
+    """
+    relation = objective.relations[conflict]
+    group = [key for key in objective.relations.component(relation.ids[0]) if key in labeling]
+    stay = {key: labeling[key] for key in group if key in fixed}
+    legal = objective.relations.legal_labelings([key for key in group if key not in stay], stay, LARGEST_GROUP)
+    if legal is not None:
+        # What only concerns fixed labels is broken in all of them.
+        if not relation.is_broken(stay):
+            yield from legal
+        return
+    free = [key for key in relation.ids if key not in fixed]
+    for labels in product(objective.labels, repeat=len(free)):
+        updates = dict(zip(free, labels, strict=True))
+        if not relation.is_broken({**labeling, **updates}):
+            yield updates
+
+
+def most_options(relations: Relations, labels: int) -> int:
+    """The most options that any conflict can have; 0 where nothing can conflict."""
+    found = 0
+    for group in relations.components:
+        if len(group) > 1:
+            legal = relations.legal_labelings(group, {}, LARGEST_GROUP)
+            widest = max(len(relations[at].ids) for key in group for at in relations.touching(key))
+            found = max(found, labels**widest if legal is None else len(legal))
+    return found

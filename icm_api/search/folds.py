@@ -19,13 +19,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from icm_api.chance import draw
 from icm_api.config import SearchSettings
 from icm_api.errors import ConfigError
 from icm_api.objective import Objective
-from icm_api.search.align import align, most_confident
-from icm_api.search.draws import draw
+from icm_api.search.align import align, most_confident, units
 from icm_api.search.kernel import State
-from icm_api.search.proposals import units
 from icm_api.search.start import Start
 from icm_api.types import LabelDistribution, Labeling
 

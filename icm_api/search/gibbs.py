@@ -18,14 +18,12 @@ from math import exp, fsum
 from random import Random
 from typing import ClassVar
 
+from icm_api.chance import draw
 from icm_api.config import SearchSettings
 from icm_api.objective import Objective
 from icm_api.objective.leave_one_out import context_prompts
-from icm_api.search.align import MOST_WAYS
-from icm_api.search.draws import draw
-from icm_api.search.kernel import State
-from icm_api.search.proposals import units
-from icm_api.search.schedules import logarithmic
+from icm_api.search.align import MOST_WAYS, units
+from icm_api.search.kernel import State, logarithmic
 from icm_api.search.start import Start
 from icm_api.types import Label, Labeling
 

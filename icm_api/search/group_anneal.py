@@ -19,19 +19,21 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain, product
 from math import fsum
+from random import Random
 
+from icm_api.chance import draw
 from icm_api.config import SearchSettings
 from icm_api.objective import Objective
-from icm_api.search.align import MOST_WAYS, most_probable
-from icm_api.search.draws import draw
-from icm_api.search.kernel import Info, State, Updates, better, metropolis, touched
-from icm_api.search.proposals import draw_units, units
-from icm_api.search.schedules import logarithmic
+from icm_api.search.align import MOST_WAYS, most_probable, units
+from icm_api.search.kernel import Info, Kind, State, Updates, better, logarithmic, metropolis, touched
 from icm_api.search.start import Start, random_start
 from icm_api.types import Label, Labeling, Score
 
 LARGEST_UNIT = 8
 """Groups with more examples than this are moved one example at a time."""
+
+
+_KINDS: Mapping[str, Kind] = {"seed": "begin", "challenge": "begin", "grow": "grow", "relabel": "relabel"}
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ class GroupAnnealing:
             for unit in left
         ]
         most = max(1, int(self.settings.growth * len(labeling)))
-        block = draw_units(left, weights, most, draw(self.settings.seed, number, "grow"))
+        block = _draw_units(left, weights, most, draw(self.settings.seed, number, "grow"))
         score = await self.objective(await label_units(self.objective, block, labeling), near=state.score)
         return await self._moved(state, number, "grow", score, accepted=True)
 
@@ -141,10 +143,11 @@ class GroupAnnealing:
         # What to try next is read off the distributions.
         after = await self.objective.completed(score) if accepted else state.score
         # What begins anew proposes all its labels, also those that happen to be there already.
-        anew = tuple(score.labeling) if move in ("seed", "challenge") else ()
+        kind = _KINDS[move]
+        anew = tuple(score.labeling) if kind == "begin" else ()
         examples, old, new = touched(state.labeling, score.labeling, drawn=anew)
         change, temperature = score.utility - state.score.utility, self._temperature(state)
-        info = Info(number, state.restart, move, examples, old, new, change, temperature, accepted, after)
+        info = Info(number, state.restart, kind, move, examples, old, new, change, temperature, accepted, after)
         return (
             replace(
                 state,
@@ -246,3 +249,15 @@ async def label_units(objective: Objective, open_units: Sequence[tuple[str, ...]
     for unit in open_units:
         labels.update(most_probable(objective, unit, predicted, labeling))
     return labeling.assign(labels)
+
+
+def _draw_units(
+    candidates: Sequence[tuple[str, ...]], weights: Sequence[float], examples: int, rng: Random
+) -> list[tuple[str, ...]]:
+    """Units drawn by weight without replacement, until they hold at least this many examples."""
+    left = list(zip(candidates, weights, strict=True))
+    drawn: list[tuple[str, ...]] = []
+    while left and sum(map(len, drawn)) < examples:
+        at = rng.choices(range(len(left)), [weight for _, weight in left])[0]
+        drawn.append(left.pop(at)[0])
+    return drawn

@@ -5,12 +5,16 @@ A kernel proposes and decides. The loop over steps, the budget and the record on
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from math import exp, log
+from typing import Literal, Protocol, TypeAlias
 
-from icm_api.search.draws import draw
-from icm_api.search.schedules import acceptance_probability
+from icm_api.chance import draw
+from icm_api.errors import ConfigError
 from icm_api.types import Label, Labeling, Score
+
+Kind: TypeAlias = Literal["begin", "grow", "relabel"]
 
 Updates = frozenset[tuple[str, Label]]
 """Labels proposed together, as id and label."""
@@ -53,9 +57,11 @@ class Info:
     Attributes:
         step: its number; 0 is the beginning of the first restart.
         restart: the restart it belongs to.
-        move: "seed" (a restart's first labels), "complete" (outside the budget, what was left open); annealing's
-            "grow", "relabel" and "challenge" (a labeling that growth would miss); "round" of bootstrapping, all
-            labels redone at once; "sweep" of folds or gibbs, all labels redone in turn.
+        kind: "begin" (new first labels take the place of all before them), "grow" (labels are added) or "relabel"
+            (labels that are there may change).
+        move: the engine's own name for it: "seed" (the first labels of a restart), "complete" (outside the budget,
+            what was left open); annealing's "grow", "relabel" and "challenge" (a labeling that growth would miss);
+            "round" of bootstrapping, all labels redone at once; "sweep" of folds or gibbs, all redone in turn.
         examples: ids whose label was proposed, the drawn one first; none where a round or sweep changed nothing.
         old: their labels before, None for unlabelled ones.
         new: their proposed labels.
@@ -67,6 +73,7 @@ class Info:
 
     step: int
     restart: int
+    kind: Kind
     move: str
     examples: tuple[str, ...]
     old: tuple[Label | None, ...]
@@ -111,3 +118,48 @@ def touched(
     """The examples that differ between two labelings, `drawn` first, with their old and new labels."""
     ids = tuple(dict.fromkeys((*drawn, *(key for key in {**old, **new} if old.get(key) != new.get(key)))))
     return ids, tuple(old.get(key) for key in ids), tuple(new.get(key) for key in ids)
+
+
+Schedule = Callable[[int], float]
+
+
+def logarithmic(initial: float, minimum: float, cooling: float) -> Schedule:
+    """T(n) = max(minimum, initial / (1 + cooling * ln n)) (paper, Algorithm 1).
+
+    Args:
+        initial: T_0, > 0.
+        minimum: T_min, > 0.
+        cooling: beta, >= 0.
+
+    Raises:
+        ConfigError: a value outside its range.
+
+    Example:
+        >>> schedule = logarithmic(10.0, 0.01, 0.99)
+        >>> schedule(1), round(schedule(100), 4)
+        (10.0, 1.7988)
+    """
+    if initial <= 0 or minimum <= 0 or cooling < 0:
+        raise ConfigError(
+            f"temperatures must be above 0 and cooling at least 0, got initial {initial}, minimum {minimum}, "
+            f"cooling {cooling}"
+        )
+
+    def temperature(step: int) -> float:
+        return max(minimum, initial / (1.0 + cooling * log(max(step, 1))))
+
+    return temperature
+
+
+def acceptance_probability(change: float, temperature: float) -> float:
+    """min(1, exp(dU / T)), which cannot overflow (paper, Algorithm 1).
+
+    Args:
+        change: dU of a proposal.
+        temperature: T, > 0.
+
+    Example:
+        >>> acceptance_probability(1e6, 0.01), acceptance_probability(-1e6, 0.01)
+        (1.0, 0.0)
+    """
+    return 1.0 if change >= 0 else exp(change / temperature)

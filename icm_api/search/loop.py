@@ -16,14 +16,10 @@ from icm_api.errors import ConfigError
 from icm_api.objective import Objective
 from icm_api.prompts import PromptBuilder
 from icm_api.result import Result, build_result
-from icm_api.search.anneal import Annealing
-from icm_api.search.bootstrap import Bootstrap
-from icm_api.search.folds import Folds
-from icm_api.search.gibbs import Gibbs
-from icm_api.search.group_anneal import LARGEST_UNIT, GroupAnnealing, label_units
+from icm_api.search.align import units
+from icm_api.search.engines import build_kernel, steps_of
+from icm_api.search.group_anneal import LARGEST_UNIT, label_units
 from icm_api.search.kernel import Info, Kernel, State, better, touched
-from icm_api.search.proposals import units
-from icm_api.search.rounds import Rounds
 from icm_api.search.start import Start, load_warm, make_start
 from icm_api.types import Constraint, Dataset, Labeling, Model, Score, Task, Usage
 
@@ -80,24 +76,6 @@ def build_objective(dataset: Dataset, model: Model, task: Task, settings: Search
     return Objective(dataset, prompts, model, relations, alpha=settings.alpha, statistic=settings.statistic)
 
 
-def build_kernel(objective: Objective, settings: SearchSettings, start: Start | None = None) -> Kernel:
-    """The kernel that the settings name.
-
-    Raises:
-        ConfigError: a setting of the engine does not fit the data set.
-    """
-    start = start or Start()
-    if settings.engine == "bootstrap":
-        return Rounds(objective, settings, start, Bootstrap(objective, start))
-    if settings.engine == "folds":
-        return Rounds(objective, settings, start, Folds(objective, settings, start))
-    if settings.engine == "gibbs":
-        return Rounds(objective, settings, start, Gibbs(objective, settings, start))
-    if settings.moves == "single":
-        return Annealing(objective, settings, start)
-    return GroupAnnealing(objective, settings, settings.budget(len(objective.dataset)), start)
-
-
 async def iterate(kernel: Kernel, objective: Objective, steps: int) -> AsyncIterator[tuple[State, Info]]:
     """Every step of a search, seeding first; the last state has a complete best labeling.
 
@@ -125,7 +103,7 @@ async def _complete(objective: Objective, state: State) -> tuple[State, Info]:
     score = await objective(await label_units(objective, left, state.labeling), near=state.score)
     examples, old, new = touched(state.labeling, score.labeling)
     number, change = state.step + 1, score.utility - state.score.utility
-    info = Info(number, state.restart, "complete", examples, old, new, change, 0.0, True, score)
+    info = Info(number, state.restart, "grow", "complete", examples, old, new, change, 0.0, True, score)
     best = better(None, score, len(objective.dataset))
     return State(score, best, number, state.accepted + 1, state.restart, state.began), info
 
@@ -151,7 +129,7 @@ async def search(
     size, start = len(objective.dataset), start or Start()
     if not size:
         raise ConfigError("the data set is empty: there is nothing to label")
-    kernel, steps = build_kernel(objective, settings, start), settings.budget(size)
+    kernel, steps = build_kernel(objective, settings, start), steps_of(settings, size)
     ends: dict[int, Score | None] = {}
     async for state, info in iterate(kernel, objective, steps):
         # Challengers come after all restarts, and are no search of their own.

@@ -6,6 +6,7 @@ labels are a person's own answers, known before the search; gold labels are read
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 from random import Random
@@ -16,7 +17,6 @@ from icm_api.datasets.rows import Row, kind, read_rows
 from icm_api.errors import ConfigError
 from icm_api.objective import Objective
 from icm_api.result import Result
-from icm_api.search.proposals import seed_ids
 from icm_api.types import Dataset, Label, Labeling
 
 ID_FIELD, LABEL_FIELD = "id", "label"
@@ -149,3 +149,8 @@ def random_start(objective: Objective, settings: SearchSettings, start: Start, r
         legal = relations.legal_labelings([key], labeling, len(labels))
         labeling = labeling.assign({key: rng.choice([way[key] for way in legal or ()] or labels)})
     return labeling
+
+
+def seed_ids(ids: Sequence[str], count: int, rng: Random) -> list[str]:
+    """K of these examples, to label at random, in the order drawn; all where there are no more than K."""
+    return rng.sample(ids, min(count, len(ids)))

@@ -21,7 +21,7 @@ from icm_api.client import Client, open_provider
 from icm_api.config import SearchSettings
 from icm_api.pocket.model import PocketModel
 from icm_api.pocket.world import make_claims
-from icm_api.search import build_kernel, build_objective, iterate
+from icm_api.search import build_kernel, build_objective, iterate, steps_of
 from icm_api.types import Answers, Capabilities, LabelDistribution, Prompt, PromptTemplate, Task
 from tests.benchmarks.prefix import new_tokens
 from tests.benchmarks.recovery import CASES, TOLERANCE, dataset_of
@@ -76,7 +76,7 @@ async def outcome(task: str, engine: str, seed: int, requests: int) -> Outcome:
             dataset, recorder, Task(PromptTemplate(separator="\n"), constraints=CONSTRAINTS[task]), settings
         )
         kernel, ends = build_kernel(objective, settings), dict[int, float]()
-        async with aclosing(iterate(kernel, objective, settings.budget(len(dataset)))) as steps:  # type: ignore[type-var]
+        async with aclosing(iterate(kernel, objective, steps_of(settings, len(dataset)))) as steps:  # type: ignore[type-var]
             async for state, info in steps:  # noqa: B007
                 if info.restart < settings.restarts and len(info.score.labeling) == len(dataset):
                     ends[info.restart] = max(info.score.utility, ends.get(info.restart, -inf))

@@ -27,7 +27,7 @@ def write(folder: Path) -> Path:
     rest: dict[str, object] = dict.fromkeys(
         ("utility_change", "temperature", "mutual_predictability", "inconsistency"), 0.0
     )
-    rest |= {"move": "relabel", "labelled": 2, "prompt_tokens": 0}
+    rest |= {"kind": "relabel", "move": "relabel", "labelled": 2, "prompt_tokens": 0}
     lines = [json.dumps({**rest, **dict(zip(keys, step, strict=True)), "requests": 10 * step[0]}) for step in STEPS]
     path = folder / "trace.jsonl"
     path.write_text("\n".join(lines) + "\n")

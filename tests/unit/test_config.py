@@ -14,7 +14,6 @@ from icm_api.config import (
     Budget,
     Config,
     DataSection,
-    Engine,
     Preset,
     SearchSettings,
     load_config,
@@ -156,7 +155,7 @@ GIVEN: tuple[dict[str, Any], ...] = (
 @pytest.mark.parametrize("given", GIVEN)
 def test_a_changed_search_is_the_one_built_with_the_change(given: dict[str, Any]) -> None:
     presets = [{"preset": preset} for preset in get_args(Preset)]
-    engines = [{"engine": engine} for engine in get_args(Engine)]
+    engines = [{"engine": engine} for engine in ("anneal", "bootstrap", "folds", "gibbs")]
     for before, after in [*product(presets, presets), *product(engines, engines)]:
         changed = SearchSettings(**given, **before).changed(**after, seed=5)
         built = SearchSettings(**{**given, **after, "seed": 5})

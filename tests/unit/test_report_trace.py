@@ -94,7 +94,7 @@ def test_acceptance_counts_proposed_relabelings_alone(tmp_path: Path) -> None:
     path = finished_run(tmp_path, MadeUp(["a", "b", "c", "d"], steps=39)) / "trace.jsonl"
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     for line in lines[10:20]:
-        line["move"] = "grow"
+        line["kind"] = line["move"] = "grow"
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     edges, shares = accepted_by_window(gathered(path, LABELS), 4)
     assert edges.tolist() == [0, 10, 20, 30, 40]

@@ -10,14 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from icm_api.chance import draw
 from icm_api.config import SearchSettings
 from icm_api.consistency.constraints import asymmetric, equivalent, mutually_exclusive
 from icm_api.objective import Objective
 from icm_api.search import Progress, build_objective, consistency_fix, search_labels
-from icm_api.search.draws import draw
-from icm_api.search.fix import legal_options
-from icm_api.search.proposals import draw_units, sampling_weights, units
-from icm_api.search.schedules import acceptance_probability, logarithmic
+from icm_api.search.align import units
+from icm_api.search.anneal import legal_options, sampling_weights
+from icm_api.search.group_anneal import _draw_units
+from icm_api.search.kernel import acceptance_probability, logarithmic
 from icm_api.types import Constraint, Dataset, Labeling, PromptTemplate, Score, Task
 from tests.bayes import BayesModel, candidates, pairs
 
@@ -197,7 +198,7 @@ def test_units_are_the_groups_and_large_groups_fall_apart() -> None:
 @given(st.integers(0, 10**6), st.integers(1, 12))
 def test_drawn_units_are_distinct_and_enough(seed: int, examples: int) -> None:
     left = [("a", "b"), ("c",), ("d", "e", "f"), ("g",)]
-    drawn = draw_units(left, [1.0, 100.0, 1.0, 1.0], examples, random.Random(seed))
+    drawn = _draw_units(left, [1.0, 100.0, 1.0, 1.0], examples, random.Random(seed))
     assert len(set(drawn)) == len(drawn)
     size = sum(map(len, drawn))
     assert size >= min(examples, 7)

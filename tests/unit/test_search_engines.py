@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import product
 from math import log
 
@@ -15,7 +16,7 @@ from icm_api.config import SearchSettings
 from icm_api.consistency import asymmetric, equivalent, mutually_exclusive
 from icm_api.errors import ConfigError
 from icm_api.objective import Objective
-from icm_api.search import Progress, Start, build_kernel, build_objective, search, search_labels
+from icm_api.search import ENGINES, Progress, Start, build_kernel, build_objective, search, search_labels, steps_of
 from icm_api.search.align import align, most_confident, most_probable
 from icm_api.search.folds import Folds
 from icm_api.types import (
@@ -33,7 +34,7 @@ from icm_api.types import (
 from tests import bayes
 from tests.bayes import BayesModel, candidates, pairs
 
-ENGINES = ("bootstrap", "folds", "gibbs")
+ROUNDS = ("bootstrap", "folds", "gibbs")
 PAIRS = (asymmetric("True", total=True),)
 CANDIDATES = (mutually_exclusive("True"), equivalent())
 
@@ -66,7 +67,7 @@ async def best_of_all(utility: Objective) -> float:
     return max([(await utility(Labeling(dict(zip(utility.dataset.ids, way, strict=True))))).utility for way in ways])
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", ROUNDS)
 @pytest.mark.parametrize(
     ("world", "constraints"),
     [(pairs(4), PAIRS), (candidates(2, 4), CANDIDATES), (pairs(4), ())],
@@ -85,7 +86,7 @@ async def test_every_engine_finds_what_brute_force_finds_in_19_of_20_seeds(
     assert sum(result.utility >= best - 0.5 for result in results) >= 19, [r.utility - best for r in results]
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", ROUNDS)
 async def test_restarts_from_random_labels_find_what_zero_shot_predictions_lead_away_from(
     engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -105,7 +106,7 @@ async def test_restarts_from_random_labels_find_what_zero_shot_predictions_lead_
     assert sum(many) >= 18
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", ROUNDS)
 async def test_same_seed_same_steps_and_another_seed_others(engine: str) -> None:
     dataset, truth = pairs(8)
 
@@ -120,7 +121,7 @@ async def test_same_seed_same_steps_and_another_seed_others(engine: str) -> None
     assert await steps(0) != await steps(1)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", ROUNDS)
 async def test_the_best_labeling_of_all_rounds_and_restarts_wins_and_every_restart_says_its_own_best(
     engine: str,
 ) -> None:
@@ -152,7 +153,7 @@ def step_requests(engine: str, progress: Progress, size: int) -> int:
     return update + size * moved
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", ROUNDS)
 async def test_a_step_asks_for_exactly_what_it_says_and_never_more_than_planned(engine: str) -> None:
     dataset, truth = pairs(5)
     model, seen = Counted(truth), list[Progress]()
@@ -162,7 +163,7 @@ async def test_a_step_asks_for_exactly_what_it_says_and_never_more_than_planned(
     each = [now - before for before, now in zip([0, *asked], asked, strict=False)]
     assert each == [step_requests(engine, progress, len(dataset)) for progress in seen]
     assert {progress.info.move for progress in seen} == {"seed", "round" if engine == "bootstrap" else "sweep"}
-    planned = build_kernel(objective(model, dataset, PAIRS), given).most_requests(given.budget(len(dataset)))
+    planned = build_kernel(objective(model, dataset, PAIRS), given).most_requests(steps_of(given, len(dataset)))
     assert asked[-1] <= planned
 
 
@@ -175,7 +176,7 @@ async def test_a_step_asks_for_exactly_what_it_says_and_never_more_than_planned(
 def test_the_plan_is_the_most_that_the_steps_can_ask(engine: str, requests: int) -> None:
     dataset, truth = pairs(5)
     given = settings(engine)
-    assert given.budget(len(dataset)) == 43
+    assert steps_of(given, len(dataset)) == 43
     assert build_kernel(objective(BayesModel(truth), dataset, PAIRS), given).most_requests(43) == requests
 
 
@@ -301,15 +302,37 @@ def test_nonsense_is_refused_with_what_to_do() -> None:
         settings("bootstrap", preset="paper")
     with pytest.raises(ValidationError, match='moves = "single" is a way to anneal'):
         settings("gibbs", moves="single")
-    for key, value in (("folds", 1), ("rounds", 0), ("engine", "annealing")):
+    for key, value in (("folds", 1), ("rounds", 0)):
         with pytest.raises(ValidationError):
             SearchSettings.model_validate({key: value})
+    with pytest.raises(
+        ConfigError, match=r"search\.engine: unknown engine 'anneall'; did you mean 'anneal'\? known: anneal"
+    ):
+        build_kernel(objective(BayesModel(truth), dataset), settings("anneall"))
+
+
+async def test_an_engine_is_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A made-up engine needs a row and nothing else: a search of its name, its steps, and a result."""
+    plain = ENGINES["bootstrap"]
+    row = replace(plain, name="twice", steps=lambda settings, size: 2 * plain.steps(settings, size))
+    monkeypatch.setattr("icm_api.search.engines.ENGINES", {**ENGINES, "twice": row})
+    dataset, truth = pairs(3)
+    given = SearchSettings(engine="twice", restarts=2, rounds=3)
+    assert steps_of(given, 6) == 2 * steps_of(SearchSettings(engine="bootstrap", restarts=2, rounds=3), 6)
+    found = await search_labels(dataset, BayesModel(truth), task=task(PAIRS), settings=given)
+    assert found.about["search"]["engine"] == "twice"
+    assert set(found.labeling) == set(dataset.ids)
+
+
+def test_every_key_that_a_row_names_is_a_setting() -> None:
+    known = SearchSettings.model_fields.keys()
+    assert all(engine.settings <= known for engine in ENGINES.values())
 
 
 def test_budgets_count_rounds_and_a_given_number_wins() -> None:
-    assert settings("anneal").budget(10) == 300
-    assert settings("bootstrap", restarts=3, rounds=5).budget(10) == 17
-    assert settings("gibbs", steps=7).budget(1000) == 7
+    assert steps_of(settings("anneal"), 10) == 300
+    assert steps_of(settings("bootstrap", restarts=3, rounds=5), 10) == 17
+    assert steps_of(settings("gibbs", steps=7), 1000) == 7
 
 
 def test_gibbs_begins_at_temperature_1_unless_told_otherwise_and_annealing_at_10() -> None:
@@ -317,7 +340,7 @@ def test_gibbs_begins_at_temperature_1_unless_told_otherwise_and_annealing_at_10
     assert settings("gibbs", initial_temperature=2.0).initial_temperature == 2.0
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", ROUNDS)
 @pytest.mark.parametrize("steps", [1, 2, 5])
 async def test_every_engine_labels_every_example_whatever_the_budget(engine: str, steps: int) -> None:
     dataset, truth = candidates(3, 3)

@@ -11,10 +11,11 @@ from math import exp, fsum, log, pi
 
 import pytest
 
+from icm_api.chance import draw
 from icm_api.config import SearchSettings
 from icm_api.consistency import mutually_exclusive
 from icm_api.objective import Objective
-from icm_api.search import Start, State, build_objective, draw
+from icm_api.search import Start, State, build_objective
 from icm_api.search.gibbs import Gibbs, block_logprobs, draw_way
 from icm_api.types import (
     Answers,

@@ -1,0 +1,128 @@
+"""The engines: a row each, with all that the rest of the library needs to know of one.
+
+To add an engine, write its kernel (`init` and `step`, see `kernel`) and add its row here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from types import MappingProxyType
+
+from icm_api.config import SearchSettings
+from icm_api.errors import ConfigError
+from icm_api.objective import Objective
+from icm_api.search.anneal import Annealing
+from icm_api.search.folds import Folds
+from icm_api.search.gibbs import Gibbs
+from icm_api.search.group_anneal import GroupAnnealing
+from icm_api.search.kernel import Kernel
+from icm_api.search.rounds import Bootstrap, Rounds
+from icm_api.search.start import Start
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """A way to search.
+
+    Attributes:
+        name: as `[search] engine` says it.
+        settings: keys of `[search]` that this engine reads and not every other one does.
+        kernel: makes its kernel of the objective, the settings and what is known beforehand.
+        steps: how many steps it takes on a data set of n examples if the settings do not say.
+    """
+
+    name: str
+    settings: frozenset[str]
+    kernel: Callable[[Objective, SearchSettings, Start], Kernel]
+    steps: Callable[[SearchSettings, int], int]
+
+
+def _annealing(objective: Objective, settings: SearchSettings, start: Start) -> Kernel:
+    if settings.moves == "single":
+        return Annealing(objective, settings, start)
+    return GroupAnnealing(objective, settings, steps_of(settings, len(objective.dataset)), start)
+
+
+def _bootstrap(objective: Objective, settings: SearchSettings, start: Start) -> Kernel:
+    return Rounds(objective, settings, start, Bootstrap(objective, start))
+
+
+def _folds(objective: Objective, settings: SearchSettings, start: Start) -> Kernel:
+    return Rounds(objective, settings, start, Folds(objective, settings, start))
+
+
+def _gibbs(objective: Objective, settings: SearchSettings, start: Start) -> Kernel:
+    return Rounds(objective, settings, start, Gibbs(objective, settings, start))
+
+
+def _annealing_steps(settings: SearchSettings, size: int) -> int:
+    return max(300, 6 * size)
+
+
+def _round_steps(settings: SearchSettings, size: int) -> int:
+    # Beginning anew takes a step of its own; the first beginning is step 0.
+    return settings.restarts * (settings.rounds + 1) - 1
+
+
+_SCHEDULE = frozenset({"initial_temperature", "minimum_temperature", "cooling"})
+_ANNEAL = _SCHEDULE | {"preset", "moves", "cool_by", "related_weight", "repairs"}
+_ANNEAL |= {"growth", "patience", "growth_patience"}
+_ROUNDS = frozenset({"rounds"})
+
+ENGINES: Mapping[str, Engine] = MappingProxyType(
+    {
+        engine.name: engine
+        for engine in (
+            Engine("anneal", _ANNEAL, _annealing, _annealing_steps),
+            Engine("bootstrap", _ROUNDS, _bootstrap, _round_steps),
+            Engine("folds", _ROUNDS | {"folds"}, _folds, _round_steps),
+            Engine("gibbs", _ROUNDS | _SCHEDULE, _gibbs, _round_steps),
+        )
+    }
+)
+
+
+def engine_of(settings: SearchSettings) -> Engine:
+    """The engine that the settings name.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    if settings.engine not in ENGINES:
+        near = get_close_matches(settings.engine, ENGINES)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ConfigError(f"search.engine: unknown engine {settings.engine!r}; {hint}known: {', '.join(ENGINES)}")
+    return ENGINES[settings.engine]
+
+
+def steps_of(settings: SearchSettings, size: int) -> int:
+    """The most steps of a search: as the settings say, else enough that every restart can finish.
+
+    Args:
+        settings: of the search.
+        size: examples in the data set.
+
+    Raises:
+        ConfigError: there is no engine of that name.
+
+    Example:
+        >>> steps_of(SearchSettings(), 100), steps_of(SearchSettings(engine="bootstrap", restarts=2, rounds=5), 100)
+        (600, 11)
+    """
+    return engine_of(settings).steps(settings, size) if settings.steps is None else settings.steps
+
+
+def build_kernel(objective: Objective, settings: SearchSettings, start: Start | None = None) -> Kernel:
+    """The kernel that the settings name.
+
+    Args:
+        objective: U(D).
+        settings: of the search.
+        start: what is known beforehand.
+
+    Raises:
+        ConfigError: there is no engine of that name, or a setting of it does not fit the data set.
+    """
+    return engine_of(settings).kernel(objective, settings, start or Start())
