@@ -1,8 +1,8 @@
 """A loopback API server for tests: the embedded model behind the wire formats of real providers.
 
-It does: speak OpenAI's, vLLM's, SGLang's, llama.cpp's, Fireworks', Anthropic's and Gemini's formats over real HTTP,
-count requests and prefix-cache tokens, and inject faults that a seed reproduces.
-It does not: limit rates, check keys or model names, stream, or listen on anything but 127.0.0.1.
+It speaks OpenAI's, vLLM's, SGLang's, llama.cpp's, Fireworks', Anthropic's and Gemini's formats over real HTTP, counts
+requests and prefix-cache tokens, and injects faults that a seed reproduces. It does not limit rates, check keys or
+model names, stream, or listen on anything but 127.0.0.1.
 
     from icm_api.testing import Faults, serve
 
@@ -13,10 +13,9 @@ It does not: limit rates, check keys or model names, stream, or listen on anythi
 `python -m icm_api.testing --port 8000` runs it as a process of its own. Both need the extra `icm-api[testing]`.
 """
 
-from icm_api.testing.dialects import DIALECTS, Dialect
 from icm_api.testing.faults import CONTENT, HARMLESS, RETRYABLE, UNRETRYABLE, Faults
-from icm_api.testing.journal import RecordedRequest, ServerLog
 from icm_api.testing.server import Server, serve
+from icm_api.testing.wire import DIALECTS, Dialect, RecordedRequest, ServerLog
 
 __all__ = [
     "CONTENT",

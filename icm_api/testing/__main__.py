@@ -1,7 +1,6 @@
 """The testing server as a process of its own: `python -m icm_api.testing --port 8000 --dialect vllm`.
 
-It does: read flags, print the address on one line when requests are answered, and run until it is ended.
-It does not: anything that `serve` does not.
+Prints the address on one line as soon as requests are answered, and runs until it is ended.
 """
 
 from __future__ import annotations
@@ -14,13 +13,20 @@ from dataclasses import replace
 from threading import Event
 
 from icm_api.errors import ConfigError
-from icm_api.testing.dialects import DIALECTS, get_dialect
 from icm_api.testing.faults import Faults
 from icm_api.testing.server import serve
+from icm_api.testing.wire import DIALECTS, get_dialect
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until interrupted; returns the exit code."""
+    """Serve until interrupted.
+
+    Args:
+        arguments: flags of the command line; None for those of this process.
+
+    Returns:
+        The exit code: 0, or that of a `ConfigError`.
+    """
     flags = _parser().parse_args(arguments)
     try:
         faults = Faults(tuple(flags.faults.split(",")), flags.rate, flags.seed) if flags.faults else None

@@ -1,7 +1,6 @@
 """Anthropic's route, /v1/messages: sampled text and stated probabilities, never logprobs.
 
-It does: read messages, sample an answer line from the embedded model, count what `cache_control` would cache.
-It does not: stream, call tools, think, or enforce the real service's shortest cacheable prompt.
+Does not stream, call tools, think, or enforce the real service's shortest cacheable prompt.
 
 An answer to the same body differs from time to time, as samples do, by a random generator that depends on the server's
 seed and on how often the body was answered before. An `output_config` with a JSON schema is filled in by the model's
@@ -16,8 +15,7 @@ from collections.abc import Mapping, Sequence
 from math import exp, fsum
 from typing import Any
 
-from icm_api.testing.backend import Ids, Sampling
-from icm_api.testing.positions import WireError
+from icm_api.testing.backend import Ids, Sampling, WireError
 from icm_api.testing.wire import Answer, Call, answer_text, chat_text, content_text, integer, stops, temperature
 
 _FIELDS = frozenset((
@@ -138,7 +136,7 @@ def _fill(call: Call, ids: Ids, schema: Mapping[str, Any]) -> Any:
     """A value of the schema, from the model's probabilities of what comes after the prompt."""
     if schema.get("type") == "string" and isinstance(schema.get("enum"), list):
         labels = [str(label) for label in schema["enum"]]
-        return call.random.choices(labels, label_probabilities(call, ids, labels))[0]
+        return call.random.choices(labels, _label_probabilities(call, ids, labels))[0]
     properties = schema.get("properties")
     inners = list(properties.values()) if isinstance(properties, Mapping) else []
     if schema.get("type") != "object" or not inners or not all(isinstance(inner, Mapping) for inner in inners):
@@ -146,14 +144,14 @@ def _fill(call: Call, ids: Ids, schema: Mapping[str, Any]) -> Any:
     if schema.get("additionalProperties") is not False:
         raise WireError("output_config.format.schema: objects must set additionalProperties to false")
     numbers = [str(name) for name, inner in zip(properties or {}, inners, strict=True) if inner.get("type") == "number"]
-    stated = dict(zip(numbers, label_probabilities(call, ids, numbers), strict=True)) if numbers else {}
+    stated = dict(zip(numbers, _label_probabilities(call, ids, numbers), strict=True)) if numbers else {}
     return {
         name: round(stated[name], 2) if name in stated else _fill(call, ids, inner)
         for name, inner in zip(properties or {}, inners, strict=True)
     }
 
 
-def label_probabilities(call: Call, ids: Ids, labels: Sequence[str]) -> list[float]:
+def _label_probabilities(call: Call, ids: Ids, labels: Sequence[str]) -> list[float]:
     """The probability of each label as the answer, normalised over them."""
     logprobs = []
     for label in labels:

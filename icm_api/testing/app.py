@@ -1,14 +1,13 @@
-"""The routes, and a request's way through the server: count, fault or handler, answer.
+"""The routes, and a request's way through the server: count it, meet a fault or a handler, answer.
 
-It does: parse bodies, draw faults, run handlers on one worker thread, write errors as each API does, send.
-It does not: know what is in a body, or own a socket (`server` does).
+Handlers run on one worker thread. Does not know what is in a body, or own a socket (`server` does).
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections import OrderedDict
+from collections import Counter, OrderedDict, deque
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -16,6 +15,8 @@ from functools import partial
 from hashlib import sha256
 from math import ceil
 from random import Random
+from threading import Lock
+from types import MappingProxyType
 from typing import Any
 
 from starlette.applications import Starlette
@@ -25,12 +26,9 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from icm_api.testing import anthropic_wire, gemini_wire, openai_wire, sglang_wire
-from icm_api.testing.backend import Backend
-from icm_api.testing.dialects import Dialect
+from icm_api.testing.backend import Backend, WireError
 from icm_api.testing.faults import FaultPlan, Faults, distort, error_of, retry_headers
-from icm_api.testing.journal import Journal
-from icm_api.testing.positions import WireError
-from icm_api.testing.wire import Answer, Call, Handler
+from icm_api.testing.wire import Answer, Call, Dialect, Handler, RecordedRequest, ServerLog
 
 _POSTS: tuple[tuple[str, Handler, str], ...] = (
     ("/v1/completions", openai_wire.completions, "openai"),
@@ -57,8 +55,59 @@ _MOST_BODIES = 65_536
 _REQUESTS, _TOKENS = "100000", "1000000000"
 
 
+class Journal:
+    """What a server has been asked: the server's thread counts, any other reads whole snapshots.
+
+    Args:
+        keep: how many bodies to keep, the last ones.
+    """
+
+    def __init__(self, keep: int) -> None:
+        self._lock = Lock()
+        self._requests = Counter[str]()
+        self._statuses = Counter[int]()
+        self._faults = Counter[str]()
+        self._tokens = [0, 0, 0]
+        self._kept: deque[RecordedRequest] = deque(maxlen=keep)
+
+    def arrived(self, path: str, body: Mapping[str, Any], fault: str | None) -> None:
+        """Count a request before it is answered, and the kind of its fault, if it meets one."""
+        with self._lock:
+            self._requests[path] += 1
+            if fault is not None:
+                self._faults[fault] += 1
+            self._kept.append(RecordedRequest(path, body))
+
+    def computed(self, answer: Answer) -> None:
+        """Count the tokens of an answer."""
+        with self._lock:
+            self._tokens[0] += answer.prompt_tokens
+            self._tokens[1] += answer.cached_tokens
+            self._tokens[2] += answer.completion_tokens
+
+    def answered(self, status: int) -> None:
+        """Count the HTTP status of an answer."""
+        with self._lock:
+            self._statuses[status] += 1
+
+    def snapshot(self) -> ServerLog:
+        """The counts now."""
+        with self._lock:
+            return ServerLog(
+                MappingProxyType(dict(self._requests)),
+                MappingProxyType(dict(self._statuses)),
+                MappingProxyType(dict(self._faults)),
+                *self._tokens,
+            )
+
+    def kept(self) -> tuple[RecordedRequest, ...]:
+        """The bodies kept, oldest first."""
+        with self._lock:
+            return tuple(self._kept)
+
+
 class _Cut(Response):
-    """Sends half of its body and leaves, upon which the server closes the connection."""
+    """Sends half of its body and leaves; the server then closes the connection."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
@@ -74,7 +123,7 @@ class Service:
         dialect: how OpenAI's routes behave.
         faults: what to inject; None for nothing.
         seed: of all sampling.
-        journal: counts.
+        journal: counts the requests.
     """
 
     def __init__(self, backend: Backend, dialect: Dialect, faults: Faults | None, seed: int, journal: Journal) -> None:
@@ -191,7 +240,7 @@ def _error_body(family: str, error: WireError, request_id: str) -> dict[str, Any
 def _limit_headers(family: str, request_id: str, reset: float | None) -> dict[str, str]:
     """The request's id, and the limits as OpenAI's and Anthropic's services name them.
 
-    `reset`: seconds until there is something left again; None where nothing is used up.
+    `reset`: seconds until there is something left again; None if nothing is used up.
     """
     if family == "gemini":
         return {}

@@ -1,13 +1,12 @@
-"""Faults to inject: which ones, how often, and what they do to an answer's numbers.
+"""Faults to inject: which request meets which fault, by hashing alone, and what faults do to an answer's numbers.
 
-It does: decide by hashing alone which request meets which fault, describe the error answers, distort logprobs.
-It does not: send anything (`app` does).
+Sends nothing (`app` does).
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from email.utils import formatdate
 from hashlib import sha256
@@ -16,20 +15,9 @@ from time import time
 from types import MappingProxyType
 
 from icm_api.errors import ConfigError
-from icm_api.testing.positions import Position, Positions, Token, WireError
+from icm_api.testing.backend import Position, Positions, Token, WireError
 
-RETRYABLE = (
-    "429-seconds",
-    "429-ms",
-    "429-date",
-    "429-none",
-    "500",
-    "503",
-    "529",
-    "slow",
-    "cut",
-    "truncated-json",
-)
+RETRYABLE = ("429-seconds", "429-ms", "429-date", "429-none", "500", "503", "529", "slow", "cut", "truncated-json")
 """Faults after which the same request is worth sending again.
 
 `429-*`: rate limited, with `Retry-After` in seconds, `retry-after-ms`, `Retry-After` as a date, or without any;
@@ -39,10 +27,10 @@ connection closes in the middle of the body; `truncated-json`: a body that ends 
 CONTENT = ("null-logprobs", "-9999", "nan", "zeros", "all-equal", "missing-label", "duplicates", "refusal")
 """Faults of answers that look well (status 200).
 
-`null-logprobs`: null where logprobs belong; `-9999`, `nan`, `zeros`: that in place of every logprob (`nan` as the
+`null-logprobs`: null in place of all logprobs; `-9999`, `nan`, `zeros`: that in place of every logprob (`nan` as the
 literal NaN, which is no JSON); `all-equal`: -3.0 in place of every logprob, so that nothing but their equality gives it
 away; `missing-label`: every token with a letter or digit is gone from the alternatives; `duplicates`: every alternative
-is there twice (no effect where alternatives are keyed by text); `refusal`: the model declines. Anthropic's format has
+is there twice (no effect if alternatives are keyed by text); `refusal`: the model declines. Anthropic's format has
 no logprobs, so only a refusal has an effect there; SGLang's /v1/score has bare numbers, so no refusal or duplicates."""
 
 HARMLESS = ("duplicates",)
@@ -56,16 +44,12 @@ _KINDS = RETRYABLE + UNRETRYABLE + HARMLESS
 _MOST_BODIES = 65_536
 _EQUAL = -3.0
 
+_NO_MONEY = "You exceeded your current quota, please check your plan and billing details."
 # Kind of fault -> status, OpenAI's error type, its code, message.
 _ERRORS: Mapping[str, tuple[int, str, str | None, str]] = MappingProxyType(
     {
         "429": (429, "rate_limit_error", "rate_limit_exceeded", "Rate limit reached."),
-        "insufficient-quota": (
-            429,
-            "insufficient_quota",
-            "insufficient_quota",
-            "You exceeded your current quota, please check your plan and billing details.",
-        ),
+        "insufficient-quota": (429, "insufficient_quota", "insufficient_quota", _NO_MONEY),
         "500": (500, "api_error", None, "The server had an error while processing your request."),
         "503": (503, "api_error", None, "The server is temporarily unavailable."),
         "529": (529, "overloaded_error", None, "Overloaded"),
@@ -116,7 +100,11 @@ class Faults:
 
 
 class FaultPlan:
-    """Draws a fault, or none, for each request as it arrives."""
+    """Draws a fault, or none, for each request as it arrives.
+
+    Args:
+        faults: what to draw from; None for nothing.
+    """
 
     def __init__(self, faults: Faults | None) -> None:
         self._faults = faults
@@ -125,7 +113,11 @@ class FaultPlan:
         self._bodies: OrderedDict[bytes, tuple[int, int]] = OrderedDict()
 
     def draw(self, digest: bytes) -> str | None:
-        """The kind of fault that the next request meets, which has a body of this digest."""
+        """The kind of fault that the next request meets; None for no fault.
+
+        Args:
+            digest: a hash of the request's path and body.
+        """
         faults = self._faults
         if faults is None:
             return None
@@ -157,6 +149,13 @@ def error_of(kind: str) -> WireError | None:
 def retry_headers(kind: str, retry_after: float) -> dict[str, str]:
     """The headers with which a rate-limited answer says how long to wait.
 
+    Args:
+        kind: of the fault.
+        retry_after: seconds to wait.
+
+    Returns:
+        One header, or none for a kind that does not say.
+
     Example:
         >>> retry_headers("429-seconds", 2), retry_headers("429-ms", 0.1), retry_headers("429-none", 2)
         ({'retry-after': '2'}, {'retry-after-ms': '100'}, {})
@@ -171,14 +170,14 @@ def retry_headers(kind: str, retry_after: float) -> dict[str, str]:
 
 
 def distort(kind: str | None, positions: Positions) -> Positions | None:
-    """The positions as a fault of the content leaves them; None where logprobs shall be null."""
+    """The positions as a fault of the content leaves them; None if their logprobs shall be null."""
     if kind == "null-logprobs":
         return None
     values = {"-9999": -9999.0, "nan": nan, "zeros": 0.0, "all-equal": _EQUAL}
     if kind in values:
         return tuple(_valued(position, values[str(kind)]) for position in positions)
     if kind == "duplicates":
-        return tuple(replace(position, top=tuple(_twice(position.top))) for position in positions)
+        return tuple(replace(at, top=tuple(token for token in at.top for _ in range(2))) for at in positions)
     if kind == "missing-label":
         return tuple(_wordless(position) for position in positions)
     return positions
@@ -191,14 +190,8 @@ def _valued(position: Position, value: float) -> Position:
     return Position(valued(position.chosen), tuple(map(valued, position.top)))
 
 
-def _twice(tokens: tuple[Token, ...]) -> Iterator[Token]:
-    for token in tokens:
-        yield token
-        yield token
-
-
 def _wordless(position: Position) -> Position:
-    """Without words; if the chosen token is one, the likeliest other alternative stands in its place."""
+    """Without words; if the chosen token is a word, the likeliest other alternative replaces it."""
     top = tuple(token for token in position.top if not token.raw.strip().isalnum())
     if not position.chosen.raw.strip().isalnum():
         return replace(position, top=top)

@@ -1,7 +1,6 @@
 """Gemini's route, /v1beta/models/MODEL:generateContent, with `logprobsResult`.
 
-It does: generate, report the chosen tokens and the likeliest ones at each place, count tokens.
-It does not: stream, give several candidates, or take anything but text.
+Does not stream, give several candidates, or take anything but text.
 """
 
 from __future__ import annotations
@@ -10,8 +9,7 @@ from collections.abc import Mapping
 from math import fsum
 from typing import Any
 
-from icm_api.testing.backend import Ids, Sampling
-from icm_api.testing.positions import Positions, Token, WireError
+from icm_api.testing.backend import Ids, Positions, Sampling, Token, WireError
 from icm_api.testing.wire import Answer, Call, chat_text, content_text, integer, stops, temperature
 
 _DEFAULT_MOST_TOKENS = 16

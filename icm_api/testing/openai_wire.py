@@ -1,21 +1,29 @@
 """OpenAI's routes, /v1/completions and /v1/chat/completions, in every dialect; and the tokenizer routes beside them.
 
-It does: read a request as the dialect does, and write logprobs in the shapes that clients have to read.
-It does not: stream, call tools, or give several choices for one prompt.
+Does not stream, call tools, or give several choices for one prompt.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from time import time
 from typing import Any
 
-from icm_api.testing.backend import Generation, Ids, Sampling
-from icm_api.testing.dialects import CHAT_FIELDS, COMPLETION_FIELDS
-from icm_api.testing.openai_shapes import content_shape, legacy_shape, prompt_shape
-from icm_api.testing.positions import Position, Token, WireError
-from icm_api.testing.wire import Answer, Call, chat_text, content_text, integer, stops, temperature, token_ids
+from icm_api.testing.backend import Generation, Ids, Position, Positions, Row, Sampling, Token, WireError
+from icm_api.testing.wire import (
+    CHAT_FIELDS,
+    COMPLETION_FIELDS,
+    Answer,
+    Call,
+    chat_text,
+    content_text,
+    integer,
+    stops,
+    temperature,
+    token_ids,
+)
 
 _DEFAULT_MOST_TOKENS = 16
 _MOST_WANTED = 128
@@ -24,7 +32,7 @@ _REFUSAL = "I'm sorry, but I can't help with that."
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """What a request wants: `top` alternatives or none (None), the `wanted` ids instead of them, and how to show."""
+    """What a request wants: `top` alternatives (None: no logprobs), or the `wanted` ids; and how to show them."""
 
     top: int | None
     wanted: Ids | None
@@ -43,7 +51,7 @@ def completions(call: Call) -> Answer:
     top = _capped("logprobs", integer(body, "logprobs"), dialect.most_completion_logprobs)
     most = integer(body, "max_tokens")
     asked = _asked(call, top, _DEFAULT_MOST_TOKENS if most is None else most)
-    choices, answers = [], []
+    choices, parts = [], []
     for index, (ids, prompt) in enumerate(_prompts(call, most or 0)):
         cached = call.backend.cached(ids)
         made = call.backend.generate(ids, asked.sampling)
@@ -57,13 +65,8 @@ def completions(call: Call) -> Answer:
         if asked.prompt_top is not None:
             choice["prompt_logprobs"] = _prompt_logprobs(call, ids, asked.prompt_top)
         choices.append(choice)
-        answers.append(Answer(None, len(ids), cached, len(made.ids)))
-    prompt, cached, completion = (
-        sum(getattr(answer, name) for answer in answers)
-        for name in ("prompt_tokens", "cached_tokens", "completion_tokens")
-    )
-    payload = _envelope(call, "text_completion", "cmpl", choices, _usage(prompt, cached, completion))
-    return Answer(payload, prompt, cached, completion)
+        parts.append(Answer(None, len(ids), cached, len(made.ids)))
+    return Answer.of(_envelope(call, "text_completion", "cmpl", choices, Answer.of(None, parts)), parts)
 
 
 def chat_completions(call: Call) -> Answer:
@@ -84,21 +87,18 @@ def chat_completions(call: Call) -> Answer:
     made = call.backend.generate(ids, asked.sampling)
     refused = call.fault == "refusal"
     text = made.text.removeprefix(" ") if dialect.strip_space else made.text
+    message = {"content": None, "refusal": _REFUSAL} if refused else {"content": text, "refusal": None}
     choice = {
         "index": 0,
-        "message": {
-            "role": "assistant",
-            "content": None if refused else text,
-            "refusal": _REFUSAL if refused else None,
-        },
+        "message": {"role": "assistant", **message},
         "finish_reason": "stop" if refused or made.stopped else "length",
         "logprobs": _chat_logprobs(call, made, asked),
     }
-    usage = _usage(len(ids), cached, len(made.ids))
-    payload = _envelope(call, "chat.completion", "chatcmpl", [choice], usage)
+    answer = Answer(None, len(ids), cached, len(made.ids))
+    payload = _envelope(call, "chat.completion", "chatcmpl", [choice], answer)
     if asked.prompt_top is not None:
         payload["prompt_logprobs"] = _prompt_logprobs(call, ids, asked.prompt_top)
-    return Answer(payload, len(ids), cached, len(made.ids))
+    return Answer.of(payload, [answer])
 
 
 def tokenize(call: Call) -> Answer:
@@ -130,7 +130,11 @@ def models(call: Call) -> Answer:
 
 
 def conversation_text(call: Call) -> str:
-    """The text of a request's messages by the chat template (`wire.chat_text`)."""
+    """The text of a request's messages by the chat template (`wire.chat_text`).
+
+    Raises:
+        WireError: there are no messages, or one has no known role or no text.
+    """
     messages = call.body.get("messages")
     if not isinstance(messages, list) or not messages or not all(isinstance(turn, Mapping) for turn in messages):
         raise WireError("messages must be a list of at least one message.")
@@ -198,7 +202,7 @@ def _text(call: Call, ids: Sequence[int]) -> str:
     return b"".join(call.backend.token(token, None).raw for token in ids).decode("utf-8", "replace")
 
 
-def _positions(call: Call, made: Generation, asked: _Asked) -> tuple[Position, ...]:
+def _positions(call: Call, made: Generation, asked: _Asked) -> Positions:
     top = asked.top or 0
     pairs = zip(made.ids, made.rows, strict=True)
     return tuple(call.backend.position(row, token, top, asked.wanted) for token, row in pairs)
@@ -213,15 +217,14 @@ def _completion_logprobs(
     if echoed:
         echoed_positions = prompt_positions(call, echoed, asked.top, asked.wanted)
         last = integer(call.body, "echo_last") if "echo_last" in call.dialect.extensions else None
-        positions = (
-            echoed_positions[len(echoed) - (len(echoed) if last is None else min(last, len(echoed))) :] + positions
-        )
+        kept = len(echoed) if last is None else min(last, len(echoed))
+        positions = echoed_positions[len(echoed) - kept :] + positions
     distorted = call.distort(() if call.fault == "refusal" else positions)
     if distorted is None:
         return None
     if call.dialect.shape == "content":
-        return {"content": content_shape(distorted, as_ids=asked.as_ids)}
-    return legacy_shape(distorted, as_ids=asked.as_ids, offset=offset)
+        return {"content": _content_shape(distorted, as_ids=asked.as_ids)}
+    return _legacy_shape(distorted, as_ids=asked.as_ids, offset=offset)
 
 
 def _chat_logprobs(call: Call, made: Generation, asked: _Asked) -> dict[str, Any] | None:
@@ -230,7 +233,7 @@ def _chat_logprobs(call: Call, made: Generation, asked: _Asked) -> dict[str, Any
         return None
     if call.dialect.strip_space:
         positions = tuple(map(_stripped, positions[:1])) + positions[1:]
-    written = content_shape(positions, as_ids=asked.as_ids)
+    written = _content_shape(positions, as_ids=asked.as_ids)
     return {"content": None, "refusal": written} if call.fault == "refusal" else {"content": written, "refusal": None}
 
 
@@ -241,10 +244,19 @@ def _stripped(position: Position) -> Position:
     return Position(stripped(position.chosen), tuple(map(stripped, position.top)))
 
 
-def prompt_positions(
-    call: Call, ids: Ids, top: int, wanted: Sequence[int] | None = None, start: int = 0
-) -> tuple[Position, ...]:
-    """The prompt's tokens from `start` on with their alternatives; the prompt's first has no logprob."""
+def prompt_positions(call: Call, ids: Ids, top: int, wanted: Sequence[int] | None = None, start: int = 0) -> Positions:
+    """The prompt's tokens with their alternatives; the prompt's first token has no logprob.
+
+    Args:
+        call: the request.
+        ids: the whole prompt, at least one token.
+        top: how many of the likeliest tokens are the alternatives.
+        wanted: ids of the alternatives, in place of the likeliest.
+        start: the first place to report.
+
+    Returns:
+        len(ids) - start positions.
+    """
     rows = call.backend.every(ids)
     first = (Position(call.backend.token(ids[0], None), ()),) if start == 0 else ()
     rest = range(max(1, start), len(ids))
@@ -253,10 +265,10 @@ def prompt_positions(
 
 def _prompt_logprobs(call: Call, ids: Ids, top: int) -> list[dict[str, Any] | None] | None:
     positions = call.distort(prompt_positions(call, ids, top))
-    return None if positions is None else prompt_shape(positions, call.backend.every(ids))
+    return None if positions is None else _prompt_shape(positions, call.backend.every(ids))
 
 
-def _envelope(call: Call, kind: str, prefix: str, choices: list[Any], usage: dict[str, Any]) -> dict[str, Any]:
+def _envelope(call: Call, kind: str, prefix: str, choices: list[Any], spent: Answer) -> dict[str, Any]:
     return {
         "id": f"{prefix}-{call.request_id}",
         "object": kind,
@@ -264,14 +276,62 @@ def _envelope(call: Call, kind: str, prefix: str, choices: list[Any], usage: dic
         "model": call.model,
         "system_fingerprint": call.backend.name,
         "choices": choices,
-        "usage": usage,
+        "usage": {
+            "prompt_tokens": spent.prompt_tokens,
+            "completion_tokens": spent.completion_tokens,
+            "total_tokens": spent.prompt_tokens + spent.completion_tokens,
+            "prompt_tokens_details": {"cached_tokens": spent.cached_tokens},
+        },
     }
 
 
-def _usage(prompt: int, cached: int, completion: int) -> dict[str, Any]:
+def _show(token: Token, *, as_ids: bool) -> str:
+    """A token as text, or as vLLM's "token_id:N", which no two tokens share."""
+    return f"token_id:{token.id}" if as_ids else token.text
+
+
+def _legacy_shape(positions: Positions, *, as_ids: bool, offset: int) -> dict[str, Any]:
+    """Parallel lists; the alternatives of a place are keyed by text and hold the chosen token too.
+
+    The first token of a prompt has no logprob, and null in place of its alternatives. `offset`: characters before it.
+    """
+    chosen = [position.chosen for position in positions]
+    offsets = accumulate((len(token.text) for token in chosen[:-1]), initial=offset)
     return {
-        "prompt_tokens": prompt,
-        "completion_tokens": completion,
-        "total_tokens": prompt + completion,
-        "prompt_tokens_details": {"cached_tokens": cached},
+        "tokens": [_show(token, as_ids=as_ids) for token in chosen],
+        "token_logprobs": [token.logprob for token in chosen],
+        "top_logprobs": [
+            None
+            if position.chosen.logprob is None
+            else {_show(token, as_ids=as_ids): token.logprob for token in (position.chosen, *position.top)}
+            for position in positions
+        ],
+        "text_offset": list(offsets) if positions else [],
     }
+
+
+def _content_shape(positions: Positions, *, as_ids: bool) -> list[dict[str, Any]]:
+    """One object a token, with its alternatives as a list."""
+
+    def entry(token: Token) -> dict[str, Any]:
+        return {"token": _show(token, as_ids=as_ids), "logprob": token.logprob, "bytes": list(token.raw)}
+
+    return [entry(position.chosen) | {"top_logprobs": list(map(entry, position.top))} for position in positions]
+
+
+def _prompt_shape(positions: Positions, rows: Row) -> list[dict[str, Any] | None]:
+    """vLLM's prompt logprobs: null, then per token alternatives keyed by id, the token itself first.
+
+    `rows`: log probabilities at all places of the prompt, [len(positions), vocabulary], from which ranks are counted.
+    """
+
+    def entry(token: Token, row: Row) -> dict[str, Any]:
+        rank = 1 + int((row > row[token.id]).sum())
+        return {"logprob": token.logprob, "rank": rank, "decoded_token": token.text}
+
+    return [
+        None
+        if position.chosen.logprob is None
+        else {str(token.id): entry(token, row) for token in (position.chosen, *position.top)}
+        for position, row in zip(positions, rows, strict=True)
+    ]

@@ -1,7 +1,6 @@
 """Starting and stopping the server: a thread with an event loop of its own, a socket on 127.0.0.1.
 
-It does: choose a free port, wait until requests are answered, and leave nothing running behind.
-It does not: know routes or formats (`app` does).
+Leaves nothing running behind. Knows no routes or formats (`app` does).
 """
 
 from __future__ import annotations
@@ -16,13 +15,14 @@ from typing import TYPE_CHECKING
 
 from icm_api.errors import ConfigError
 from icm_api.pocket.model import PocketModel
-from icm_api.testing.backend import Backend, Embedded, Instant
-from icm_api.testing.dialects import Dialect, get_dialect
+from icm_api.testing.backend import Backend, InstantBackend
 from icm_api.testing.faults import Faults
-from icm_api.testing.journal import Journal, RecordedRequest, ServerLog
+from icm_api.testing.wire import Dialect, RecordedRequest, ServerLog, get_dialect
 
 if TYPE_CHECKING:
     import uvicorn
+
+    from icm_api.testing.app import Journal
 
 _HOST = "127.0.0.1"
 # Seconds: between looks whether the server has started, and for running requests to end when it stops.
@@ -91,11 +91,11 @@ def serve(
     try:
         import uvicorn
 
-        from icm_api.testing.app import Service
+        from icm_api.testing.app import Journal, Service
     except ImportError as error:
         raise ConfigError(f"the testing server needs {error.name}: pip install 'icm-api[testing]'") from error
     model = PocketModel.load()
-    backend, journal = Backend(Instant(model) if instant else Embedded(model)), Journal(record)
+    backend, journal = InstantBackend(model) if instant else Backend(model), Journal(record)
     with _listen(port) as listening, closing(Service(backend, chosen, faults, seed, journal)) as service:
         # "critical": a fault that cuts a connection is no error to report.
         config = uvicorn.Config(

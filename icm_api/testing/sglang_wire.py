@@ -1,19 +1,17 @@
 """SGLang's own routes: /generate with its `meta_info`, and /v1/score.
 
-It does: score and generate for texts or ids, one or several, with logprobs from `logprob_start_len` on.
-It does not: stream. As in SGLang, the first of the prompt's logprobs is null wherever they start, and -1 starts at the
-last token of the prompt.
+Does not stream. As in SGLang, the first of the prompt's logprobs is null wherever they start, and -1 starts at the last
+token of the prompt.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from math import exp, fsum
 from typing import Any
 
-from icm_api.testing.backend import Ids, Sampling
+from icm_api.testing.backend import Generation, Ids, Position, Positions, Sampling, Token, WireError
 from icm_api.testing.openai_wire import prompt_positions
-from icm_api.testing.positions import Position, Positions, Token, WireError
 from icm_api.testing.wire import Answer, Call, integer, stops, temperature, token_ids
 
 _DEFAULT_MOST_TOKENS = 128
@@ -28,12 +26,7 @@ def generate(call: Call) -> Answer:
         raise WireError("stream is not served here.")
     answers = [_one(call, prompt) for prompt in (given if isinstance(given, list) and several else [given])]
     payloads = [answer.payload for answer in answers]
-    return Answer(
-        payloads if several else payloads[0],
-        sum(answer.prompt_tokens for answer in answers),
-        sum(answer.cached_tokens for answer in answers),
-        sum(answer.completion_tokens for answer in answers),
-    )
+    return Answer.of(payloads if several else payloads[0], answers)
 
 
 def score(call: Call) -> Answer:
@@ -92,13 +85,12 @@ def _one(call: Call, prompt: object) -> Answer:
         "cached_tokens": cached,
     }
     if body.get("return_logprob") and not refused:
-        pairs = zip(made.ids, made.rows, strict=True)
-        info |= _logprobs(call, ids, [(call.backend, row, token) for token, row in pairs])
+        info |= _logprobs(call, ids, made)
     payload = {"text": "" if refused else made.text, "output_ids": [] if refused else made.ids, "meta_info": info}
     return Answer(payload, len(ids), cached, len(made.ids))
 
 
-def _logprobs(call: Call, ids: Ids, made: Sequence[tuple[Any, Any, int]]) -> dict[str, Any]:
+def _logprobs(call: Call, ids: Ids, made: Generation) -> dict[str, Any]:
     """The six lists of `meta_info`, those that were asked for."""
     body = call.body
     top = integer(body, "top_logprobs_num", 0) or 0
@@ -111,7 +103,8 @@ def _logprobs(call: Call, ids: Ids, made: Sequence[tuple[Any, Any, int]]) -> dic
     def places(wish: Ids | None) -> tuple[Positions | None, Positions | None]:
         rest = prompt_positions(call, ids, top, wish, start=start + 1) if start + 1 < len(ids) else ()
         first = (Position(call.backend.token(ids[start], None), ()),) if start < len(ids) else ()
-        outputs = tuple(backend.position(row, token, top, wish) for backend, row, token in made)
+        pairs = zip(made.ids, made.rows, strict=True)
+        outputs = tuple(call.backend.position(row, token, top, wish) for token, row in pairs)
         return call.distort(first + rest), call.distort(outputs)
 
     def entry(token: Token) -> list[object]:

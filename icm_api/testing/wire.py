@@ -1,7 +1,7 @@
-"""What all wire formats share: a call, an answer, and the chat template.
+"""What all wire formats share: dialects as data, a call, an answer, what the server logs, and common fields of a body.
 
-It does: hold the values that the format modules pass around, and read common fields of a body.
-It does not: know any one format.
+Knows no one format. A dialect says how a server that claims OpenAI's format differs; the routes of Anthropic, Gemini
+and SGLang are served under every dialect.
 """
 
 from __future__ import annotations
@@ -9,11 +9,140 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Literal
 
-from icm_api.testing.backend import Backend
-from icm_api.testing.dialects import Dialect
-from icm_api.testing.positions import Positions, WireError
+from icm_api.errors import ConfigError
+from icm_api.testing.backend import Backend, Ids, Positions, WireError
+
+COMPLETION_FIELDS = frozenset((
+    "model", "prompt", "best_of", "echo", "frequency_penalty", "logit_bias", "logprobs", "max_tokens", "n",
+    "presence_penalty", "seed", "stop", "stream", "stream_options", "suffix", "temperature", "top_p", "user",
+))  # fmt: skip
+"""What OpenAI's own completions route knows. Source: `CompletionCreateParams` of the openai SDK 3.54."""
+
+CHAT_FIELDS = frozenset((
+    "messages", "model", "audio", "function_call", "functions", "logprobs", "max_completion_tokens", "metadata",
+    "modalities", "moderation", "n", "parallel_tool_calls", "prediction", "prompt_cache_key",
+    "prompt_cache_options", "prompt_cache_retention", "reasoning_effort", "response_format", "safety_identifier",
+    "seed", "service_tier", "store", "stream", "stream_options", "temperature", "tool_choice", "tools",
+    "top_logprobs", "top_p", "user", "verbosity", "web_search_options",
+))  # fmt: skip
+"""What OpenAI's chat route knows, less what its current models refuse (`max_tokens`, `stop`, `logit_bias`, penalties).
+
+Source: `CompletionCreateParams` of the openai SDK 3.54."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """One server's version of OpenAI's routes. Change a field with `dataclasses.replace`.
+
+    Attributes:
+        name: what the command line calls it.
+        shape: of the logprobs in completions: "legacy" (parallel lists, alternatives keyed by text) or "content"
+            (as in chat).
+        echo: whether completions can repeat the prompt with its logprobs.
+        most_completion_logprobs: largest `logprobs` in completions; None for no limit. Above it is a 400.
+        most_top_logprobs: largest `top_logprobs` in chat; None for no limit. Above it is a 400.
+        default_top_logprobs: of chat with `logprobs: true` and nothing more.
+        extensions: fields beyond OpenAI's that have an effect.
+        strict: a field that is not OpenAI's is a 400; otherwise it is ignored.
+        prefill: when a last message of the assistant is continued: "never", if "asked", if asked with vLLM's
+            "exact" pair of flags, or "always".
+        tokenize: the field that holds the text on /tokenize; None if there is no such route.
+        strip_space: chat reports the first token without its leading space, as some chat models write it.
+        separator: what the chat template writes after the system message and after each answer.
+    """
+
+    name: str
+    shape: Literal["legacy", "content"] = "legacy"
+    echo: bool = True
+    most_completion_logprobs: int | None = 20
+    most_top_logprobs: int | None = 20
+    default_top_logprobs: int = 0
+    extensions: frozenset[str] = frozenset()
+    strict: bool = False
+    prefill: Literal["never", "asked", "exact", "always"] = "never"
+    tokenize: Literal["prompt", "content"] | None = None
+    strip_space: bool = False
+    separator: str = "\n"
+
+
+_VLLM = frozenset({"logprob_token_ids", "return_tokens_as_token_ids", "prompt_logprobs"})
+
+DIALECTS = MappingProxyType(
+    {
+        dialect.name: dialect
+        for dialect in (
+            Dialect("openai", strict=True),
+            Dialect("vllm", extensions=_VLLM, prefill="exact", tokenize="prompt"),
+            Dialect("sglang", prefill="asked", tokenize="prompt"),
+            Dialect(
+                "llama.cpp",
+                shape="content",
+                echo=False,
+                most_completion_logprobs=None,
+                most_top_logprobs=None,
+                default_top_logprobs=20,
+                prefill="always",
+                tokenize="content",
+            ),
+            Dialect("fireworks", most_completion_logprobs=5, most_top_logprobs=5, extensions=frozenset({"echo_last"})),
+        )
+    }
+)
+"""The dialects by name."""
+
+
+def get_dialect(dialect: str | Dialect) -> Dialect:
+    """The dialect of a name; a dialect is returned as it is.
+
+    Raises:
+        ConfigError: no dialect has this name.
+
+    Example:
+        >>> get_dialect("fireworks").most_top_logprobs
+        5
+    """
+    if isinstance(dialect, Dialect):
+        return dialect
+    if dialect not in DIALECTS:
+        raise ConfigError(f"testing server: no dialect {dialect!r}; choose one of {', '.join(DIALECTS)}")
+    return DIALECTS[dialect]
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedRequest:
+    """One request: its path and its JSON body, as it came."""
+
+    path: str
+    body: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ServerLog:
+    """Counts at one moment.
+
+    Attributes:
+        requests: how many arrived, by path, those met by a fault included.
+        statuses: how many were answered with each HTTP status.
+        faults: how many met each kind of fault.
+        prompt_tokens: in all prompts that were computed.
+        cached_tokens: of these, how many a perfect prefix cache would have held.
+        completion_tokens: generated.
+    """
+
+    requests: Mapping[str, int]
+    statuses: Mapping[int, int]
+    faults: Mapping[str, int]
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+
+    @property
+    def total(self) -> int:
+        """All requests."""
+        return sum(self.requests.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +154,16 @@ class Answer:
     cached_tokens: int = 0
     completion_tokens: int = 0
 
+    @classmethod
+    def of(cls, payload: object, parts: Sequence[Answer]) -> Answer:
+        """A payload that took the tokens of several answers."""
+        return cls(
+            payload,
+            sum(part.prompt_tokens for part in parts),
+            sum(part.cached_tokens for part in parts),
+            sum(part.completion_tokens for part in parts),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
@@ -35,9 +174,11 @@ class Call:
         headers: with names in lower case.
         name: what the path named, or "".
         request_id: unique on this server.
+        backend: the model.
+        dialect: how OpenAI's routes behave.
         random: a function of the server's seed, the body, and how often it was answered before.
         fault: the fault of the content that this answer shall have.
-        distort: applies that fault to logprobs; None where they shall be null.
+        distort: applies that fault to logprobs; gives None if they shall be null.
     """
 
     body: Mapping[str, Any]
@@ -57,10 +198,17 @@ class Call:
 
 
 Handler = Callable[[Call], Answer]
+"""Answers the requests of one route, or raises `WireError` for a request that the route refuses."""
 
 
 def integer(body: Mapping[str, Any], name: str, default: int | None = None, low: int = 0) -> int | None:
-    """A field that holds a whole number, or the default where it is missing or null.
+    """A field that holds a whole number.
+
+    Args:
+        body: the object that has the field.
+        name: of the field.
+        default: the value if the field is missing or null.
+        low: the least value allowed.
 
     Raises:
         WireError: it holds something else, or less than `low`.
@@ -74,10 +222,10 @@ def integer(body: Mapping[str, Any], name: str, default: int | None = None, low:
 
 
 def temperature(body: Mapping[str, Any], default: float = 1.0) -> float:
-    """The temperature, from 0 to 2.
+    """The temperature, from 0 to 2, or the default if it is missing or null.
 
     Raises:
-        WireError: it is something else.
+        WireError: the field holds something else.
     """
     value = body.get("temperature")
     if value is None:
@@ -88,10 +236,10 @@ def temperature(body: Mapping[str, Any], default: float = 1.0) -> float:
 
 
 def stops(value: object) -> tuple[str, ...]:
-    """Stop strings: none, one or several.
+    """Stop strings: none for null, one or several.
 
     Raises:
-        WireError: it is something else.
+        WireError: the value is something else.
     """
     found = [] if value is None else [value] if isinstance(value, str) else value
     if not isinstance(found, list) or not all(isinstance(stop, str) and stop for stop in found):
@@ -99,11 +247,11 @@ def stops(value: object) -> tuple[str, ...]:
     return tuple(found)
 
 
-def token_ids(value: object, name: str) -> tuple[int, ...]:
-    """A list of token ids.
+def token_ids(value: object, name: str) -> Ids:
+    """A list of token ids, the value of the field `name`.
 
     Raises:
-        WireError: it is something else.
+        WireError: the value is something else.
     """
     if not isinstance(value, list) or not all(type(token) is int for token in value):
         raise WireError(f"{name} must be a list of token ids.")
@@ -114,7 +262,7 @@ def content_text(content: object) -> str:
     """The text of a message: a string, or parts of type "text", joined.
 
     Raises:
-        WireError: a part is no text.
+        WireError: the content is something else, or a part is no text.
     """
     if isinstance(content, str):
         return content
@@ -134,13 +282,12 @@ def answer_text(text: str) -> str:
 def chat_text(messages: Sequence[tuple[str, str]], separator: str, *, prefill: bool) -> str:
     r"""What the model reads of a conversation: the text that a completions prompt of the same examples would be.
 
-    The rule: a system (or developer) message and its separator; a user's message as it is; an answer after one space,
-    and its separator. With `prefill`, the last answer is left open. So the last user's message is followed by the
-    answer to come.
+    A system message is followed by its separator, a user's message by nothing, an answer is written after one space and
+    followed by its separator. With `prefill`, the last answer is left open.
 
     Args:
         messages: pairs of role and content; the role is "system", "user" or "assistant".
-        separator: what stands after a system message and after an answer.
+        separator: written after a system message and after an answer.
         prefill: the last message is an answer to be continued.
 
     Example:

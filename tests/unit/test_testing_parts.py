@@ -11,11 +11,9 @@ from hypothesis import strategies as st
 
 from icm_api.errors import ConfigError
 from icm_api.testing import CONTENT, HARMLESS, RETRYABLE, UNRETRYABLE, Faults
-from icm_api.testing.dialects import DIALECTS, get_dialect
+from icm_api.testing.backend import Position, PrefixCache, Token, shared
 from icm_api.testing.faults import FaultPlan, distort, error_of
-from icm_api.testing.positions import Position, Token
-from icm_api.testing.prefixes import PrefixCache, shared
-from icm_api.testing.wire import chat_text
+from icm_api.testing.wire import DIALECTS, chat_text, get_dialect
 from icm_api.types import Prompt, Turn, Verbalizer
 
 _IDS = st.lists(st.integers(0, 2), max_size=6).map(tuple)
