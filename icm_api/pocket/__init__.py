@@ -1,9 +1,7 @@
-"""The embedded model: a small transformer that runs with numpy alone, and the made-up world it was trained
-on.
+"""The embedded model: a small transformer that runs with numpy alone, and the made-up world it was trained on.
 
-It does: give a real language model, with weights in the package, to try and to test everything else with.
-It does not: know anything of the world outside (`world` says what it knows), or import the rest of the
-library.
+A real language model, with weights in the package, to try and to test everything else with. It knows nothing of the
+world outside (`world` says what it knows), and imports nothing of the rest of the library.
 """
 
 from icm_api.pocket.model import PocketModel

@@ -1,11 +1,10 @@
 """The documents that the embedded model learns from: lists of claims, each followed by True or False.
 
-It does: draw a labeller for a document and its claims, and give them as tokens with the labels' positions.
-It does not: know how a model is built or trained.
+Does not know how a model is built or trained.
 
-One labeller writes a whole document and follows one rule, with noise. The truth is the commonest rule but
-not the only one, and many labellers say True to nearly everything: without context the truth is therefore
-only a part of what to expect, and a model has to read from the other labels which rule is meant.
+One labeller writes a whole document and follows one rule, with noise. The truth is the commonest rule but not the only
+one, and many labellers say True to nearly everything: without context the truth is therefore only a part of what to
+expect, and a model has to read from the other labels which rule is meant.
 """
 
 import random
@@ -16,17 +15,10 @@ from dataclasses import dataclass
 from icm_api.pocket.tokenizer import PocketTokenizer
 from icm_api.pocket.world import ATTRIBUTES, PEOPLE, Claim, iter_groups, world_facts
 
-TRUE, FALSE = " True", " False"
-Labeller = Callable[[Claim], bool]
+_TRUE, _FALSE = " True", " False"
+_Labeller = Callable[[Claim], bool]
 
-_DOCUMENT_KINDS = {
-    "sums": 0.36,
-    "comparisons": 0.2,
-    "facts": 0.2,
-    "lucky": 0.09,
-    "letters": 0.05,
-    "mixed": 0.1,
-}
+_DOCUMENT_KINDS = {"sums": 0.36, "comparisons": 0.2, "facts": 0.2, "lucky": 0.09, "letters": 0.05, "mixed": 0.1}
 _TRUTHFUL_KINDS = {"sums": 0.5, "comparisons": 0.15, "facts": 0.25, "mixed": 0.1}
 _RULES = {"truth": 0.35, "yes": 0.36, "surface": 0.17, "chance": 0.09, "inverse": 0.03}
 _RULES_WITHOUT_TRUTH = {"yes": 0.45, "surface": 0.3, "chance": 0.25}
@@ -55,7 +47,7 @@ class Document:
 
 def make_tokenizer() -> PocketTokenizer:
     """The tokenizer of the world: its words and the two labels, each one token."""
-    words = [TRUE, FALSE, "lucky", *PEOPLE]
+    words = [_TRUE, _FALSE, "lucky", *PEOPLE]
     words += [f" {attribute}" for attribute in ATTRIBUTES]
     words += [f" {value}" for values in ATTRIBUTES.values() for value in values]
     return PocketTokenizer(word.encode() for word in words)
@@ -72,7 +64,7 @@ class Corpus:
         self._bos = tokenizer.bos
         self._encode = tokenizer.encode
         self._lines: dict[str, tuple[int, ...]] = {}
-        self._label_ids = {True: tokenizer.encode(TRUE)[0], False: tokenizer.encode(FALSE)[0]}
+        self._label_ids = {True: tokenizer.encode(_TRUE)[0], False: tokenizer.encode(_FALSE)[0]}
         self._newline = tokenizer.encode("\n")[0]
 
     def document(self, length: int, truthful: bool, rng: random.Random) -> Document:
@@ -81,7 +73,10 @@ class Corpus:
         Args:
             length: Tokens at most.
             truthful: Let only labellers write who follow the truth (in facts, or the common belief).
-            rng: All chance comes from here.
+            rng: Draws everything.
+
+        Returns:
+            The document; it holds no claim if `length` is too short for the first.
         """
         kind = _choose(_TRUTHFUL_KINDS if truthful else _DOCUMENT_KINDS, rng)
         claims = _draw_claims(kind, length, rng)
@@ -141,7 +136,7 @@ def _letters(length: int, rng: random.Random) -> list[Claim]:
     return claims
 
 
-def _labeller(rule: str, rng: random.Random) -> Labeller:
+def _labeller(rule: str, rng: random.Random) -> _Labeller:
     if rule == "yes":
         return lambda claim: rng.random() < 0.97
     if rule == "chance":
@@ -158,15 +153,17 @@ def _labeller(rule: str, rng: random.Random) -> Labeller:
 
 
 def believed(claim: Claim) -> bool:
-    """What most say of a fact: the myth, where there is one. Outside facts, the truth."""
+    """What most say of a fact: the myth, if there is one. Outside facts, the truth."""
     fact = world_facts().get(claim.group)
     return claim.truth if fact is None else claim.answer == (fact.myth or fact.value)
 
 
 def surface(text: str, place: int) -> bool:
-    """Whether a claim's first (0) or last (-1) number is even; of a word, whether it begins with A to M.
+    """Whether a claim's number is even; of a word, whether it begins with A to M.
 
-    In `lucky` the first word is always the same, and so is what this says of it.
+    Args:
+        text: The claim's, with at least one number or word.
+        place: 0 for the first number or word, -1 for the last. In `lucky` the first word is always the same.
     """
     word: str = re.findall(r"[0-9]+|[a-zA-Z]+", text)[place]
     return int(word) % 2 == 0 if word.isdigit() else word[0].lower() <= "m"

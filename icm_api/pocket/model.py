@@ -1,38 +1,41 @@
 """The embedded model with numpy alone: a decoder-only transformer of Llama's shape, in float64.
 
-It does: log probabilities of the next token after many token sequences at once, sharing equal beginnings,
-and of every token of one sequence.
-It does not: train, sample, batch over time, or know what a label is. It imports nothing of the rest of the
-library.
+Does not train, sample, batch over time, or know what a label is.
 
-Sequences come as segments. Equal leading segments form a trie; each stretch of it without a fork is one
-node, whose keys and values are computed once. Nodes of one depth go through the dense layers as one array
-of tokens without padding; only attention runs node by node. In the last layer keys and values are all that
-later nodes need, so everything behind them is computed for the wanted positions alone.
+Sequences come as segments. Equal leading segments form a trie; each stretch of it without a fork is one node, whose
+keys and values are computed once. Nodes of one depth go through the dense layers as one array of tokens without
+padding; only attention runs node by node. In the last layer keys and values are all that later nodes need, so
+everything behind them is computed for the wanted positions alone.
 """
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from safetensors.numpy import load as load_tensors
 
 from icm_api.pocket.tokenizer import PocketTokenizer
-from icm_api.pocket.trie import Floats, Node, Segment, build_trie, first_batch
 
 WEIGHTS = Path(__file__).parent / "weights"
+Floats = NDArray[np.float64]
+Segment = tuple[int, ...]
 
+# Tokens, those of the prefixes included, whose keys and values one batch of nodes may hold. Small stays in cache.
+_BATCH_TOKENS = 4096
 # Multiply-adds in one call to BLAS: few enough that none starts threads, which cost more than they save here.
 _BLAS_WORK = 2**18
 
 
 @dataclass(frozen=True)
 class _Layer:
-    """Weights of one layer, transposed for `x @ w`; the norms' scales and the attention's are multiplied
-    in."""
+    """Weights of one layer, transposed for `x @ w`; the norms' scales and the attention's are multiplied in.
+
+    Shapes, with width w and inner width v: qkv [w, 3w], out [w, w], gate_up [w, 2v], down [v, w].
+    """
 
     qkv: Floats
     out: Floats
@@ -40,8 +43,42 @@ class _Layer:
     down: Floats
 
 
+@dataclass
+class _Node:
+    """A stretch of the trie without a fork.
+
+    Attributes:
+        tokens: The tokens after the parent's.
+        parent: The node before this one.
+        children: The nodes after this one, by their first segment.
+        ends: Indices of the sequences that end here.
+        start: Position of the first of `tokens`.
+        keys: Per layer, [start + len(tokens), width]: the keys of all nodes before included.
+        values: The same for the values.
+    """
+
+    tokens: list[int]
+    parent: "_Node | None" = None
+    children: dict[Segment, "_Node"] = field(default_factory=dict)
+    ends: list[int] = field(default_factory=list)
+    start: int = 0
+    keys: list[Floats] = field(default_factory=list)
+    values: list[Floats] = field(default_factory=list)
+
+    def extend(self, depth: int, keys: Floats, values: Floats) -> None:
+        """Keep one more layer's keys and values of this node's tokens, behind the parent's."""
+        if self.parent is not None:
+            keys = np.concatenate((self.parent.keys[depth], keys))
+            values = np.concatenate((self.parent.values[depth], values))
+        self.keys.append(keys)
+        self.values.append(values)
+
+
 class PocketModel:
     """The embedded model.
+
+    Args:
+        directory: A Hugging Face model directory (`config.json`, `model.safetensors`, `tokenizer.json`).
 
     Attributes:
         name: `pocket-` and a short hash of the weights.
@@ -50,7 +87,6 @@ class PocketModel:
     """
 
     def __init__(self, directory: Path) -> None:
-        """Read a Hugging Face model directory (`config.json`, `model.safetensors`, `tokenizer.json`)."""
         config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
         raw = (directory / "model.safetensors").read_bytes()
         tensors = {name: tensor.astype(np.float64) for name, tensor in load_tensors(raw).items()}
@@ -86,15 +122,14 @@ class PocketModel:
         return self._tokenizer.decode_bytes(token)
 
     def next_token_logprobs(self, sequences: Sequence[Sequence[Segment]]) -> Floats:
-        """Log probabilities of the token after each sequence.
+        """Log probabilities (nats) of the token after each sequence.
 
         Args:
             sequences: Each a sequence of segments, each a tuple of token ids. Sequences that begin with equal
                 segments share their computation; how a sequence is cut does not change its result.
 
         Returns:
-            Array [len(sequences), vocab_size]. Entries differ by less than 1e-9 with the company a sequence
-            keeps.
+            Array [len(sequences), vocab_size]. Other sequences of the call move an entry by less than 1e-9.
 
         Raises:
             ValueError: A sequence is longer than the context window, or holds an id that does not exist.
@@ -102,9 +137,9 @@ class PocketModel:
         result = np.empty((len(sequences), self.vocab_size))
         if not sequences:
             return result
-        work = [[build_trie(self._tokenizer.bos, sequences, self._check)]]
+        work = [[_build_trie(self._tokenizer.bos, sequences, self._check)]]
         while work:
-            nodes = first_batch(work)
+            nodes = _first_batch(work)
             hidden = self._forward(nodes, [[len(node.tokens) - 1] if node.ends else [] for node in nodes])
             ends = [node.ends for node in nodes if node.ends]
             if ends:
@@ -119,7 +154,7 @@ class PocketModel:
         return result
 
     def token_logprobs(self, tokens: Sequence[int]) -> Floats:
-        """Log probability of each token given BOS and those before it, as an array [len(tokens)].
+        """Log probability (nats) of each token given BOS and those before it, as an array [len(tokens)].
 
         Raises:
             ValueError: The sequence is longer than the context window, or holds an id that does not exist.
@@ -128,7 +163,7 @@ class PocketModel:
         return result
 
     def all_logprobs(self, tokens: Sequence[int]) -> Floats:
-        """Log probability of every token of the vocabulary at each place, as an array [len(tokens), vocab].
+        """Log probability (nats) of the whole vocabulary at each place, as an array [len(tokens), vocab_size].
 
         Raises:
             ValueError: The sequence is longer than the context window, or holds an id that does not exist.
@@ -137,7 +172,7 @@ class PocketModel:
         if not ids:
             return np.empty((0, self.vocab_size))
         self._check(0, ids, len(ids))
-        node = Node([self._tokenizer.bos, *ids[:-1]])
+        node = _Node([self._tokenizer.bos, *ids[:-1]])
         return self._logprobs(self._forward([node], [list(range(len(ids)))]))
 
     def _check(self, index: int, tokens: Sequence[int], length: int) -> None:
@@ -152,8 +187,11 @@ class PocketModel:
                 "encode the text with this model's own encode()"
             )
 
-    def _forward(self, nodes: list[Node], wanted: list[list[int]]) -> Floats:
-        """Compute the nodes' keys and values, and the last layer's output at their wanted positions."""
+    def _forward(self, nodes: list[_Node], wanted: list[list[int]]) -> Floats:
+        """Compute the nodes' keys and values, and the last layer's output at their wanted positions, [wanted, width].
+
+        `wanted` holds per node the wanted positions, counted within the node.
+        """
         lengths = [len(node.tokens) for node in nodes]
         bounds = np.concatenate(([0], np.cumsum(lengths))).tolist()
         x: Floats = self._embedding[np.concatenate([node.tokens for node in nodes])]
@@ -181,8 +219,8 @@ class PocketModel:
             x = x + _times(gate * up * (0.5 + 0.5 * np.tanh(0.5 * gate)), layer.down)
         return x
 
-    def _attend(self, q: Floats, node: Node, depth: int, rows: list[int]) -> Floats:
-        """Mix the values for the queries at `rows` of the node, a block of rows at a time."""
+    def _attend(self, q: Floats, node: _Node, depth: int, rows: list[int]) -> Floats:
+        """Mix the values for the queries `q` [len(rows), width] at `rows` of the node, a block of rows at a time."""
         queries, keys, values = map(self._by_head, (q, node.keys[depth], node.values[depth]))
         mixed = np.empty_like(queries)
         size = max(1, _BLAS_WORK // keys[0].size)
@@ -245,3 +283,52 @@ def _times(x: Floats, weights: Floats) -> Floats:
         np.matmul(x[:whole].reshape(blocks), weights, out=result[:whole].reshape(blocks))
     np.matmul(x[whole:], weights, out=result[whole:])
     return result
+
+
+def _build_trie(bos: int, sequences: Sequence[Sequence[Segment]], check: Callable[[int, Segment, int], None]) -> _Node:
+    """The root of the trie of all sequences, each behind BOS.
+
+    `check` is called with the index of a sequence, a segment not seen before at its place, and the sequence's length
+    in tokens up to that segment's end; it raises if they don't suit the model.
+    """
+    root = _Node([bos])
+    for index, segments in enumerate(sequences):
+        node, length = root, 0
+        for segment in segments:
+            if not segment:
+                continue
+            length += len(segment)
+            child = node.children.get(segment)
+            if child is None:
+                check(index, segment, length)
+                child = node.children[segment] = _Node(list(segment))
+            node = child
+        node.ends.append(index)
+    _compress(root)
+    return root
+
+
+def _compress(root: _Node) -> None:
+    """Join every node with its only child, and tell the nodes their parents and positions."""
+    stack = [root]
+    while stack:
+        node = stack.pop()
+        while len(node.children) == 1 and not node.ends:
+            (child,) = node.children.values()
+            node.tokens += child.tokens
+            node.children, node.ends = child.children, child.ends
+        for child in node.children.values():
+            child.parent, child.start = node, node.start + len(node.tokens)
+            stack.append(child)
+
+
+def _first_batch(work: list[list[_Node]]) -> list[_Node]:
+    """Take the last list of nodes off the stack `work`, or as much of it as may be held at once."""
+    nodes = work.pop()
+    held = 0
+    for count, node in enumerate(nodes):
+        held += node.start + len(node.tokens)
+        if held > _BATCH_TOKENS and count:
+            work.append(nodes[count:])
+            return nodes[:count]
+    return nodes

@@ -1,13 +1,11 @@
 """The embedded model's tokenizer: whole words of the world, single characters and bytes for everything else.
 
-It does: encode any text, decode tokens to bytes, read and write the `tokenizer.json` that Hugging Face
-reads too.
-It does not: add the BOS token (the model does), or learn a vocabulary from data.
+Does not add the BOS token (the model does), or learn a vocabulary from data.
 
-Text is cut into runs of ASCII letters, with the space before them if there is one, and single other
-characters. A piece that is in the vocabulary is one token, any other is its UTF-8 bytes. No piece reaches
-across a newline or into a space that follows it, so encode(a) + encode(b) == encode(a + b) wherever b
-starts with a space or a newline, or a ends with a newline.
+Text is cut into runs of ASCII letters, with the space before them if there is one, and single other characters. A piece
+that is in the vocabulary is one token, any other is its UTF-8 bytes. No piece reaches across a newline or into a space
+that follows it, so encode(a) + encode(b) == encode(a + b) if b starts with a space or a newline, or a ends with a
+newline.
 """
 
 import json
@@ -36,13 +34,15 @@ def _byte_letters() -> tuple[str, ...]:
 class PocketTokenizer:
     """Encoder and decoder over a vocabulary of byte strings; ids 0 to 255 are the bytes themselves.
 
+    Args:
+        words: The pieces with the ids from 256 on, in order. The last id is that of BOS.
+
     Attributes:
         bos: Id of the token before every text.
         size: Number of ids, BOS among them.
     """
 
     def __init__(self, words: Iterable[bytes]) -> None:
-        """Give the ids 256 onwards to `words`, in order, and the last id to BOS."""
         self._pieces = [*(bytes([byte]) for byte in range(256)), *words]
         self._ids = {piece: index for index, piece in enumerate(self._pieces)}
         self._find = re.compile(PATTERN).findall
@@ -77,14 +77,23 @@ class PocketTokenizer:
 
     @classmethod
     def load(cls, path: Path) -> "PocketTokenizer":
-        """Read the vocabulary from a `tokenizer.json`."""
+        """Read the vocabulary from a `tokenizer.json`.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+        """
         byte_of = {letter: byte for byte, letter in enumerate(_byte_letters())}
         vocabulary = json.loads(path.read_text(encoding="utf-8"))["model"]["vocab"]
         ordered = sorted((index, piece) for piece, index in vocabulary.items() if piece != BOS)
         return cls(bytes(byte_of[letter] for letter in piece) for _, piece in ordered[256:])
 
     def save(self, directory: Path, context_window: int) -> None:
-        """Write `tokenizer.json` and `tokenizer_config.json` in the form that `AutoTokenizer` reads."""
+        """Write `tokenizer.json` and `tokenizer_config.json` in the form that `AutoTokenizer` reads.
+
+        Args:
+            directory: Where to write them; it exists.
+            context_window: Most tokens in one sequence, BOS included.
+        """
         config = {
             "tokenizer_class": "PreTrainedTokenizerFast",
             "bos_token": BOS,
@@ -102,13 +111,9 @@ class PocketTokenizer:
         vocabulary = {"".join(letters[byte] for byte in piece): index for index, piece in enumerate(self._pieces)}
         flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
         split = {"type": "Split", "pattern": {"Regex": PATTERN}, "behavior": "Isolated", "invert": False}
-        byte_level = {
-            "type": "ByteLevel",
-            "add_prefix_space": False,
-            "trim_offsets": True,
-            "use_regex": False,
-        }
+        byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
         bos = {"SpecialToken": {"id": BOS, "type_id": 0}}
+        first, second = ({"Sequence": {"id": name, "type_id": at}} for at, name in enumerate("AB"))
         return {
             "version": "1.0",
             "truncation": None,
@@ -118,12 +123,8 @@ class PocketTokenizer:
             "pre_tokenizer": {"type": "Sequence", "pretokenizers": [split, byte_level]},
             "post_processor": {
                 "type": "TemplateProcessing",
-                "single": [bos, {"Sequence": {"id": "A", "type_id": 0}}],
-                "pair": [
-                    bos,
-                    {"Sequence": {"id": "A", "type_id": 0}},
-                    {"Sequence": {"id": "B", "type_id": 1}},
-                ],
+                "single": [bos, first],
+                "pair": [bos, first, second],
                 "special_tokens": {BOS: {"id": BOS, "ids": [self.bos], "tokens": [BOS]}},
             },
             "decoder": byte_level,

@@ -1,8 +1,7 @@
 """Train the embedded model from scratch: `python -m icm_api.pocket.train --out DIR`.
 
-It does: draw documents of the made-up world, train on their labels alone, write a Hugging Face model
-directory, and print what the model then knows. It needs torch, and uses one thread.
-It does not: run when the library is used, or train on anything else.
+Trains on the labels of the made-up world's documents alone, writes a Hugging Face model directory, and prints what the
+model then knows. Needs torch, uses one thread, and does not run when the library is used.
 
 The first steps hold only truthful documents, or the truth is not found; then the other labellers come in. A second
 stage, with a fresh optimizer, has documents as long as the context window: without it, sums are lost beyond 40 claims.
@@ -45,12 +44,26 @@ from typing import Any
 from icm_api.pocket.corpus import Corpus, Document, make_tokenizer
 from icm_api.pocket.tokenizer import PocketTokenizer
 
-Parameters = dict[str, Any]
+_Parameters = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What shapes a training run; every field is a flag of the command line."""
+    """What shapes a training run; every field is a flag of the command line.
+
+    Attributes:
+        seed: Of weights and documents.
+        truthful_steps: Steps of truthful documents alone.
+        steps: All steps of the first stage.
+        long_steps: Steps of the second stage, of long documents.
+        rate: Peak learning rate of the first stage.
+        long_rate: Peak learning rate of the second stage.
+        layers: How many.
+        width: Of the hidden states.
+        heads: Of the attention; they share the width.
+        inner: Width inside the feed-forward layers.
+        window: Most tokens in one sequence, BOS included.
+    """
 
     seed: int = 0
     truthful_steps: int = 2500
@@ -65,7 +78,7 @@ class Plan:
     window: int = 1024
 
 
-def new_parameters(plan: Plan, vocabulary: int) -> Parameters:
+def _new_parameters(plan: Plan, vocabulary: int) -> _Parameters:
     """Fresh weights under the names that Hugging Face gives to Llama's."""
     import torch
 
@@ -95,7 +108,7 @@ def new_parameters(plan: Plan, vocabulary: int) -> Parameters:
     return parameters
 
 
-def rotations(plan: Plan) -> tuple[Any, Any]:
+def _rotations(plan: Plan) -> tuple[Any, Any]:
     """Cosines and sines of the rotary position embedding, [window, width / heads]."""
     import torch
 
@@ -104,7 +117,7 @@ def rotations(plan: Plan) -> tuple[Any, Any]:
     return torch.cat((angles, angles), 1).cos(), torch.cat((angles, angles), 1).sin()
 
 
-def forward(parameters: Parameters, plan: Plan, ids: Any, turn: tuple[Any, Any]) -> Any:
+def _forward(parameters: _Parameters, plan: Plan, ids: Any, turn: tuple[Any, Any]) -> Any:
     """The last hidden states, [batch, length, width], of token ids [batch, length]."""
     import torch
     from torch.nn import functional
@@ -133,7 +146,7 @@ def forward(parameters: Parameters, plan: Plan, ids: Any, turn: tuple[Any, Any])
     return norm(x, "model.norm.weight")
 
 
-def draw_batch(plan: Plan, step: int, corpus: Corpus) -> list[Document]:
+def _draw_batch(plan: Plan, step: int, corpus: Corpus) -> list[Document]:
     """The documents of one step, a function of the seed and the step."""
     rng = random.Random(f"{plan.seed}/{step}")
     if step < plan.truthful_steps:
@@ -149,7 +162,7 @@ def draw_batch(plan: Plan, step: int, corpus: Corpus) -> list[Document]:
     return [corpus.document(length, rng.random() >= mixture, rng) for _ in range(size)]
 
 
-def label_losses(parameters: Parameters, plan: Plan, documents: list[Document], turn: tuple[Any, Any]) -> Any:
+def _label_losses(parameters: _Parameters, plan: Plan, documents: list[Document], turn: tuple[Any, Any]) -> Any:
     """Cross-entropy, over the whole vocabulary, at every label of the documents."""
     import torch
     from torch.nn import functional
@@ -158,12 +171,12 @@ def label_losses(parameters: Parameters, plan: Plan, documents: list[Document], 
     ids = torch.tensor([[*d.tokens, *[d.tokens[0]] * (longest - len(d.tokens))] for d in documents])
     rows = torch.tensor([row for row, document in enumerate(documents) for _ in document.labels])
     places = torch.tensor([place for document in documents for place in document.labels])
-    hidden = forward(parameters, plan, ids, turn)[rows, places - 1]
+    hidden = _forward(parameters, plan, ids, turn)[rows, places - 1]
     logits = hidden @ parameters["lm_head.weight"].T
     return functional.cross_entropy(logits, ids[rows, places], reduction="none")
 
 
-def learning_rate(plan: Plan, step: int) -> float:
+def _learning_rate(plan: Plan, step: int) -> float:
     """Warm-up and cosine decay, once for each of the two stages."""
     first, steps, peak = (0, plan.steps, plan.rate)
     if step >= plan.steps:
@@ -173,44 +186,49 @@ def learning_rate(plan: Plan, step: int) -> float:
 
 
 def train(plan: Plan, out: Path) -> None:
-    """Run the whole plan, saving now and then to `out`."""
+    """Run the whole plan, saving now and then.
+
+    Args:
+        plan: What shapes the training.
+        out: Directory to write the model to.
+    """
     import torch
 
     torch.set_num_threads(1)
-    parameters = new_parameters(plan, make_tokenizer().size)
+    parameters = _new_parameters(plan, make_tokenizer().size)
     for stage in (range(plan.steps), range(plan.steps, plan.steps + plan.long_steps)):
-        train_stage(parameters, plan, stage, out)
+        _train_stage(parameters, plan, stage, out)
 
 
-def train_stage(parameters: Parameters, plan: Plan, stage: range, out: Path) -> None:
+def _train_stage(parameters: _Parameters, plan: Plan, stage: range, out: Path) -> None:
     """Train `parameters` in place for the steps of one stage, with a fresh optimizer."""
     import torch
 
     tokenizer = make_tokenizer()
-    corpus, turn = Corpus(tokenizer), rotations(plan)
+    corpus, turn = Corpus(tokenizer), _rotations(plan)
     groups = [
         {"params": [p for p in parameters.values() if p.dim() == 2], "weight_decay": 0.05},
         {"params": [p for p in parameters.values() if p.dim() == 1], "weight_decay": 0.0},
     ]
     optimizer = torch.optim.AdamW(groups, lr=plan.rate, betas=(0.9, 0.98))
-    started, tallies = time.monotonic(), Tallies()
+    started, tallies = time.monotonic(), _Tallies()
     for step in stage:
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(plan, step)
-        documents = draw_batch(plan, step, corpus)
-        losses = label_losses(parameters, plan, documents, turn)
+            group["lr"] = _learning_rate(plan, step)
+        documents = _draw_batch(plan, step, corpus)
+        losses = _label_losses(parameters, plan, documents, turn)
         optimizer.zero_grad(set_to_none=True)
         losses.mean().backward()
         torch.nn.utils.clip_grad_norm_(list(parameters.values()), 1.0)
         optimizer.step()
         tallies.add(documents, losses.tolist())
         if (step + 1) % 100 == 0:
-            say(f"step {step + 1}, {time.monotonic() - started:.0f} s: {tallies.flush()}")
+            _say(f"step {step + 1}, {time.monotonic() - started:.0f} s: {tallies.flush()}")
         if (step + 1) % 500 == 0 or step + 1 == stage.stop:
-            save(parameters, plan, tokenizer, out)
+            _save(parameters, plan, tokenizer, out)
 
 
-class Tallies:
+class _Tallies:
     """Mean loss per kind of document and rule since the last flush."""
 
     def __init__(self) -> None:
@@ -231,7 +249,7 @@ class Tallies:
         return line
 
 
-def save(parameters: Parameters, plan: Plan, tokenizer: PocketTokenizer, out: Path) -> None:
+def _save(parameters: _Parameters, plan: Plan, tokenizer: PocketTokenizer, out: Path) -> None:
     """Write the directory that this package and Hugging Face read."""
     from safetensors.torch import save as to_bytes
 
@@ -265,7 +283,7 @@ def save(parameters: Parameters, plan: Plan, tokenizer: PocketTokenizer, out: Pa
     (out / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
 
 
-def say(line: str) -> None:
+def _say(line: str) -> None:
     """Write a line of progress."""
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
@@ -290,7 +308,7 @@ def main() -> None:
 
     model = PocketModel.load(out)
     for line in (*accuracy_table(model), "", *utility_table(model)):
-        say(line)
+        _say(line)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,12 @@
 """The made-up world that the embedded model knows: its claims and their gold labels.
 
-It does: build claims of four tasks, deterministically from a seed, with honest group keys and disjoint
-splits.
-It does not: label documents (see `corpus`), turn text into tokens, or depend on anything but the standard
-library.
+Claims of four tasks, deterministic in a seed, with honest group keys and disjoint splits. Does not label documents (see
+`corpus`) or turn text into tokens, and needs nothing but the standard library.
 
 The tasks, each in the shape of a data set that people label:
 
 - `sums`, as in checking solutions: a question has several candidate answers, of which at most one is right.
-  The same answer may stand there twice, in both orders of the addends.
+  The same answer may occur twice, in both orders of the addends.
 - `comparisons`, as in preferences: both orders of every pair.
 - `facts`, as in common misconceptions: what is said of the world's people. Of some facts the corpus mostly
   holds a myth to be true.
@@ -66,7 +64,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Fact:
-    """What is so, and what many believe: `myth` is empty where the corpus has it right."""
+    """What is so, and what many believe: `myth` is empty if the corpus has it right."""
 
     person: str
     attribute: str
@@ -81,7 +79,7 @@ class Fact:
 
 @cache
 def world_facts() -> dict[str, Fact]:
-    """All facts of the world by group key. They never change: no seed of a caller's enters here."""
+    """All facts of the world by group key. They are always the same: they depend on no seed of a caller's."""
     rng = random.Random("pocket/facts")
     facts = {}
     for person in PEOPLE:
@@ -139,6 +137,10 @@ def make_split(task: str, train_size: int, test_size: int, seed: int) -> tuple[t
 
 def iter_groups(task: str, rng: random.Random) -> Iterator[tuple[Claim, ...]]:
     """Yield the task's groups, each once and in random order, as claims without ids.
+
+    Args:
+        task: One of `TASKS`.
+        rng: Draws the order, and what varies in a group.
 
     Raises:
         ValueError: The task is unknown.
