@@ -1,18 +1,15 @@
 """The hosted providers against the loopback server: which dialect each needs, and runs configured for them.
 
-It does: name every way to ask a hosted model, write a run's configuration for one, and watch a server from outside.
+It does: name every way to ask a hosted model, and write a run's configuration for one.
 It does not: patch a transport; what is sent here goes through the official SDKs and real sockets.
 """
 
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Event, Thread
 from typing import Any
 
 from icm_api.providers.base import Provider
@@ -104,25 +101,3 @@ def labels_of(run: Path) -> dict[str, str]:
 def bytes_of(run: Path) -> dict[str, bytes]:
     """The files of a finished run that must be the same for the same questions."""
     return {name: (run / name).read_bytes() for name in ("labels.jsonl", "trace.jsonl", "summary.json")}
-
-
-@contextmanager
-def first_fault(server: Server) -> Iterator[list[float]]:
-    """Holds the last time, by the monotonic clock, at which the server had surely not yet answered with a fault."""
-    noted = [time.monotonic()]
-    over = Event()
-
-    def watch() -> None:
-        while not over.wait(0.002):
-            now = time.monotonic()
-            if server.log.faults:
-                return
-            noted[0] = now
-
-    thread = Thread(target=watch)
-    thread.start()
-    try:
-        yield noted
-    finally:
-        over.set()
-        thread.join()

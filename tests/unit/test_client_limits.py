@@ -44,7 +44,7 @@ async def test_one_request_above_the_limit_passes_alone() -> None:
     assert await sent_at(None, 100, [30, 250, 30]) == pytest.approx([0, 60, 120])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(limit=st.integers(1, 5), most=st.integers(10, 60), sizes=st.lists(st.integers(0, 50), min_size=1, max_size=20))
 def test_no_minute_ever_has_more_than_the_limits(limit: int, most: int, sizes: list[int]) -> None:
     sent = asyncio.run(sent_at(limit, most, sizes))

@@ -26,7 +26,7 @@ from tests.worlds import write_world
     st.integers(0, 5),
     st.sets(st.integers(0, 29), max_size=3),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_a_split_holds_out_whole_groups_of_at_most_its_share(
     groups: list[str | None], share: float, seed: int, fixed: set[int]
 ) -> None:

@@ -219,7 +219,7 @@ JSON = st.recursive(
 TAKEN = {"id", "group", "answer", "label", "gold", "text"}
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     ids=st.lists(TEXT, min_size=1, max_size=4, unique=True),
     text=TEXT,

@@ -110,7 +110,7 @@ def test_auroc_is_the_share_of_all_pairs_in_the_right_order(rows: list[Row]) -> 
     assert auroc(*matched(rows)) == pytest.approx(sum(by_pairs) / len(by_pairs), abs=1e-12)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(labelled((2, 6)))
 def test_accuracies_agree_with_scikit_learn(rows: list[Row]) -> None:
     sklearn = pytest.importorskip("sklearn.metrics")
@@ -123,7 +123,7 @@ def test_accuracies_agree_with_scikit_learn(rows: list[Row]) -> None:
     assert balanced_accuracy(result, reference) == pytest.approx(expected)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(labelled((2, 2)))
 def test_auroc_of_a_pair_agrees_with_scikit_learn(rows: list[Row]) -> None:
     sklearn = pytest.importorskip("sklearn.metrics")
@@ -131,7 +131,7 @@ def test_auroc_of_a_pair_agrees_with_scikit_learn(rows: list[Row]) -> None:
     assert auroc(*matched(rows)) == pytest.approx(expected)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(labelled((3, 5)))
 def test_macro_auroc_agrees_with_scikit_learn(rows: list[Row]) -> None:
     sklearn = pytest.importorskip("sklearn.metrics")
@@ -148,7 +148,7 @@ def test_macro_auroc_agrees_with_scikit_learn(rows: list[Row]) -> None:
     assert auroc(*matched(rows)) == pytest.approx(expected)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(labelled((2, 4)))
 def test_the_short_functions_give_the_values_of_the_evaluation(rows: list[Row]) -> None:
     result, gold = matched(rows[:6])
