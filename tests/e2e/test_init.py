@@ -46,7 +46,7 @@ def test_init_run_evaluate_on_a_file_of_the_tasks_own_format(
 ) -> None:
     config = init(tmp_path, task, "--model", "pocket")
     monkeypatch.setenv("ICM_CACHE__FOLDER", str(tmp_path / "cache"))
-    monkeypatch.setenv("ICM_DATA__LIMIT", "8")
+    monkeypatch.setenv("ICM_DATA__LIMIT", "6")
     assert main(["audit", str(config)]) == 0
     assert main(["plan", str(config)]) == 0
     assert main(["run", str(config), "--steps", "3"]) == 0
@@ -65,7 +65,7 @@ def test_init_run_evaluate_on_a_file_of_the_tasks_own_format(
 @pytest.mark.parametrize("task", SAMPLES)
 def test_it_runs_on_a_server(task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ICM_CACHE__FOLDER", str(tmp_path / "cache"))
-    monkeypatch.setenv("ICM_DATA__LIMIT", "8")
+    monkeypatch.setenv("ICM_DATA__LIMIT", "6")
     # The embedded model reads most words byte by byte, and takes 1,024 of them.
     monkeypatch.setenv("ICM_MODEL__OPTIONS", json.dumps({"context_window": 340}))
     with serve(dialect="vllm") as server:
@@ -167,7 +167,7 @@ def test_gold_of_another_form_is_read_where_a_flag_says_so(
     tmp_path: Path, capsys: Printed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ICM_CACHE__FOLDER", str(tmp_path / "cache"))
-    monkeypatch.setenv("ICM_DATA__LIMIT", "8")
+    monkeypatch.setenv("ICM_DATA__LIMIT", "6")
     config, run = init(tmp_path, "truthfulqa", "--model", "pocket"), str(tmp_path / "runs" / "truthfulqa")
     assert main(["run", str(config), "--steps", "2", "--json"]) == 0
     labels = [json.loads(line) for line in (Path(run) / "labels.jsonl").read_text().splitlines()]

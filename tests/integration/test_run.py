@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,11 +38,26 @@ def contents(run: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def unbroken(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """What an unbroken run of the small world writes."""
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small world with an unbroken run in it."""
     folder = tmp_path_factory.mktemp("unbroken")
     assert main(["run", str(write_world(folder)), "--json"]) == 0
-    return contents(folder / "run")
+    return folder
+
+
+@pytest.fixture
+def finished(world: Path, tmp_path: Path) -> Path:
+    """A copy of the unbroken run with all of its world, as if it had been made there."""
+    shutil.copytree(world, tmp_path, dirs_exist_ok=True)
+    config = tmp_path / "run" / "config.toml"
+    config.write_text(config.read_text().replace(str(world), str(tmp_path)))
+    return tmp_path / "run"
+
+
+@pytest.fixture(scope="module")
+def unbroken(world: Path) -> dict[str, bytes]:
+    """What an unbroken run of the small world writes."""
+    return contents(world / "run")
 
 
 @pytest.mark.parametrize("threads", ["1", "2", "5"])
@@ -74,63 +90,52 @@ def test_gold_labels_shuffled_or_removed_same_bytes(tmp_path: Path, unbroken: di
     assert {name: written[name] for name in FILES[:2]} == {name: unbroken[name] for name in FILES[:2]}
 
 
-def kill_and_resume(folder: Path, seconds: float) -> bool:
-    """Start a run, kill it with -9 after some seconds, resume it; whether the kill met a run under way."""
+def kill_and_resume(folder: Path, lines: int, seconds: float) -> bool:
+    """Kill a run with -9 some seconds after so many lines of trace; whether that met a run under way. Resume it."""
     process = subprocess.Popen(
         command("run", write_world(folder)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
+    run = folder / "run"
+    wait_for_lines(run, lines, process)
     time.sleep(seconds)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    run = folder / "run"
-    if not (run / "inputs.json").exists():
-        assert cli("run", folder / "config.toml").returncode == 0
-        return False
-    midway = (run / "trace.jsonl").exists() and not (run / "summary.json").exists()
+    midway = not (run / "summary.json").exists()
     done = cli("resume", run)
     assert done.returncode == 0, done.stderr
     return midway
 
 
-def moments(count: int, folder: Path) -> list[float]:
-    """Random moments between a run's first and last step, as seconds after its start."""
-    began = time.monotonic()
-    assert cli("run", write_world(folder)).returncode == 0
-    whole = time.monotonic() - began
-    session = json.loads((folder / "run" / "sessions.jsonl").read_text().splitlines()[0])
-    rng = random.Random(7)
-    return [whole - session["seconds"] * rng.random() for _ in range(count)]
+def wait_for_lines(run: Path, lines: int, process: subprocess.Popen[Any]) -> None:
+    """Until a run's trace has so many lines, or the process has ended."""
+    trace = run / "trace.jsonl"
+    while process.poll() is None and not (
+        (run / "inputs.json").exists() and (trace.read_bytes().count(b"\n") if trace.exists() else 0) >= lines
+    ):
+        time.sleep(0.002)
 
 
 @pytest.mark.parametrize("count", [3, pytest.param(20, marks=pytest.mark.slow)])
 def test_killed_at_random_moments_and_resumed_same_bytes_as_unbroken(
     tmp_path: Path, unbroken: dict[str, bytes], count: int
 ) -> None:
-    midway = 0
-    for at, seconds in enumerate(moments(count, tmp_path / "timed")):
-        midway += kill_and_resume(tmp_path / str(at), seconds)
+    midway, rng = 0, random.Random(7)
+    for at in range(count):
+        lines = rng.randrange(unbroken["trace.jsonl"].count(b"\n"))
+        midway += kill_and_resume(tmp_path / str(at), lines, 0.05 * rng.random())
         assert contents(tmp_path / str(at) / "run") == unbroken
     assert midway, "no kill met a run under way: no test"
 
 
 def test_killed_again_and_again_a_run_still_ends_in_the_same_bytes(tmp_path: Path, unbroken: dict[str, bytes]) -> None:
     """Five processes, each allowed a few more steps than the last one, then one to the end."""
-    write_world(tmp_path)
-    trace = tmp_path / "run" / "trace.jsonl"
+    config, run = write_world(tmp_path), tmp_path / "run"
     for kills in range(5):
-        verb = (
-            ("resume", tmp_path / "run")
-            if (tmp_path / "run" / "inputs.json").exists()
-            else (
-                "run",
-                tmp_path / "config.toml",
-            )
-        )
+        verb = ("resume", run) if kills else ("run", config)
         process = subprocess.Popen(command(*verb), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        while process.poll() is None:
-            if trace.exists() and trace.read_bytes().count(b"\n") > 3 * kills + 2:
-                process.send_signal(signal.SIGKILL)
-                process.wait()
+        wait_for_lines(run, 3 * kills + 3, process)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
         assert process.returncode in (-signal.SIGKILL, 0)
     assert cli("resume", tmp_path / "run").returncode == 0
     assert contents(tmp_path / "run") == unbroken
@@ -143,9 +148,7 @@ def test_interrupted_with_ctrl_c_says_how_to_go_on_and_can(tmp_path: Path, unbro
         process = subprocess.Popen(
             command("run", write_world(tmp_path)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
-        trace = tmp_path / "run" / "trace.jsonl"
-        while not trace.exists() or trace.read_bytes().count(b"\n") < 3:
-            assert process.poll() is None, process.communicate()
+        wait_for_lines(tmp_path / "run", 3, process)
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate()
         # On a busy machine the run may be over before it is interrupted.
@@ -178,12 +181,6 @@ def test_a_full_disk_stops_the_run_with_exit_code_3_and_it_resumes(tmp_path: Pat
     written = contents(tmp_path / "run")
     assert written["trace.jsonl"] == unbroken["trace.jsonl"]
     assert written["labels.jsonl"] == unbroken["labels.jsonl"]
-
-
-@pytest.fixture
-def finished(tmp_path: Path) -> Path:
-    assert main(["run", str(write_world(tmp_path)), "--json"]) == 0
-    return tmp_path / "run"
 
 
 def test_a_torn_last_line_is_dropped_and_said(

@@ -129,8 +129,13 @@ def expected_variation(target: Mapping[tuple[Label, ...], float]) -> float:
 
 @pytest.mark.parametrize(
     ("temperature", "fixed"),
-    [(1.0, {}), (0.5, {}), (2.0, {}), (1.0, {"b": "True"}), (1.0, {"d": "True", "a": "False"})],
-    ids=["T=1", "T=0.5", "T=2", "a fixed candidate is right", "two fixed, one of the group"],
+    [
+        pytest.param(1.0, {}, id="T=1"),
+        pytest.param(0.5, {}, id="T=0.5", marks=pytest.mark.slow),
+        pytest.param(2.0, {}, id="T=2", marks=pytest.mark.slow),
+        pytest.param(1.0, {"b": "True"}, id="a fixed candidate is right", marks=pytest.mark.slow),
+        pytest.param(1.0, {"d": "True", "a": "False"}, id="two fixed, one of the group", marks=pytest.mark.slow),
+    ],
 )
 async def test_long_run_frequencies_are_the_joints(temperature: float, fixed: dict[str, Label]) -> None:
     model = JointModel(seed=1)
@@ -157,6 +162,7 @@ async def twice_as_sure(
     return [(way, 2 * logprob) for way, logprob in await block_logprobs(objective, block, labeling)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrong", [product_of_leave_one_out, twice_as_sure])
 async def test_the_same_bound_finds_out_a_wrong_sampler(
     wrong: Callable[..., object], monkeypatch: pytest.MonkeyPatch

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from icm_api.config import SearchSettings
@@ -45,6 +46,7 @@ def utility_of(dataset: Dataset, truth: dict[str, bool], constraints: tuple[Cons
 
 
 @pytest.mark.parametrize("name", SEARCHES)
+@examples(max_examples=30)
 @given(
     fixed=st.dictionaries(st.sampled_from(candidates(3, 3)[0].ids), st.sampled_from(LABELS), max_size=9),
     seed=st.integers(0, 99),
