@@ -29,7 +29,7 @@ from icm_api.errors import LogprobsUnavailableError, ProviderError
 from icm_api.providers.base import Ask, Below, Provider, Reading, Request, forms_of, label_distribution
 from icm_api.providers.echo import METHOD as _ECHO
 from icm_api.providers.label_tokens import Place, coverage_warning, read_forms
-from icm_api.types import LabelDistribution, Model, Prompt, Turn, Verbalizer, logsumexp
+from icm_api.types import LabelDistribution, Model, Prompt, Tally, Turn, Verbalizer, logsumexp
 
 # Probabilities further apart than this are not those of the same thing; rounding on servers is well below.
 _DISAGREEMENT = 0.05
@@ -75,7 +75,7 @@ async def probe(
         return Probe(provider.identity, can, found, client.sent, trouble)
 
 
-async def check_endpoint(client: Model, verbalizer: Verbalizer) -> list[str]:
+async def check_endpoint(client: Model, verbalizer: Verbalizer, tally: Tally | None = None) -> list[str]:
     """Ask a hosted model one small question, as a run should before it begins; local models are not asked.
 
     A provider that samples takes as many requests for it as for any other question.
@@ -83,6 +83,7 @@ async def check_endpoint(client: Model, verbalizer: Verbalizer) -> list[str]:
     Args:
         client: through whose cache it goes, so that it is paid for once.
         verbalizer: the labels of the run.
+        tally: counts what the question asked for.
 
     Returns:
         What to warn of.
@@ -94,6 +95,8 @@ async def check_endpoint(client: Model, verbalizer: Verbalizer) -> list[str]:
     if client.capabilities.batches:
         return []
     found = await client.label_distributions([short_prompt(verbalizer)])
+    if tally is not None:
+        tally.add(found.costs)
     warnings = [coverage_warning(found) or "", *map(_bounds_warning, found)]
     if any(distribution.method == _ECHO for distribution in found):
         warnings.append("labels are read from an echoed prompt: `icm-api probe` says whether the echo can be trusted")

@@ -164,7 +164,9 @@ async def _found(
     objective: Objective, start: Start, settings: SearchSettings, diagnostics: DiagnosticsSettings, watch: Watch
 ) -> Result:
     """Check the endpoint, search, and judge what was found."""
-    for warning in await check_endpoint(objective.model, objective.prompts.verbalizer):
+    # What only the check asks for is no cost of the search.
+    checking = objective.tally.part()
+    for warning in await check_endpoint(objective.model, objective.prompts.verbalizer, checking):
         watch.on_warning(warning)
     for warning in start.clashes(objective.relations):
         watch.on_warning(warning)

@@ -18,7 +18,7 @@ RENAMED_KEYS: Mapping[str, str] = {}
 """Keys of JSON, JSON Lines and TOML: in A -> in B."""
 DROPPED_KEYS: frozenset[str] = frozenset()
 """Keys that only A has."""
-ADDED_KEYS: frozenset[str] = frozenset()
+ADDED_KEYS: frozenset[str] = frozenset({"kind"})
 """Keys that only B has."""
 MOVED: Mapping[str, str] = {}
 """Artefacts: regular expression of a name in A -> its replacement, e.g. {"(.*)/queue.csv": r"\\1/asked.csv"}."""
