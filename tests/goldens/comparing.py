@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import unified_diff
 from pathlib import Path
 from typing import Any
@@ -35,15 +35,18 @@ _NUMBER = re.compile(r"\d+(?:[.,]\d+)*(?:e-?\d+)?")
 _SHOWN = 12
 
 
-def compare(one: str, other: str) -> int:
-    """Print what differs between two recordings; 0 where nothing differs that has to be equal, else 1."""
+def compare(one: str, other: str, beginnings: Sequence[str] = ()) -> int:
+    """Print what differs between two recordings; 0 if nothing differs that has to be equal, else 1.
+
+    With `beginnings`, such as "engines" or "hosted/sound", only artefacts whose names begin so count.
+    """
     failures = 0
     for section in ("data", "texts", "messages"):
         a, b = _artefacts(Path(one) / section), _artefacts(Path(other) / section)
         a = {_moved(name): content for name, content in a.items() if name not in GONE}
         b = {name: content for name, content in b.items() if name not in NEW}
         verdicts: dict[str, list[str]] = {"equal": [], "as declared": [], "other words": [], "DIFFERENT": []}
-        for name in sorted(a.keys() | b.keys()):
+        for name in sorted(each for each in a.keys() | b.keys() if each.startswith(tuple(beginnings) or "")):
             verdict = _verdict(section, name, a.get(name), b.get(name))
             verdicts[verdict].append(name)
             if verdict in ("DIFFERENT", "other words"):
