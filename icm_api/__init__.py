@@ -10,7 +10,6 @@ Example:
     2
 """
 
-from icm_api.client import Client, Meter, ResponseCache, open_provider
 from icm_api.config import Budget, ClientSettings, Config, DiagnosticsSettings, Prices, SearchSettings, load_config
 from icm_api.consistency import (
     Audit,
@@ -51,9 +50,11 @@ from icm_api.evaluation import (
     expected_calibration_error,
     uncertain_first,
 )
+from icm_api.model import Client, Meter, open_provider
+from icm_api.model.base import Below, Provider, Reading, Request, Response
+from icm_api.model.client.cache import ResponseCache
 from icm_api.objective import LeaveOneOut, Objective
 from icm_api.prompts import PromptBuilder
-from icm_api.providers.base import Below, Provider, Reading, Request, Response
 from icm_api.result import LabelledExample, Result
 from icm_api.run import Plan, Watch, plan, resume, run, run_config
 from icm_api.search import Info, Progress, State, build_objective, consistency_fix, search_labels

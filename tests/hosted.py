@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from icm_api.providers.base import Provider
-from icm_api.providers.catalog import ENTRIES
-from icm_api.providers.opening import provider_from_spec
+from icm_api.model.base import Provider
+from icm_api.model.catalog import ENTRIES
+from icm_api.model.opening import provider_from_spec
 from icm_api.testing import Server
 from tests.worlds import write_world
 

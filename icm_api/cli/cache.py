@@ -16,10 +16,9 @@ from pathlib import Path
 from time import time
 from typing import Any
 
-from icm_api.client import ResponseCache
-from icm_api.client.cache import DATABASE
-from icm_api.client.entries import Entry
 from icm_api.errors import ConfigError, StorageError
+from icm_api.model.client.cache import DATABASE, ResponseCache
+from icm_api.model.client.entries import Entry
 from icm_api.run import default_cache_folder
 from icm_api.types import Usage
 

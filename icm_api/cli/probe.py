@@ -11,10 +11,10 @@ from argparse import ArgumentTypeError, Namespace
 from typing import Any
 
 from icm_api.cli.verbs import Verbs
-from icm_api.client.findings import Probe
-from icm_api.client.probe import probe
 from icm_api.errors import ConfigError, ProviderError
-from icm_api.providers.opening import provider_from_spec
+from icm_api.model.findings import Probe
+from icm_api.model.opening import provider_from_spec
+from icm_api.model.probe import probe
 from icm_api.types import Verbalizer
 
 

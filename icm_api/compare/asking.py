@@ -9,10 +9,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from icm_api.chance import draw
-from icm_api.client import Client, Meter, ResponseCache
 from icm_api.config import Config
+from icm_api.model import Client, Meter
+from icm_api.model.client.cache import ResponseCache
+from icm_api.model.opening import provider_from_spec
 from icm_api.prompts import PromptBuilder
-from icm_api.providers.opening import provider_from_spec
 from icm_api.result import Result
 from icm_api.run import default_cache_folder
 from icm_api.types import Answers, Dataset, Example, Label, LabelDistribution, Model, Task, Usage

@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from icm_api.client import sent_before
-from icm_api.client.meter import cost
 from icm_api.config import Budget, Config
+from icm_api.model import sent_before
+from icm_api.model.client.meter import cost
 from icm_api.run import SESSIONS_FILE
 from icm_api.types import Usage
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from icm_api.client import Client
 from icm_api.compare.asking import Answer, answers, answers_of, demonstrations_of, random_labels
 from icm_api.compare.curves import doubling
 from icm_api.compare.golds import Golds
 from icm_api.compare.searches import SEARCHES
 from icm_api.compare.split import Split
 from icm_api.config import Config, MethodName
+from icm_api.model import Client
 from icm_api.result import Result
 from icm_api.types import Example, Label, Task, Usage
 

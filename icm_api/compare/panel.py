@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
 
-from icm_api.client import Client, Meter, check_endpoint, note_session
 from icm_api.compare.asking import open_scorer
 from icm_api.compare.budget import Purse
 from icm_api.compare.comparison import Comparison
@@ -32,6 +31,7 @@ from icm_api.compare.split import Split
 from icm_api.compare.summing import compared
 from icm_api.config import Config
 from icm_api.errors import ConfigError, StorageError
+from icm_api.model import Client, Meter, check_endpoint, note_session
 from icm_api.result import Result
 from icm_api.run import Watch, build_task
 from icm_api.search import Start, build_kernel, build_objective, steps_of

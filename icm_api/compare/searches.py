@@ -14,7 +14,6 @@ from time import monotonic
 
 import tomli_w
 
-from icm_api.client import note_session
 from icm_api.compare.budget import Purse
 from icm_api.compare.split import SEARCHED_FILE, Split, write_searched
 from icm_api.config import (
@@ -27,6 +26,7 @@ from icm_api.config import (
     load_config,
 )
 from icm_api.errors import RunError
+from icm_api.model import note_session
 from icm_api.result import SUMMARY_FILE, Result, write_whole
 from icm_api.run import (
     CONFIG_FILE,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 
-from icm_api.client.meter import cost
 from icm_api.compare.asking import Answer
 from icm_api.compare.comparison import HELD_OUT, LABELS, Comparison, Cost, Difference, Part, Row
 from icm_api.compare.crossed import METRICS, OverSeeds, block, difference, gap_recovered, over_seeds
@@ -15,6 +14,7 @@ from icm_api.compare.searches import Place
 from icm_api.compare.split import Split
 from icm_api.config import MethodName, Prices
 from icm_api.datasets import Gold
+from icm_api.model.client.meter import cost
 from icm_api.result import Result
 from icm_api.run import TRACE_FILE
 from icm_api.types import Usage

@@ -11,10 +11,10 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from icm_api.client import Client
 from icm_api.config import Config
 from icm_api.datasets import fingerprint
 from icm_api.errors import ConfigError, DataError, RunError, StorageError
+from icm_api.model import Client
 from icm_api.result import LABELS_FILE
 from icm_api.types import Dataset
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
-from icm_api.client import Client, Meter, open_provider, sent_before
 from icm_api.config import Config, ConstraintSection, load_config
 from icm_api.consistency import constraints
 from icm_api.datasets import DataSource, load_examples
 from icm_api.errors import ConfigError
+from icm_api.model import Client, Meter, open_provider, sent_before
 from icm_api.run.folder import CONFIG_FILE, SESSIONS_FILE, existing, folder_of
 from icm_api.search import Start, load_fixed, load_warm, make_start
 from icm_api.types import Constraint, Dataset, Labeling, PromptTemplate, Task, Verbalizer

@@ -14,10 +14,10 @@ from time import monotonic
 
 import tomli_w
 
-from icm_api.client import Client, check_endpoint, note_session
 from icm_api.config import Config, DiagnosticsSettings, SearchSettings
 from icm_api.errors import BudgetError, RunError
 from icm_api.journal import Journal
+from icm_api.model import Client, check_endpoint, note_session
 from icm_api.objective import Objective
 from icm_api.result import SUMMARY_FILE, Result, write_whole
 from icm_api.run.folder import (

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from math import inf
 from statistics import fmean
 
-from icm_api.client import Client, open_provider
 from icm_api.config import SearchSettings
+from icm_api.model import Client, open_provider
 from icm_api.pocket.model import PocketModel
 from icm_api.pocket.world import make_claims
 from icm_api.search import build_kernel, build_objective, iterate, steps_of

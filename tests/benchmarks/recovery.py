@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from itertools import product
 from typing import get_args
 
-from icm_api.client import Client, open_provider
 from icm_api.config import Preset, SearchSettings
 from icm_api.consistency import asymmetric, equivalent, mutually_exclusive
+from icm_api.model import Client, open_provider
 from icm_api.objective import Objective
 from icm_api.pocket.world import make_claims
 from icm_api.search import build_objective, search_labels

@@ -20,11 +20,12 @@ from typing import Any
 
 import openai
 
-from icm_api.client import Client, ResponseCache
 from icm_api.config import ClientSettings
-from icm_api.providers.base import Provider, Request
-from icm_api.providers.openai_sdk import Connection, open_sdk
-from icm_api.providers.opening import provider_from_spec
+from icm_api.model import Client
+from icm_api.model.base import Provider, Request
+from icm_api.model.client.cache import ResponseCache
+from icm_api.model.endpoints.openai_sdk import Connection, open_sdk
+from icm_api.model.opening import provider_from_spec
 from icm_api.testing import serve
 from icm_api.types import Prompt, Verbalizer
 

@@ -12,8 +12,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from statistics import fmean
 
-from icm_api.client import open_provider
 from icm_api.evaluation.review import uncertain_first
+from icm_api.model import open_provider
 from tests.planted import CASES, Outcome, answerable, outcome
 
 SEEDS = range(300, 310)

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from icm_api.client import open_provider
 from icm_api.errors import CapabilityError
+from icm_api.model import open_provider
 from icm_api.testing import Server, serve
 from icm_api.types import Prompt, Turn, Verbalizer
 

@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from icm_api.client import Client
 from icm_api.config import ClientSettings
 from icm_api.errors import LogprobsUnavailableError, ProviderError, RequestError, RequestErrorKind
+from icm_api.model import Client
+from icm_api.model.base import Provider, Response
+from icm_api.model.endpoints.anthropic import AnthropicOptions, AnthropicProvider
+from icm_api.model.endpoints.gemini import GeminiOptions, GeminiProvider
+from icm_api.model.endpoints.pocket import PocketProvider
+from icm_api.model.reading.sampling import statement_question
 from icm_api.pocket.model import PocketModel
-from icm_api.providers.anthropic import AnthropicOptions, AnthropicProvider
-from icm_api.providers.base import Provider, Response
-from icm_api.providers.gemini import GeminiOptions, GeminiProvider
-from icm_api.providers.pocket import PocketProvider
-from icm_api.providers.sampling import statement_question
 from icm_api.testing import Faults, Server, serve
 from icm_api.types import LabelDistribution, Prompt, Turn, Verbalizer
 
@@ -40,7 +40,7 @@ def keys(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def distributions(provider: Provider, prompts: Sequence[Prompt]) -> Sequence[LabelDistribution]:
     async with Client(provider) as client:
-        return await client.label_distributions(prompts)
+        return list(await client.label_distributions(prompts))
 
 
 def gemini(server: Server, **options: Any) -> GeminiProvider:

@@ -15,11 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from icm_api.client import Client, ResponseCache
 from icm_api.errors import LogprobsUnavailableError, ProviderError, RequestError
+from icm_api.model import Client
+from icm_api.model.base import Provider, Request, Response, forms_of
+from icm_api.model.client.cache import ResponseCache
+from icm_api.model.opening import provider_from_spec
 from icm_api.pocket.model import WEIGHTS, PocketModel
-from icm_api.providers.base import Provider, Request, Response, forms_of
-from icm_api.providers.opening import provider_from_spec
 from icm_api.testing import Faults, Server, serve
 from icm_api.types import LabelDistribution, Prompt, Turn, Verbalizer
 from tests.hosted import HOSTED, INSTRUCTION, KEY_VARIABLES, SEPARATOR, Hosted
@@ -106,7 +107,7 @@ async def client(case: Case, cache: Path | None = None) -> AsyncIterator[Client]
 
 async def ask(case: Case, prompts: Sequence[Prompt]) -> Sequence[LabelDistribution]:
     async with client(case) as opened:
-        return await opened.label_distributions(prompts)
+        return list(await opened.label_distributions(prompts))
 
 
 async def collected(case: Case, one: Prompt) -> list[tuple[Request, Response]]:

@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
-from icm_api.client import open_provider
 from icm_api.errors import ConfigError, LogprobsUnavailableError, ProviderError
+from icm_api.model import open_provider
+from icm_api.model.base import Provider, Request, Response
+from icm_api.model.base import forms_of as forms_of_labels
+from icm_api.model.endpoints.local import forms_request
+from icm_api.model.endpoints.pocket import PocketProvider
 from icm_api.pocket.model import WEIGHTS, PocketModel
-from icm_api.providers.base import Provider, Request, Response
-from icm_api.providers.base import forms_of as forms_of_labels
-from icm_api.providers.local import forms_request
-from icm_api.providers.pocket import PocketProvider
 from icm_api.types import Prompt, Turn, Usage, Verbalizer
 
 LOCAL = all(importlib.util.find_spec(name) for name in ("torch", "transformers", "tokenizers"))
@@ -210,7 +210,7 @@ def opened(request: pytest.FixtureRequest, models: Callable[..., Path]) -> Opene
     if request.param == "pocket":
         model = PocketModel.load()
         return PocketProvider(model), lambda one: pocket_oracle(model, one), 1e-6
-    from icm_api.providers.huggingface import HuggingFaceProvider
+    from icm_api.model.endpoints.huggingface import HuggingFaceProvider
 
     directory = models(request.param.removeprefix("hf-"))
     return HuggingFaceProvider(str(directory)), lambda one: torch_oracle(directory, one), 1e-4
@@ -342,7 +342,7 @@ def test_pocket_identity_names_the_weights() -> None:
 
 @needs_local
 def test_both_providers_agree_on_the_same_weights() -> None:
-    from icm_api.providers.huggingface import HuggingFaceProvider
+    from icm_api.model.endpoints.huggingface import HuggingFaceProvider
 
     hugging = HuggingFaceProvider(str(WEIGHTS))
     pocket = PocketProvider()
@@ -354,7 +354,7 @@ def test_both_providers_agree_on_the_same_weights() -> None:
 @needs_local
 @pytest.mark.parametrize("architecture", ["llama", "sliding", "gpt2", "mamba"])
 def test_every_batch_size_gives_the_oracles_numbers(architecture: str, models: Callable[..., Path]) -> None:
-    from icm_api.providers.huggingface import HuggingFaceProvider
+    from icm_api.model.endpoints.huggingface import HuggingFaceProvider
 
     directory = models(architecture)
     few = MIXED[::3]
@@ -377,7 +377,7 @@ def test_bos_is_added_as_the_tokenizer_does_and_eos_never(special: str, models: 
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from icm_api.providers.huggingface import HuggingFaceProvider
+    from icm_api.model.endpoints.huggingface import HuggingFaceProvider
 
     directory = models("llama", special)
     one = prompt("Is it so", verbalizer=LONG)
@@ -399,7 +399,7 @@ def test_bos_is_added_as_the_tokenizer_does_and_eos_never(special: str, models: 
 def test_a_shared_beginning_is_computed_once(models: Callable[..., Path]) -> None:
     from transformers import AutoTokenizer
 
-    from icm_api.providers.huggingface import HuggingFaceProvider
+    from icm_api.model.endpoints.huggingface import HuggingFaceProvider
 
     directory = models("llama")
     provider = HuggingFaceProvider(str(directory), batch_size=1)
@@ -423,7 +423,7 @@ def test_labels_that_re_cut_the_end_of_the_prompt_are_all_scored_from_one_place(
 ) -> None:
     from transformers import AutoTokenizer
 
-    from icm_api.providers.huggingface import HuggingFaceProvider
+    from icm_api.model.endpoints.huggingface import HuggingFaceProvider
 
     directory = models("llama")
     tokenizer = AutoTokenizer.from_pretrained(directory)
@@ -443,7 +443,7 @@ def test_labels_that_re_cut_the_end_of_the_prompt_are_all_scored_from_one_place(
 
 @needs_local
 def test_forms_that_are_the_same_tokens_are_refused(tmp_path: Path) -> None:
-    from icm_api.providers.huggingface import HuggingFaceProvider
+    from icm_api.model.endpoints.huggingface import HuggingFaceProvider
 
     make_model(tmp_path, "llama", "<s> $A")
     description = json.loads((tmp_path / "tokenizer.json").read_text())
@@ -456,7 +456,7 @@ def test_forms_that_are_the_same_tokens_are_refused(tmp_path: Path) -> None:
 
 @needs_local
 def test_a_label_with_nothing_before_it_is_refused(models: Callable[..., Path]) -> None:
-    from icm_api.providers.huggingface import HuggingFaceProvider
+    from icm_api.model.endpoints.huggingface import HuggingFaceProvider
 
     provider = HuggingFaceProvider(str(models("llama", "$A")))
     with pytest.raises(ProviderError, match="no BOS"):
@@ -468,7 +468,7 @@ def test_identity_is_of_the_weights_and_not_of_the_place(tmp_path: Path) -> None
     import torch
     from safetensors.torch import load_file, save_file
 
-    from icm_api.providers.huggingface import HuggingFaceProvider
+    from icm_api.model.endpoints.huggingface import HuggingFaceProvider
 
     one, moved = make_model(tmp_path / "a" / "m", "llama"), make_model(tmp_path / "b" / "m", "llama")
     identity = HuggingFaceProvider(str(one)).identity
@@ -484,7 +484,7 @@ def test_identity_is_of_the_weights_and_not_of_the_place(tmp_path: Path) -> None
 
 @needs_local
 def test_a_directory_without_a_model_is_named(tmp_path: Path) -> None:
-    from icm_api.providers.huggingface import HuggingFaceProvider
+    from icm_api.model.endpoints.huggingface import HuggingFaceProvider
 
     with pytest.raises(ProviderError, match=f"(?s){tmp_path}.*config.json") as caught:
         HuggingFaceProvider(str(tmp_path))
@@ -493,7 +493,7 @@ def test_a_directory_without_a_model_is_named(tmp_path: Path) -> None:
 
 @needs_local
 def test_unusable_arguments_are_refused_before_anything_is_loaded(tmp_path: Path) -> None:
-    from icm_api.providers.huggingface import HuggingFaceProvider
+    from icm_api.model.endpoints.huggingface import HuggingFaceProvider
 
     with pytest.raises(ConfigError, match="dtype 'int8'"):
         HuggingFaceProvider(str(tmp_path), dtype="int8")
@@ -503,7 +503,7 @@ def test_unusable_arguments_are_refused_before_anything_is_loaded(tmp_path: Path
 
 @pytest.mark.parametrize("missing", ["torch", "transformers"])
 def test_a_missing_library_says_what_to_install(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from icm_api.providers.huggingface import HuggingFaceProvider
+    from icm_api.model.endpoints.huggingface import HuggingFaceProvider
 
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(ProviderError, match=r"pip install 'icm-api\[local\]'"):

@@ -15,9 +15,9 @@ from statistics import fmean
 import pytest
 
 from icm_api.cli.main import main
-from icm_api.client import open_provider
 from icm_api.compare.curves import doubling, moments
 from icm_api.config import load_config
+from icm_api.model import open_provider
 from icm_api.result import Result
 from icm_api.run import build_task, load_dataset
 from icm_api.testing import serve

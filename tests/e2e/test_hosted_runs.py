@@ -19,9 +19,9 @@ from typing import Any
 import pytest
 
 from icm_api.cli.main import main
-from icm_api.client.cache import DATABASE
 from icm_api.config import ClientSettings, load_config
-from icm_api.providers.opening import provider_from_spec
+from icm_api.model.client.cache import DATABASE
+from icm_api.model.opening import provider_from_spec
 from icm_api.run import open_model
 from icm_api.testing import CONTENT, RETRYABLE, UNRETRYABLE, Faults, Server, serve
 from tests.hosted import HOSTED, KEY_VARIABLES, Hosted, bytes_of, labels_of, write_config

@@ -12,15 +12,16 @@ from typing import Any
 import pytest
 
 from icm_api.cli.main import main
-from icm_api.client import Client, ResponseCache
-from icm_api.client.probe import check_endpoint, probe, short_prompt
 from icm_api.errors import LogprobsUnavailableError
+from icm_api.model import Client
+from icm_api.model.catalog import ENTRIES, Options
+from icm_api.model.client.cache import ResponseCache
+from icm_api.model.endpoints.openai import OpenAIProvider
+from icm_api.model.endpoints.pocket import PocketProvider
+from icm_api.model.opening import provider_from_spec
+from icm_api.model.probe import check_endpoint, probe, short_prompt
+from icm_api.model.reading.label_tokens import Place
 from icm_api.pocket.model import PocketModel
-from icm_api.providers.catalog import ENTRIES, Options
-from icm_api.providers.label_tokens import Place
-from icm_api.providers.openai import OpenAIProvider
-from icm_api.providers.opening import provider_from_spec
-from icm_api.providers.pocket import PocketProvider
 from icm_api.testing import Faults, Server, serve
 from icm_api.types import Verbalizer
 

@@ -9,7 +9,7 @@ from statistics import fmean
 import pytest
 
 from icm_api.cli.main import main
-from icm_api.client import open_provider
+from icm_api.model import open_provider
 from tests.benchmarks.prefix import SIZE, both_orders
 from tests.benchmarks.recovery import CASES, SEEDS, found
 

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import pytest
 
-from icm_api.client import open_provider
+from icm_api.model import open_provider
 from tests.benchmarks.verdicts import SEEDS, outcomes, queue_head
 from tests.planted import CASES, Outcome, outcome
 

@@ -23,10 +23,11 @@ import numpy as np
 import pytest
 
 from icm_api.cli.main import main
-from icm_api.client import Client, ResponseCache
-from icm_api.client.probe import probe
-from icm_api.providers.base import Provider, forms_of
-from icm_api.providers.opening import provider_from_spec
+from icm_api.model import Client
+from icm_api.model.base import Provider, forms_of
+from icm_api.model.client.cache import ResponseCache
+from icm_api.model.opening import provider_from_spec
+from icm_api.model.probe import probe
 from icm_api.types import Prompt, Turn, Verbalizer
 from tests.hosted import INSTRUCTION, SEPARATOR, labels_of, write_config
 

@@ -18,11 +18,11 @@ from typing import Any
 import httpx2
 import pytest
 
-from icm_api.client.entries import cache_key
 from icm_api.errors import IcmError, ProviderError
-from icm_api.providers.base import Generates, Request, ScoresInside
-from icm_api.providers.local import forms_request
-from icm_api.providers.opening import provider_from_spec
+from icm_api.model.base import Generates, Request, ScoresInside
+from icm_api.model.client.entries import cache_key
+from icm_api.model.endpoints.local import forms_request
+from icm_api.model.opening import provider_from_spec
 from icm_api.testing import serve
 from icm_api.types import Prompt, Turn, Verbalizer
 from tests.hosted import KEY_VARIABLES

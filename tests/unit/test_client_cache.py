@@ -18,10 +18,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from icm_api.client.cache import ResponseCache
-from icm_api.client.entries import cache_key
 from icm_api.errors import StorageError
-from icm_api.providers.base import Request, Response
+from icm_api.model.base import Request, Response
+from icm_api.model.client.cache import ResponseCache
+from icm_api.model.client.entries import cache_key
 from icm_api.types import Usage
 
 JSON = st.recursive(
@@ -263,9 +263,9 @@ def test_a_read_only_file_says_what_to_do(cache: ResponseCache) -> None:
 FULL = """
     import resource, sys
     from pathlib import Path
-    from icm_api.client.cache import ResponseCache
+    from icm_api.model.client.cache import ResponseCache
     from icm_api.errors import StorageError
-    from icm_api.providers.base import Request, Response
+    from icm_api.model.base import Request, Response
     from icm_api.types import Usage
 
     cache = ResponseCache(Path(sys.argv[1]))
@@ -302,8 +302,8 @@ def test_a_full_disk_is_a_storage_error_and_loses_nothing(tmp_path: Path) -> Non
 WRITER = """
     import sys
     from pathlib import Path
-    from icm_api.client.cache import ResponseCache
-    from icm_api.providers.base import Request, Response
+    from icm_api.model.client.cache import ResponseCache
+    from icm_api.model.base import Request, Response
     from icm_api.types import Usage
 
     cache = ResponseCache(Path(sys.argv[1]))
@@ -329,8 +329,8 @@ def test_several_processes_share_a_cache(tmp_path: Path) -> None:
 KILLED = """
     import os, signal, sys
     from pathlib import Path
-    from icm_api.client.cache import ResponseCache
-    from icm_api.providers.base import Request, Response
+    from icm_api.model.client.cache import ResponseCache
+    from icm_api.model.base import Request, Response
     from icm_api.types import Usage
 
     cache = ResponseCache(Path(sys.argv[1]))

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from icm_api.cli.main import main
-from icm_api.client import ResponseCache
-from icm_api.providers.base import Response
+from icm_api.model.base import Response
+from icm_api.model.client.cache import ResponseCache
 from icm_api.types import Usage
 
 Printed = pytest.CaptureFixture[str]
@@ -23,7 +23,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     cache.put_many({"new": Response({"n": 1}, Usage(1, 10, 1))}, "openai/m")
     cache.put_many({"other": Response({"n": 3}, Usage(1, 1000, 1))}, "vllm/x")
     with monkeypatch.context() as then:
-        then.setattr("icm_api.client.entries.time", lambda: 1_000_000.0)
+        then.setattr("icm_api.model.client.entries.time", lambda: 1_000_000.0)
         cache.put_many({"old": Response({"n": 2}, Usage(1, 100, 1, 50))}, "openai/m")
     cache.close()
     return tmp_path / "cache"

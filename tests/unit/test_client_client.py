@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from icm_api.client.cache import ResponseCache
-from icm_api.client.client import Client
 from icm_api.errors import LogprobsUnavailableError, ProviderError
-from icm_api.providers.base import Ask, Provider, Reading, Request, Response, forms_of, label_distribution
+from icm_api.model.base import Ask, Provider, Reading, Request, Response, forms_of, label_distribution
+from icm_api.model.client.cache import ResponseCache
+from icm_api.model.client.client import Client
 from icm_api.types import Capabilities, Model, Prompt, Usage, Verbalizer
 
 TWO = Verbalizer.plain(["True", "False"])

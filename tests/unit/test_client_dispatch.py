@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from icm_api.client.dispatch import _GRACE, Dispatcher
-from icm_api.client.meter import Meter
 from icm_api.config import Budget, ClientSettings
 from icm_api.errors import BudgetError, LogprobsUnavailableError, ProviderError, RequestError, RequestErrorKind
-from icm_api.providers.base import Ask, Reading, Request, Response
+from icm_api.model.base import Ask, Reading, Request, Response
+from icm_api.model.client.dispatch import _GRACE, Dispatcher
+from icm_api.model.client.meter import Meter
 from icm_api.types import Capabilities, Prompt, Usage
 from tests.virtual import VirtualTime
 

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from icm_api.client import Client, Meter, ResponseCache, note_session, sent_before
 from icm_api.config import Budget, ClientSettings, Prices
 from icm_api.errors import BudgetError, LogprobsUnavailableError, RequestError, StorageError
-from icm_api.providers.base import Ask, Reading, Request, Response
+from icm_api.model import Client, Meter, note_session, sent_before
+from icm_api.model.base import Ask, Reading, Request, Response
+from icm_api.model.client.cache import ResponseCache
 from icm_api.types import Capabilities, Prompt, Usage
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from icm_api.client.limits import Limits
+from icm_api.model.client.limits import Limits
 from tests.virtual import VirtualTime
 
 

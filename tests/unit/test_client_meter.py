@@ -6,10 +6,10 @@ import asyncio
 
 import pytest
 
-from icm_api.client.meter import Meter, completion_tokens, cost
 from icm_api.config import Budget, Prices
 from icm_api.errors import BudgetError, ConfigError
-from icm_api.providers.base import Request
+from icm_api.model.base import Request
+from icm_api.model.client.meter import Meter, completion_tokens, cost
 from icm_api.types import Usage
 
 PRICES = Prices(input=2.0, output=8.0, cached_input=0.5)

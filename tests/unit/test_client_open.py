@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from icm_api.client import open_provider
 from icm_api.errors import ConfigError, ProviderError
+from icm_api.model import open_provider
 from icm_api.pocket.model import WEIGHTS
 
 
@@ -49,7 +49,7 @@ def test_a_damaged_model_is_named(name: str, tmp_path: Path) -> None:
 
 
 def test_opening_by_name_imports_nothing_heavy_before_it_is_asked_for() -> None:
-    code = "import sys, icm_api.client; print(sorted({'torch', 'transformers'} & set(sys.modules)))"
+    code = "import sys, icm_api.model; print(sorted({'torch', 'transformers'} & set(sys.modules)))"
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,

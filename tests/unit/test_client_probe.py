@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from icm_api.client import Client, Meter
-from icm_api.client.findings import Finding, Findings, Probe
-from icm_api.client.probe import check_endpoint, echo_agreement, long_prompt, probe, short_prompt
 from icm_api.config import Budget
 from icm_api.errors import BudgetError, LogprobsUnavailableError, RequestError
-from icm_api.providers.base import Ask, Below, Reading, Request, Response, forms_of
-from icm_api.providers.pocket import PocketProvider
+from icm_api.model import Client, Meter
+from icm_api.model.base import Ask, Below, Reading, Request, Response, forms_of
+from icm_api.model.endpoints.pocket import PocketProvider
+from icm_api.model.findings import Finding, Findings, Probe
+from icm_api.model.probe import check_endpoint, echo_agreement, long_prompt, probe, short_prompt
 from icm_api.types import Capabilities, Prompt, Usage, Verbalizer
 
 TWO = Verbalizer.plain(["True", "False"])

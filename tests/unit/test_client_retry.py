@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from icm_api.client.retry import LONGEST_WAIT, with_retries
 from icm_api.config import ClientSettings
 from icm_api.errors import RETRYABLE_KINDS, RequestError, RequestErrorKind
+from icm_api.model.client.retry import LONGEST_WAIT, with_retries
 from tests.virtual import VirtualTime
 
 

@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 
 from icm_api.cli.main import main
-from icm_api.client import Client, ResponseCache, open_provider
 from icm_api.config import ClientSettings
-from icm_api.providers.opening import provider_from_spec
+from icm_api.model import Client, open_provider
+from icm_api.model.client.cache import ResponseCache
+from icm_api.model.opening import provider_from_spec
 from icm_api.testing import CONTENT, RETRYABLE, UNRETRYABLE, Faults, Server, serve
 from icm_api.types import LabelDistribution, Prompt, Turn, Verbalizer
 from tests.benchmarks.throughput import instant_server
@@ -107,7 +108,7 @@ async def test_a_second_client_on_the_same_cache_sends_nothing(server: Server, t
 ASKS = """
     import asyncio, sys
     from pathlib import Path
-    from icm_api.client import open_provider
+    from icm_api.model import open_provider
     from tests.unit.test_client_served import prompts
 
     async def ask():

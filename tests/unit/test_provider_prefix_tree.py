@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from icm_api.providers.prefix_tree import common, plan
+from icm_api.model.endpoints.prefix_tree import common, plan
 
 SEQUENCES = st.sets(st.lists(st.integers(0, 2), min_size=1, max_size=7).map(tuple), min_size=1, max_size=12)
 

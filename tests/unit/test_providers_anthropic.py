@@ -11,10 +11,10 @@ from typing import Any
 import httpx2
 import pytest
 
-from icm_api.client import Client
 from icm_api.errors import CapabilityError, ConfigError, LogprobsUnavailableError, RequestError, RequestErrorKind
-from icm_api.providers.anthropic import AnthropicOptions, AnthropicProvider, conversation
-from icm_api.providers.base import Request
+from icm_api.model import Client
+from icm_api.model.base import Request
+from icm_api.model.endpoints.anthropic import AnthropicOptions, AnthropicProvider, conversation
 from icm_api.types import LabelDistribution, Prompt, Turn, Usage, Verbalizer
 
 KEY = "sk-ant-secret-of-the-test"

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from icm_api.errors import CapabilityError, ConfigError
-from icm_api.providers import opening
-from icm_api.providers.catalog import ENTRIES, Options, family_of, settled
-from icm_api.providers.http import checked_url, read_key
-from icm_api.providers.opening import provider_from_spec, provider_names
-from icm_api.providers.pocket import PocketProvider
+from icm_api.model import opening
+from icm_api.model.catalog import ENTRIES, Options, family_of, settled
+from icm_api.model.endpoints.http import checked_url, read_key
+from icm_api.model.endpoints.pocket import PocketProvider
+from icm_api.model.opening import provider_from_spec, provider_names
 
 
 def test_every_entry_is_complete_and_encrypted() -> None:

@@ -8,9 +8,9 @@ from typing import Any
 import httpx2
 import pytest
 
-from icm_api.client import Client
 from icm_api.errors import CapabilityError, ConfigError, LogprobsUnavailableError, RequestError, RequestErrorKind
-from icm_api.providers.gemini import GeminiOptions, GeminiProvider
+from icm_api.model import Client
+from icm_api.model.endpoints.gemini import GeminiOptions, GeminiProvider
 from icm_api.types import LabelDistribution, Prompt, Turn, Usage, Verbalizer
 
 KEY = "AIza-secret-of-the-test"

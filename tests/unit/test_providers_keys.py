@@ -15,15 +15,15 @@ import httpx2
 import pytest
 
 from icm_api.cli.main import main
-from icm_api.client import Client
 from icm_api.config import ClientSettings
 from icm_api.errors import ConfigError, IcmError
-from icm_api.providers.anthropic import AnthropicProvider
-from icm_api.providers.base import Provider
-from icm_api.providers.gemini import GeminiProvider
-from icm_api.providers.http import blotted, read_key
-from icm_api.providers.openai_sdk import Connection, open_sdk, post
-from icm_api.providers.opening import provider_from_spec
+from icm_api.model import Client
+from icm_api.model.base import Provider
+from icm_api.model.endpoints.anthropic import AnthropicProvider
+from icm_api.model.endpoints.gemini import GeminiProvider
+from icm_api.model.endpoints.http import blotted, read_key
+from icm_api.model.endpoints.openai_sdk import Connection, open_sdk, post
+from icm_api.model.opening import provider_from_spec
 from icm_api.types import Prompt, Turn, Verbalizer
 from tests.hosted import HOSTED, KEY_VARIABLES, write_config
 

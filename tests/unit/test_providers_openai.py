@@ -10,14 +10,14 @@ import httpx2
 import openai
 import pytest
 
-from icm_api.client import open_provider
 from icm_api.config import ClientSettings
 from icm_api.errors import LogprobsUnavailableError, ProviderError, RequestError
-from icm_api.providers.base import Below, Request, label_distribution
-from icm_api.providers.catalog import ENTRIES, Options
-from icm_api.providers.http import retry_after
-from icm_api.providers.openai import OpenAIProvider
-from icm_api.providers.openai_sdk import Connection, open_sdk, post
+from icm_api.model import open_provider
+from icm_api.model.base import Below, Request, label_distribution
+from icm_api.model.catalog import ENTRIES, Options
+from icm_api.model.endpoints.http import retry_after
+from icm_api.model.endpoints.openai import OpenAIProvider
+from icm_api.model.endpoints.openai_sdk import Connection, open_sdk, post
 from icm_api.testing import DIALECTS, Faults, Server, serve
 from icm_api.types import Prompt, Turn, Verbalizer
 from tests.unit.wire_helpers import LONG, ONE_TOKEN, TWO_TOKENS, asker, oracle, prompts, scored

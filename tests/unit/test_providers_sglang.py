@@ -3,8 +3,8 @@
 import pytest
 
 from icm_api.errors import CapabilityError, LogprobsUnavailableError, RequestError
-from icm_api.providers.catalog import Options
-from icm_api.providers.sglang import SglangProvider
+from icm_api.model.catalog import Options
+from icm_api.model.endpoints.sglang import SglangProvider
 from icm_api.testing import Faults, serve
 from icm_api.types import Prompt, Verbalizer
 from tests.unit.wire_helpers import LONG, ONE_TOKEN, TWO_TOKENS, asker, oracle, prompts, scored

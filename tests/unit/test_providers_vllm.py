@@ -5,18 +5,11 @@ from typing import Any
 import pytest
 
 from icm_api.errors import CapabilityError, LogprobsUnavailableError
-from icm_api.providers.base import Below
-from icm_api.providers.catalog import Options
-from icm_api.providers.exact import (
-    checked_forms,
-    form_logprobs,
-    ids_after,
-    logprobs_by_id,
-    questions,
-    with_witness,
-)
-from icm_api.providers.label_tokens import Place, TokenLogprob
-from icm_api.providers.vllm import VllmProvider
+from icm_api.model.base import Below
+from icm_api.model.catalog import Options
+from icm_api.model.endpoints.vllm import VllmProvider
+from icm_api.model.reading.exact import checked_forms, form_logprobs, ids_after, logprobs_by_id, questions, with_witness
+from icm_api.model.reading.label_tokens import Place, TokenLogprob
 from icm_api.testing import Faults, serve
 from icm_api.types import Prompt, Verbalizer
 from tests.unit.wire_helpers import LONG, ONE_TOKEN, TWO_TOKENS, asker, oracle, prompts, scored

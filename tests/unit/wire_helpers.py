@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from icm_api.providers.base import Ask, Below, Provider, Reading, Request
-from icm_api.providers.opening import provider_from_spec
-from icm_api.providers.pocket import PocketProvider
+from icm_api.model.base import Ask, Below, Provider, Reading, Request
+from icm_api.model.endpoints.pocket import PocketProvider
+from icm_api.model.opening import provider_from_spec
 from icm_api.types import Prompt, Turn, Verbalizer
 
 ONE_TOKEN = Verbalizer.plain(["True", "False"])

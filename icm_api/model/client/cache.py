@@ -1,0 +1,256 @@
+"""What was paid for stays paid: responses on disk, under a hash of everything that shaped them.
+
+It does: keep each response as plain bytes with a checksum in one SQLite file (through diskcache), written in
+transactions that several processes may make at once and that a killed process does not lose.
+It does not: evict, expire, pickle, or decide what is worth keeping. It refuses pickled rows (CVE-2025-69872: whoever
+can write a diskcache directory could otherwise run code in the process that reads it) and rows that name a file, which
+diskcache would delete with them, wherever it is.
+
+SQLite's locks don't hold on network file systems: keep the directory on a local disk.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import diskcache
+from diskcache.core import MODE_PICKLE
+
+from icm_api.errors import StorageError
+from icm_api.model.base import Response
+from icm_api.model.client.entries import Entry, decode_entry, encode_body, encode_entry, is_whole
+
+DATABASE: str = diskcache.core.DBNAME
+"""The file inside the directory; SQLite puts others beside it, whose names begin with it."""
+
+# SQLite takes at least 999 values in one question.
+_KEYS_AT_ONCE = 900
+
+_SETTINGS = {
+    # Entries were paid for. By default diskcache deletes the oldest ones above 1 GiB.
+    "eviction_policy": "none",
+    "cull_limit": 0,
+    "size_limit": 2**40,
+    "statistics": 0,
+    # All values inside the database, so that one transaction holds all of a batch.
+    "disk_min_file_size": 2**30,
+    # By default SQLite keeps 32 MB of pages and maps 64 MB, so that a process grows with the file.
+    "sqlite_cache_size": 1024,
+    "sqlite_mmap_size": 0,
+}
+
+_T = TypeVar("_T")
+
+
+class _PlainDisk(diskcache.Disk):  # type: ignore[misc]
+    """Text keys and bytes values, and nothing that runs code when read."""
+
+    def put(self, key: object) -> tuple[Any, bool]:
+        if type(key) is not str:
+            raise TypeError(f"a key of the response cache must be str, got {type(key).__name__}")
+        return super().put(key)  # type: ignore[no-any-return]
+
+    def get(self, key: Any, raw: Any) -> Any:
+        if not raw or type(key) is not str:
+            raise StorageError(f"{self._directory}: a key is not plain text; {_FOREIGN}")
+        return key
+
+    def store(self, value: object, read: bool, key: Any = diskcache.UNKNOWN) -> Any:
+        if type(value) is not bytes:
+            raise TypeError(f"a value of the response cache must be bytes, got {type(value).__name__}")
+        return super().store(value, read, key=key)
+
+    def fetch(self, mode: int, filename: str | None, value: Any, read: bool) -> Any:
+        if mode == MODE_PICKLE:
+            raise StorageError(f"{self._directory}: an entry is pickled, which could run code; {_FOREIGN}")
+        if filename is not None:
+            raise self._names_file(filename)
+        return super().fetch(mode, filename, value, read)
+
+    def remove(self, file_path: object) -> None:
+        """Called for the file of a row that goes, inside the transaction, which this rolls back. Deletes nothing."""
+        raise self._names_file(file_path)
+
+    def _names_file(self, filename: object) -> StorageError:
+        return StorageError(
+            f"{self._directory}: an entry names a file ({filename!r:.100}), which was neither read nor deleted; "
+            f"{_FOREIGN}"
+        )
+
+
+_FOREIGN = "no response cache writes such rows, so don't trust this directory: move it away and run again"
+
+
+class ResponseCache:
+    """Responses on disk by key.
+
+    Several processes may use one directory at once. What `put_many` returned from survives the process being
+    killed (a power cut may lose the last transactions, never part of one).
+
+    Args:
+        directory: made where it doesn't exist.
+
+    Raises:
+        StorageError: the directory cannot be written, or holds no response cache.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = Path(directory)
+        with self._storage("open"):
+            self._cache = diskcache.Cache(str(self._directory), disk=_PlainDisk, **_SETTINGS)
+
+    @property
+    def directory(self) -> Path:
+        """Where the entries are."""
+        return self._directory
+
+    def __len__(self) -> int:
+        return self._on_disk(lambda: len(self._cache))
+
+    def version(self) -> int:
+        """A number that is another one once somebody else has written; far cheaper than to look an entry up.
+
+        What this thread itself writes does not change it.
+
+        Raises:
+            StorageError: the cache cannot be read.
+        """
+        return int(self._rows("PRAGMA data_version")[0][0])
+
+    def get_many(self, keys: Iterable[str]) -> dict[str, Response]:
+        """The entries of those keys that have one.
+
+        Raises:
+            StorageError: an entry is damaged or not ours; nothing of it is used.
+        """
+        entries = {}
+        for key in self._present(list(keys)):
+            raw = self._raw(key)
+            if raw is not None:
+                entries[key] = self._decode(key, raw).response
+        return entries
+
+    def entries(self) -> Iterator[Entry]:
+        """All entries, in no order that means anything.
+
+        Raises:
+            StorageError: an entry is damaged or not ours.
+        """
+        for key in self._keys():
+            raw = self._raw(key)
+            if raw is not None:
+                yield self._decode(key, raw)
+
+    def put_many(self, entries: Mapping[str, Response], source: str = "") -> None:
+        """Keep all entries, or none where it fails.
+
+        Args:
+            entries: answers by key.
+            source: identity of the provider that gave them.
+
+        Raises:
+            StorageError: the disk is full, read-only or locked. What was kept before is whole.
+            ValueError: an answer holds NaN or an infinity.
+        """
+        self.put_encoded(
+            {key: encode_entry(key, encode_body(each.body), each.usage, source) for key, each in entries.items()}
+        )
+
+    def put_encoded(self, encoded: Mapping[str, bytes]) -> None:
+        """Like `put_many`, of what `encode_entry` gave."""
+        if not encoded:
+            return
+        with self._storage("write to"), self._cache.transact():
+            for key, raw in encoded.items():
+                self._cache.set(key, raw)
+
+    def damaged(self) -> tuple[str, ...]:
+        """Keys of the entries whose checksum is wrong.
+
+        Raises:
+            StorageError: the file as a whole cannot be read, or holds rows that are not ours.
+        """
+        found = ((key, self._raw(key)) for key in self._keys())
+        return tuple(key for key, raw in found if raw is not None and not is_whole(key, raw))
+
+    def repair(self) -> tuple[str, ...]:
+        """Delete the damaged entries, so that they are asked for again; returns their keys.
+
+        Raises:
+            StorageError: the file as a whole cannot be read or written, or holds rows that are not ours.
+        """
+        damaged = self.damaged()
+        self.delete(damaged)
+        return damaged
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Delete entries. Their room in the file is used again; the file itself does not shrink.
+
+        Raises:
+            StorageError: the disk is read-only or locked. All entries are as they were.
+        """
+        with self._storage("write to"), self._cache.transact():
+            for key in keys:
+                self._cache.delete(key)
+
+    def close(self) -> None:
+        """Close the file; it opens again by itself when used."""
+        self._cache.close()
+
+    def _present(self, keys: Sequence[str]) -> Iterator[str]:
+        """Those of the keys that have an entry. To ask for many at once is what makes a miss cheap."""
+        for first in range(0, len(keys), _KEYS_AT_ONCE):
+            some = [self._cache.disk.put(key)[0] for key in keys[first : first + _KEYS_AT_ONCE]]
+            query = f"SELECT key FROM Cache WHERE raw = 1 AND key IN ({', '.join('?' * len(some))})"
+            yield from [key for (key,) in self._rows(query, some)]
+
+    def _rows(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        # diskcache has no public way to its connection, which it keeps one a thread.
+        return self._on_disk(lambda: list(self._cache._sql(query, values)))
+
+    def _keys(self) -> tuple[str, ...]:
+        return self._on_disk(lambda: tuple(self._cache.iterkeys()))
+
+    def _raw(self, key: str) -> object:
+        return self._on_disk(lambda: self._cache.get(key))
+
+    def _decode(self, key: str, raw: object) -> Entry:
+        if not is_whole(key, raw):
+            raise StorageError(
+                f"{self._directory / DATABASE}: entry {key} is damaged (its checksum is "
+                f"wrong) and was not used. Run `icm-api cache repair {self._directory}`, which deletes "
+                "damaged entries so that they are asked for again, then resume"
+            )
+        assert isinstance(raw, bytes)
+        return decode_entry(key, raw)
+
+    def _on_disk(self, action: Callable[[], _T]) -> _T:
+        with self._storage("read"):
+            return action()
+
+    @contextmanager
+    def _storage(self, doing: str) -> Iterator[None]:
+        """Name the trouble that SQLite and the system report."""
+        try:
+            yield
+        except (sqlite3.Error, OSError, diskcache.Timeout) as error:
+            reason = _first_cause(error)
+            if doing != "open":
+                # Rolls back what a failed commit leaves behind; the next use opens a new connection.
+                self._cache.close()
+            raise StorageError(
+                f"cannot {doing} the response cache in {self._directory}: {type(reason).__name__}: {reason}. "
+                "Check that the disk has room, that the directory can be written and that no other process "
+                "holds it locked, then resume; what was kept before is whole"
+            ) from error
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    """What went wrong first: diskcache hides it behind a `Timeout` or a failed rollback."""
+    while isinstance(error.__context__, (sqlite3.Error, OSError)):
+        error = error.__context__
+    return error

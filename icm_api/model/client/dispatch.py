@@ -1,0 +1,234 @@
+"""Sends many requests to a hosted model at once, each on its own, and hands over every answer as it comes.
+
+It does: keep as many under way as the server takes, send the first of those that share a beginning ahead of the rest,
+retry, stay within limits and budget, and stop at the first error that trying again can't mend.
+It does not: know the cache, read answers, or hold more tasks than a fixed number, however many requests there are.
+
+A few workers send one request after the other. Whoever has an answer sends the next request in the same breath, on the
+connection that just became free: connection pools look at every idle connection again for each new request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from time import monotonic
+from typing import TypeAlias
+
+from icm_api.config import ClientSettings
+from icm_api.errors import ProviderError, RequestError
+from icm_api.model.base import Provider, Request, Response
+from icm_api.model.client.concurrency import Slots
+from icm_api.model.client.limits import Limits
+from icm_api.model.client.meter import Meter, completion_tokens
+from icm_api.model.client.retry import bounded, with_retries
+from icm_api.types import Usage
+
+# For each slot so many requests may be under way, or asleep before another try.
+_TASKS_PER_SLOT = 2
+
+# Seconds that requests under way get to land after an error, so that what they cost is not lost.
+_GRACE = 0.5
+
+# The server may have done the work before these went wrong.
+_MAYBE_BILLED = frozenset({"timeout", "broken_answer"})
+_TOO_MANY = frozenset({"rate_limit", "overloaded"})
+
+Land: TypeAlias = Callable[[str, Response], None]
+"""Takes an answer; raises where it can't be used, which stops all others."""
+
+Known: TypeAlias = Callable[[str], bool]
+"""Whether an answer came from elsewhere meanwhile, so that it need not be asked for."""
+
+
+async def _sleep(seconds: float) -> None:
+    await asyncio.sleep(seconds)
+
+
+class Dispatcher:
+    """What all requests to one provider share: slots, limits and the meter.
+
+    Args:
+        provider: whom to ask.
+        settings: concurrency, limits and retries.
+        meter: counts every request and holds it to the budget.
+        clock: seconds, from any beginning.
+        sleep: waits so many seconds by that clock.
+    """
+
+    def __init__(
+        self,
+        provider: Provider,
+        settings: ClientSettings,
+        meter: Meter,
+        *,
+        clock: Callable[[], float] = monotonic,
+        sleep: Callable[[float], Awaitable[None]] = _sleep,
+    ) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.sleep = sleep
+        self.slots = Slots(settings.concurrency, settings.max_concurrency, clock)
+        self.limits = Limits(settings.requests_per_minute, settings.tokens_per_minute, clock=clock, sleep=sleep)
+        self.meter = meter
+        self._provider = provider
+
+    async def run(self, requests: Mapping[str, Request], land: Land, known: Known = lambda key: False) -> None:
+        """Send all requests; returns when every answer has landed.
+
+        Args:
+            requests: by any key.
+            land: called with each answer as it comes.
+            known: asked right before a request is sent.
+
+        Raises:
+            RequestError: one failed for good. What was under way had a moment to land.
+            BudgetError: the next one could exceed the budget.
+            ProviderError, StorageError: the provider or `land` raised it.
+        """
+        await _Batch(self, requests, land, known).run()
+
+    async def send(self, request: Request, reserved: Usage) -> Response:
+        """One try, for which there is a slot, room within the limits, and a reservation."""
+        began, response, billed = self.clock(), None, True
+        try:
+            async with asyncio.timeout(self.settings.timeout):
+                responses = await self._provider.send([request])
+            if len(responses) != 1:
+                raise ProviderError(f"{self._provider.identity} gave {len(responses)} answers to one request")
+            response = responses[0]
+        except RequestError as error:
+            billed = error.kind in _MAYBE_BILLED
+            if error.kind in _TOO_MANY:
+                self._back_off(error, began)
+            raise
+        except TimeoutError as error:
+            message = f"{self._provider.identity}: no answer in {self.settings.timeout:g} s (client.timeout)"
+            raise RequestError(message, kind="timeout") from error
+        finally:
+            if response is None:
+                self.meter.unanswered(reserved, billed=billed)
+        self.meter.answered(reserved, response.usage, [request])
+        self.slots.succeeded()
+        self.limits.learn(response.limits)
+        return response
+
+    def _back_off(self, error: RequestError, began: float) -> None:
+        self.slots.refused(began)
+        asked = bounded(error.retry_after)
+        # A single refusal may be one machine's; when all are refused the limit is everybody's, and to go on would
+        # only use up attempts.
+        if asked is not None and error.kind == "rate_limit" and self.slots.all_refused:
+            self.limits.pause(asked)
+
+
+class _Batch:
+    """The requests of one `run`, of which only a bounded number are under way or asleep at any time."""
+
+    def __init__(self, shared: Dispatcher, requests: Mapping[str, Request], land: Land, known: Known) -> None:
+        self._shared = shared
+        self._requests = requests
+        self._land = land
+        self._known = known
+        self._most = _TASKS_PER_SLOT * shared.settings.max_concurrency
+        self._workers: set[asyncio.Task[None]] = set()
+        self._asleep = 0
+        self._under_way: set[asyncio.Task[None]] = set()
+        self._failure: BaseException | None = None
+        self._over = asyncio.Event()
+        self._ready: deque[str] = deque()
+        self._behind: dict[str, list[str]] = {}
+        leaders: dict[str, str] = {}
+        for key, request in requests.items():
+            leader = leaders.setdefault(request.prefix, key) if request.prefix else key
+            if leader == key:
+                self._ready.append(key)
+            else:
+                self._behind.setdefault(leader, []).append(key)
+
+    async def run(self) -> None:
+        self._start_more()
+        try:
+            await self._over.wait()
+            if self._failure is not None:
+                for task in self._workers - self._under_way:
+                    task.cancel()
+                if self._under_way:
+                    await asyncio.wait(self._under_way, timeout=_GRACE)
+        finally:
+            for task in self._workers:
+                task.cancel()
+            await asyncio.gather(*self._workers, return_exceptions=True)
+        if self._failure is not None:
+            raise self._failure
+
+    @property
+    def _spare(self) -> int:
+        """Slots that no worker of this batch uses or waits for; below 0 where there are too many workers."""
+        return self._shared.slots.limit - (len(self._workers) - self._asleep)
+
+    def _start_more(self) -> None:
+        wanted = min(self._spare, self._most - len(self._workers), len(self._ready))
+        for _ in range(wanted if self._failure is None else 0):
+            task = asyncio.create_task(self._work())
+            self._workers.add(task)
+            task.add_done_callback(self._done)
+        if not self._workers or self._failure is not None:
+            self._over.set()
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._workers.discard(task)
+        self._under_way.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._failure = self._failure or error
+        self._start_more()
+
+    async def _work(self) -> None:
+        """One request after the other, while there is a slot for this worker."""
+        while self._ready and self._failure is None and self._spare >= 0:
+            key = self._ready.popleft()
+            await self._one(key)
+            # At once, while the server still has their beginning in its cache.
+            self._ready.extendleft(reversed(self._behind.pop(key, [])))
+            self._start_more()
+
+    async def _one(self, key: str) -> None:
+        shared = self._shared
+        attempt = partial(self._attempt, key, self._requests[key])
+        response = await with_retries(attempt, shared.settings, clock=shared.clock, sleep=self._sleep)
+        if response is not None:
+            self._land(key, response)
+        task = asyncio.current_task()
+        assert task is not None
+        self._under_way.discard(task)
+
+    async def _sleep(self, seconds: float) -> None:
+        """Before another try: another worker takes over meanwhile."""
+        self._asleep += 1
+        self._start_more()
+        try:
+            await self._shared.sleep(seconds)
+        finally:
+            self._asleep -= 1
+
+    async def _attempt(self, key: str, request: Request) -> Response | None:
+        """One try, in a slot of its own; None where the answer is known by the time that it could be sent."""
+        shared = self._shared
+        task = asyncio.current_task()
+        assert task is not None
+        await shared.slots.acquire()
+        try:
+            await shared.limits.wait(request.tokens + completion_tokens(request.body))
+            if self._known(key):
+                return None
+            reserved = await shared.meter.reserve([request])
+            self._under_way.add(task)
+            return await shared.send(request, reserved)
+        except RequestError:
+            # From here on it only waits; an answer counts as under way until it has landed.
+            self._under_way.discard(task)
+            raise
+        finally:
+            shared.slots.release()

@@ -1,0 +1,163 @@
+"""What was sent, what it cost, and the budget that it must not exceed.
+
+It does: reserve what a request can cost at most before it is sent, and put the real cost in its place afterwards.
+It does not: know any price that it isn't given, or count what a server never answered as spent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from math import ceil
+from typing import Any
+
+from icm_api.config import Budget, Prices
+from icm_api.errors import BudgetError, ConfigError
+from icm_api.model.base import Request
+from icm_api.types import Usage
+
+_PER = 1_000_000
+
+# Providers estimate the tokens of a prompt; grown when an answer shows a larger ratio.
+_MARGIN = 1.125
+
+_COMPLETION_KEYS = ("max_completion_tokens", "max_tokens", "max_output_tokens", "maxOutputTokens", "max_new_tokens")
+
+
+def cost(usage: Usage, prices: Prices) -> float:
+    """Money, in the currency of the prices.
+
+    Example:
+        >>> prices = Prices(input=2.0, output=10.0, cached_input=0.5)
+        >>> cost(Usage(requests=1, prompt_tokens=1_000_000, completion_tokens=1000, cached_tokens=600_000), prices)
+        1.11
+    """
+    cached_price = prices.input if prices.cached_input is None else prices.cached_input
+    fresh = usage.prompt_tokens - usage.cached_tokens
+    return (fresh * prices.input + usage.cached_tokens * cached_price + usage.completion_tokens * prices.output) / _PER
+
+
+def completion_tokens(body: Mapping[str, Any]) -> int:
+    """The most tokens that a request lets the model reply with; 0 where it names no such bound.
+
+    Example:
+        >>> completion_tokens({"prompt": "x", "max_tokens": 3, "n": 2})
+        6
+        >>> completion_tokens({"contents": [], "generationConfig": {"maxOutputTokens": 5}})
+        5
+    """
+    for place in (body, *(value for value in body.values() if isinstance(value, Mapping))):
+        for key in _COMPLETION_KEYS:
+            if isinstance(most := place.get(key), int):
+                replies = place.get("n")
+                return most * (replies if isinstance(replies, int) else 1)
+    return 0
+
+
+class Meter:
+    """Counts what is sent, and stops before the request that would exceed the budget.
+
+    Args:
+        budget: the most that may be spent; None for no bound.
+        prices: of the model; None where they are not known.
+        before: what earlier sessions of the same run sent; it counts against the budget and nowhere else.
+
+    Raises:
+        ConfigError: the budget is in money and there are no prices.
+    """
+
+    def __init__(self, budget: Budget | None = None, prices: Prices | None = None, before: Usage | None = None) -> None:
+        budget = budget or Budget()
+        if budget.money is not None and prices is None:
+            raise ConfigError("a budget of money needs the model's prices: state them under [prices]")
+        self._budget = budget
+        self._prices = prices
+        self._before = before or Usage()
+        self._sent = Usage()
+        self._reserved = Usage()
+        self._doubtful = Usage()
+        self._under_way = 0
+        self._margin = _MARGIN
+        self._news = asyncio.Event()
+
+    @property
+    def sent(self) -> Usage:
+        """What was answered by now."""
+        return self._sent
+
+    @property
+    def spent(self) -> float | None:
+        """What the answers cost; None where prices are not known."""
+        return None if self._prices is None else cost(self._sent, self._prices)
+
+    async def reserve(self, requests: Sequence[Request]) -> Usage:
+        """Set aside the most that these can cost, once there is room for it. To be settled in any case.
+
+        Raises:
+            BudgetError: they would exceed the budget even if nothing else was under way.
+        """
+        worst = self._worst(requests)
+        while exceeded := list(self._exceeded(worst)):
+            if not self._under_way:
+                raise BudgetError(
+                    f"the next {'request' if len(requests) == 1 else f'{len(requests)} requests'} could exceed the "
+                    f"budget: {'; '.join(exceeded)}. Nothing of it was sent, and every answer paid for is kept: "
+                    "raise the budget (in config.toml of the run folder, if it is a run), then resume"
+                )
+            # What is under way is reserved at its worst, and may cost less.
+            await self._news.wait()
+        self._reserved += worst
+        self._under_way += 1
+        return worst
+
+    def answered(self, reserved: Usage, usage: Usage, requests: Sequence[Request]) -> None:
+        """Put the real cost in place of a reservation."""
+        self._sent += usage
+        estimated = sum(request.tokens for request in requests)
+        if estimated:
+            self._margin = max(self._margin, usage.prompt_tokens / estimated)
+        self._free(reserved)
+
+    def unanswered(self, reserved: Usage, *, billed: bool) -> None:
+        """Give a reservation back, or where the server may have `billed` it, leave it counted against the budget."""
+        if billed:
+            self._doubtful += reserved
+        self._free(reserved)
+
+    def _free(self, reserved: Usage) -> None:
+        self._reserved -= reserved
+        self._under_way -= 1
+        self._news.set()
+        self._news = asyncio.Event()
+
+    def _worst(self, requests: Sequence[Request]) -> Usage:
+        if self._budget == Budget():
+            return Usage()
+        return Usage(
+            len(requests),
+            sum(self._most_prompt_tokens(request) for request in requests),
+            sum(completion_tokens(request.body) for request in requests),
+        )
+
+    def _most_prompt_tokens(self, request: Request) -> int:
+        if request.tokens:
+            return ceil(request.tokens * self._margin)
+        # Nobody estimated them; no tokenizer makes more tokens than there are bytes.
+        return len(json.dumps(request.body, ensure_ascii=False).encode())
+
+    def _exceeded(self, worst: Usage) -> Iterator[str]:
+        counted = self._before + self._sent + self._doubtful
+        after = counted + self._reserved + worst
+        budget, prices = self._budget, self._prices
+        if budget.requests is not None and after.requests > budget.requests:
+            yield f"{counted.requests:,} of {budget.requests:,} requests are used"
+        if budget.tokens is not None and _tokens(after) > budget.tokens:
+            yield f"{_tokens(counted):,} of {budget.tokens:,} tokens are used, and it may take {_tokens(worst):,}"
+        if budget.money is not None and prices is not None and cost(after, prices) > budget.money:
+            used, next_one = cost(counted, prices), cost(worst, prices)
+            yield f"{used:.4f} of {budget.money:g} {prices.currency} are spent, and it may cost {next_one:.4f}"
+
+
+def _tokens(usage: Usage) -> int:
+    return usage.prompt_tokens + usage.completion_tokens

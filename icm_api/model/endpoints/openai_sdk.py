@@ -1,0 +1,133 @@
+"""OpenAI's SDK, for every host that speaks its formats: opened with its own retries off, and one body sent.
+
+It does: connect, send, and name what went wrong. It is imported only when such a host is opened.
+It does not: retry, wait, count, or know what a body means.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import httpx2
+import openai
+from pydantic import SecretStr
+
+from icm_api.errors import ConfigError, RequestError
+from icm_api.model.endpoints.http import QUOTA_CODES, advised, blotted, host_of, kind_of, retry_after
+
+# Below httpx's own default, which lets a dead host hold a run for a minute and more.
+_CONNECT_SECONDS = 10.0
+# The SDK sends nothing without a key; servers that want none don't look at it.
+_NO_KEY = "no-key"
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """Where and how to connect.
+
+    Attributes:
+        url: the base URL, checked by `checked_url`.
+        key: sent as a bearer token; None for a host that wants none.
+        http_client: "httpx2", or "aiohttp", which is faster at high concurrency and needs `openai[aiohttp]`.
+    """
+
+    url: str
+    key: SecretStr | None
+    http_client: Literal["httpx2", "aiohttp"] = "httpx2"
+
+
+def open_sdk(connection: Connection) -> openai.AsyncOpenAI:
+    """The official SDK on this connection, with its own retries off.
+
+    Raises:
+        ConfigError: aiohttp was asked for, and is not installed.
+    """
+    key = connection.key.get_secret_value() if connection.key else _NO_KEY
+    headers: dict[str, Any] = {}
+    if not host_of(connection.url).partition("/")[0].endswith(".openai.com"):
+        # What the environment says for OpenAI (organization, project, other headers) is no other host's business.
+        headers = {name: openai.Omit() for name in _openai_headers()} | {"Authorization": f"Bearer {key}"}
+    client = None
+    if connection.http_client == "aiohttp":
+        try:
+            client = openai.DefaultAioHttpClient()
+        except RuntimeError:
+            raise ConfigError('http_client="aiohttp" needs aiohttp: pip install "openai[aiohttp]"') from None
+    return openai.AsyncOpenAI(
+        api_key=key,
+        base_url=connection.url,
+        max_retries=0,
+        # How long an answer may take is for the client to say.
+        timeout=httpx2.Timeout(None, connect=_CONNECT_SECONDS),
+        http_client=client,
+        default_headers=headers,
+    )
+
+
+async def post(
+    sdk: openai.AsyncOpenAI, path: str, body: Mapping[str, Any], where: str
+) -> tuple[Mapping[str, Any], Mapping[str, str]]:
+    """Send one body; returns the answer's, with NaN and infinities (which are no JSON) as text, and its headers.
+
+    Args:
+        sdk: from `open_sdk`.
+        path: below the base URL, or a whole URL.
+        body: JSON-able.
+        where: provider and model, for messages.
+
+    Raises:
+        RequestError: it failed; classified.
+    """
+    try:
+        response = await sdk.post(path, cast_to=httpx2.Response, body=dict(body))
+    except openai.APIError as error:
+        raise request_error(error, where, sdk.api_key) from None
+    try:
+        answer = json.loads(response.content, parse_constant=str)
+    except ValueError as error:
+        raise RequestError(
+            f"{where}: the answer is no JSON ({error}): {blotted(response.text, sdk.api_key)[:80]!r}",
+            kind="broken_answer",
+            status=response.status_code,
+        ) from None
+    if not isinstance(answer, Mapping):
+        text = blotted(repr(answer), sdk.api_key)
+        raise RequestError(
+            f"{where}: the answer is no JSON object: {text:.80}", kind="broken_answer", status=response.status_code
+        )
+    trouble = answer.get("error")
+    if trouble and not answer.get("choices"):
+        # OpenRouter passes on its hosts' errors with status 200.
+        code = trouble.get("code") if isinstance(trouble, Mapping) else None
+        status = code if isinstance(code, int) else 500
+        text = blotted(str(trouble), sdk.api_key)
+        raise RequestError(f"{where}: {text:.300}", kind=kind_of(status), status=status)
+    return answer, response.headers
+
+
+def request_error(error: openai.APIError, where: str, secret: str) -> RequestError:
+    """What an error of the SDK means. Servers quote keys in their messages; `secret` is blotted out."""
+    if isinstance(error, openai.APITimeoutError):
+        return RequestError(f"{where}: no answer in time", kind="timeout")
+    if not isinstance(error, openai.APIStatusError):
+        reason = error.__cause__ or error
+        text = blotted(f"{type(reason).__name__}: {reason}", secret)
+        message = advised(f"no connection ({text:.300})", "connection")
+        return RequestError(f"{where}: {message}", kind="connection")
+    status = error.status_code
+    kind = kind_of(status, str(error.code or error.type or ""))
+    if QUOTA_CODES & {error.code, error.type}:
+        kind = "quota"
+    headers = error.response.headers
+    text = blotted(str(error.message), secret)
+    return RequestError(f"{where}: {advised(text, kind)}", kind=kind, status=status, retry_after=retry_after(headers))
+
+
+def _openai_headers() -> set[str]:
+    custom = (line.partition(":") for line in os.environ.get("OPENAI_CUSTOM_HEADERS", "").split("\n"))
+    names = {name.strip() for name, colon, _ in custom if colon and name.strip().lower() != "authorization"}
+    return {"OpenAI-Organization", "OpenAI-Project"} | names

@@ -1,0 +1,286 @@
+"""What an endpoint really returns, found out by asking it a few small questions.
+
+It does: ask whether 9 > 2 in a few ways, and compare what comes back with what was asked for, with itself, and with
+the logprobs of an echoed prompt.
+It does not: use a cache of answers, know the task of a run, or change what a provider does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from itertools import count
+from math import exp
+from typing import Any
+
+from icm_api.config import ClientSettings
+from icm_api.errors import LogprobsUnavailableError, ProviderError
+from icm_api.model.base import Ask, Below, Provider, Reading, Request, forms_of, label_distribution
+from icm_api.model.client.client import Client
+from icm_api.model.client.meter import Meter
+from icm_api.model.exchanges import Recorder, alternatives_found, first_list, limits_found, seconds_found, single_tokens
+from icm_api.model.findings import Finding, Findings, Probe
+from icm_api.model.reading.echo import METHOD as _ECHO
+from icm_api.model.reading.label_tokens import Place, coverage_warning, read_forms
+from icm_api.types import LabelDistribution, Model, Prompt, Tally, Turn, Verbalizer, logsumexp
+
+# Probabilities further apart than this are not those of the same thing; rounding on servers is well below.
+_DISAGREEMENT = 0.05
+# Half precision and batching move probabilities by less than this, as a rule.
+_UNSTEADY = 0.01
+# Prefix caches of hosted models begin at 1,024 tokens.
+_LONG_PROMPT = 2048
+_CLAIMS = ((9, 2), (3, 8), (51, 7), (16, 40))
+_QUERY = (64, 35)
+_SAMPLING = ("sampled", "stated")
+
+
+async def probe(
+    provider: Provider,
+    verbalizer: Verbalizer,
+    *,
+    settings: ClientSettings | None = None,
+    meter: Meter | None = None,
+) -> Probe:
+    """Ask an endpoint a handful of questions, none of which a cache answers.
+
+    Args:
+        provider: whom to ask; it is left open.
+        verbalizer: the labels to ask for.
+        settings: limits and retries; a few quick tries if None.
+        meter: holds the questions to a budget; none if None.
+
+    Returns:
+        What was found. An endpoint that fails is no error: its `verdict` says why it is unusable.
+
+    Raises:
+        BudgetError: the questions would exceed the budget.
+    """
+    recorder = Recorder(provider)
+    settings = settings or ClientSettings(attempts=3, retry_seconds=20, timeout=60)
+    # Without memory every question is sent, also one that was asked before.
+    async with Client(recorder, memory=0, settings=settings, meter=meter) as client:
+        found, trouble = await _looked(recorder, client, verbalizer)
+        found = replace(found, limits=limits_found(recorder), seconds=seconds_found(recorder.exchanges))
+        can = provider.capabilities
+        # An echo that failed or disagrees comes with a warning.
+        can = replace(can, prompt_logprobs=can.prompt_logprobs and not found.echo.warning)
+        return Probe(provider.identity, can, found, client.sent, trouble)
+
+
+async def check_endpoint(client: Model, verbalizer: Verbalizer, tally: Tally | None = None) -> list[str]:
+    """Ask a hosted model one small question, as a run should before it begins; local models are not asked.
+
+    A provider that samples takes as many requests for it as for any other question.
+
+    Args:
+        client: through whose cache it goes, so that it is paid for once.
+        verbalizer: the labels of the run.
+        tally: counts what the question asked for.
+
+    Returns:
+        What to warn of.
+
+    Raises:
+        ProviderError: the endpoint cannot be used: why.
+        BudgetError: the question could exceed the budget.
+    """
+    if client.capabilities.batches:
+        return []
+    found = await client.label_distributions([short_prompt(verbalizer)])
+    if tally is not None:
+        tally.add(found.costs)
+    warnings = [coverage_warning(found) or "", *map(_bounds_warning, found)]
+    if any(distribution.method == _ECHO for distribution in found):
+        warnings.append("labels are read from an echoed prompt: `icm-api probe` says whether the echo can be trusted")
+    return [warning for warning in warnings if warning]
+
+
+async def echo_agreement(
+    provider: Provider, prompt: Prompt, known: Mapping[str, float | Below], ask: Ask
+) -> Finding[float]:
+    """Whether echoed logprobs are those of the next token for the same beginning.
+
+    Some servers echo logprobs that are off by one token, e.g. llama-cpp-python where a model has no BOS token.
+
+    Args:
+        provider: with logprobs of prompts, as its capabilities say.
+        prompt: whose forms were read, with a demonstration at least.
+        known: log p of forms as the next token's, or a bound, which an echo must not exceed.
+        ask: sends requests.
+
+    Returns:
+        The largest difference in probability, of a form or of its share among the forms. Where there is a warning,
+        echoed logprobs are not to be used.
+    """
+    inside = getattr(provider, "score_inside", None)
+    if inside is None or not provider.capabilities.prompt_logprobs:
+        return Finding(note="this endpoint gives none")
+    if all(isinstance(value, Below) for value in known.values()):
+        return Finding(note="nothing to compare them with: no form was listed as next token")
+    # A turn follows, since servers treat the very end of a text in ways of their own.
+    after = prompt.turns[0]
+    asked = [replace(prompt, turns=(*prompt.turns, Turn(prompt.query, form), after), query="") for form in known]
+    try:
+        readings = await inside(asked, ask)
+    except ProviderError as error:
+        return Finding(note="lost", warning=f"prompt logprobs that can't be used: {error}; set the option echo=false")
+    echoed = {form: reading[-2].forms[form] for form, reading in zip(known, readings, strict=True)}
+    exact = [form for form, value in known.items() if not isinstance(value, Below)]
+    shares = _shares({form: known[form] for form in exact}), _shares({form: echoed[form] for form in exact})
+    differences = {
+        # Unlikely labels are hardly apart in probability; how they divide what they have is what counts later.
+        form: max(_apart(known[form], echoed[form]), abs(shares[0].get(form, 0.0) - shares[1].get(form, 0.0)))
+        for form in known
+    }
+    form = max(differences, key=differences.__getitem__)
+    most, told = differences[form], known[form]
+    if most <= _DISAGREEMENT:
+        return Finding(most)
+    other = f"at most {told.logprob:.3f}" if isinstance(told, Below) else f"{told:.3f}"
+    numbers = f"log p of {form!r} is {echoed[form]:.3f} in the echo, and {other} as next token after the same text"
+    return Finding(
+        most,
+        "lost",
+        f"prompt logprobs that can't be used: {numbers}; the echo may be off by a token: set the option echo=false",
+    )
+
+
+def _apart(known: float | Below, echoed: float) -> float:
+    """How far apart the probabilities are; from a bound only what exceeds it counts."""
+    if isinstance(known, Below):
+        return max(0.0, exp(echoed) - exp(known.logprob))
+    return abs(exp(echoed) - exp(known))
+
+
+def _shares(logprobs: Mapping[str, float | Below]) -> dict[str, float]:
+    """How the probability of some forms is divided among them."""
+    values = {form: value for form, value in logprobs.items() if not isinstance(value, Below)}
+    total = logsumexp(list(values.values())) if values else 0.0
+    return {form: exp(value - total) for form, value in values.items()}
+
+
+def short_prompt(verbalizer: Verbalizer) -> Prompt:
+    r"""Four demonstrations and a query that everybody can answer. The first label stands for what is right.
+
+    Example:
+        >>> short_prompt(Verbalizer.plain(["True", "False"])).text
+        '9 > 2 True\n3 > 8 False\n51 > 7 True\n16 > 40 False\n64 > 35'
+    """
+    turns = tuple(_turn(verbalizer, left, right) for left, right in _CLAIMS)
+    return Prompt("", turns, f"{_QUERY[0]} > {_QUERY[1]}", verbalizer, "\n")
+
+
+def long_prompt(verbalizer: Verbalizer, count_tokens: Callable[[str], int], tokens: int) -> Prompt:
+    """As many such demonstrations as fit so many tokens, before the same query."""
+    short = short_prompt(verbalizer)
+    turns: list[Turn] = []
+    room = tokens - count_tokens(short.query)
+    for at in count():
+        turn = _turn(verbalizer, 100 + 37 * at % 900, 100 + 53 * at % 900 + 1)
+        room -= count_tokens(turn.text + turn.answer + short.separator)
+        if room < 0:
+            break
+        turns.append(turn)
+    return replace(short, turns=tuple(turns))
+
+
+def _turn(verbalizer: Verbalizer, left: int, right: int) -> Turn:
+    return Turn(f"{left} > {right}", verbalizer.written(verbalizer.labels[0 if left > right else 1]))
+
+
+async def _looked(recorder: Recorder, client: Client, verbalizer: Verbalizer) -> tuple[Findings, str]:
+    """What the answers say, and why the endpoint is of no use, if so."""
+    provider, prompt = recorder.provider, short_prompt(verbalizer)
+    try:
+        (reading,) = await provider.score([prompt], client.ask)
+    except ProviderError as error:
+        return Findings(), str(error)
+    exchanges, forms = tuple(recorder.exchanges), forms_of(verbalizer)
+    place, loose = first_list(exchanges)
+    echo = await echo_agreement(provider, prompt, _next_token(reading, place, forms), client.ask)
+    read = Findings(
+        method=Finding(reading.method),
+        alternatives=alternatives_found(place, provider.capabilities),
+        single_tokens=single_tokens(provider, reading, exchanges, (place, loose), forms),
+        echo=echo,
+    )
+    if echo.warning and reading.method == _ECHO:
+        return read, f"labels are read from {echo.warning}"
+    try:
+        distribution = label_distribution(verbalizer, reading)
+    except ProviderError as error:
+        return read, f"{provider.identity}: {error}"
+    return (
+        replace(
+            read,
+            coverage=Finding(distribution.coverage, warning=coverage_warning([distribution]) or ""),
+            bounds=Finding(distribution.intervals, warning=_bounds_warning(distribution)),
+            difference=await _asked_again(client, prompt, distribution),
+            cached=await _long_prompt_again(recorder, client, verbalizer),
+        ),
+        "",
+    )
+
+
+async def _asked_again(client: Client, prompt: Prompt, first: LabelDistribution) -> Finding[float]:
+    if first.method in _SAMPLING:
+        return Finding(note="probabilities are estimated from several replies, so never quite the same")
+    try:
+        (second,) = await client.label_distributions([prompt])
+    except ProviderError as error:
+        return Finding(note="failed", warning=f"a question that was answered once failed when asked again: {error}")
+    most = max(abs(exp(one) - exp(two)) for one, two in zip(first.logprobs, second.logprobs, strict=True))
+    unsteady = f"the same question gets probabilities that differ by {most:.2g}: only the cache makes a run repeatable"
+    return Finding(most, warning=unsteady if most > _UNSTEADY else "")
+
+
+async def _long_prompt_again(recorder: Recorder, client: Client, verbalizer: Verbalizer) -> Finding[int]:
+    provider = recorder.provider
+    tokens = min(_LONG_PROMPT, provider.capabilities.context_window // 2)
+    prompt = long_prompt(verbalizer, provider.count_tokens, tokens)
+    try:
+        for _ in range(2):
+            before = len(recorder.exchanges)
+            await _answered([prompt], provider, client)
+    except ProviderError as error:
+        return Finding(note="failed", warning=f"a prompt of about {tokens:,} tokens failed: {error}")
+    usage = max((each.response.usage for each in recorder.exchanges[before:]), key=lambda usage: usage.prompt_tokens)
+    if not usage.cached_tokens:
+        return Finding(0, f"of {usage.prompt_tokens:,}; there is no prefix cache, or the server doesn't report it")
+    return Finding(usage.cached_tokens, f"of {usage.prompt_tokens:,}")
+
+
+async def _answered(prompts: Sequence[Prompt], provider: Provider, client: Client) -> None:
+    """Have the prompts answered, with only one sample of each where a provider takes several."""
+
+    async def ask(requests: Sequence[Request]) -> Sequence[Mapping[str, Any]]:
+        bodies = iter(await client.ask([request for request in requests if request.sample == 0]))
+        answers: list[Mapping[str, Any]] = []
+        for request in requests:
+            answers.append(next(bodies) if request.sample == 0 else answers[-1])
+        return answers
+
+    try:
+        await provider.score(prompts, ask)
+    except LogprobsUnavailableError:
+        # One reply may well be no label; what it cost is all that counts here.
+        if provider.capabilities.method not in _SAMPLING:
+            raise
+
+
+def _next_token(reading: Reading, place: Place | None, forms: Sequence[str]) -> Mapping[str, float | Below]:
+    """log p of the forms as next token, not from an echo."""
+    if reading.method != _ECHO:
+        return reading.forms
+    return {} if place is None else read_forms(place, forms).forms
+
+
+def _bounds_warning(distribution: LabelDistribution) -> str:
+    if not distribution.intervals:
+        return ""
+    labels = ", ".join(f"{label} ({low:.3g} to {high:.3g})" for label, (low, high) in distribution.intervals.items())
+    return (
+        f"not among the alternatives, so only bounded: {labels}; ask for more with the option top_logprobs, or use "
+        "labels that are single tokens"
+    )

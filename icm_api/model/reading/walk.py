@@ -1,0 +1,104 @@
+"""Walking along a form's tokens, where a listed token writes only its beginning.
+
+It does: keep track of how much of each form is written and how likely that was, from one answer to the next.
+It does not: ask anything. What it takes for a form's tokens is the likeliest listed token at each step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import exp, log
+
+from icm_api.model.base import Below
+from icm_api.model.reading.label_tokens import FormsRead, Place, TokenLogprob, logprob_of, read_forms
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """A form that is partly written.
+
+    Attributes:
+        at: which prompt it belongs to.
+        form: the whole form.
+        prefix: what is written.
+        rest: what is not.
+        logprob: log p of what is written.
+        beside: the most that all other ways to write the form can have, as a probability.
+    """
+
+    at: int
+    form: str
+    prefix: str
+    rest: str
+    logprob: float
+    beside: float = 0.0
+
+
+def branches_of(at: int, read: FormsRead, *, loose_space: bool = False) -> list[Branch]:
+    """The forms that the first tokens begin. Of forms that are the same but for leading white space only the first."""
+    branches: dict[tuple[str, str], Branch] = {}
+    for form, token in read.begun.items():
+        whole = form.lstrip() if loose_space else form
+        bound = read.forms[form]
+        if not isinstance(bound, Below):
+            continue
+        branch = _branch(Branch(at, form, "", whole, 0.0), token, bound, loose_space=loose_space)
+        if branch is not None:
+            branches.setdefault((branch.prefix, branch.rest), branch)
+    return list(branches.values())
+
+
+def grown(
+    branches: Sequence[Branch], places: Mapping[tuple[int, str], Place]
+) -> tuple[list[tuple[int, str, float | Below]], list[Branch]]:
+    """One step further.
+
+    Args:
+        branches: what is partly written.
+        places: what follows each prompt and prefix.
+
+    Returns:
+        For forms that are done their prompt, form, and log p or a bound; and the branches that go on.
+    """
+    found: list[tuple[int, str, float | Below]] = []
+    further = []
+    for branch in branches:
+        read = read_forms(places[branch.at, branch.prefix], [branch.rest])
+        value = read.forms[branch.rest]
+        token = read.begun.get(branch.rest)
+        if isinstance(value, float):
+            found.append((branch.at, branch.form, _total(branch, value)))
+            continue
+        longer = None if token is None else _branch(branch, token, value)
+        if longer is not None:
+            further.append(longer)
+        else:
+            most = branch.beside + exp(branch.logprob + value.logprob)
+            found.append((branch.at, branch.form, Below(min(log(most), 0.0))))
+    return found, further
+
+
+def _total(branch: Branch, last: float) -> float | Below:
+    """log p of the whole form, where the way that was found is likelier than all others can be; else a bound."""
+    total = branch.logprob + last
+    return min(total, 0.0) if exp(total) >= branch.beside else Below(min(log(exp(total) + branch.beside), 0.0))
+
+
+def _branch(branch: Branch, token: TokenLogprob, bound: Below, *, loose_space: bool = False) -> Branch | None:
+    """The branch with one more token; None where the token ends inside a character, which no prompt can show.
+
+    `bound` is on what is left of the form as a whole, this token's way included.
+    """
+    try:
+        written = token.written.decode()
+    except UnicodeDecodeError:
+        return None
+    written = written.lstrip() if loose_space else written
+    logprob = logprob_of(token)
+    if logprob is None:
+        return None
+    rest = branch.rest.removeprefix(written)
+    others = exp(branch.logprob) * max(exp(bound.logprob) - exp(logprob), 0.0)
+    beside = branch.beside + others
+    return Branch(branch.at, branch.form, branch.prefix + written, rest, branch.logprob + logprob, beside)
