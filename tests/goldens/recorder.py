@@ -97,7 +97,9 @@ class Recorder:
 
     def finish(self) -> None:
         """Write the exit codes, and the manifest: section -> artefact -> SHA-256."""
-        self._put("data", "exit_codes.json", (json.dumps(self._codes, indent=1) + "\n").encode())
+        for first in dict.fromkeys(name.split("/")[0] for name in self._codes):
+            codes = {name: code for name, code in self._codes.items() if name.startswith(f"{first}/")}
+            self._put("data", f"{first}/exit_codes.json", (json.dumps(codes, indent=1) + "\n").encode())
         manifest: dict[str, Mapping[str, Any]] = {}
         for section in ("data", "texts", "messages"):
             files = sorted(each for each in (self._folder / section).rglob("*") if each.is_file())
