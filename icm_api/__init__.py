@@ -50,9 +50,10 @@ from icm_api.evaluation import (
     expected_calibration_error,
     uncertain_first,
 )
-from icm_api.model import Client, Meter, open_provider
-from icm_api.model.base import Below, Provider, Reading, Request, Response
+from icm_api.model import LanguageModel, Meter, open_model
 from icm_api.model.client.cache import ResponseCache
+from icm_api.model.reading.reading import Below, Reading
+from icm_api.model.request import Endpoint, Request, Response
 from icm_api.objective import LeaveOneOut, Objective
 from icm_api.prompts import PromptBuilder
 from icm_api.result import LabelledExample, Result
@@ -87,7 +88,7 @@ __all__ = [
     "BudgetError",
     "Capabilities",
     "CapabilityError",
-    "Client",
+    "LanguageModel",
     "ClientSettings",
     "Config",
     "ConfigError",
@@ -98,6 +99,7 @@ __all__ = [
     "Diagnosis",
     "DiagnosticsSettings",
     "Evaluation",
+    "Endpoint",
     "Example",
     "Gold",
     "IcmError",
@@ -119,7 +121,6 @@ __all__ = [
     "PromptBuilder",
     "PromptError",
     "PromptTemplate",
-    "Provider",
     "ProviderError",
     "Reading",
     "Relation",
@@ -161,7 +162,7 @@ __all__ = [
     "load_gold_labels",
     "load_jsonl",
     "mutually_exclusive",
-    "open_provider",
+    "open_model",
     "plan",
     "resume",
     "run",

@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from icm_api.model.base import Provider
 from icm_api.model.catalog import ENTRIES
-from icm_api.model.opening import provider_from_spec
+from icm_api.model.open import Opened, open_endpoint
 from icm_api.testing import Server
 from tests.worlds import write_world
 
@@ -55,9 +54,9 @@ class Hosted:
         """The model of this server."""
         return f"{self.provider}:{server.model}@{server.root if self.rooted else server.url}"
 
-    def open(self, server: Server) -> Provider:
-        """A provider for this server."""
-        return provider_from_spec(self.spec(server), self.options)
+    def open(self, server: Server) -> Opened:
+        """An endpoint at this server, and its readers."""
+        return open_endpoint(self.spec(server), self.options)
 
 
 _CHAT, _TEXT = "/v1/chat/completions", "/v1/completions"

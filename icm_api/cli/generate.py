@@ -26,7 +26,7 @@ from icm_api.datasets import Row, read_rows
 from icm_api.datasets.answers import final_answer
 from icm_api.datasets.gsm8k import QUESTION, SOLUTIONS, TRUTHS
 from icm_api.errors import ConfigError, IcmError, RequestError
-from icm_api.model import Client, Meter, open_provider
+from icm_api.model import LanguageModel, Meter, open_model
 from icm_api.result import write_whole
 from icm_api.run import default_cache_folder
 from icm_api.types import Example, PromptTemplate
@@ -117,7 +117,7 @@ async def _generated(
     """The replies to each text, and what they cost."""
     budget = Budget(requests=arguments.budget_requests, tokens=arguments.budget_tokens, money=arguments.budget_money)
     settings = ClientSettings()
-    client = open_provider(
+    client = open_model(
         arguments.model,
         cache=arguments.cache or default_cache_folder(),
         settings=settings,
@@ -135,7 +135,7 @@ async def _generated(
 
 
 async def ask_each(
-    model: Client,
+    model: LanguageModel,
     texts: Sequence[str],
     order: Order,
     *,
@@ -149,7 +149,7 @@ async def ask_each(
 
     Raises:
         CapabilityError: the model writes no text, or not at this temperature.
-        ProviderError, BudgetError, StorageError: as in `Client.generate`.
+        ProviderError, BudgetError, StorageError: as in `LanguageModel.generate`.
     """
     found: list[Sequence[str] | None] = [None] * len(texts)
     failures: list[IcmError] = []

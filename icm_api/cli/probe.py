@@ -13,7 +13,7 @@ from typing import Any
 from icm_api.cli.verbs import Verbs
 from icm_api.errors import ConfigError, ProviderError
 from icm_api.model.findings import Probe
-from icm_api.model.opening import provider_from_spec
+from icm_api.model.open import open_endpoint
 from icm_api.model.probe import probe
 from icm_api.types import Verbalizer
 
@@ -49,11 +49,11 @@ def probe_verb(arguments: Namespace) -> None:
 
 
 async def _probed(spec: str, options: dict[str, Any], verbalizer: Verbalizer) -> Probe:
-    provider = provider_from_spec(spec, options)
+    endpoint, readers = open_endpoint(spec, options)
     try:
-        return await probe(provider, verbalizer)
+        return await probe(endpoint, readers, verbalizer)
     finally:
-        await provider.close()
+        await endpoint.close()
 
 
 def option_flag(text: str) -> tuple[str, Any]:

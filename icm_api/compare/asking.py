@@ -10,9 +10,7 @@ from dataclasses import dataclass
 
 from icm_api.chance import draw
 from icm_api.config import Config
-from icm_api.model import Client, Meter
-from icm_api.model.client.cache import ResponseCache
-from icm_api.model.opening import provider_from_spec
+from icm_api.model import LanguageModel, Meter, open_model
 from icm_api.prompts import PromptBuilder
 from icm_api.result import Result
 from icm_api.run import default_cache_folder
@@ -38,7 +36,7 @@ class Answer:
     probabilities: Mapping[Label, float]
 
 
-def open_scorer(config: Config, spec: str, options: Mapping[str, object], meter: Meter) -> Client:
+def open_scorer(config: Config, spec: str, options: Mapping[str, object], meter: Meter) -> LanguageModel:
     """A model that forgets what it was asked, so that its usage is what each row would cost by itself.
 
     Its answers come from the cache on disk all the same, and none is paid for twice.
@@ -46,8 +44,8 @@ def open_scorer(config: Config, spec: str, options: Mapping[str, object], meter:
     Raises:
         ConfigError, ProviderError, StorageError: as `open_model`.
     """
-    cache = ResponseCache(config.cache.folder or default_cache_folder())
-    return Client(provider_from_spec(spec, options), cache, memory=0, settings=config.client, meter=meter)
+    cache = config.cache.folder or default_cache_folder()
+    return open_model(spec, cache=cache, settings=config.client, meter=meter, options=options, memory=0)
 
 
 async def distributions(

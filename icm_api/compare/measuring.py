@@ -16,7 +16,7 @@ from icm_api.compare.golds import Golds
 from icm_api.compare.searches import SEARCHES
 from icm_api.compare.split import Split
 from icm_api.config import Config, MethodName
-from icm_api.model import Client
+from icm_api.model import LanguageModel
 from icm_api.result import Result
 from icm_api.types import Example, Label, Task, Usage
 
@@ -68,7 +68,7 @@ class SeedCells:
 
 
 async def measure_chat(
-    bench: Bench, split: Split, llm: Client, cells: SeedCells, on_measure: Callable[[int, str], None]
+    bench: Bench, split: Split, llm: LanguageModel, cells: SeedCells, on_measure: Callable[[int, str], None]
 ) -> None:
     """Ask the chat model on one seed.
 
@@ -82,7 +82,7 @@ async def measure_chat(
 async def measure_seed(
     bench: Bench,
     split: Split,
-    llm: Client,
+    llm: LanguageModel,
     results: Mapping[tuple[str, int], Result],
     cells: SeedCells,
     on_measure: Callable[[int, str], None],
@@ -122,7 +122,7 @@ def absent(bench: Bench, method: MethodName) -> str:
 class _Asking:
     """The questions of one seed."""
 
-    def __init__(self, bench: Bench, split: Split, llm: Client) -> None:
+    def __init__(self, bench: Bench, split: Split, llm: LanguageModel) -> None:
         self._bench, self._split, self._llm = bench, split, llm
         self._most = bench.config.compare.demonstrations
         self._free = [example for example in split.searched if example.id not in split.fixed]

@@ -31,7 +31,7 @@ from icm_api.compare.split import Split
 from icm_api.compare.summing import compared
 from icm_api.config import Config
 from icm_api.errors import ConfigError, StorageError
-from icm_api.model import Client, Meter, check_endpoint, note_session
+from icm_api.model import LanguageModel, Meter, check_endpoint, note_session
 from icm_api.result import Result
 from icm_api.run import Watch, build_task
 from icm_api.search import Start, build_kernel, build_objective, steps_of
@@ -107,7 +107,7 @@ def _chats(config: Config) -> bool:
     return config.compare.chat is not None and "chat" in config.compare.methods
 
 
-def _of_searches(config: Config, runs: Sequence[str], split: Split, llm: Client) -> int:
+def _of_searches(config: Config, runs: Sequence[str], split: Split, llm: LanguageModel) -> int:
     size, most = len(split.searched), dict[str, int]()
     for method in runs:
         # At ICM's cost, and at most one round over it.
@@ -204,7 +204,7 @@ def _warn(watch: PanelWatch, warnings: Iterable[str]) -> None:
 
 
 @asynccontextmanager
-async def _noted(llm: Client, sessions: Path) -> AsyncIterator[Client]:
+async def _noted(llm: LanguageModel, sessions: Path) -> AsyncIterator[LanguageModel]:
     """A model; what it sent is noted when it is closed."""
     began = monotonic()
     async with llm:

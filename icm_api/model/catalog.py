@@ -7,22 +7,26 @@ It does not: hold code for any host, prices, or lists of models. Hosts change: e
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
-
-from icm_api.errors import ConfigError
+from icm_api.model.request import bytes_in_tokens
+from icm_api.types import Capabilities
 
 Api: TypeAlias = Literal["chat", "completions"]
 ChatStyle: TypeAlias = Literal["turns", "one_message"]
 Prefill: TypeAlias = Literal["never", "always", "prefix", "flags"]
+Reads: TypeAlias = Literal["openai", "vllm", "sglang"]
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 # What is assumed of a model of which nothing is known: enough for few-shot prompts, and no model of today has less.
 _ASSUMED_WINDOW = 8192
+TURN_TOKENS = 10
+"""What a chat template writes around a question and its answer, in tokens."""
+HEAD_TOKENS = 64
+"""What it writes around an instruction, in tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,7 @@ class Entry:
         name: what a spec calls it.
         base_url: with its version; empty where the user has to give it.
         api: "chat" for chat models, "completions" for base models, where a spec doesn't say.
+        reads: whose own ways to read labels the server has: those of any host of the format, vLLM's or SGLang's.
         key_variable: environment variable that holds the key.
         key_required: False for servers that may want none.
         top_logprobs: most alternatives that chat lists.
@@ -51,6 +56,7 @@ class Entry:
     name: str
     base_url: str
     api: Api = "chat"
+    reads: Reads = "openai"
     key_variable: str = ""
     key_required: bool = True
     top_logprobs: int = 20
@@ -93,57 +99,63 @@ def family_of(model: str) -> Family:
     return next(family for family in FAMILIES if re.match(family.pattern, model))
 
 
-class Options(BaseModel):
-    """What a user may set over an entry; None leaves the entry's.
+@dataclass(frozen=True, slots=True)
+class Host:
+    """One model at a host, as its entry and the options together have it.
 
     Attributes:
-        base_url: where the API is, with its version.
-        api: "chat" or "completions".
-        chat_style: demonstrations as "turns", or all in "one_message".
-        context_window: tokens that the model can take.
-        top_logprobs: most alternatives to ask for.
-        echo: completions can repeat the prompt with its logprobs.
-        prefill: how a chat answer can be begun, see `Entry`.
-        key_variable: environment variable that holds the key.
-        extra_body: put into every body, over all but what asks for logprobs.
-        allow_http: send requests and key unencrypted to other machines.
-        http_client: "httpx2", or "aiohttp" for high concurrency.
+        entry: as `settled` gave it.
+        model: its name there.
+        identity: the entry's name, the host and its path, and the model's name.
+        chat_style: how a chat model is shown demonstrations.
+        blot: removes the key from a message.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    base_url: str | None = None
-    api: Api | None = None
+    entry: Entry
+    model: str
+    identity: str
     chat_style: ChatStyle = "turns"
-    context_window: int | None = Field(default=None, ge=1)
-    top_logprobs: int | None = Field(default=None, ge=1)
-    echo: bool | None = None
-    prefill: Prefill | None = None
-    key_variable: str | None = None
-    extra_body: Mapping[str, Any] = Field(default_factory=dict)
-    allow_http: bool = False
-    http_client: Literal["httpx2", "aiohttp"] = "httpx2"
+    blot: Callable[[str], str] = field(default=str, compare=False, repr=False)
 
+    @property
+    def chat(self) -> bool:
+        """It takes messages, not text."""
+        return self.entry.api == "chat"
 
-def settled(entry: Entry, options: Options) -> Entry:
-    """The entry with the user's options in place of its own.
+    @property
+    def most(self) -> int:
+        """The most alternatives that an answer lists."""
+        return self.entry.top_logprobs if self.chat else self.entry.completion_logprobs
 
-    Raises:
-        ConfigError: neither says where the API is.
+    @property
+    def echoes(self) -> bool:
+        """It can repeat a prompt with its logprobs."""
+        return self.entry.echo and not self.chat
 
-    Example:
-        >>> settled(ENTRIES["openai"], Options(api="completions")).api
-        'completions'
-    """
-    given = options.model_dump(include={"base_url", "api", "context_window", "echo", "prefill"}, exclude_none=True)
-    if options.key_variable is not None:
-        given |= {"key_variable": options.key_variable, "key_required": bool(options.key_variable)}
-    if options.top_logprobs is not None:
-        given |= {"top_logprobs": options.top_logprobs, "completion_logprobs": options.top_logprobs}
-    changed = replace(entry, **given, extra={**entry.extra, **options.extra_body})
-    if not changed.base_url:
-        raise ConfigError(f"provider {entry.name!r} has no fixed address: write {entry.name}:MODEL@https://HOST/v1")
-    return changed
+    @property
+    def walks(self) -> bool:
+        """An answer can be begun, so that a label of several tokens can be followed."""
+        return not self.chat or self.entry.prefill != "never"
+
+    def capabilities(self, method: str, *, prompt_logprobs: bool) -> Capabilities:
+        """What it can do, read by this method. Never called deterministic: servers batch, and rounding depends on it.
+
+        Args:
+            method: how labels are read.
+            prompt_logprobs: positions inside a prompt can be read.
+        """
+        return Capabilities(
+            self.entry.context_window - (HEAD_TOKENS if self.chat else 0),
+            method,
+            deterministic=False,
+            top_logprobs=self.most,
+            prompt_logprobs=prompt_logprobs,
+            generates=True,
+        )
+
+    def count_tokens(self, text: str) -> int:
+        """An estimate from the text's length, rather too large: a token for every three bytes."""
+        return bytes_in_tokens(text) + (TURN_TOKENS if self.chat and self.chat_style == "turns" else 0)
 
 
 _ALL = (
@@ -259,6 +271,7 @@ _ALL = (
         "vllm",
         "http://127.0.0.1:8000/v1",
         api="completions",
+        reads="vllm",
         key_variable="VLLM_API_KEY",
         key_required=False,
         completion_logprobs=20,
@@ -270,6 +283,7 @@ _ALL = (
         "sglang",
         "http://127.0.0.1:30000/v1",
         api="completions",
+        reads="sglang",
         key_variable="SGLANG_API_KEY",
         key_required=False,
         completion_logprobs=20,

@@ -1,6 +1,6 @@
 """What can be seen of a server in the requests that went to it and the answers that came back.
 
-It does: note every exchange with a provider, and read from them alternatives, forms that are single tokens, limits and
+It does: note every exchange with an endpoint, and read from them alternatives, forms that are single tokens, limits and
 times.
 It does not: decide what to ask (that is `probe`).
 """
@@ -11,16 +11,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from time import monotonic
-from typing import Any
 
 from icm_api.errors import CapabilityError, LogprobsUnavailableError, RequestError
-from icm_api.model.base import Ask, Below, Provider, Reading, Request, Response
-from icm_api.model.endpoints.gemini import first_place
 from icm_api.model.findings import Finding
-from icm_api.model.reading.exact import ids_after
+from icm_api.model.reading.exact_ids import ids_after
+from icm_api.model.reading.gemini import first_place
 from icm_api.model.reading.label_tokens import Place, alternatives, read_forms
-from icm_api.model.reading.wire import next_place
-from icm_api.types import Capabilities, Prompt
+from icm_api.model.reading.openai_bodies import next_place
+from icm_api.model.reading.reading import Below, Reading
+from icm_api.model.request import Endpoint, Request, Response
+from icm_api.types import Capabilities
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,31 +31,36 @@ class Exchange:
 
 
 class Recorder:
-    """A provider that notes what is sent and what comes back; implements `Provider`."""
+    """An endpoint that notes what is sent and what comes back; implements `Endpoint`."""
 
-    def __init__(self, provider: Provider) -> None:
-        self.provider = provider
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
         self.exchanges: list[Exchange] = []
         self.slowed = 0
 
     @property
     def identity(self) -> str:
-        return self.provider.identity
+        """The endpoint's."""
+        return self._endpoint.identity
 
     @property
     def capabilities(self) -> Capabilities:
-        return self.provider.capabilities
+        """The endpoint's."""
+        return self._endpoint.capabilities
 
     def count_tokens(self, text: str) -> int:
-        return self.provider.count_tokens(text)
-
-    async def score(self, prompts: Sequence[Prompt], ask: Ask) -> Sequence[Reading]:
-        return await self.provider.score(prompts, ask)
+        """As the endpoint does."""
+        return self._endpoint.count_tokens(text)
 
     async def send(self, requests: Sequence[Request]) -> Sequence[Response]:
+        """Have the endpoint send them.
+
+        Raises:
+            ProviderError: as the endpoint raises it.
+        """
         began = monotonic()
         try:
-            responses = await self.provider.send(requests)
+            responses = await self._endpoint.send(requests)
         except RequestError as error:
             self.slowed += error.kind == "rate_limit"
             raise
@@ -63,11 +68,8 @@ class Recorder:
         self.exchanges += [Exchange(*each, seconds) for each in zip(requests, responses, strict=True)]
         return responses
 
-    def check(self, request: Request, body: Mapping[str, Any]) -> None:
-        self.provider.check(request, body)
-
     async def close(self) -> None:
-        """Whoever opened the provider closes it."""
+        """Whoever opened the endpoint closes it."""
 
 
 def first_list(exchanges: Sequence[Exchange]) -> tuple[Place | None, bool]:
@@ -94,7 +96,7 @@ def alternatives_found(place: Place | None, capabilities: Capabilities) -> Findi
 
 
 def single_tokens(
-    provider: Provider,
+    endpoint: Endpoint,
     reading: Reading,
     exchanges: Sequence[Exchange],
     listed: tuple[Place | None, bool],
@@ -103,7 +105,7 @@ def single_tokens(
     place, loose = listed
     found: dict[str, bool] = {}
     if reading.method == "exact":
-        found = {form: provider.count_tokens(form) == 1 for form in forms}
+        found = {form: endpoint.count_tokens(form) == 1 for form in forms}
     elif reading.method == "exact_ids":
         found = _by_tokenizer(exchanges, forms)
     elif place is not None:

@@ -11,18 +11,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
 from math import exp
-from typing import Any
 
 from icm_api.config import ClientSettings
 from icm_api.errors import LogprobsUnavailableError, ProviderError
-from icm_api.model.base import Ask, Below, Provider, Reading, Request, forms_of, label_distribution
 from icm_api.model.client.client import Client
 from icm_api.model.client.meter import Meter
 from icm_api.model.exchanges import Recorder, alternatives_found, first_list, limits_found, seconds_found, single_tokens
 from icm_api.model.findings import Finding, Findings, Probe
+from icm_api.model.language_model import LanguageModel
 from icm_api.model.reading.echo import METHOD as _ECHO
 from icm_api.model.reading.label_tokens import Place, coverage_warning, read_forms
-from icm_api.types import LabelDistribution, Model, Prompt, Tally, Turn, Verbalizer, logsumexp
+from icm_api.model.reading.reading import Below, Readers, Reading, forms_of, label_distribution
+from icm_api.model.request import Asks, Body, Endpoint, Request
+from icm_api.types import Answers, LabelDistribution, Model, Prompt, Tally, Turn, Verbalizer, logsumexp
 
 # Probabilities further apart than this are not those of the same thing; rounding on servers is well below.
 _DISAGREEMENT = 0.05
@@ -36,7 +37,8 @@ _SAMPLING = ("sampled", "stated")
 
 
 async def probe(
-    provider: Provider,
+    endpoint: Endpoint,
+    readers: Readers,
     verbalizer: Verbalizer,
     *,
     settings: ClientSettings | None = None,
@@ -45,7 +47,8 @@ async def probe(
     """Ask an endpoint a handful of questions, none of which a cache answers.
 
     Args:
-        provider: whom to ask; it is left open.
+        endpoint: that is asked; it is left open.
+        readers: how it is read.
         verbalizer: the labels to ask for.
         settings: limits and retries; a few quick tries if None.
         meter: holds the questions to a budget; none if None.
@@ -56,16 +59,17 @@ async def probe(
     Raises:
         BudgetError: the questions would exceed the budget.
     """
-    recorder = Recorder(provider)
+    recorder = Recorder(endpoint)
     settings = settings or ClientSettings(attempts=3, retry_seconds=20, timeout=60)
     # Without memory every question is sent, also one that was asked before.
-    async with Client(recorder, memory=0, settings=settings, meter=meter) as client:
-        found, trouble = await _looked(recorder, client, verbalizer)
+    client = Client(recorder, memory=0, settings=settings, meter=meter)
+    async with LanguageModel(readers, client):
+        found, trouble = await _looked(recorder, readers, client, verbalizer)
         found = replace(found, limits=limits_found(recorder), seconds=seconds_found(recorder.exchanges))
-        can = provider.capabilities
+        can = endpoint.capabilities
         # An echo that failed or disagrees comes with a warning.
         can = replace(can, prompt_logprobs=can.prompt_logprobs and not found.echo.warning)
-        return Probe(provider.identity, can, found, client.sent, trouble)
+        return Probe(endpoint.identity, can, found, client.meter.sent, trouble)
 
 
 async def check_endpoint(client: Model, verbalizer: Verbalizer, tally: Tally | None = None) -> list[str]:
@@ -97,24 +101,23 @@ async def check_endpoint(client: Model, verbalizer: Verbalizer, tally: Tally | N
 
 
 async def echo_agreement(
-    provider: Provider, prompt: Prompt, known: Mapping[str, float | Below], ask: Ask
+    readers: Readers, prompt: Prompt, known: Mapping[str, float | Below], client: Asks
 ) -> Finding[float]:
     """Whether echoed logprobs are those of the next token for the same beginning.
 
     Some servers echo logprobs that are off by one token, e.g. llama-cpp-python where a model has no BOS token.
 
     Args:
-        provider: with logprobs of prompts, as its capabilities say.
+        readers: of the endpoint.
         prompt: whose forms were read, with a demonstration at least.
         known: log p of forms as the next token's, or a bound, which an echo must not exceed.
-        ask: sends requests.
+        client: asks the requests.
 
     Returns:
         The largest difference in probability, of a form or of its share among the forms. Where there is a warning,
         echoed logprobs are not to be used.
     """
-    inside = getattr(provider, "score_inside", None)
-    if inside is None or not provider.capabilities.prompt_logprobs:
+    if readers.inside is None:
         return Finding(note="this endpoint gives none")
     if all(isinstance(value, Below) for value in known.values()):
         return Finding(note="nothing to compare them with: no form was listed as next token")
@@ -122,10 +125,12 @@ async def echo_agreement(
     after = prompt.turns[0]
     asked = [replace(prompt, turns=(*prompt.turns, Turn(prompt.query, form), after), query="") for form in known]
     try:
-        readings = await inside(asked, ask)
+        readings = await readers.inside.read_inside(asked, client)
     except ProviderError as error:
         return Finding(note="lost", warning=f"prompt logprobs that can't be used: {error}; set the option echo=false")
-    echoed = {form: reading[-2].forms[form] for form, reading in zip(known, readings, strict=True)}
+    # What is written in the text has a number of its own.
+    written = ((form, reading[-2].forms[form]) for form, reading in zip(known, readings, strict=True))
+    echoed = {form: value for form, value in written if isinstance(value, float)}
     exact = [form for form, value in known.items() if not isinstance(value, Below)]
     shares = _shares({form: known[form] for form in exact}), _shares({form: echoed[form] for form in exact})
     differences = {
@@ -189,20 +194,20 @@ def _turn(verbalizer: Verbalizer, left: int, right: int) -> Turn:
     return Turn(f"{left} > {right}", verbalizer.written(verbalizer.labels[0 if left > right else 1]))
 
 
-async def _looked(recorder: Recorder, client: Client, verbalizer: Verbalizer) -> tuple[Findings, str]:
+async def _looked(recorder: Recorder, readers: Readers, client: Client, verbalizer: Verbalizer) -> tuple[Findings, str]:
     """What the answers say, and why the endpoint is of no use, if so."""
-    provider, prompt = recorder.provider, short_prompt(verbalizer)
+    prompt = short_prompt(verbalizer)
     try:
-        (reading,) = await provider.score([prompt], client.ask)
+        (reading,) = await readers.labels.read([prompt], client)
     except ProviderError as error:
         return Findings(), str(error)
     exchanges, forms = tuple(recorder.exchanges), forms_of(verbalizer)
     place, loose = first_list(exchanges)
-    echo = await echo_agreement(provider, prompt, _next_token(reading, place, forms), client.ask)
+    echo = await echo_agreement(readers, prompt, _next_token(reading, place, forms), client)
     read = Findings(
         method=Finding(reading.method),
-        alternatives=alternatives_found(place, provider.capabilities),
-        single_tokens=single_tokens(provider, reading, exchanges, (place, loose), forms),
+        alternatives=alternatives_found(place, recorder.capabilities),
+        single_tokens=single_tokens(recorder, reading, exchanges, (place, loose), forms),
         echo=echo,
     )
     if echo.warning and reading.method == _ECHO:
@@ -210,24 +215,24 @@ async def _looked(recorder: Recorder, client: Client, verbalizer: Verbalizer) ->
     try:
         distribution = label_distribution(verbalizer, reading)
     except ProviderError as error:
-        return read, f"{provider.identity}: {error}"
+        return read, f"{recorder.identity}: {error}"
     return (
         replace(
             read,
             coverage=Finding(distribution.coverage, warning=coverage_warning([distribution]) or ""),
             bounds=Finding(distribution.intervals, warning=_bounds_warning(distribution)),
-            difference=await _asked_again(client, prompt, distribution),
-            cached=await _long_prompt_again(recorder, client, verbalizer),
+            difference=await _asked_again(LanguageModel(readers, client), prompt, distribution),
+            cached=await _long_prompt_again(recorder, readers, client, verbalizer),
         ),
         "",
     )
 
 
-async def _asked_again(client: Client, prompt: Prompt, first: LabelDistribution) -> Finding[float]:
+async def _asked_again(model: LanguageModel, prompt: Prompt, first: LabelDistribution) -> Finding[float]:
     if first.method in _SAMPLING:
         return Finding(note="probabilities are estimated from several replies, so never quite the same")
     try:
-        (second,) = await client.label_distributions([prompt])
+        (second,) = await model.label_distributions([prompt])
     except ProviderError as error:
         return Finding(note="failed", warning=f"a question that was answered once failed when asked again: {error}")
     most = max(abs(exp(one) - exp(two)) for one, two in zip(first.logprobs, second.logprobs, strict=True))
@@ -235,14 +240,15 @@ async def _asked_again(client: Client, prompt: Prompt, first: LabelDistribution)
     return Finding(most, warning=unsteady if most > _UNSTEADY else "")
 
 
-async def _long_prompt_again(recorder: Recorder, client: Client, verbalizer: Verbalizer) -> Finding[int]:
-    provider = recorder.provider
-    tokens = min(_LONG_PROMPT, provider.capabilities.context_window // 2)
-    prompt = long_prompt(verbalizer, provider.count_tokens, tokens)
+async def _long_prompt_again(
+    recorder: Recorder, readers: Readers, client: Client, verbalizer: Verbalizer
+) -> Finding[int]:
+    tokens = min(_LONG_PROMPT, recorder.capabilities.context_window // 2)
+    prompt = long_prompt(verbalizer, recorder.count_tokens, tokens)
     try:
         for _ in range(2):
             before = len(recorder.exchanges)
-            await _answered([prompt], provider, client)
+            await _answered(prompt, recorder, readers, client)
     except ProviderError as error:
         return Finding(note="failed", warning=f"a prompt of about {tokens:,} tokens failed: {error}")
     usage = max((each.response.usage for each in recorder.exchanges[before:]), key=lambda usage: usage.prompt_tokens)
@@ -251,22 +257,28 @@ async def _long_prompt_again(recorder: Recorder, client: Client, verbalizer: Ver
     return Finding(usage.cached_tokens, f"of {usage.prompt_tokens:,}")
 
 
-async def _answered(prompts: Sequence[Prompt], provider: Provider, client: Client) -> None:
-    """Have the prompts answered, with only one sample of each where a provider takes several."""
-
-    async def ask(requests: Sequence[Request]) -> Sequence[Mapping[str, Any]]:
-        bodies = iter(await client.ask([request for request in requests if request.sample == 0]))
-        answers: list[Mapping[str, Any]] = []
-        for request in requests:
-            answers.append(next(bodies) if request.sample == 0 else answers[-1])
-        return answers
-
+async def _answered(prompt: Prompt, recorder: Recorder, readers: Readers, client: Client) -> None:
+    """Have a prompt answered, with only one sample of each request if the reader takes several."""
     try:
-        await provider.score(prompts, ask)
+        await readers.labels.read([prompt], _OneSample(client))
     except LogprobsUnavailableError:
         # One reply may well be no label; what it cost is all that counts here.
-        if provider.capabilities.method not in _SAMPLING:
+        if recorder.capabilities.method not in _SAMPLING:
             raise
+
+
+class _OneSample:
+    """Asks for the first of several samples alone, and gives it for all of them; implements `Asks`."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def ask(self, requests: Sequence[Request]) -> Answers[Body]:
+        answers = await self._client.ask([request for request in requests if request.sample == 0])
+        bodies, found = iter(answers), list[Body]()
+        for request in requests:
+            found.append(next(bodies) if request.sample == 0 else found[-1])
+        return Answers(tuple(found), answers.costs)
 
 
 def _next_token(reading: Reading, place: Place | None, forms: Sequence[str]) -> Mapping[str, float | Below]:

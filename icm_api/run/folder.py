@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 from icm_api.config import Config
 from icm_api.datasets import fingerprint
 from icm_api.errors import ConfigError, DataError, RunError, StorageError
-from icm_api.model import Client
+from icm_api.model import LanguageModel
 from icm_api.result import LABELS_FILE
 from icm_api.types import Dataset
 
@@ -32,7 +32,7 @@ def folder_of(config: Config) -> Path:
     return config.run.folder
 
 
-def inputs_of(config: Config, dataset: Dataset, model: Client) -> dict[str, Any]:
+def inputs_of(config: Config, dataset: Dataset, model: LanguageModel) -> dict[str, Any]:
     """Fingerprints of all that the search depends on beside its settings.
 
     Raises:

@@ -13,7 +13,8 @@ from icm_api.config import Config, ConstraintSection, load_config
 from icm_api.consistency import constraints
 from icm_api.datasets import DataSource, load_examples
 from icm_api.errors import ConfigError
-from icm_api.model import Client, Meter, open_provider, sent_before
+from icm_api.model import LanguageModel, Meter, sent_before
+from icm_api.model import open_model as open_spec
 from icm_api.run.folder import CONFIG_FILE, SESSIONS_FILE, existing, folder_of
 from icm_api.search import Start, load_fixed, load_warm, make_start
 from icm_api.types import Constraint, Dataset, Labeling, PromptTemplate, Task, Verbalizer
@@ -102,7 +103,7 @@ def default_cache_folder() -> Path:
     return user_cache_path("icm-api") / "responses"
 
 
-def open_model(config: Config) -> Client:
+def open_model(config: Config) -> LanguageModel:
     """The model, with its cache, its limits and its budget, on which earlier sessions of the run count.
 
     Raises:
@@ -112,7 +113,7 @@ def open_model(config: Config) -> Client:
     """
     cache, folder = config.cache, config.cache.folder or default_cache_folder()
     meter = Meter(config.budget, config.prices, sent_before(folder_of(config) / SESSIONS_FILE))
-    return open_provider(
+    return open_spec(
         config.model.provider,
         cache=folder if cache.enabled else None,
         settings=config.client,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from icm_api.config import Config, SearchSettings
-from icm_api.model import Client
+from icm_api.model import LanguageModel
 from icm_api.model.client.meter import cost
 from icm_api.run.parts import build_task, load_dataset, load_start, open_model
 from icm_api.search import build_kernel, build_objective, steps_of
@@ -78,7 +78,7 @@ async def plan(config: Config) -> Plan:
         )
 
 
-def _longest_prompt(dataset: Dataset, task: Task, model: Client) -> int:
+def _longest_prompt(dataset: Dataset, task: Task, model: LanguageModel) -> int:
     template, verbalizer = task.template, task.verbalizer
     texts = [template.render(example) for example in dataset]
     answer = max((verbalizer.written(label) for label in verbalizer.labels), key=model.count_tokens)

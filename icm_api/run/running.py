@@ -17,7 +17,7 @@ import tomli_w
 from icm_api.config import Config, DiagnosticsSettings, SearchSettings
 from icm_api.errors import BudgetError, RunError
 from icm_api.journal import Journal
-from icm_api.model import Client, check_endpoint, note_session
+from icm_api.model import LanguageModel, check_endpoint, note_session
 from icm_api.objective import Objective
 from icm_api.result import SUMMARY_FILE, Result, write_whole
 from icm_api.run.folder import (
@@ -136,7 +136,7 @@ async def resume(folder: Path, watch: Watch = Watch()) -> Result:
             return await _search(config, build_objective(dataset, model, task, config.search), start, model, watch)
 
 
-async def _search(config: Config, objective: Objective, start: Start, model: Client, watch: Watch) -> Result:
+async def _search(config: Config, objective: Objective, start: Start, model: LanguageModel, watch: Watch) -> Result:
     folder, began = folder_of(config), monotonic()
     with Journal(folder / TRACE_FILE) as journal:
         if journal.recorded or journal.torn:

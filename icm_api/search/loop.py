@@ -159,7 +159,7 @@ async def search_labels(
 
     Args:
         dataset: the examples.
-        model: as `open_provider` gives it.
+        model: as `open_model` gives it.
         task: template, labels and constraints; by default the field "text", labelled True or False.
         constraints: added to the task's.
         settings: the search; by default preset "default".

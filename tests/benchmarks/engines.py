@@ -18,7 +18,7 @@ from math import inf
 from statistics import fmean
 
 from icm_api.config import SearchSettings
-from icm_api.model import Client, open_provider
+from icm_api.model import LanguageModel, open_model
 from icm_api.pocket.model import PocketModel
 from icm_api.pocket.world import make_claims
 from icm_api.search import build_kernel, build_objective, iterate, steps_of
@@ -36,7 +36,7 @@ MOST_RESTARTS = 200
 class Recorder:
     """A model whose distinct prompts are kept."""
 
-    def __init__(self, model: Client) -> None:
+    def __init__(self, model: LanguageModel) -> None:
         self._model = model
         self.prompts: dict[str, Prompt] = {}
 
@@ -70,7 +70,7 @@ async def outcome(task: str, engine: str, seed: int, requests: int) -> Outcome:
     settings = SearchSettings.model_validate({"engine": engine.rstrip("="), "seed": seed})
     if engine.endswith("="):
         settings = settings.model_copy(update={"restarts": MOST_RESTARTS})
-    async with open_provider("pocket") as model:
+    async with open_model("pocket") as model:
         recorder = Recorder(model)
         objective = build_objective(
             dataset, recorder, Task(PromptTemplate(separator="\n"), constraints=CONSTRAINTS[task]), settings

@@ -13,7 +13,7 @@ from typing import get_args
 
 from icm_api.config import Preset, SearchSettings
 from icm_api.consistency import asymmetric, equivalent, mutually_exclusive
-from icm_api.model import Client, open_provider
+from icm_api.model import LanguageModel, open_model
 from icm_api.objective import Objective
 from icm_api.pocket.world import make_claims
 from icm_api.search import build_objective, search_labels
@@ -48,7 +48,7 @@ async def best_utility(objective: Objective) -> float:
     )
 
 
-async def found(case: str, preset: Preset, model: Client, seeds: int = SEEDS) -> int:
+async def found(case: str, preset: Preset, model: LanguageModel, seeds: int = SEEDS) -> int:
     """In how many seeds a preset found the best labeling."""
     name, size, constraints = CASES[case]
     dataset = dataset_of(name, size, seed=0)
@@ -69,7 +69,7 @@ async def _table() -> list[str]:
     for case in CASES:
         counts = []
         for preset in get_args(Preset):
-            async with open_provider("pocket") as model:
+            async with open_model("pocket") as model:
                 counts.append(await found(case, preset, model))
         rows.append(f"  {case:<32}" + "".join(f"{count:>10}" for count in counts))
     return rows

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,13 +21,13 @@ from typing import Any
 import openai
 
 from icm_api.config import ClientSettings
-from icm_api.model import Client
-from icm_api.model.base import Provider, Request
+from icm_api.model import Client, Readers
 from icm_api.model.client.cache import ResponseCache
-from icm_api.model.endpoints.openai_sdk import Connection, open_sdk
-from icm_api.model.opening import provider_from_spec
+from icm_api.model.endpoints.openai import Connection, open_sdk
+from icm_api.model.open import open_endpoint
+from icm_api.model.request import Body, Request
 from icm_api.testing import serve
-from icm_api.types import Prompt, Verbalizer
+from icm_api.types import Answers, Prompt, Verbalizer
 
 CONCURRENCY = 64
 PROMPT_BYTES = 16_000
@@ -56,19 +56,20 @@ def questions(label: str, count: int) -> list[Prompt]:
     return [Prompt("", (), f"{label} {at} ".ljust(PROMPT_BYTES - 1, "x") + ":", _TWO) for at in range(count)]
 
 
-async def bodies_of(provider: Provider, prompts: list[Prompt]) -> list[Request]:
-    """The requests that the provider makes of these prompts."""
+async def bodies_of(readers: Readers, prompts: list[Prompt]) -> list[Request]:
+    """The requests that the readers make of these prompts."""
     caught: list[Request] = []
 
     class Caught(Exception):  # noqa: N818
         pass
 
-    async def catch(requests: Any) -> Any:
-        caught.extend(requests)
-        raise Caught
+    class Catching:
+        async def ask(self, requests: Sequence[Request]) -> Answers[Body]:
+            caught.extend(requests)
+            raise Caught
 
     with suppress(Caught):
-        await provider.score(prompts, catch)
+        await readers.labels.read(prompts, Catching())
     return caught
 
 
@@ -97,12 +98,12 @@ async def measure(url: str, model: str, transport: str, requests: int = REQUESTS
     found = []
     options = {"api": "completions", "http_client": transport}
     with TemporaryDirectory() as folder:
-        provider = provider_from_spec(f"openai-compatible:{model}@{url}", options)
+        endpoint, readers = open_endpoint(f"openai-compatible:{model}@{url}", options)
         sdk = open_sdk(Connection(url, None, transport))  # type: ignore[arg-type]
-        async with Client(provider, ResponseCache(Path(folder)), settings=SETTINGS) as client, sdk:
+        async with Client(endpoint, ResponseCache(Path(folder)), settings=SETTINGS) as client, sdk:
             for turn in range(-1, ROUNDS):
-                mine = await bodies_of(provider, questions(f"ours {turn}", requests))
-                theirs = await bodies_of(provider, questions(f"bare {turn}", requests))
+                mine = await bodies_of(readers, questions(f"ours {turn}", requests))
+                theirs = await bodies_of(readers, questions(f"bare {turn}", requests))
                 pair = (await bare(sdk, [request.body for request in theirs]), await ours(client, mine))
                 # The first turn opens connections.
                 if turn >= 0:

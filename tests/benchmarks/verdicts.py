@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from statistics import fmean
 
 from icm_api.evaluation.review import uncertain_first
-from icm_api.model import open_provider
+from icm_api.model import open_model
 from tests.planted import CASES, Outcome, answerable, outcome
 
 SEEDS = range(300, 310)
@@ -23,7 +23,7 @@ async def outcomes(case: str, seeds: Sequence[int] = SEEDS) -> list[Outcome]:
     """One planted case, labelled and judged on each seed; nothing is shared between seeds."""
     found = []
     for seed in seeds:
-        async with open_provider("pocket") as model:
+        async with open_model("pocket") as model:
             found.append(await outcome(CASES[case](seed), model, seed))
     return found
 

@@ -1,6 +1,6 @@
 """Anthropic and Gemini over real HTTP: a server serves the embedded model, and the model itself is the oracle."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from math import exp, sqrt
 from typing import Any
 
@@ -8,15 +8,12 @@ import pytest
 
 from icm_api.config import ClientSettings
 from icm_api.errors import LogprobsUnavailableError, ProviderError, RequestError, RequestErrorKind
-from icm_api.model import Client
-from icm_api.model.base import Provider, Response
-from icm_api.model.endpoints.anthropic import AnthropicOptions, AnthropicProvider
-from icm_api.model.endpoints.gemini import GeminiOptions, GeminiProvider
-from icm_api.model.endpoints.pocket import PocketProvider
+from icm_api.model.open import Opened, open_endpoint
 from icm_api.model.reading.sampling import statement_question
 from icm_api.pocket.model import PocketModel
 from icm_api.testing import Faults, Server, serve
 from icm_api.types import LabelDistribution, Prompt, Turn, Verbalizer
+from tests.models import Straight, as_model
 
 TWO = Verbalizer.plain(["True", "False"])
 CLAIMS = {"27>82": " False", "35>12": " True", "82>27": " True", "44>51": " False", "51>44": " True", "12>35": " False"}
@@ -38,23 +35,23 @@ def keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GEMINI_API_KEY", "of-the-test")
 
 
-async def distributions(provider: Provider, prompts: Sequence[Prompt]) -> Sequence[LabelDistribution]:
-    async with Client(provider) as client:
+async def distributions(provider: Opened, prompts: Sequence[Prompt]) -> Sequence[LabelDistribution]:
+    async with as_model(provider) as client:
         return list(await client.label_distributions(prompts))
 
 
-def gemini(server: Server, **options: Any) -> GeminiProvider:
-    return GeminiProvider(server.model, GeminiOptions(base_url=server.root, **options))
+def gemini(server: Server, **options: Any) -> Opened:
+    return open_endpoint(f"gemini:{server.model}@{server.root}", options)
 
 
-def claude(server: Server, **options: Any) -> AnthropicProvider:
-    return AnthropicProvider(server.model, AnthropicOptions(base_url=server.root, **options))
+def claude(server: Server, **options: Any) -> Opened:
+    return open_endpoint(f"anthropic:{server.model}@{server.root}", options)
 
 
 async def test_gemini_reads_what_the_model_computes() -> None:
     with serve() as server:
         found = await distributions(gemini(server), PROMPTS)
-    for read, exact in zip(found, await distributions(PocketProvider(), PROMPTS), strict=True):
+    for read, exact in zip(found, await distributions(open_endpoint("pocket"), PROMPTS), strict=True):
         assert read.logprobs == pytest.approx(exact.logprobs, abs=1e-5)
         assert read.coverage == pytest.approx(exact.coverage, abs=1e-5)
 
@@ -62,7 +59,7 @@ async def test_gemini_reads_what_the_model_computes() -> None:
 async def test_gemini_bounds_hold_what_is_not_listed() -> None:
     with serve() as server:
         found = await distributions(gemini(server, top_logprobs=1), PROMPTS)
-    exact = await distributions(PocketProvider(), PROMPTS)
+    exact = await distributions(open_endpoint("pocket"), PROMPTS)
     bounded = [(label, read, true) for read, true in zip(found, exact, strict=True) for label in read.intervals]
     assert bounded
     for label, read, true in bounded:
@@ -74,7 +71,7 @@ async def test_sampled_labels_are_within_four_standard_errors() -> None:
     samples = 400
     with serve(seed=3) as server:
         (found,) = await distributions(claude(server, samples=samples, max_tokens=1), [PROMPTS[1]])
-    (exact,) = await distributions(PocketProvider(), [PROMPTS[1]])
+    (exact,) = await distributions(open_endpoint("pocket"), [PROMPTS[1]])
     p, coverage = exact.probability("True"), exact.coverage
     assert found.method == "sampled"
     assert found.standard_error is not None
@@ -104,7 +101,7 @@ async def test_samples_read_the_demonstrations_from_the_cache() -> None:
     sent = {}
     for cached in (True, False):
         with serve() as server:
-            async with Client(claude(server, samples=8, max_tokens=1, cache_control=cached)) as client:
+            async with as_model(claude(server, samples=8, max_tokens=1, cache_control=cached)) as client:
                 await client.label_distributions([prompt("82>27", 5)])
                 sent[cached] = client.sent
     assert sent[True].prompt_tokens == sent[False].prompt_tokens
@@ -133,15 +130,10 @@ KINDS: list[tuple[str, RequestErrorKind, int | None]] = [
 @pytest.mark.parametrize("name", ["anthropic", "gemini"])
 async def test_each_fault_is_named(name: str, fault: str, kind: RequestErrorKind, status: int | None) -> None:
     with serve(faults=Faults((fault,), retry_after=0.5)) as server:
-        provider: Provider = claude(server, samples=1) if name == "anthropic" else gemini(server)
-
-        async def ask(requests: Sequence[Any]) -> Sequence[Mapping[str, Any]]:
-            found: Sequence[Response] = await provider.send(requests)
-            return [each.body for each in found]
-
+        provider = claude(server, samples=1) if name == "anthropic" else gemini(server)
         with pytest.raises(RequestError) as caught:
-            await provider.score([PROMPTS[0]], ask)
-        await provider.close()
+            await provider.readers.labels.read([PROMPTS[0]], Straight(provider.endpoint))
+        await provider.endpoint.close()
     assert (caught.value.kind, caught.value.status) == (kind, status)
     waits = {"429-seconds": 0.5, "429-ms": 0.5, "429-date": 1.5}
     if fault in waits:
@@ -153,8 +145,8 @@ async def test_each_fault_is_named(name: str, fault: str, kind: RequestErrorKind
 @pytest.mark.parametrize("name", ["anthropic", "gemini"])
 async def test_the_client_says_how_long_an_answer_may_take(name: str) -> None:
     with serve(faults=Faults(("slow",), delay=0.6)) as server:
-        provider: Provider = claude(server, samples=1) if name == "anthropic" else gemini(server)
-        async with Client(provider, settings=ClientSettings(timeout=0.2, attempts=1)) as client:
+        provider = claude(server, samples=1) if name == "anthropic" else gemini(server)
+        async with as_model(provider, settings=ClientSettings(timeout=0.2, attempts=1)) as client:
             with pytest.raises(RequestError, match=r"no answer in 0\.2 s \(client\.timeout\)") as caught:
                 await client.label_distributions(PROMPTS[:1])
     assert caught.value.kind == "timeout"
@@ -165,7 +157,7 @@ async def test_a_client_gets_through_faults_to_the_same_numbers() -> None:
         sound = await distributions(gemini(server), PROMPTS)
     kinds = ("429-ms", "500", "529", "cut", "truncated-json")
     with serve(faults=Faults(kinds, rate=0.7, retry_after=0.01)) as server:
-        assert await distributions(gemini(server), PROMPTS) == sound
+        assert list(await distributions(gemini(server), PROMPTS)) == list(sound)
         assert server.log.faults
 
 
@@ -184,7 +176,7 @@ async def test_gemini_tokens_listed_twice_count_once() -> None:
     with serve() as server:
         sound = await distributions(gemini(server), PROMPTS)
     with serve(faults=Faults(("duplicates",), times=None)) as server:
-        assert await distributions(gemini(server), PROMPTS) == sound
+        assert list(await distributions(gemini(server), PROMPTS)) == list(sound)
 
 
 async def test_an_anthropic_refusal_is_named() -> None:

@@ -16,14 +16,16 @@ from pathlib import Path
 import pytest
 
 from icm_api.errors import LogprobsUnavailableError, ProviderError, RequestError
-from icm_api.model import Client
-from icm_api.model.base import Provider, Request, Response, forms_of
+from icm_api.model import LanguageModel, Opened
 from icm_api.model.client.cache import ResponseCache
-from icm_api.model.opening import provider_from_spec
+from icm_api.model.open import open_endpoint
+from icm_api.model.reading.reading import forms_of
+from icm_api.model.request import Request, Response
 from icm_api.pocket.model import WEIGHTS, PocketModel
 from icm_api.testing import Faults, Server, serve
 from icm_api.types import LabelDistribution, Prompt, Turn, Verbalizer
 from tests.hosted import HOSTED, INSTRUCTION, KEY_VARIABLES, SEPARATOR, Hosted
+from tests.models import Straight, as_model
 
 SECRET = "sk-marker-47c2"
 TWO = Verbalizer.plain(["True", "False"])
@@ -55,7 +57,7 @@ class Case:
         hosted: how it is asked; None for local ones.
     """
 
-    open: Callable[[], Provider]
+    open: Callable[[], Opened]
     spread: float = 0.0
     server: Server | None = None
     hosted: Hosted | None = None
@@ -75,7 +77,7 @@ def case(request: pytest.FixtureRequest, keys: None) -> Iterator[Case]:
     name = request.param
     if name not in HOSTED:
         spec = {"pocket": "pocket", "huggingface": f"huggingface:{WEIGHTS}"}[name]
-        yield Case(lambda: provider_from_spec(spec))
+        yield Case(lambda: open_endpoint(spec))
         return
     hosted = HOSTED[name]
     with serve(dialect=hosted.dialect, record=1000) as server:
@@ -100,8 +102,8 @@ def probability(one: Prompt, forms: Mapping[str, float], label: str) -> float:
 
 
 @asynccontextmanager
-async def client(case: Case, cache: Path | None = None) -> AsyncIterator[Client]:
-    async with Client(case.open(), None if cache is None else ResponseCache(cache)) as opened:
+async def client(case: Case, cache: Path | None = None) -> AsyncIterator[LanguageModel]:
+    async with as_model(case.open(), None if cache is None else ResponseCache(cache)) as opened:
         yield opened
 
 
@@ -112,19 +114,13 @@ async def ask(case: Case, prompts: Sequence[Prompt]) -> Sequence[LabelDistributi
 
 async def collected(case: Case, one: Prompt) -> list[tuple[Request, Response]]:
     """The first exchanges that a prompt leads to, with nothing between the provider and its model."""
-    provider, found = case.open(), list[tuple[Request, Response]]()
-
-    async def straight(requests: Sequence[Request]) -> list[Mapping[str, object]]:
-        responses = await provider.send(requests[:3] if case.spread else requests)
-        found.extend(zip(requests, responses, strict=False))
-        bodies = [response.body for response in responses]
-        return bodies + bodies[-1:] * (len(requests) - len(bodies))
-
+    endpoint, readers = case.open()
+    client = Straight(endpoint, most=3 if case.spread else None)
     try:
-        await provider.score([one], straight)
+        await readers.labels.read([one], client)
     finally:
-        await provider.close()
-    return found
+        await endpoint.close()
+    return client.exchanges
 
 
 # Numbers
@@ -165,7 +161,7 @@ async def test_company_and_order_do_not_shape_an_answer(case: Case) -> None:
 
 
 async def test_nothing_asked_nothing_answered(case: Case) -> None:
-    assert await ask(case, []) == []
+    assert list(await ask(case, [])) == []
 
 
 # Requests and answers
@@ -230,10 +226,10 @@ async def test_an_answer_that_holds_nothing_is_refused_and_names_the_model(
 ) -> None:
     if case.spread:
         pytest.skip("a reply that is no label is an answer too; what is no reply is refused where it is received")
-    provider = case.open()
     request = [request for request, _ in await collected(case, PROMPTS[1])][-1]
     with pytest.raises(ProviderError) as caught:
-        provider.check(request, body)
+        request.accept(body)
+    provider = case.open().endpoint
     await provider.close()
     assert provider.identity.split("/")[0] in str(caught.value)
 
@@ -261,8 +257,8 @@ async def test_faulty_numbers_are_refused_and_not_kept(case: Case, fault: str, t
         assert not any("logprob" in json.dumps(entry.response.body) for entry in cache.entries())
 
 
-async def ask_cached(provider: Provider, cache: Path) -> None:
-    async with Client(provider, ResponseCache(cache)) as opened:
+async def ask_cached(provider: Opened, cache: Path) -> None:
+    async with as_model(provider, ResponseCache(cache)) as opened:
         await opened.label_distributions(PROMPTS[:1])
 
 
@@ -270,7 +266,7 @@ async def ask_cached(provider: Provider, cache: Path) -> None:
 
 
 async def test_identity_and_capabilities_are_the_same_each_time_and_name_no_key(case: Case) -> None:
-    one, other = case.open(), case.open()
+    one, other = case.open().endpoint, case.open().endpoint
     assert one.identity == other.identity
     assert one.capabilities == other.capabilities
     assert one.capabilities.method in METHODS
@@ -285,14 +281,14 @@ async def test_identity_and_capabilities_are_the_same_each_time_and_name_no_key(
 
 
 async def test_token_counts_grow_with_the_text(case: Case) -> None:
-    provider = case.open()
+    provider = case.open().endpoint
     counts = [provider.count_tokens("82>27 True\n" * times) for times in (1, 2, 10, 100)]
     await provider.close()
     assert 0 < counts[0] < counts[1] < counts[2] < counts[3]
 
 
 async def test_closing_twice_is_no_error(case: Case) -> None:
-    provider = case.open()
+    provider = case.open().endpoint
     name = provider.identity
     await provider.close()
     await provider.close()

@@ -7,7 +7,7 @@ import asyncio
 import importlib.util
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from math import exp
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 
 from icm_api.errors import ConfigError, LogprobsUnavailableError, ProviderError
-from icm_api.model import open_provider
-from icm_api.model.base import Provider, Request, Response
-from icm_api.model.base import forms_of as forms_of_labels
-from icm_api.model.endpoints.local import forms_request
-from icm_api.model.endpoints.pocket import PocketProvider
+from icm_api.model import open_model
+from icm_api.model.endpoints.pocket import PocketEndpoint
+from icm_api.model.reading.local import ReadsForms
+from icm_api.model.reading.reading import forms_of as forms_of_labels
+from icm_api.model.request import Body, Endpoint, Request, Response
 from icm_api.pocket.model import WEIGHTS, PocketModel
-from icm_api.types import Prompt, Turn, Usage, Verbalizer
+from icm_api.types import Answers, Prompt, Turn, Usage, Verbalizer
 
 LOCAL = all(importlib.util.find_spec(name) for name in ("torch", "transformers", "tokenizers"))
 needs_local = pytest.mark.skipif(not LOCAL, reason="torch and transformers are not installed")
@@ -80,16 +80,23 @@ def forms_of(one: Prompt) -> list[str]:
     return forms_of_labels(one.verbalizer)
 
 
-def ask(provider: Provider, prompts: Sequence[Prompt]) -> list[dict[str, float]]:
+class Together:
+    """A client that sends all at once; implements `Asks`."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+
+    async def ask(self, requests: Sequence[Request]) -> Answers[Body]:
+        responses = await self._endpoint.send(requests)
+        for request, response in zip(requests, responses, strict=True):
+            request.accept(response.body)
+        return Answers(tuple(response.body for response in responses))
+
+
+def ask(provider: Endpoint, prompts: Sequence[Prompt]) -> list[dict[str, float]]:
     """What a provider reads for each prompt, with nothing between it and its model."""
 
-    async def straight(requests: Sequence[Request]) -> list[Mapping[str, Any]]:
-        responses = await provider.send(requests)
-        for request, response in zip(requests, responses, strict=True):
-            provider.check(request, response.body)
-        return [response.body for response in responses]
-
-    readings = asyncio.run(provider.score(prompts, straight))
+    readings = asyncio.run(ReadsForms(provider.identity).read(prompts, Together(provider)))
     return [{form: value for form, value in r.forms.items() if isinstance(value, float)} for r in readings]
 
 
@@ -198,7 +205,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     return make
 
 
-Opened = tuple[Provider, Callable[[Prompt], dict[str, float]], float]
+Opened = tuple[Endpoint, Callable[[Prompt], dict[str, float]], float]
 
 
 @pytest.fixture(
@@ -209,11 +216,11 @@ def opened(request: pytest.FixtureRequest, models: Callable[..., Path]) -> Opene
     """A provider, its oracle, and how far they may be apart: half of the last decimal, and float32."""
     if request.param == "pocket":
         model = PocketModel.load()
-        return PocketProvider(model), lambda one: pocket_oracle(model, one), 1e-6
-    from icm_api.model.endpoints.huggingface import HuggingFaceProvider
+        return PocketEndpoint(model), lambda one: pocket_oracle(model, one), 1e-6
+    from icm_api.model.endpoints.huggingface import HuggingFaceEndpoint
 
     directory = models(request.param.removeprefix("hf-"))
-    return HuggingFaceProvider(str(directory)), lambda one: torch_oracle(directory, one), 1e-4
+    return HuggingFaceEndpoint(str(directory)), lambda one: torch_oracle(directory, one), 1e-4
 
 
 # What all promise
@@ -241,18 +248,18 @@ def test_company_and_order_do_not_shape_an_answer(opened: Opened) -> None:
 
 def test_the_request_is_json_and_holds_all_that_shapes_the_answer() -> None:
     one = prompt("Claim: it is so", [("Claim: 1", " True")])
-    body = forms_request(one).body
-    assert json.loads(json.dumps(body)) == body == forms_request(one).body
+    body = ReadsForms("here").request(one).body
+    assert json.loads(json.dumps(body)) == body == ReadsForms("here").request(one).body
     other_label = prompt("Claim: it is so", [("Claim: 1", " False")])
     other_forms = prompt("Claim: it is so", [("Claim: 1", " True")], LONG)
-    bodies = [json.dumps(forms_request(p).body) for p in (one, other_label, other_forms)]
+    bodies = [json.dumps(ReadsForms("here").request(p).body) for p in (one, other_label, other_forms)]
     assert len(set(bodies)) == 3
 
 
 def test_the_response_is_json_with_usage(opened: Opened) -> None:
     provider, _, _ = opened
     one = prompt("Claim: it is so")
-    (response,) = asyncio.run(provider.send([forms_request(one)]))
+    (response,) = asyncio.run(provider.send([ReadsForms("here").request(one)]))
     assert json.loads(json.dumps(response.body)) == response.body
     assert response.usage == Usage(1, 1 + provider.count_tokens(one.text), 0)
 
@@ -276,7 +283,7 @@ def test_defect_3_a_prompt_that_does_not_fit_is_refused_and_never_cut(opened: Op
 def test_a_body_without_logprobs_is_refused(opened: Opened) -> None:
     provider, _, _ = opened
     with pytest.raises(LogprobsUnavailableError, match=provider.identity.split("/")[0]):
-        provider.check(forms_request(prompt("x")), {"logprobs": None})
+        ReadsForms(provider.identity).request(prompt("x")).accept({"logprobs": None})
 
 
 def test_through_the_client(opened: Opened) -> None:
@@ -285,7 +292,7 @@ def test_through_the_client(opened: Opened) -> None:
     oracle = pocket_oracle(PocketModel.load(), prompt("Claim: it is so"))
 
     async def one() -> float:
-        async with open_provider(spec) as client:
+        async with open_model(spec) as client:
             (answer,) = await client.label_distributions([prompt("Claim: it is so")])
             return answer.probability("True")
 
@@ -297,8 +304,8 @@ def test_through_the_client(opened: Opened) -> None:
 
 
 def test_pocket_bytes_do_not_depend_on_the_batch() -> None:
-    provider = PocketProvider()
-    requests = [forms_request(one) for one in MIXED]
+    provider = PocketEndpoint()
+    requests = [ReadsForms("here").request(one) for one in MIXED]
     together = asyncio.run(provider.send(requests))
     alone: list[Response] = []
     for request in requests:
@@ -318,7 +325,7 @@ def test_pocket_asks_the_model_once_and_only_for_the_sequences_it_needs() -> Non
     model.next_token_logprobs = counted  # type: ignore[method-assign]
     forms = [model.encode(form) for form in forms_of(prompt("", verbalizer=LONG))]
     beginnings = {form[:at] for form in forms for at in range(len(form))}
-    ask(PocketProvider(model), [prompt("a"), prompt("b"), prompt("c", verbalizer=LONG)])
+    ask(PocketEndpoint(model), [prompt("a"), prompt("b"), prompt("c", verbalizer=LONG)])
     # One for each prompt of one-token labels; for the long forms one for each distinct beginning of a form.
     assert asked == [2 + len(beginnings)]
 
@@ -327,14 +334,14 @@ def test_pocket_refuses_a_form_that_melts_into_the_prompt() -> None:
     melting = Verbalizer({"True": ["ue"], "False": ["!"]})
     for parts in (prompt("it is Tr", verbalizer=melting), Prompt("it is Tr", (), "", melting, separator="")):
         with pytest.raises(ProviderError, match=r"'ue' melts into the end of the prompt.*begin the form"):
-            ask(PocketProvider(), [parts])
+            ask(PocketEndpoint(), [parts])
     apart = prompt("it is (", verbalizer=Verbalizer({"True": ["True"], "False": ["False"]}))
-    (answer,) = ask(PocketProvider(), [apart])
+    (answer,) = ask(PocketEndpoint(), [apart])
     assert answer == pytest.approx(pocket_oracle(PocketModel.load(), apart), abs=1e-6)
 
 
 def test_pocket_identity_names_the_weights() -> None:
-    assert PocketProvider().identity == f"pocket/{PocketModel.load().name}"
+    assert PocketEndpoint().identity == f"pocket/{PocketModel.load().name}"
 
 
 # transformers
@@ -342,10 +349,10 @@ def test_pocket_identity_names_the_weights() -> None:
 
 @needs_local
 def test_both_providers_agree_on_the_same_weights() -> None:
-    from icm_api.model.endpoints.huggingface import HuggingFaceProvider
+    from icm_api.model.endpoints.huggingface import HuggingFaceEndpoint
 
-    hugging = HuggingFaceProvider(str(WEIGHTS))
-    pocket = PocketProvider()
+    hugging = HuggingFaceEndpoint(str(WEIGHTS))
+    pocket = PocketEndpoint()
     assert hugging.capabilities.context_window == pocket.capabilities.context_window
     for one, other in zip(ask(pocket, MIXED), ask(hugging, MIXED), strict=True):
         assert one == pytest.approx(other, abs=1e-4)
@@ -354,7 +361,7 @@ def test_both_providers_agree_on_the_same_weights() -> None:
 @needs_local
 @pytest.mark.parametrize("architecture", ["llama", "sliding", "gpt2", "mamba"])
 def test_every_batch_size_gives_the_oracles_numbers(architecture: str, models: Callable[..., Path]) -> None:
-    from icm_api.model.endpoints.huggingface import HuggingFaceProvider
+    from icm_api.model.endpoints.huggingface import HuggingFaceEndpoint
 
     directory = models(architecture)
     few = MIXED[::3]
@@ -362,7 +369,7 @@ def test_every_batch_size_gives_the_oracles_numbers(architecture: str, models: C
     assert len({round(answer[form], 3) for answer in expected for form in answer}) > len(few)
     answers = []
     for batch_size in (1, 3, 64):
-        provider = HuggingFaceProvider(str(directory), dtype="float64", batch_size=batch_size)
+        provider = HuggingFaceEndpoint(str(directory), dtype="float64", batch_size=batch_size)
         assert provider.capabilities.deterministic
         assert provider._scorer._shares == (architecture != "mamba")
         answers.append(ask(provider, few))
@@ -377,7 +384,7 @@ def test_bos_is_added_as_the_tokenizer_does_and_eos_never(special: str, models: 
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from icm_api.model.endpoints.huggingface import HuggingFaceProvider
+    from icm_api.model.endpoints.huggingface import HuggingFaceEndpoint
 
     directory = models("llama", special)
     one = prompt("Is it so", verbalizer=LONG)
@@ -385,7 +392,7 @@ def test_bos_is_added_as_the_tokenizer_does_and_eos_never(special: str, models: 
         AutoModelForCausalLM.from_pretrained(directory),
         AutoTokenizer.from_pretrained(directory),
     )
-    (answer,) = ask(HuggingFaceProvider(str(directory)), [one])
+    (answer,) = ask(HuggingFaceEndpoint(str(directory)), [one])
     for form, value in answer.items():
         text, whole = (tokenizer.encode(x, add_special_tokens=False) for x in (one.text, one.text + form))
         ids = [0] * ("<s>" in special) + whole
@@ -399,10 +406,10 @@ def test_bos_is_added_as_the_tokenizer_does_and_eos_never(special: str, models: 
 def test_a_shared_beginning_is_computed_once(models: Callable[..., Path]) -> None:
     from transformers import AutoTokenizer
 
-    from icm_api.model.endpoints.huggingface import HuggingFaceProvider
+    from icm_api.model.endpoints.huggingface import HuggingFaceEndpoint
 
     directory = models("llama")
-    provider = HuggingFaceProvider(str(directory), batch_size=1)
+    provider = HuggingFaceEndpoint(str(directory), batch_size=1)
     prompts = leave_one_out(8, LONG)
     tokenizer = AutoTokenizer.from_pretrained(directory)
     whole = [tuple(tokenizer.encode(one.text + form)) for one in prompts for form in forms_of(one)]
@@ -423,7 +430,7 @@ def test_labels_that_re_cut_the_end_of_the_prompt_are_all_scored_from_one_place(
 ) -> None:
     from transformers import AutoTokenizer
 
-    from icm_api.model.endpoints.huggingface import HuggingFaceProvider
+    from icm_api.model.endpoints.huggingface import HuggingFaceEndpoint
 
     directory = models("llama")
     tokenizer = AutoTokenizer.from_pretrained(directory)
@@ -437,13 +444,13 @@ def test_labels_that_re_cut_the_end_of_the_prompt_are_all_scored_from_one_place(
     )
     assert not re_cuts(text, "!")
     one = Prompt("", (), text, Verbalizer({"re-cut": [form], "not": ["!"]}))
-    (answer,) = ask(HuggingFaceProvider(str(directory)), [one])
+    (answer,) = ask(HuggingFaceEndpoint(str(directory)), [one])
     assert answer == pytest.approx(torch_oracle(directory, one), abs=1e-4)
 
 
 @needs_local
 def test_forms_that_are_the_same_tokens_are_refused(tmp_path: Path) -> None:
-    from icm_api.model.endpoints.huggingface import HuggingFaceProvider
+    from icm_api.model.endpoints.huggingface import HuggingFaceEndpoint
 
     make_model(tmp_path, "llama", "<s> $A")
     description = json.loads((tmp_path / "tokenizer.json").read_text())
@@ -451,14 +458,14 @@ def test_forms_that_are_the_same_tokens_are_refused(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text(json.dumps(description))
     same = Verbalizer({"True": [" True", " true"], "False": [" False"]})
     with pytest.raises(ProviderError, match="' True' begins form ' true' or equals it"):
-        ask(HuggingFaceProvider(str(tmp_path)), [prompt("it is", verbalizer=same)])
+        ask(HuggingFaceEndpoint(str(tmp_path)), [prompt("it is", verbalizer=same)])
 
 
 @needs_local
 def test_a_label_with_nothing_before_it_is_refused(models: Callable[..., Path]) -> None:
-    from icm_api.model.endpoints.huggingface import HuggingFaceProvider
+    from icm_api.model.endpoints.huggingface import HuggingFaceEndpoint
 
-    provider = HuggingFaceProvider(str(models("llama", "$A")))
+    provider = HuggingFaceEndpoint(str(models("llama", "$A")))
     with pytest.raises(ProviderError, match="no BOS"):
         ask(provider, [Prompt("", (), "", ONE_TOKEN)])
 
@@ -468,43 +475,43 @@ def test_identity_is_of_the_weights_and_not_of_the_place(tmp_path: Path) -> None
     import torch
     from safetensors.torch import load_file, save_file
 
-    from icm_api.model.endpoints.huggingface import HuggingFaceProvider
+    from icm_api.model.endpoints.huggingface import HuggingFaceEndpoint
 
     one, moved = make_model(tmp_path / "a" / "m", "llama"), make_model(tmp_path / "b" / "m", "llama")
-    identity = HuggingFaceProvider(str(one)).identity
+    identity = HuggingFaceEndpoint(str(one)).identity
     assert identity.startswith("huggingface/m@")
-    assert HuggingFaceProvider(str(moved)).identity == identity
+    assert HuggingFaceEndpoint(str(moved)).identity == identity
     tensors = load_file(moved / "model.safetensors")
     name = "model.layers.1.mlp.down_proj.weight"
     tensors[name] = tensors[name] + 1e-3 * torch.ones_like(tensors[name])
     save_file(tensors, moved / "model.safetensors", metadata={"format": "pt"})
-    assert HuggingFaceProvider(str(moved)).identity != identity
-    assert HuggingFaceProvider(str(one), dtype="bfloat16").identity != identity
+    assert HuggingFaceEndpoint(str(moved)).identity != identity
+    assert HuggingFaceEndpoint(str(one), dtype="bfloat16").identity != identity
 
 
 @needs_local
 def test_a_directory_without_a_model_is_named(tmp_path: Path) -> None:
-    from icm_api.model.endpoints.huggingface import HuggingFaceProvider
+    from icm_api.model.endpoints.huggingface import HuggingFaceEndpoint
 
     with pytest.raises(ProviderError, match=f"(?s){tmp_path}.*config.json") as caught:
-        HuggingFaceProvider(str(tmp_path))
+        HuggingFaceEndpoint(str(tmp_path))
     assert caught.value.__cause__ is not None
 
 
 @needs_local
 def test_unusable_arguments_are_refused_before_anything_is_loaded(tmp_path: Path) -> None:
-    from icm_api.model.endpoints.huggingface import HuggingFaceProvider
+    from icm_api.model.endpoints.huggingface import HuggingFaceEndpoint
 
     with pytest.raises(ConfigError, match="dtype 'int8'"):
-        HuggingFaceProvider(str(tmp_path), dtype="int8")
+        HuggingFaceEndpoint(str(tmp_path), dtype="int8")
     with pytest.raises(ConfigError, match="batch_size"):
-        HuggingFaceProvider(str(tmp_path), batch_size=0)
+        HuggingFaceEndpoint(str(tmp_path), batch_size=0)
 
 
 @pytest.mark.parametrize("missing", ["torch", "transformers"])
 def test_a_missing_library_says_what_to_install(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from icm_api.model.endpoints.huggingface import HuggingFaceProvider
+    from icm_api.model.endpoints.huggingface import HuggingFaceEndpoint
 
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(ProviderError, match=r"pip install 'icm-api\[local\]'"):
-        HuggingFaceProvider(str(WEIGHTS))
+        HuggingFaceEndpoint(str(WEIGHTS))

@@ -17,7 +17,7 @@ import pytest
 from icm_api.cli.main import main
 from icm_api.compare.curves import doubling, moments
 from icm_api.config import load_config
-from icm_api.model import open_provider
+from icm_api.model import open_model
 from icm_api.result import Result
 from icm_api.run import build_task, load_dataset
 from icm_api.testing import serve
@@ -85,7 +85,7 @@ async def test_held_out_accuracy_is_what_asking_by_hand_gives(done: Path) -> Non
     gold, config = gold_of(done), load_config(done)
     task, dataset = build_task(config), load_dataset(config)
     found: dict[str, list[float]] = {"zero-shot": [], "icm": [], "golden": []}
-    async with open_provider("pocket") as llm:
+    async with open_model("pocket") as llm:
         for seed in (0, 1):
             inside = searched(done, seed)
             labels = Result.load(place(done) / "runs" / f"icm-{seed}").labeling

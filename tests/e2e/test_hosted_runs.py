@@ -21,7 +21,7 @@ import pytest
 from icm_api.cli.main import main
 from icm_api.config import ClientSettings, load_config
 from icm_api.model.client.cache import DATABASE
-from icm_api.model.opening import provider_from_spec
+from icm_api.model.open import open_endpoint
 from icm_api.run import open_model
 from icm_api.testing import CONTENT, RETRYABLE, UNRETRYABLE, Faults, Server, serve
 from tests.hosted import HOSTED, KEY_VARIABLES, Hosted, bytes_of, labels_of, write_config
@@ -381,7 +381,7 @@ async def test_a_key_is_in_no_repr(name: str, tmp_path: Path) -> None:
     hosted = HOSTED[name]
     spec = f"{hosted.provider}:some-model@http://127.0.0.1:9/v1"
     assert os.environ[KEY_VARIABLES[0]] == SECRET
-    provider = provider_from_spec(spec, hosted.options)
+    provider, _ = open_endpoint(spec, hosted.options)
     client = open_model(config := load_config(write_config(tmp_path, spec, hosted.options)))
     shown = [repr(each) for each in (provider, client, config, config.model, vars(provider), vars(client))]
     assert not any(SECRET in each for each in shown)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,17 +13,16 @@ import pytest
 
 from icm_api.cli.main import main
 from icm_api.errors import LogprobsUnavailableError
-from icm_api.model import Client
-from icm_api.model.catalog import ENTRIES, Options
 from icm_api.model.client.cache import ResponseCache
-from icm_api.model.endpoints.openai import OpenAIProvider
-from icm_api.model.endpoints.pocket import PocketProvider
-from icm_api.model.opening import provider_from_spec
+from icm_api.model.open import open_endpoint, open_model
 from icm_api.model.probe import check_endpoint, probe, short_prompt
 from icm_api.model.reading.label_tokens import Place
+from icm_api.model.reading.openai import echoed_places
+from icm_api.model.request import Body
 from icm_api.pocket.model import PocketModel
 from icm_api.testing import Faults, Server, serve
 from icm_api.types import Verbalizer
+from tests.models import as_model
 
 TWO = Verbalizer.plain(["True", "False"])
 Printed = pytest.CaptureFixture[str]
@@ -92,7 +91,7 @@ def test_a_sound_endpoint_is_usable(name: str, capsys: Printed) -> None:
 
 
 async def coverage(verbalizer: Verbalizer) -> float:
-    async with Client(PocketProvider()) as client:
+    async with open_model("pocket") as client:
         (found,) = await client.label_distributions([short_prompt(verbalizer)])
         return found.coverage
 
@@ -144,42 +143,38 @@ def test_alternatives_that_are_listed_twice_count_once(name: str, capsys: Printe
     assert reports[1]["alternatives"]["note"] == "asked for 20; 20 more are repeated or have no logprob"
 
 
-class LaterRow(OpenAIProvider):
+def later_row(body: Body, text: str) -> tuple[Place, ...]:
     """As llama-cpp-python echoes for a model without BOS: a token's logprob is that of its coming once more."""
-
-    def _echoed(self, body: Mapping[str, Any], text: str) -> tuple[Place, ...]:
-        model, places = PocketModel.load(), super()._echoed(body, text)
-        ids = model.encode(text)
-        rows = model.next_token_logprobs([(ids[: at + 1],) for at in range(len(ids))])
-        return tuple(
-            replace(place, token=replace(place.token, logprob=float(row[token])))
-            for place, row, token in zip(places, rows, ids, strict=True)
-        )
+    model, places = PocketModel.load(), echoed_places(body, text)
+    ids = model.encode(text)
+    rows = model.next_token_logprobs([(ids[: at + 1],) for at in range(len(ids))])
+    return tuple(
+        replace(place, token=replace(place.token, logprob=float(row[token])))
+        for place, row, token in zip(places, rows, ids, strict=True)
+    )
 
 
-class NextValue(OpenAIProvider):
+def next_value(body: Body, text: str) -> tuple[Place, ...]:
     """Each token of an echo has the logprob of the one that follows it."""
-
-    def _echoed(self, body: Mapping[str, Any], text: str) -> tuple[Place, ...]:
-        places = super()._echoed(body, text)
-        following = [*places[1:], places[-1]]
-        return tuple(
-            replace(place, token=replace(place.token, logprob=after.token.logprob))
-            for place, after in zip(places, following, strict=True)
-        )
+    places = echoed_places(body, text)
+    following = [*places[1:], places[-1]]
+    return tuple(
+        replace(place, token=replace(place.token, logprob=after.token.logprob))
+        for place, after in zip(places, following, strict=True)
+    )
 
 
-@pytest.mark.parametrize(("kind", "kept"), [(OpenAIProvider, True), (LaterRow, False), (NextValue, False)])
+@pytest.mark.parametrize(("places", "kept"), [(echoed_places, True), (later_row, False), (next_value, False)])
 @pytest.mark.parametrize("listed", [1, 20])
 async def test_an_echo_that_is_off_by_one_loses_that_capability(
-    kind: type[OpenAIProvider], kept: bool, listed: int
+    places: Callable[[Body, str], tuple[Place, ...]], kept: bool, listed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = {"api": "completions", "echo": True, "top_logprobs": listed, "context_window": 1000}
     with serve(dialect="openai") as server:
-        entry = replace(ENTRIES["openai-compatible"], base_url=server.url)
-        provider = kind(entry, server.model, Options.model_validate(options))
-        found = await probe(provider, TWO)
-        await provider.close()
+        monkeypatch.setattr("icm_api.model.reading.openai.echoed_places", places)
+        endpoint, readers = open_endpoint(f"openai-compatible:{server.model}@{server.url}", options)
+        found = await probe(endpoint, readers, TWO)
+        await endpoint.close()
     assert found.capabilities.prompt_logprobs == kept
     if kept:
         assert found.verdict == "usable"
@@ -218,8 +213,8 @@ def test_mistakes_are_one_line(flags: list[str], capsys: Printed) -> None:
 async def test_a_checked_endpoint_is_not_asked_again(tmp_path: Path) -> None:
     with serve(dialect="openai") as server:
         for _ in range(2):
-            provider = provider_from_spec(f"openai:{server.model}@{server.url}")
-            async with Client(provider, ResponseCache(tmp_path)) as client:
+            provider = open_endpoint(f"openai:{server.model}@{server.url}")
+            async with as_model(provider, ResponseCache(tmp_path)) as client:
                 assert await check_endpoint(client, TWO) == []
         assert sum(server.log.requests.values()) == 1
 
@@ -227,14 +222,14 @@ async def test_a_checked_endpoint_is_not_asked_again(tmp_path: Path) -> None:
 async def test_the_check_says_that_labels_come_from_an_echo() -> None:
     with serve(dialect="openai") as server:
         spec, options = f"openai-compatible:{server.model}@{server.url}", ENDPOINTS["one alternative"][2]
-        async with Client(provider_from_spec(spec, options)) as client:
+        async with as_model(open_endpoint(spec, options)) as client:
             (warning,) = await check_endpoint(client, TWO)
     assert "icm-api probe" in warning
 
 
 async def test_a_check_stops_at_numbers_that_are_none() -> None:
     with serve(dialect="openai", faults=Faults(("null-logprobs",), times=None)) as server:
-        async with Client(provider_from_spec(f"openai:{server.model}@{server.url}")) as client:
+        async with as_model(open_endpoint(f"openai:{server.model}@{server.url}")) as client:
             with pytest.raises(LogprobsUnavailableError):
                 await check_endpoint(client, TWO)
         assert sum(server.log.requests.values()) == 1

@@ -9,7 +9,7 @@ from statistics import fmean
 import pytest
 
 from icm_api.cli.main import main
-from icm_api.model import open_provider
+from icm_api.model import open_model
 from tests.benchmarks.prefix import SIZE, both_orders
 from tests.benchmarks.recovery import CASES, SEEDS, found
 
@@ -26,7 +26,7 @@ def test_divide_and_conquer_sends_at_most_a_tenth_of_the_new_tokens_of_file_orde
     "case", [case if case == "sums, 8" else pytest.param(case, marks=pytest.mark.slow) for case in CASES]
 )
 async def test_the_default_search_finds_what_brute_force_finds_in_19_of_20_seeds(case: str) -> None:
-    async with open_provider("pocket") as model:
+    async with open_model("pocket") as model:
         assert await found(case, "default", model) >= SEEDS - 1
 
 

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import pytest
 
-from icm_api.model import open_provider
+from icm_api.model import open_model
 from tests.benchmarks.verdicts import SEEDS, outcomes, queue_head
 from tests.planted import CASES, Outcome, outcome
 
@@ -38,7 +38,7 @@ QUICK = (
 
 
 async def of(case: str, seed: int = 0) -> Outcome:
-    async with open_provider("pocket") as model:
+    async with open_model("pocket") as model:
         return await outcome(CASES[case](seed), model, seed)
 
 

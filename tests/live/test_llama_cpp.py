@@ -24,12 +24,13 @@ import pytest
 
 from icm_api.cli.main import main
 from icm_api.model import Client
-from icm_api.model.base import Provider, forms_of
 from icm_api.model.client.cache import ResponseCache
-from icm_api.model.opening import provider_from_spec
+from icm_api.model.open import Opened, open_endpoint
 from icm_api.model.probe import probe
+from icm_api.model.reading.reading import forms_of
 from icm_api.types import Prompt, Turn, Verbalizer
 from tests.hosted import INSTRUCTION, SEPARATOR, labels_of, write_config
+from tests.models import as_model
 
 INSTALLED = all(importlib.util.find_spec(name) for name in ("llama_cpp", "gguf"))
 pytestmark = [
@@ -60,8 +61,8 @@ class Running:
     def spec(self) -> str:
         return f"llamacpp:{self.file.stem}@{self.url}"
 
-    def open(self) -> Provider:
-        return provider_from_spec(self.spec, OPTIONS)
+    def open(self) -> Opened:
+        return open_endpoint(self.spec, OPTIONS)
 
 
 def byte_letters() -> list[str]:
@@ -206,7 +207,7 @@ def truth(oracle: Oracle, one: Prompt) -> Mapping[str, float]:
 
 
 async def test_probabilities_are_the_models_own(server: Running, oracle: Oracle) -> None:
-    async with Client(server.open()) as client:
+    async with as_model(server.open()) as client:
         found = await client.label_distributions(PROMPTS)
     for one, read in zip(PROMPTS, found, strict=True):
         forms = truth(oracle, one)
@@ -218,8 +219,8 @@ async def test_probabilities_are_the_models_own(server: Running, oracle: Oracle)
 
 async def test_the_probe_finds_an_echo_that_is_off_by_a_token(server: Running, oracle: Oracle) -> None:
     provider = server.open()
-    found = await probe(provider, TWO)
-    await provider.close()
+    found = await probe(*provider, TWO)
+    await provider.endpoint.close()
     assert found.trouble == ""
     echo = found.findings.echo
     if server.adds_bos:
@@ -235,9 +236,10 @@ async def test_an_echo_is_right_where_the_model_adds_bos(server: Running, oracle
     if not server.adds_bos:
         pytest.skip("without BOS this server's echo is wrong")
     one = PROMPTS[2]
-    async with Client(provider := server.open()) as client:
-        score_inside: Any = getattr(provider, "score_inside")  # noqa: B009
-        (readings,) = await score_inside([one], client.ask)
+    endpoint, readers = server.open()
+    assert readers.inside is not None
+    async with Client(endpoint) as client:
+        (readings,) = await readers.inside.read_inside([one], client)
     text = INSTRUCTION
     for turn, reading in zip(one.turns, readings, strict=True):
         text += SEPARATOR + turn.text
@@ -246,9 +248,9 @@ async def test_an_echo_is_right_where_the_model_adds_bos(server: Running, oracle
 
 
 async def test_a_kept_answer_is_not_asked_for_again(server: Running, tmp_path: Path) -> None:
-    async with Client(server.open(), ResponseCache(tmp_path)) as client:
+    async with as_model(server.open(), ResponseCache(tmp_path)) as client:
         first = await client.label_distributions(PROMPTS)
-    async with Client(server.open(), ResponseCache(tmp_path)) as client:
+    async with as_model(server.open(), ResponseCache(tmp_path)) as client:
         assert await client.label_distributions(PROMPTS) == first
         assert client.sent.requests == 0
 

@@ -10,7 +10,6 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -19,12 +18,13 @@ import httpx2
 import pytest
 
 from icm_api.errors import IcmError, ProviderError
-from icm_api.model.base import Generates, Request, ScoresInside
 from icm_api.model.client.entries import cache_key
-from icm_api.model.endpoints.local import forms_request
-from icm_api.model.opening import provider_from_spec
+from icm_api.model.open import open_endpoint
+from icm_api.model.reading.local import ReadsForms
+from icm_api.model.reading.reading import Sampling
+from icm_api.model.request import Body, Request
 from icm_api.testing import serve
-from icm_api.types import Prompt, Turn, Verbalizer
+from icm_api.types import Answers, Prompt, Turn, Verbalizer
 from tests.hosted import KEY_VARIABLES
 
 FILE = Path(__file__).parents[1] / "data" / "cache_keys.json"
@@ -92,29 +92,33 @@ async def requests_of(
 
     The embedded model answers, at `http`. What an answer is worth does not matter here, nor whether it can be read.
     """
-    provider, asked = provider_from_spec(spec, options), dict[str, tuple[str, Request]]()
+    (endpoint, readers), asked = open_endpoint(spec, options), dict[str, tuple[str, Request]]()
 
-    async def ask(what: str, requests: Sequence[Request]) -> Sequence[Mapping[str, Any]]:
-        for each in requests:
-            asked.setdefault(json.dumps([each.endpoint, each.body, each.sample]), (what, each))
-        if provider.capabilities.batches:
-            return [response.body for response in await provider.send(requests)]
-        paths = [each.endpoint if each.endpoint.startswith("/") else f"/v1/{each.endpoint}" for each in requests]
-        answers = [await http.post(path, json=dict(each.body)) for path, each in zip(paths, requests, strict=True)]
-        if any(answer.status_code != 200 for answer in answers):
-            raise ProviderError("the embedded model takes no such request")
-        return [answer.json() for answer in answers]
+    class Noting:
+        def __init__(self, what: str) -> None:
+            self.what = what
+
+        async def ask(self, requests: Sequence[Request]) -> Answers[Body]:
+            for each in requests:
+                asked.setdefault(json.dumps([each.endpoint, each.body, each.sample]), (self.what, each))
+            if endpoint.capabilities.batches:
+                return Answers(tuple(response.body for response in await endpoint.send(requests)))
+            paths = [each.endpoint if each.endpoint.startswith("/") else f"/v1/{each.endpoint}" for each in requests]
+            answers = [await http.post(path, json=dict(each.body)) for path, each in zip(paths, requests, strict=True)]
+            if any(answer.status_code != 200 for answer in answers):
+                raise ProviderError("the embedded model takes no such request")
+            return Answers(tuple(answer.json() for answer in answers))
 
     for name, prompt in PROMPTS.items():
         with suppress(IcmError):
-            await provider.score([prompt], partial(ask, name))
-            if isinstance(provider, ScoresInside) and prompt.turns:
-                await provider.score_inside([prompt], partial(ask, name))
-    if isinstance(provider, Generates):
+            await readers.labels.read([prompt], Noting(name))
+            if readers.inside is not None and prompt.turns:
+                await readers.inside.read_inside([prompt], Noting(name))
+    if readers.text is not None:
         with suppress(IcmError):
-            await provider.generate(["Why? é"], partial(ask, "text"), max_tokens=3, temperature=1.0, samples=2)
-    await provider.close()
-    return [(provider.identity, what, each) for what, each in asked.values()]
+            await readers.text.write(["Why? é"], Noting("text"), Sampling(max_tokens=3, temperature=1.0, samples=2))
+    await endpoint.close()
+    return [(endpoint.identity, what, each) for what, each in asked.values()]
 
 
 async def entries(root: str) -> list[dict[str, Any]]:
@@ -126,8 +130,11 @@ async def entries(root: str) -> list[dict[str, Any]]:
             for options in sets
             for identity, what, request in await requests_of(spec, options, http)
         ]
-    local = "huggingface/tiny@0123456789abcdef"
-    return [*found, *(_entry(f"huggingface {what}", local, forms_request(each)) for what, each in PROMPTS.items())]
+    local, reader = "huggingface/tiny@0123456789abcdef", ReadsForms("huggingface")
+    return [
+        *found,
+        *(_entry(f"huggingface {what}", local, reader.request(each)) for what, each in PROMPTS.items()),
+    ]
 
 
 def _entry(case: str, identity: str, request: Request) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from icm_api.cli.main import main
 from icm_api.datasets import read_rows
 from icm_api.datasets.gsm8k import gsm8k_examples, gsm8k_gold
 from icm_api.errors import CapabilityError, RequestError
-from icm_api.model import open_provider
+from icm_api.model import open_model
 from icm_api.testing import Faults, Server, serve
 from tests.hosted import HOSTED, KEY_VARIABLES
 
@@ -131,7 +131,7 @@ def test_a_refused_question_has_no_solutions_and_the_others_have_theirs(
 async def test_every_hosted_provider_writes_as_often_as_asked(name: str) -> None:
     hosted = HOSTED[name]
     with serve(dialect=hosted.dialect, seed=5) as server:
-        async with open_provider(hosted.spec(server), options=dict(hosted.options)) as model:
+        async with open_model(hosted.spec(server), options=dict(hosted.options)) as model:
             assert model.capabilities.generates
             first, second = await model.generate(["27>82", "82>27"], max_tokens=1, samples=8)
             assert model.sent.requests == 16
@@ -145,7 +145,7 @@ async def test_every_hosted_provider_writes_as_often_as_asked(name: str) -> None
 async def test_a_provider_that_declines_to_write_says_so(name: str) -> None:
     hosted = HOSTED[name]
     with serve(dialect=hosted.dialect, faults=Faults(("refusal",), times=None)) as server:
-        async with open_provider(hosted.spec(server), options=dict(hosted.options)) as model:
+        async with open_model(hosted.spec(server), options=dict(hosted.options)) as model:
             with pytest.raises(RequestError) as caught:
                 await model.generate(["27>82"], max_tokens=1)
     assert caught.value.kind == "refused"
@@ -153,7 +153,7 @@ async def test_a_provider_that_declines_to_write_says_so(name: str) -> None:
 
 async def test_anthropic_takes_no_temperature_but_its_own() -> None:
     with serve() as server:
-        async with open_provider(HOSTED["anthropic"].spec(server)) as model:
+        async with open_model(HOSTED["anthropic"].spec(server)) as model:
             with pytest.raises(CapabilityError, match=r"take no temperature, so 0\.7 cannot be asked for; use 1"):
                 await model.generate(["27>82"], max_tokens=1, temperature=0.7)
 

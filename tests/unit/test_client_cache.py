@@ -19,9 +19,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from icm_api.errors import StorageError
-from icm_api.model.base import Request, Response
 from icm_api.model.client.cache import ResponseCache
 from icm_api.model.client.entries import cache_key
+from icm_api.model.request import Request, Response
 from icm_api.types import Usage
 
 JSON = st.recursive(
@@ -265,7 +265,7 @@ FULL = """
     from pathlib import Path
     from icm_api.model.client.cache import ResponseCache
     from icm_api.errors import StorageError
-    from icm_api.model.base import Request, Response
+    from icm_api.model.request import Request, Response
     from icm_api.types import Usage
 
     cache = ResponseCache(Path(sys.argv[1]))
@@ -303,7 +303,7 @@ WRITER = """
     import sys
     from pathlib import Path
     from icm_api.model.client.cache import ResponseCache
-    from icm_api.model.base import Request, Response
+    from icm_api.model.request import Request, Response
     from icm_api.types import Usage
 
     cache = ResponseCache(Path(sys.argv[1]))
@@ -330,7 +330,7 @@ KILLED = """
     import os, signal, sys
     from pathlib import Path
     from icm_api.model.client.cache import ResponseCache
-    from icm_api.model.base import Request, Response
+    from icm_api.model.request import Request, Response
     from icm_api.types import Usage
 
     cache = ResponseCache(Path(sys.argv[1]))

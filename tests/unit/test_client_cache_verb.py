@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from icm_api.cli.main import main
-from icm_api.model.base import Response
 from icm_api.model.client.cache import ResponseCache
+from icm_api.model.request import Response
 from icm_api.types import Usage
 
 Printed = pytest.CaptureFixture[str]

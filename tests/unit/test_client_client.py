@@ -1,19 +1,19 @@
 """The client: each distinct question once, answers kept, costs counted, many askers at once."""
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from math import log
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from icm_api.errors import LogprobsUnavailableError, ProviderError
-from icm_api.model.base import Ask, Provider, Reading, Request, Response, forms_of, label_distribution
 from icm_api.model.client.cache import ResponseCache
-from icm_api.model.client.client import Client
-from icm_api.types import Capabilities, Model, Prompt, Usage, Verbalizer
+from icm_api.model.reading.reading import Reading, forms_of, label_distribution
+from icm_api.model.request import Asks, Body, Endpoint, Request, Response
+from icm_api.types import Answers, Capabilities, Model, Prompt, Usage, Verbalizer
+from tests.models import as_model
 
 TWO = Verbalizer.plain(["True", "False"])
 
@@ -44,16 +44,16 @@ class Recorder:
     def count_tokens(self, text: str) -> int:
         return len(text)
 
-    async def score(self, prompts: Sequence[Prompt], ask: Ask) -> Sequence[Reading]:
-        bodies = await ask([self.request(prompt) for prompt in prompts])
-        return [Reading(body["logprobs"], "exact") for body in bodies]
+    async def read(self, prompts: Sequence[Prompt], client: Asks) -> Answers[Reading]:
+        answers = await client.ask([self.request(prompt) for prompt in prompts])
+        return Answers(tuple(Reading(body["logprobs"], "exact") for body in answers), answers.costs)
 
     def request(self, prompt: Prompt) -> Request:
-        return Request({"prompt": prompt.text, "forms": sorted(forms_of(prompt.verbalizer))}, prompt=prompt)
+        def check(body: Body) -> None:
+            label_distribution(prompt.verbalizer, Reading(body["logprobs"], "exact"))
 
-    def check(self, request: Request, body: Mapping[str, Any]) -> None:
-        assert request.prompt is not None
-        label_distribution(request.prompt.verbalizer, Reading(body["logprobs"], "exact"))
+        forms = sorted(forms_of(prompt.verbalizer))
+        return Request({"prompt": prompt.text, "forms": forms}, prompt=prompt, check=check)
 
     async def send(self, requests: Sequence[Request]) -> Sequence[Response]:
         self.sends.append([request.body["prompt"] for request in requests])
@@ -83,15 +83,15 @@ def cache(tmp_path: Path) -> Iterator[ResponseCache]:
 
 
 def test_the_recorder_is_a_provider_and_the_client_a_scorer() -> None:
-    provider: Provider = Recorder()
-    scorer: Model = Client(provider)
+    provider: Endpoint = Recorder()
+    scorer: Model = as_model(provider)
     assert scorer.count_tokens("abc") == 3
     assert scorer.capabilities == provider.capabilities
 
 
 async def test_distributions_stand_in_the_order_of_the_prompts() -> None:
     texts = ["a", "b", "a", "c", "b"]
-    async with Client(Recorder()) as client:
+    async with as_model(Recorder()) as client:
         answers = await client.label_distributions([prompt(text) for text in texts])
     for text, answer in zip(texts, answers, strict=True):
         true, false = share(text, " True"), share(text, " False")
@@ -101,7 +101,7 @@ async def test_distributions_stand_in_the_order_of_the_prompts() -> None:
 
 async def test_equal_prompts_are_asked_once_and_known_ones_not_at_all() -> None:
     provider = Recorder()
-    client = Client(provider)
+    client = as_model(provider)
     await client.label_distributions([prompt("a"), prompt("b"), prompt("a")])
     await client.label_distributions([prompt("b"), prompt("c")])
     assert list(await client.label_distributions([])) == []
@@ -114,7 +114,7 @@ async def test_equal_prompts_are_asked_once_and_known_ones_not_at_all() -> None:
 async def test_equal_requests_whose_labels_are_arranged_in_another_way_get_their_own_distribution() -> None:
     swapped = Verbalizer({"yes": [" False"], "no": [" True"]})
     provider = Recorder()
-    client = Client(provider)
+    client = as_model(provider)
     (one,) = await client.label_distributions([prompt("a")])
     (other,) = await client.label_distributions([prompt("a", swapped)])
     assert len(provider.sends) == 1
@@ -123,9 +123,9 @@ async def test_equal_requests_whose_labels_are_arranged_in_another_way_get_their
 
 
 async def test_usage_is_the_same_with_a_warm_cache_and_nothing_is_sent(cache: ResponseCache) -> None:
-    cold = Client(Recorder(), cache)
+    cold = as_model(Recorder(), cache)
     first = await cold.label_distributions([prompt("a"), prompt("bb")])
-    warm = Client(Recorder(), cache)
+    warm = as_model(Recorder(), cache)
     second = await warm.label_distributions([prompt("a"), prompt("bb")])
     assert first == second
     assert first.usage == second.usage == cold.sent == Usage(2, 3, 2)
@@ -134,16 +134,16 @@ async def test_usage_is_the_same_with_a_warm_cache_and_nothing_is_sent(cache: Re
 
 async def test_defect_1_an_answer_belongs_to_its_prompt(cache: ResponseCache) -> None:
     """A new client that asks another first question doesn't get the first answer of the client before."""
-    await Client(Recorder(), cache).label_distributions([prompt("old question")])
-    (answer,) = await Client(Recorder(), cache).label_distributions([prompt("new question")])
+    await as_model(Recorder(), cache).label_distributions([prompt("old question")])
+    (answer,) = await as_model(Recorder(), cache).label_distributions([prompt("new question")])
     numbers = {form: log(share("new question", form)) for form in (" True", " False")}
     assert answer == label_distribution(TWO, Reading(numbers, "exact"))
 
 
 async def test_defect_13_another_model_is_asked_again(cache: ResponseCache) -> None:
-    await Client(Recorder("one"), cache).label_distributions([prompt("a")])
+    await as_model(Recorder("one"), cache).label_distributions([prompt("a")])
     other = Recorder("other")
-    await Client(other, cache).label_distributions([prompt("a")])
+    await as_model(other, cache).label_distributions([prompt("a")])
     assert other.sends == [["a"]]
 
 
@@ -153,7 +153,7 @@ async def test_an_unreadable_answer_is_never_kept_but_its_neighbours_are(
 ) -> None:
     provider = Recorder()
     provider.bad = {"b": number}
-    client = Client(provider, cache)
+    client = as_model(provider, cache)
     with pytest.raises(LogprobsUnavailableError, match="' True'"):
         await client.label_distributions([prompt("a"), prompt("b"), prompt("c")])
     assert len(cache) == 2
@@ -166,7 +166,7 @@ async def test_an_unreadable_answer_is_never_kept_but_its_neighbours_are(
 
 async def test_an_error_is_never_kept(cache: ResponseCache) -> None:
     provider = Recorder()
-    client = Client(provider, cache)
+    client = as_model(provider, cache)
     provider.error = ProviderError("overloaded")
     with pytest.raises(ProviderError, match="overloaded"):
         await client.label_distributions([prompt("a")])
@@ -180,31 +180,31 @@ async def test_too_few_answers_are_refused(cache: ResponseCache) -> None:
     provider = Recorder()
     provider.missing = 1
     with pytest.raises(ProviderError, match="1 answers to 2 requests"):
-        await Client(provider, cache).label_distributions([prompt("a"), prompt("b")])
+        await as_model(provider, cache).label_distributions([prompt("a"), prompt("b")])
     assert len(cache) == 0
 
 
 async def test_memory_is_bounded_and_forgets_what_was_used_longest_ago() -> None:
     provider = Recorder()
-    client = Client(provider, memory=2)
+    client = as_model(provider, memory=2)
     for text in ("a", "b", "a", "c", "a", "b"):
         await client.label_distributions([prompt(text)])
     assert provider.sends == [["a"], ["b"], ["c"], ["b"]]
     await client.label_distributions([prompt(text) for text in "pqrst"])
-    assert len(client._memory) == 2
+    assert len(client._client._memory) == 2
 
 
 async def test_no_memory_still_answers_whole_batches() -> None:
-    client = Client(Recorder(), memory=0)
+    client = as_model(Recorder(), memory=0)
     assert len(await client.label_distributions([prompt("a"), prompt("b"), prompt("a")])) == 3
     with pytest.raises(ValueError, match="memory"):
-        Client(Recorder(), memory=-1)
+        as_model(Recorder(), memory=-1)
 
 
 async def test_two_askers_at_once_share_one_request() -> None:
     provider = Recorder()
     provider.gate = asyncio.Event()
-    client = Client(provider)
+    client = as_model(provider)
     one = asyncio.create_task(client.label_distributions([prompt("a"), prompt("b")]))
     two = asyncio.create_task(client.label_distributions([prompt("b"), prompt("c")]))
     await provider.asked.acquire()
@@ -221,7 +221,7 @@ async def test_an_error_reaches_all_who_wait_and_later_askers_try_again() -> Non
     provider = Recorder()
     provider.gate = asyncio.Event()
     provider.error = ProviderError("overloaded")
-    client = Client(provider)
+    client = as_model(provider)
     askers = [asyncio.create_task(client.label_distributions([prompt("a")])) for _ in range(3)]
     await provider.asked.acquire()
     provider.gate.set()
@@ -235,7 +235,7 @@ async def test_an_error_reaches_all_who_wait_and_later_askers_try_again() -> Non
 async def test_whoever_asked_first_may_be_cancelled_without_harm_to_others() -> None:
     provider = Recorder()
     provider.gate = asyncio.Event()
-    client = Client(provider)
+    client = as_model(provider)
     first = asyncio.create_task(client.label_distributions([prompt("a")]))
     await provider.asked.acquire()
     second = asyncio.create_task(client.label_distributions([prompt("a")]))
@@ -251,7 +251,7 @@ async def test_whoever_asked_first_may_be_cancelled_without_harm_to_others() -> 
 async def test_a_paid_answer_is_kept_when_everybody_who_asked_is_gone(cache: ResponseCache) -> None:
     provider = Recorder()
     provider.gate = asyncio.Event()
-    client = Client(provider, cache)
+    client = as_model(provider, cache)
     asker = asyncio.create_task(client.label_distributions([prompt("a")]))
     await provider.asked.acquire()
     asker.cancel()
@@ -266,7 +266,7 @@ async def test_a_paid_answer_is_kept_when_everybody_who_asked_is_gone(cache: Res
 async def test_closing_gives_up_what_is_in_flight() -> None:
     provider = Recorder()
     provider.gate = asyncio.Event()
-    client = Client(provider)
+    client = as_model(provider)
     asker = asyncio.create_task(client.label_distributions([prompt("a")]))
     await provider.asked.acquire()
     await client.close()

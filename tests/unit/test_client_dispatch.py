@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import pytest
 
 from icm_api.config import Budget, ClientSettings
 from icm_api.errors import BudgetError, LogprobsUnavailableError, ProviderError, RequestError, RequestErrorKind
-from icm_api.model.base import Ask, Reading, Request, Response
-from icm_api.model.client.dispatch import _GRACE, Dispatcher
+from icm_api.model.client.dispatch import _GRACE, Batch, Dispatcher
 from icm_api.model.client.meter import Meter
-from icm_api.types import Capabilities, Prompt, Usage
+from icm_api.model.request import Request, Response
+from icm_api.types import Capabilities, Usage
 from tests.virtual import VirtualTime
 
 
@@ -34,11 +33,6 @@ class Hosted:
 
     def count_tokens(self, text: str) -> int:
         return len(text)
-
-    async def score(self, prompts: Sequence[Prompt], ask: Ask) -> Sequence[Reading]:
-        raise NotImplementedError
-
-    def check(self, request: Request, body: Mapping[str, Any]) -> None: ...
 
     async def close(self) -> None: ...
 
@@ -84,7 +78,7 @@ class Trial:
 
     async def run(self, requests: Iterable[Request]) -> None:
         async with self.time.passing():
-            await self.dispatcher.run({request.body["name"]: request for request in requests}, self.land)
+            await Batch(self.dispatcher, {request.body["name"]: request for request in requests}, self.land).run()
 
 
 def named(count: int, prefix: str = "", seconds: float = 1.0) -> list[Request]:
@@ -253,7 +247,7 @@ async def test_an_answer_that_can_not_be_used_is_paid_for_and_stops_the_rest() -
 
     async with trial.time.passing():
         with pytest.raises(LogprobsUnavailableError, match="nothing in 0"):
-            await trial.dispatcher.run({request.body["name"]: request for request in named(50)}, refuse)
+            await Batch(trial.dispatcher, {request.body["name"]: request for request in named(50)}, refuse).run()
     assert trial.meter.sent.requests == len(trial.model.answered) < 4
 
 
@@ -261,7 +255,7 @@ async def test_what_is_known_by_the_time_it_could_be_sent_is_not_sent() -> None:
     trial = Trial(ClientSettings(concurrency=2, max_concurrency=2))
     requests = {request.body["name"]: request for request in named(6, "p")}
     async with trial.time.passing():
-        await trial.dispatcher.run(requests, trial.land, lambda key: key in {"p0", "p3"})
+        await Batch(trial.dispatcher, requests, trial.land, lambda key: key in {"p0", "p3"}).run()
     assert sorted(name for name, _ in trial.model.sent) == ["p1", "p2", "p4", "p5"]
     assert trial.dispatcher.slots.busy == 0
 
@@ -292,7 +286,7 @@ async def test_too_slow_is_a_timeout_and_tried_again() -> None:
 
     trial.model.send = hang  # type: ignore[method-assign]
     with pytest.raises(RequestError, match=r"no answer in 0.01 s \(client.timeout\)") as caught:
-        await trial.dispatcher.run({"0": named(1)[0]}, trial.land)
+        await Batch(trial.dispatcher, {"0": named(1)[0]}, trial.land).run()
     assert caught.value.kind == "timeout"
 
 
@@ -309,7 +303,7 @@ async def test_not_one_answer_to_one_request_is_refused() -> None:
 
 async def test_cancelling_leaves_nothing_running() -> None:
     trial = Trial()
-    run = asyncio.create_task(trial.dispatcher.run({"0": named(1)[0]}, trial.land))
+    run = asyncio.create_task(Batch(trial.dispatcher, {"0": named(1)[0]}, trial.land).run())
     await asyncio.sleep(0.01)
     run.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -13,9 +13,9 @@ import pytest
 from icm_api.config import Budget, ClientSettings, Prices
 from icm_api.errors import BudgetError, LogprobsUnavailableError, RequestError, StorageError
 from icm_api.model import Client, Meter, note_session, sent_before
-from icm_api.model.base import Ask, Reading, Request, Response
 from icm_api.model.client.cache import ResponseCache
-from icm_api.types import Capabilities, Prompt, Usage
+from icm_api.model.request import Body, Request, Response
+from icm_api.types import Capabilities, Usage
 
 
 class Hosted:
@@ -29,19 +29,11 @@ class Hosted:
         self.sent: list[tuple[str, float]] = []
         self.answered: dict[str, float] = {}
         self.errors: dict[str, Exception] = {}
-        self.unreadable: set[str] = set()
         self.extra: dict[str, Any] = {}
         self.fourth = asyncio.Event()
 
     def count_tokens(self, text: str) -> int:
         return len(text)
-
-    async def score(self, prompts: Sequence[Prompt], ask: Ask) -> Sequence[Reading]:
-        raise NotImplementedError
-
-    def check(self, request: Request, body: Mapping[str, Any]) -> None:
-        if request.body["name"] in self.unreadable:
-            raise LogprobsUnavailableError("no logprobs")
 
     async def close(self) -> None: ...
 
@@ -58,8 +50,12 @@ class Hosted:
         return [Response({"name": name, **self.extra}, Usage(1, 10, 1, 4))]
 
 
-def named(*names: object) -> list[Request]:
-    return [Request({"name": str(name)}, tokens=10) for name in names]
+def named(*names: object, unreadable: str = "") -> list[Request]:
+    def check(body: Body) -> None:
+        if body["name"] == unreadable:
+            raise LogprobsUnavailableError("no logprobs")
+
+    return [Request({"name": str(name)}, tokens=10, check=check) for name in names]
 
 
 def open_client(directory: Path | None, model: Hosted, settings: ClientSettings | None = None) -> Client:
@@ -78,14 +74,14 @@ async def test_each_question_is_sent_once_and_answers_stand_in_order(model: Host
         both = await asyncio.gather(client.ask(named("d", "a")), client.ask(named("d")))
         assert both[0][0] == both[1][0]
     assert sorted(name for name, _ in model.sent) == list("abcd")
-    assert client.sent == Usage(4, 40, 4, 16)
+    assert client.meter.sent == Usage(4, 40, 4, 16)
 
 
 async def test_usage_does_not_depend_on_what_the_server_had_in_its_prefix_cache(tmp_path: Path, model: Hosted) -> None:
     for _ in range(2):
         async with open_client(tmp_path, model) as client:
             assert (await client.ask(named(*range(5)))).usage == Usage(5, 50, 5)
-    assert client.sent == Usage()
+    assert client.meter.sent == Usage()
     assert len(model.sent) == 5
 
 
@@ -94,12 +90,12 @@ async def test_every_answer_is_on_disk_before_the_next_error(tmp_path: Path, mod
     async with open_client(tmp_path, model) as client:
         with pytest.raises(RequestError, match="no"):
             await client.ask(named(*range(100)))
-        paid = client.sent.requests
+        paid = client.meter.sent.requests
         assert 7 <= paid == len(model.answered) < 100
     model.errors.clear()
     async with open_client(tmp_path, model) as client:
         await client.ask(named(*range(100)))
-        assert client.sent.requests == 100 - paid
+        assert client.meter.sent.requests == 100 - paid
 
 
 async def test_an_answer_is_kept_while_others_are_still_under_way(tmp_path: Path) -> None:
@@ -112,11 +108,10 @@ async def test_an_answer_is_kept_while_others_are_still_under_way(tmp_path: Path
 
 
 async def test_an_unreadable_answer_is_paid_but_never_kept(tmp_path: Path, model: Hosted) -> None:
-    model.unreadable = {"b"}
     async with open_client(tmp_path, model) as client:
         with pytest.raises(LogprobsUnavailableError):
-            await client.ask(named(*"abc"))
-        assert client.sent.requests == 3
+            await client.ask(named(*"abc", unreadable="b"))
+        assert client.meter.sent.requests == 3
     assert len(ResponseCache(tmp_path)) == 2
 
 
@@ -172,7 +167,7 @@ async def test_no_more_is_spent_than_the_budget_and_a_higher_one_goes_on(tmp_pat
             try:
                 await client.ask(named(*range(40)))
             finally:
-                note_session(ledger, client, 1.0)
+                note_session(ledger, client.meter, 1.0)
             return client
 
     with pytest.raises(BudgetError):
@@ -184,7 +179,7 @@ async def test_no_more_is_spent_than_the_budget_and_a_higher_one_goes_on(tmp_pat
     assert sent_before(ledger).requests <= 20
     client = await ask(100 * each)
     assert sent_before(ledger).requests == len(model.sent) == 40
-    assert client.spent == pytest.approx(client.sent.requests * each)
+    assert client.meter.spent == pytest.approx(client.meter.sent.requests * each)
 
 
 def test_half_a_line_in_the_ledger_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -8,15 +8,15 @@ import pytest
 
 from icm_api.config import Budget, Prices
 from icm_api.errors import BudgetError, ConfigError
-from icm_api.model.base import Request
-from icm_api.model.client.meter import Meter, completion_tokens, cost
+from icm_api.model.client.meter import Meter, cost
+from icm_api.model.request import Request
 from icm_api.types import Usage
 
 PRICES = Prices(input=2.0, output=8.0, cached_input=0.5)
 
 
 def request(tokens: int = 100, completion: int = 10) -> Request:
-    return Request({"prompt": "x", "max_tokens": completion}, tokens=tokens)
+    return Request({"prompt": "x", "max_tokens": completion}, tokens=tokens, completion_tokens=completion)
 
 
 async def pay(meter: Meter, usage: Usage, asked: Request | None = None) -> None:
@@ -122,18 +122,3 @@ async def test_without_an_estimate_no_prompt_has_more_tokens_than_bytes() -> Non
     with pytest.raises(BudgetError):
         await Meter(Budget(tokens=200)).reserve([long])
     assert await Meter(Budget(tokens=300)).reserve([long])
-
-
-@pytest.mark.parametrize(
-    ("body", "most"),
-    [
-        ({"max_tokens": 1}, 1),
-        ({"max_completion_tokens": 4, "n": 3}, 12),
-        ({"generationConfig": {"maxOutputTokens": 7}}, 7),
-        ({"sampling_params": {"max_new_tokens": 2}}, 2),
-        ({"prompt": "x"}, 0),
-        ({"max_tokens": None}, 0),
-    ],
-)
-def test_most_completion_tokens(body: dict[str, object], most: int) -> None:
-    assert completion_tokens(body) == most

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from icm_api.errors import ConfigError, ProviderError
-from icm_api.model import open_provider
+from icm_api.model import open_model
 from icm_api.pocket.model import WEIGHTS
 
 
@@ -17,24 +17,24 @@ from icm_api.pocket.model import WEIGHTS
 )
 def test_an_unknown_name_gets_the_nearest_and_all_known_ones(spec: str, near: str) -> None:
     with pytest.raises(ConfigError, match=rf"did you mean {near}.*known: pocket, huggingface"):
-        open_provider(spec)
+        open_model(spec)
 
 
 def test_a_name_like_no_other_still_gets_all_known_ones() -> None:
     with pytest.raises(ConfigError, match=r"unknown provider 'zzz'.*known: pocket, huggingface") as caught:
-        open_provider("zzz:model")
+        open_model("zzz:model")
     assert "did you mean" not in str(caught.value)
 
 
 @pytest.mark.parametrize("spec", ["huggingface", "huggingface:"])
 def test_huggingface_needs_a_model(spec: str) -> None:
     with pytest.raises(ConfigError, match="huggingface:MODEL"):
-        open_provider(spec)
+        open_model(spec)
 
 
 def test_a_directory_without_a_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(ProviderError, match=f"{tmp_path}.*config.json") as caught:
-        open_provider(f"pocket:{tmp_path}", cache=tmp_path / "cache")
+        open_model(f"pocket:{tmp_path}", cache=tmp_path / "cache")
     assert isinstance(caught.value.__cause__, FileNotFoundError)
     assert not (tmp_path / "cache").exists()
 
@@ -45,7 +45,7 @@ def test_a_damaged_model_is_named(name: str, tmp_path: Path) -> None:
         whole = file.read_bytes()
         (tmp_path / file.name).write_bytes(whole[: len(whole) // 2] if file.name == name else whole)
     with pytest.raises(ProviderError, match=f"cannot load the embedded model from {tmp_path}"):
-        open_provider(f"pocket:{tmp_path}")
+        open_model(f"pocket:{tmp_path}")
 
 
 def test_opening_by_name_imports_nothing_heavy_before_it_is_asked_for() -> None:

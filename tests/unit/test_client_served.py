@@ -16,12 +16,13 @@ import pytest
 
 from icm_api.cli.main import main
 from icm_api.config import ClientSettings
-from icm_api.model import Client, open_provider
+from icm_api.model import LanguageModel, open_model
 from icm_api.model.client.cache import ResponseCache
-from icm_api.model.opening import provider_from_spec
+from icm_api.model.open import open_endpoint
 from icm_api.testing import CONTENT, RETRYABLE, UNRETRYABLE, Faults, Server, serve
 from icm_api.types import LabelDistribution, Prompt, Turn, Verbalizer
 from tests.benchmarks.throughput import instant_server
+from tests.models import as_model
 from tests.worlds import write_world
 
 TWO = Verbalizer.plain(["True", "False"])
@@ -33,8 +34,8 @@ def prompts(count: int) -> list[Prompt]:
     ]
 
 
-async def ask(server: Server, count: int, cache: Path | None = None) -> tuple[list[LabelDistribution], Client]:
-    async with open_provider(f"vllm:{server.model}@{server.url}", cache=cache) as client:
+async def ask(server: Server, count: int, cache: Path | None = None) -> tuple[list[LabelDistribution], LanguageModel]:
+    async with open_model(f"vllm:{server.model}@{server.url}", cache=cache) as client:
         return list(await client.label_distributions(prompts(count))), client
 
 
@@ -52,7 +53,7 @@ async def test_a_fifth_of_faults_that_pass_changes_no_number(server: Server) -> 
         hit = sum(faulty.log.faults.values())
     assert hit > 5
     assert found == expected
-    async with open_provider("pocket") as oracle:
+    async with open_model("pocket") as oracle:
         exact = await oracle.label_distributions(prompts(60))
     for mine, true in zip(found, exact, strict=True):
         assert mine.logprobs == pytest.approx(true.logprobs, abs=1e-4)
@@ -108,11 +109,11 @@ async def test_a_second_client_on_the_same_cache_sends_nothing(server: Server, t
 ASKS = """
     import asyncio, sys
     from pathlib import Path
-    from icm_api.model import open_provider
+    from icm_api.model import open_model
     from tests.unit.test_client_served import prompts
 
     async def ask():
-        async with open_provider(sys.argv[1], cache=Path(sys.argv[2])) as client:
+        async with open_model(sys.argv[1], cache=Path(sys.argv[2])) as client:
             await client.label_distributions(prompts(81))
             print(client.sent.requests)
 
@@ -166,8 +167,8 @@ async def test_memory_is_flat_over_50_000_requests(tmp_path: Path) -> None:
     """Resident memory after each tenth, through the provider, the dispatcher and the cache on disk."""
     held = []
     with instant_server() as (url, model):
-        provider = provider_from_spec(f"openai-compatible:{model}@{url}", {"api": "completions"})
-        async with Client(provider, ResponseCache(tmp_path), memory=100) as client:
+        provider = open_endpoint(f"openai-compatible:{model}@{url}", {"api": "completions"})
+        async with as_model(provider, ResponseCache(tmp_path), memory=100) as client:
             for batch in range(10):
                 questions = [Prompt("", (), f"{batch} and {at} is", TWO) for at in range(5000)]
                 await client.label_distributions(questions)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from icm_api.errors import LogprobsUnavailableError
-from icm_api.model.base import Below, Reading, label_distribution
+from icm_api.model.reading.reading import Below, Reading, label_distribution
 from icm_api.types import Relation, Verbalizer, logsumexp
 
 TWO = Verbalizer.plain(["True", "False"])

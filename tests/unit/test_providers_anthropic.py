@@ -12,10 +12,11 @@ import httpx2
 import pytest
 
 from icm_api.errors import CapabilityError, ConfigError, LogprobsUnavailableError, RequestError, RequestErrorKind
-from icm_api.model import Client
-from icm_api.model.base import Request
-from icm_api.model.endpoints.anthropic import AnthropicOptions, AnthropicProvider, conversation
+from icm_api.model.endpoints.anthropic import AnthropicEndpoint
+from icm_api.model.options import AnthropicOptions
+from icm_api.model.reading.anthropic import conversation
 from icm_api.types import LabelDistribution, Prompt, Turn, Usage, Verbalizer
+from tests.models import Straight, as_model, claude, text_request
 
 KEY = "sk-ant-secret-of-the-test"
 TWO = Verbalizer({"True": [" True", " true"], "False": [" False"]})
@@ -40,10 +41,6 @@ def message(text: str, stop_reason: str = "end_turn", **usage: int) -> dict[str,
     }
 
 
-def provider(handler: Handler, **options: Any) -> AnthropicProvider:
-    return AnthropicProvider("claude-x", AnthropicOptions(**options), transport=httpx2.MockTransport(handler))
-
-
 def replying(replies: Sequence[str], seen: list[httpx2.Request]) -> Handler:
     turns = cycle(replies)
 
@@ -56,32 +53,28 @@ def replying(replies: Sequence[str], seen: list[httpx2.Request]) -> Handler:
 
 async def score(replies: Sequence[str], **options: Any) -> tuple[LabelDistribution, list[dict[str, Any]]]:
     seen: list[httpx2.Request] = []
-    async with Client(provider(replying(replies, seen), samples=len(replies), **options)) as client:
+    async with as_model(claude(replying(replies, seen), samples=len(replies), **options)) as client:
         (found,) = await client.label_distributions([PROMPT])
     return found, [json.loads(request.content) for request in seen]
 
 
 async def failing(handler: Handler, **options: Any) -> RequestError:
     """The error that one request ends with."""
-    asked = provider(handler, **options)
-
-    async def ask(requests: Sequence[Any]) -> Sequence[Mapping[str, Any]]:
-        (response,) = await asked.send(requests[:1])
-        asked.check(requests[0], response.body)
-        return [response.body] * len(requests)
+    asked = claude(handler, **options)
 
     with pytest.raises(RequestError) as caught:
-        await asked.score([PROMPT], ask)
-    await asked.close()
+        await asked.readers.labels.read([PROMPT], Straight(asked.endpoint, most=1))
+    await asked.endpoint.close()
     assert "claude-x" in str(caught.value)
     assert KEY not in f"{caught.value!r} {caught.value.__cause__!r}"
     return caught.value
 
 
 @pytest.mark.parametrize("body", [{}, {"content": None}, {"content": [{"type": "text"}]}, {"content": ["True"]}])
-def test_what_is_no_message_is_not_kept(body: Mapping[str, Any]) -> None:
+async def test_what_is_no_message_is_not_kept(body: Mapping[str, Any]) -> None:
+    request = await text_request(claude(replying([], [])).readers)
     with pytest.raises(RequestError, match=r"claude-x.*no message"):
-        provider(replying([], [])).check(Request({}), body)
+        request.accept(body)
 
 
 async def test_sampled_against_the_closed_form() -> None:
@@ -126,12 +119,13 @@ async def test_the_request_is_the_conversation_without_anything_that_current_mod
 
 async def test_the_key_goes_into_a_header_and_nowhere_else() -> None:
     seen: list[httpx2.Request] = []
-    asked = provider(replying(["True"], seen), samples=1)
-    async with Client(asked) as client:
+    asked = claude(replying(["True"], seen), samples=1)
+    async with as_model(asked) as client:
         await client.label_distributions([PROMPT])
     assert seen[0].headers["authorization"] == f"Bearer {KEY}"
-    assert KEY not in f"{seen[0].url} {seen[0].content!r} {asked.identity} {asked!r} {vars(asked)!r}"
-    assert asked.identity == "anthropic/api.anthropic.com/claude-x"
+    shown = f"{seen[0].url} {seen[0].content!r} {asked.endpoint.identity} {asked!r} {vars(asked.endpoint)!r}"
+    assert KEY not in f"{shown} {vars(asked.readers.labels)!r}"
+    assert asked.endpoint.identity == "anthropic/api.anthropic.com/claude-x"
 
 
 async def test_options_shape_the_request() -> None:
@@ -168,22 +162,20 @@ async def test_tokens_read_from_and_written_to_the_cache_are_prompt_tokens() -> 
     def handler(request: httpx2.Request) -> httpx2.Response:
         return httpx2.Response(200, json=message("True", cache_read_input_tokens=70, cache_creation_input_tokens=20))
 
-    async with Client(provider(handler, samples=1)) as client:
+    async with as_model(claude(handler, samples=1)) as client:
         await client.label_distributions([PROMPT])
         assert client.sent == Usage(1, 100, 2, 70)
 
 
 async def test_limits_in_the_headers_are_passed_on() -> None:
     headers = {"anthropic-ratelimit-requests-limit": "50", "anthropic-ratelimit-tokens-limit": "40000"}
-    asked = provider(lambda request: httpx2.Response(200, json=message("True"), headers=headers), samples=1)
+    asked = claude(lambda request: httpx2.Response(200, json=message("True"), headers=headers), samples=1)
 
-    async def ask(requests: Sequence[Any]) -> Sequence[Mapping[str, Any]]:
-        (response,) = await asked.send(requests)
-        assert response.limits == {"requests_per_minute": 50.0, "tokens_per_minute": 40000.0}
-        return [response.body]
-
-    await asked.score([PROMPT], ask)
-    await asked.close()
+    straight = Straight(asked.endpoint)
+    await asked.readers.labels.read([PROMPT], straight)
+    ((_, response),) = straight.exchanges
+    assert response.limits == {"requests_per_minute": 50.0, "tokens_per_minute": 40000.0}
+    await asked.endpoint.close()
 
 
 async def test_stated_probabilities_are_averaged() -> None:
@@ -211,7 +203,7 @@ async def test_defect_4_a_statement_that_is_none_is_refused_with_what_came(reply
 
 async def test_samples_of_one_body_are_kept_apart_and_asked_once() -> None:
     seen: list[httpx2.Request] = []
-    async with Client(provider(replying(["True", "False"], seen), samples=4)) as client:
+    async with as_model(claude(replying(["True", "False"], seen), samples=4)) as client:
         first = await client.label_distributions([PROMPT])
         assert await client.label_distributions([PROMPT]) == first
     assert len(seen) == 4
@@ -224,7 +216,7 @@ async def test_several_prompts_get_their_own_replies() -> None:
         return httpx2.Response(200, json=message("True" if query == "2+2=4" else "False"))
 
     other = Prompt("Judge.", PROMPT.turns, "2+2=5", TWO)
-    async with Client(provider(handler, samples=3)) as client:
+    async with as_model(claude(handler, samples=3)) as client:
         found = await client.label_distributions([PROMPT, other, PROMPT])
     assert [each.best for each in found] == ["True", "False", "True"]
 
@@ -232,7 +224,7 @@ async def test_several_prompts_get_their_own_replies() -> None:
 async def test_labels_that_a_reply_cannot_tell_apart_are_refused_before_anything_is_sent() -> None:
     seen: list[httpx2.Request] = []
     same = Verbalizer({"a": [" yes"], "b": ["yes"]})
-    async with Client(provider(replying(["yes"], seen))) as client:
+    async with as_model(claude(replying(["yes"], seen))) as client:
         with pytest.raises(CapabilityError, match="'yes'"):
             await client.label_distributions([Prompt("", (), "q", same)])
     assert not seen
@@ -349,20 +341,20 @@ def test_unusable_options_are_refused_by_name(options: dict[str, Any]) -> None:
 
 def test_plain_http_is_for_this_machine_unless_asked_for() -> None:
     with pytest.raises(ConfigError, match="allow_http"):
-        AnthropicProvider("claude-x", AnthropicOptions(base_url="http://example.org"))
-    AnthropicProvider("claude-x", AnthropicOptions(base_url="http://example.org", allow_http=True))
-    AnthropicProvider("claude-x", AnthropicOptions(base_url="http://127.0.0.1:1"))
+        AnthropicEndpoint("claude-x", AnthropicOptions(base_url="http://example.org"))
+    AnthropicEndpoint("claude-x", AnthropicOptions(base_url="http://example.org", allow_http=True))
+    AnthropicEndpoint("claude-x", AnthropicOptions(base_url="http://127.0.0.1:1"))
 
 
 def test_no_key_is_an_error_that_names_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ANTHROPIC_API_KEY")
     with pytest.raises(ConfigError, match="ANTHROPIC_API_KEY"):
-        AnthropicProvider("claude-x")
+        AnthropicEndpoint("claude-x")
 
 
 def test_what_it_says_of_itself() -> None:
     for estimate in ("sampled", "stated"):
-        asked = AnthropicProvider("claude-x", AnthropicOptions(estimate=estimate, context_window=1000))
+        asked = AnthropicEndpoint("claude-x", AnthropicOptions(estimate=estimate, context_window=1000))
         assert (asked.capabilities.method, asked.capabilities.deterministic) == (estimate, False)
         assert asked.capabilities.context_window == 1000
     assert asked.count_tokens("The claim is true.") >= len("The claim is true.") / 4

@@ -6,11 +6,14 @@ from typing import Any
 import pytest
 
 from icm_api.errors import CapabilityError, ConfigError
-from icm_api.model import opening
-from icm_api.model.catalog import ENTRIES, Options, family_of, settled
+from icm_api.model import open as opening
+from icm_api.model.catalog import ENTRIES, family_of
 from icm_api.model.endpoints.http import checked_url, read_key
-from icm_api.model.endpoints.pocket import PocketProvider
-from icm_api.model.opening import provider_from_spec, provider_names
+from icm_api.model.endpoints.pocket import PocketEndpoint
+from icm_api.model.open import Opened, open_endpoint, open_model, provider_names
+from icm_api.model.options import Options, settled
+from icm_api.model.reading.local import ReadsForms
+from icm_api.model.reading.reading import Readers
 
 
 def test_every_entry_is_complete_and_encrypted() -> None:
@@ -88,7 +91,7 @@ async def test_specs(monkeypatch: pytest.MonkeyPatch) -> None:
         "sglang:org/model",
         "openai-compatible:a@b@https://models.example/v1",
     ):
-        provider = provider_from_spec(spec)
+        provider, _ = open_endpoint(spec)
         found[provider.identity] = provider.capabilities.method
         assert "sk-secret" not in repr(provider) + repr(vars(provider))
         await provider.close()
@@ -120,7 +123,7 @@ async def test_specs(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_specs_that_are_refused(spec: str, options: dict[str, Any], says: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     with pytest.raises(ConfigError, match=says):
-        provider_from_spec(spec, options)
+        open_endpoint(spec, options)
 
 
 async def test_providers_of_other_packages(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,19 +133,19 @@ async def test_providers_of_other_packages(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(opening, "entry_points", points)
     assert provider_names()[-1] == "theirs"
-    assert isinstance(provider_from_spec("theirs:big", {"x": 1}), PocketProvider)
+    assert isinstance(open_endpoint("theirs:big", {"x": 1}).endpoint, PocketEndpoint)
     with pytest.raises(ConfigError, match="unknown"):
-        provider_from_spec("nobodys:big")
+        open_endpoint("nobodys:big")
 
 
-def open_theirs(model: str, options: dict[str, Any]) -> PocketProvider:
+def open_theirs(model: str, options: dict[str, Any]) -> Opened:
     assert (model, options) == ("big", {"x": 1})
-    return PocketProvider()
+    endpoint = PocketEndpoint()
+    return Opened(endpoint, Readers(ReadsForms(endpoint.identity)))
 
 
 async def test_what_cannot_be_done_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
-    provider = provider_from_spec("openai:gpt-6-luna")
-    with pytest.raises(CapabilityError, match="vllm, sglang"):
-        await provider.score_inside([], None)  # type: ignore[attr-defined]
-    await provider.close()
+    async with open_model("openai:gpt-6-luna") as model:
+        with pytest.raises(CapabilityError, match="vllm, sglang"):
+            await model.read_inside([])

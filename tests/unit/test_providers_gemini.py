@@ -9,9 +9,10 @@ import httpx2
 import pytest
 
 from icm_api.errors import CapabilityError, ConfigError, LogprobsUnavailableError, RequestError, RequestErrorKind
-from icm_api.model import Client
-from icm_api.model.endpoints.gemini import GeminiOptions, GeminiProvider
+from icm_api.model.endpoints.gemini import GeminiEndpoint
+from icm_api.model.options import GeminiOptions
 from icm_api.types import LabelDistribution, Prompt, Turn, Usage, Verbalizer
+from tests.models import Straight, as_model, gemini
 
 KEY = "AIza-secret-of-the-test"
 TWO = Verbalizer.plain(["True", "False"])
@@ -36,12 +37,8 @@ def answer(top: Sequence[Mapping[str, Any]], chosen: Mapping[str, Any] | None = 
     return {"candidates": [{"logprobsResult": result, "finishReason": "MAX_TOKENS"}], **more}
 
 
-def provider(handler: Handler, **options: Any) -> GeminiProvider:
-    return GeminiProvider("gemini-x", GeminiOptions(**options), transport=httpx2.MockTransport(handler))
-
-
 async def read(body: object, prompt: Prompt = PROMPT) -> LabelDistribution:
-    async with Client(provider(lambda request: httpx2.Response(200, json=body))) as client:
+    async with as_model(gemini(lambda request: httpx2.Response(200, json=body))) as client:
         (found,) = await client.label_distributions([prompt])
     return found
 
@@ -55,14 +52,11 @@ async def failing(response: httpx2.Response | Exception) -> RequestError:
             raise response
         return response
 
-    asked = provider(handler)
-
-    async def ask(requests: Sequence[Any]) -> Sequence[Mapping[str, Any]]:
-        return [each.body for each in await asked.send(requests)]
+    asked = gemini(handler)
 
     with pytest.raises(RequestError) as caught:
-        await asked.score([PROMPT], ask)
-    await asked.close()
+        await asked.readers.labels.read([PROMPT], Straight(asked.endpoint))
+    await asked.endpoint.close()
     assert len(calls) == 1
     assert "gemini-x" in str(caught.value)
     assert KEY not in f"{caught.value!r} {caught.value.__cause__!r}"
@@ -76,13 +70,14 @@ async def test_the_request() -> None:
         seen.append(request)
         return httpx2.Response(200, json=answer([entry("True", 0.6), entry("False", 0.3)]))
 
-    asked = provider(handler, top_logprobs=7)
-    async with Client(asked) as client:
+    asked = gemini(handler, top_logprobs=7)
+    async with as_model(asked) as client:
         await client.label_distributions([PROMPT])
     (request,) = seen
     assert str(request.url) == "https://generativelanguage.googleapis.com/v1beta/models/gemini-x:generateContent"
     assert request.headers["x-goog-api-key"] == KEY
-    assert KEY not in f"{request.url} {request.content!r} {asked!r} {vars(asked)!r} {asked.identity}"
+    shown = f"{request.url} {request.content!r} {asked!r} {vars(asked.endpoint)!r} {asked.endpoint.identity}"
+    assert KEY not in f"{shown} {vars(asked.readers.labels)!r}"
     assert json.loads(request.content) == {
         "systemInstruction": {"parts": [{"text": "Judge."}]},
         "contents": [
@@ -98,7 +93,7 @@ async def test_the_request() -> None:
             "thinkingConfig": {"thinkingBudget": 0},
         },
     }
-    assert asked.identity == "gemini/generativelanguage.googleapis.com/gemini-x"
+    assert asked.endpoint.identity == "gemini/generativelanguage.googleapis.com/gemini-x"
 
 
 @pytest.mark.parametrize(
@@ -111,8 +106,8 @@ async def test_models_and_options_shape_the_request(model: str, path: str) -> No
         seen.append(request)
         return httpx2.Response(200, json=answer([entry("True", 0.6), entry("False", 0.3)]))
 
-    options = GeminiOptions(thinking=True, base_url="https://proxy.example/google/")
-    async with Client(GeminiProvider(model, options, transport=httpx2.MockTransport(handler))) as client:
+    options = {"thinking": True, "base_url": "https://proxy.example/google/"}
+    async with as_model(gemini(handler, model, **options)) as client:
         await client.label_distributions([PROMPT])
     assert seen[0].url.path == f"/google{path}:generateContent"
     assert "thinkingConfig" not in json.loads(seen[0].content)["generationConfig"]
@@ -163,7 +158,7 @@ async def test_defect_4_an_answer_without_usable_logprobs_is_refused(body: objec
 
 async def test_defect_4_nan_is_refused() -> None:
     text = '{"candidates": [{"logprobsResult": {"chosenCandidates": [{"token": "True", "logProbability": NaN}]}}]}'
-    async with Client(provider(lambda request: httpx2.Response(200, content=text.encode()))) as client:
+    async with as_model(gemini(lambda request: httpx2.Response(200, content=text.encode()))) as client:
         with pytest.raises(LogprobsUnavailableError, match="NaN"):
             await client.label_distributions([PROMPT])
 
@@ -176,16 +171,11 @@ async def test_usage() -> None:
         "cachedContentTokenCount": 64,
     }
     body = answer([entry("True", 0.6), entry("False", 0.3)], usageMetadata=counts)
-    asked = provider(lambda request: httpx2.Response(200, json=body))
-    uses: list[Usage] = []
-
-    async def ask(requests: Sequence[Any]) -> Sequence[Mapping[str, Any]]:
-        found = await asked.send(requests)
-        uses.extend(each.usage for each in found)
-        return [each.body for each in found]
-
-    (reading,) = await asked.score([PROMPT], ask)
-    await asked.close()
+    asked = gemini(lambda request: httpx2.Response(200, json=body))
+    straight = Straight(asked.endpoint)
+    (reading,) = await asked.readers.labels.read([PROMPT], straight)
+    await asked.endpoint.close()
+    uses = [response.usage for _, response in straight.exchanges]
     assert uses == [Usage(1, 90, 6, 64)]
     value = reading.forms[" True"]
     assert isinstance(value, float)
@@ -194,7 +184,7 @@ async def test_usage() -> None:
 
 async def test_a_model_without_logprobs_is_named() -> None:
     error = {"code": 400, "message": "Logprobs is not supported for this model.", "status": "INVALID_ARGUMENT"}
-    async with Client(provider(lambda request: httpx2.Response(400, json={"error": error}))) as client:
+    async with as_model(gemini(lambda request: httpx2.Response(400, json={"error": error}))) as client:
         with pytest.raises(CapabilityError, match="gemini-x gives no logprobs"):
             await client.label_distributions([PROMPT])
 
@@ -294,13 +284,13 @@ def test_unusable_options_are_refused_by_name(options: dict[str, Any]) -> None:
 
 def test_plain_http_is_for_this_machine_unless_asked_for() -> None:
     with pytest.raises(ConfigError, match="allow_http"):
-        GeminiProvider("gemini-x", GeminiOptions(base_url="http://example.org"))
-    GeminiProvider("gemini-x", GeminiOptions(base_url="http://example.org", allow_http=True))
+        GeminiEndpoint("gemini-x", GeminiOptions(base_url="http://example.org"))
+    GeminiEndpoint("gemini-x", GeminiOptions(base_url="http://example.org", allow_http=True))
 
 
 async def test_either_variable_may_hold_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GEMINI_API_KEY")
     with pytest.raises(ConfigError, match="GEMINI_API_KEY or GOOGLE_API_KEY"):
-        GeminiProvider("gemini-x")
+        GeminiEndpoint("gemini-x")
     monkeypatch.setenv("GOOGLE_API_KEY", KEY)
-    await GeminiProvider("gemini-x").close()
+    await GeminiEndpoint("gemini-x").close()

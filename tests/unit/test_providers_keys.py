@@ -17,15 +17,12 @@ import pytest
 from icm_api.cli.main import main
 from icm_api.config import ClientSettings
 from icm_api.errors import ConfigError, IcmError
-from icm_api.model import Client
-from icm_api.model.base import Provider
-from icm_api.model.endpoints.anthropic import AnthropicProvider
-from icm_api.model.endpoints.gemini import GeminiProvider
 from icm_api.model.endpoints.http import blotted, read_key
-from icm_api.model.endpoints.openai_sdk import Connection, open_sdk, post
-from icm_api.model.opening import provider_from_spec
+from icm_api.model.endpoints.openai import Connection, open_sdk, post
+from icm_api.model.open import open_endpoint
 from icm_api.types import Prompt, Turn, Verbalizer
 from tests.hosted import HOSTED, KEY_VARIABLES, write_config
+from tests.models import as_model, claude, gemini
 
 # Between what any encoding leaves alone, all that some encoding changes.
 KEY = "sk-FIRSTpart42/+=\"'\\&<>%~._SECONDpart77?#@{}|^`LASTpart99"
@@ -169,21 +166,20 @@ async def test_no_provider_repeats_a_key_that_a_server_quotes(name: str, status:
     hosted = HOSTED[name]
     for form in map(list(FORMS).index, ("plain", "repr of bytes", "JSON in JSON", "quoted whole")):
         options = dict(hosted.options) | ({"samples": 1} if name == "anthropic" else {})
-        provider = provider_from_spec(f"{hosted.provider}:m@{parrot}/{status}/{shape}/{form}", options)
-        async with Client(provider, settings=ClientSettings(attempts=1)) as client:
+        provider = open_endpoint(f"{hosted.provider}:m@{parrot}/{status}/{shape}/{form}", options)
+        async with as_model(provider, settings=ClientSettings(attempts=1)) as client:
             with pytest.raises(IcmError) as caught:
                 await client.label_distributions([PROMPT])
-        assert_hidden(str(caught.value).removeprefix(provider.identity))
+        assert_hidden(str(caught.value).removeprefix(provider.endpoint.identity))
 
 
 def _broken(request: httpx2.Request) -> httpx2.Response:
     raise httpx2.LocalProtocolError(f"Illegal header value {KEY.encode()!r}")
 
 
-@pytest.mark.parametrize("kind", [AnthropicProvider, GeminiProvider])
+@pytest.mark.parametrize("kind", [claude, gemini])
 async def test_no_provider_repeats_a_key_that_its_library_quotes(kind: Any) -> None:
-    provider: Provider = kind("m", transport=httpx2.MockTransport(_broken))
-    async with Client(provider, settings=ClientSettings(attempts=1)) as client:
+    async with as_model(kind(_broken), settings=ClientSettings(attempts=1)) as client:
         with pytest.raises(IcmError, match=r"Illegal header value b.{1,2}\*\*\*") as caught:
             await client.label_distributions([PROMPT])
     assert_hidden(str(caught.value))

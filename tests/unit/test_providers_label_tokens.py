@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from icm_api.errors import LogprobsUnavailableError
-from icm_api.model.base import Below
 from icm_api.model.reading.label_tokens import Place, TokenLogprob, next_rung, read_forms
-from icm_api.model.reading.walk import branches_of, grown
+from icm_api.model.reading.reading import Below
+from icm_api.model.reading.top_k import branches_of, grown
 
 
 def place(*listed: tuple[Any, ...]) -> Place:

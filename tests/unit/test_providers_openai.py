@@ -12,15 +12,15 @@ import pytest
 
 from icm_api.config import ClientSettings
 from icm_api.errors import LogprobsUnavailableError, ProviderError, RequestError
-from icm_api.model import open_provider
-from icm_api.model.base import Below, Request, label_distribution
-from icm_api.model.catalog import ENTRIES, Options
+from icm_api.model import open_model
 from icm_api.model.endpoints.http import retry_after
-from icm_api.model.endpoints.openai import OpenAIProvider
-from icm_api.model.endpoints.openai_sdk import Connection, open_sdk, post
+from icm_api.model.endpoints.openai import Connection, open_sdk, post
+from icm_api.model.open import open_endpoint
+from icm_api.model.reading.reading import Below, label_distribution
 from icm_api.testing import DIALECTS, Faults, Server, serve
 from icm_api.types import Prompt, Turn, Verbalizer
-from tests.unit.wire_helpers import LONG, ONE_TOKEN, TWO_TOKENS, asker, oracle, prompts, scored
+from tests.models import text_request
+from tests.unit.wire_helpers import LONG, ONE_TOKEN, TWO_TOKENS, oracle, prompts, questions_of, scored, scored_inside
 
 # Answers say logprobs with six decimals, and sums of tokens are rounded once.
 CLOSE = 2e-5
@@ -103,9 +103,7 @@ async def test_answers_inside_a_prompt_are_those_of_shorter_prompts() -> None:
         for at, turn in enumerate(whole.turns)
     ]
     with serve(dialect="fireworks") as running:
-        provider = OpenAIProvider(ENTRIES["fireworks"], "m", Options(base_url=running.url))
-        (inside,) = await provider.score_inside([whole], asker(provider))
-        await provider.close()
+        (inside,) = await scored_inside(f"fireworks:m@{running.url}", {}, [whole])
         assert running.log.requests == {"/v1/completions": 1}
     for reading, wanted in zip(inside, await oracle(shorter), strict=True):
         assert_close(reading.forms, wanted)
@@ -114,11 +112,8 @@ async def test_answers_inside_a_prompt_are_those_of_shorter_prompts() -> None:
 @pytest.mark.parametrize("api", ["completions", "chat"])
 async def test_text_is_generated(api: Any) -> None:
     with serve(dialect="openai", record=9) as running:
-        provider = OpenAIProvider(ENTRIES["openai"], "gpt-6-luna", Options(base_url=running.url, api=api))
-        first, second = await provider.generate(
-            ["7>3", "3>7"], asker(provider), max_tokens=1, temperature=1.0, samples=3
-        )
-        await provider.close()
+        async with open_model(f"openai:gpt-6-luna@{running.url}", options={"api": api}) as model:
+            first, second = await model.generate(["7>3", "3>7"], max_tokens=1, temperature=1.0, samples=3)
     assert (len(first), len(second), len(running.requests)) == (3, 3, 6)
     assert all(text.strip() for text in (*first, *second))
 
@@ -136,11 +131,11 @@ async def test_made_up_numbers_are_refused(server: tuple[str, Server], fault: st
 
 @pytest.mark.parametrize("fault", ["null-logprobs", "-9999", "nan", "zeros", "all-equal"])
 async def test_made_up_numbers_in_an_echo_are_refused(fault: str) -> None:
-    with serve(dialect="fireworks", faults=Faults((fault,), times=None)) as running:
-        provider = OpenAIProvider(ENTRIES["fireworks"], "m", Options(base_url=running.url))
-        with pytest.raises(LogprobsUnavailableError):
-            await provider.score_inside(prompts(), asker(provider))
-        await provider.close()
+    with (
+        serve(dialect="fireworks", faults=Faults((fault,), times=None)) as running,
+        pytest.raises(LogprobsUnavailableError),
+    ):
+        await scored_inside(f"fireworks:m@{running.url}", {}, prompts())
 
 
 async def test_duplicates_change_nothing() -> None:
@@ -191,7 +186,7 @@ async def test_the_client_says_how_long_an_answer_may_take(http_client: str) -> 
     with serve(dialect="openai", faults=Faults(("slow",))) as running:
         options = {"http_client": http_client}
         settings = ClientSettings(timeout=0.7, attempts=1)
-        async with open_provider(f"openai:m@{running.url}", options=options, settings=settings) as client:
+        async with open_model(f"openai:m@{running.url}", options=options, settings=settings) as client:
             with pytest.raises(RequestError, match=r"no answer in 0\.7 s \(client\.timeout\)") as caught:
                 await client.label_distributions(prompts()[:1])
     assert caught.value.kind == "timeout"
@@ -207,8 +202,8 @@ async def test_no_server_is_a_connection_error() -> None:
 
 async def test_what_a_request_costs_is_the_servers_count() -> None:
     with serve(dialect="openai") as running:
-        provider = OpenAIProvider(ENTRIES["openai"], "m", Options(base_url=running.url, api="completions"))
-        request = provider._next(prompts()[0])
+        provider, questions = questions_of(f"openai:m@{running.url}", {"api": "completions"})
+        request = questions.next(prompts()[0])
         (first,) = await provider.send([request])
         (second,) = await provider.send([request])
         assert running.log.prompt_tokens == first.usage.prompt_tokens + second.usage.prompt_tokens
@@ -218,9 +213,9 @@ async def test_what_a_request_costs_is_the_servers_count() -> None:
 
 
 async def test_what_a_request_says_of_itself() -> None:
-    provider = OpenAIProvider(ENTRIES["openai"], "gpt-6-luna")
-    first, second = (provider._next(prompt) for prompt in prompts())
-    same_turns = provider._next(Prompt("Judge.", prompts()[0].turns, "1>9", ONE_TOKEN, "\n"))
+    provider, questions = questions_of("openai:gpt-6-luna")
+    first, second = (questions.next(prompt) for prompt in prompts())
+    same_turns = questions.next(Prompt("Judge.", prompts()[0].turns, "1>9", ONE_TOKEN, "\n"))
     assert first.prefix == same_turns.prefix != second.prefix
     assert first.tokens >= len(prompts()[0].text) / 4
     assert provider.count_tokens("a b c d e f") >= 6
@@ -246,11 +241,11 @@ def _said(turn: Turn) -> list[tuple[str, str]]:
 
 async def test_together_counts_alternatives_and_openrouter_requires_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENROUTER_API_KEY", "sk-secret")
-    together = OpenAIProvider(ENTRIES["together"], "m", Options(api="chat"))
-    assert together._next(prompts()[0]).body["logprobs"] == 20
-    router = OpenAIProvider(ENTRIES["openrouter"], "m")
-    assert router._next(prompts()[0]).body["provider"]["require_parameters"] is True
-    assert "max_tokens" in router._next(prompts()[0]).body
+    together, its = questions_of("together:m", {"api": "chat"})
+    assert its.next(prompts()[0]).body["logprobs"] == 20
+    router, its = questions_of("openrouter:m")
+    assert its.next(prompts()[0]).body["provider"]["require_parameters"] is True
+    assert "max_tokens" in its.next(prompts()[0]).body
     for provider in (together, router):
         await provider.close()
 
@@ -314,8 +309,8 @@ def test_a_date_in_the_past_means_now() -> None:
 
 async def test_answers_that_arrive_together_stay_apart() -> None:
     with serve(dialect="openai") as running:
-        provider = OpenAIProvider(ENTRIES["openai"], "m", Options(base_url=running.url))
-        asked = [provider._next(prompt) for prompt in prompts()] * 4
+        provider, questions = questions_of(f"openai:m@{running.url}")
+        asked = [questions.next(prompt) for prompt in prompts()] * 4
         answers = await asyncio.gather(*(provider.send([request]) for request in asked))
         alone = [(await provider.send([request]))[0].body["choices"] for request in asked[:2]]
         assert [answer.body["choices"] for (answer,) in answers] == alone * 4
@@ -323,9 +318,9 @@ async def test_answers_that_arrive_together_stay_apart() -> None:
 
 
 async def test_an_empty_text_is_none() -> None:
-    provider = OpenAIProvider(ENTRIES["openai"], "m")
+    provider, readers = open_endpoint("openai:m")
     with pytest.raises(ProviderError, match="no text"):
-        provider.check(Request({}), {"choices": [{"message": {"content": None}}]})
+        (await text_request(readers)).accept({"choices": [{"message": {"content": None}}]})
     await provider.close()
 
 
@@ -350,7 +345,7 @@ async def test_the_faster_http_client_gives_the_same_numbers() -> None:
 
 
 async def test_without_an_instruction_chat_models_are_told_the_labels() -> None:
-    provider = OpenAIProvider(ENTRIES["openai"], "m", Options(chat_style="one_message"))
-    (message,) = provider._next(Prompt("", (Turn("a", " True"),), "b", ONE_TOKEN)).body["messages"]
+    provider, questions = questions_of("openai:m", {"chat_style": "one_message"})
+    (message,) = questions.next(Prompt("", (Turn("a", " True"),), "b", ONE_TOKEN)).body["messages"]
     assert message["content"] == "Answer with exactly one of: True, False. Write nothing else.\n\na True\n\nb"
     await provider.close()

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from icm_api.errors import CapabilityError, LogprobsUnavailableError
-from icm_api.model.base import label_distribution
+from icm_api.model.reading.reading import label_distribution
 from icm_api.model.reading.sampling import (
     Estimate,
     from_counts,

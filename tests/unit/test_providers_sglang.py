@@ -3,11 +3,11 @@
 import pytest
 
 from icm_api.errors import CapabilityError, LogprobsUnavailableError, RequestError
-from icm_api.model.catalog import Options
-from icm_api.model.endpoints.sglang import SglangProvider
+from icm_api.model import open_model
+from icm_api.model.reading.sglang import Generate
 from icm_api.testing import Faults, serve
 from icm_api.types import Prompt, Verbalizer
-from tests.unit.wire_helpers import LONG, ONE_TOKEN, TWO_TOKENS, asker, oracle, prompts, scored
+from tests.unit.wire_helpers import LONG, ONE_TOKEN, TWO_TOKENS, oracle, prompts, questions_of, scored, scored_inside
 
 CLOSE = 2e-5
 
@@ -36,10 +36,8 @@ async def test_made_up_numbers_are_refused(fault: str) -> None:
     with serve(dialect="sglang", faults=Faults((fault,), times=None)) as running:
         with pytest.raises(LogprobsUnavailableError, match="sglang/127"):
             await scored(f"sglang:m@{running.url}", {}, prompts())
-        provider = SglangProvider("m", Options(base_url=running.url))
         with pytest.raises(LogprobsUnavailableError):
-            await provider.score_inside(prompts(), asker(provider))
-        await provider.close()
+            await scored_inside(f"sglang:m@{running.url}", {}, prompts())
 
 
 async def test_an_abort_is_named() -> None:
@@ -58,9 +56,9 @@ async def test_answers_inside_a_prompt_and_what_they_cost() -> None:
         for at, turn in enumerate(whole.turns)
     ]
     with serve(dialect="sglang") as running:
-        provider = SglangProvider("m", Options(base_url=running.url))
-        (inside,) = await provider.score_inside([whole], asker(provider))
-        (response,) = await provider.send([provider._exact(whole, [1, 2], None)])
+        (inside,) = await scored_inside(f"sglang:m@{running.url}", {}, [whole])
+        provider, questions = questions_of(f"sglang:m@{running.url}")
+        (response,) = await provider.send([Generate(questions).exact(whole, [1, 2], None)])
         assert running.log.requests == {"/generate": 2}
         assert response.usage.prompt_tokens > response.usage.cached_tokens > 0
         await provider.close()
@@ -69,7 +67,6 @@ async def test_answers_inside_a_prompt_and_what_they_cost() -> None:
 
 
 async def test_chat_has_no_prompt_logprobs() -> None:
-    provider = SglangProvider("m", Options(api="chat"))
-    with pytest.raises(CapabilityError, match="prompts"):
-        await provider.score_inside(prompts(), asker(provider))
-    await provider.close()
+    async with open_model("sglang:m", options={"api": "chat"}) as model:
+        with pytest.raises(CapabilityError, match="inside a prompt"):
+            await model.read_inside(prompts())

@@ -5,14 +5,20 @@ from typing import Any
 import pytest
 
 from icm_api.errors import CapabilityError, LogprobsUnavailableError
-from icm_api.model.base import Below
-from icm_api.model.catalog import Options
-from icm_api.model.endpoints.vllm import VllmProvider
-from icm_api.model.reading.exact import checked_forms, form_logprobs, ids_after, logprobs_by_id, questions, with_witness
+from icm_api.model.reading.exact_ids import (
+    checked_forms,
+    form_logprobs,
+    ids_after,
+    logprobs_by_id,
+    questions,
+    with_witness,
+)
 from icm_api.model.reading.label_tokens import Place, TokenLogprob
+from icm_api.model.reading.reading import Below
+from icm_api.model.reading.vllm import exact_request
 from icm_api.testing import Faults, serve
 from icm_api.types import Prompt, Verbalizer
-from tests.unit.wire_helpers import LONG, ONE_TOKEN, TWO_TOKENS, asker, oracle, prompts, scored
+from tests.unit.wire_helpers import LONG, ONE_TOKEN, TWO_TOKENS, oracle, prompts, questions_of, scored, scored_inside
 
 CLOSE = 2e-5
 
@@ -48,11 +54,11 @@ async def test_made_up_numbers_are_refused(api: str, fault: str) -> None:
 
 async def test_a_server_that_ignores_the_ids_is_refused() -> None:
     with serve(dialect="openai") as running:
-        provider = VllmProvider("m", Options(base_url=running.url))
-        request = provider._exact(prompts()[0], [1, 2], None)
+        provider, questions = questions_of(f"vllm:m@{running.url}")
+        request = exact_request(questions, prompts()[0], [1, 2], None)
         body = {"choices": [{"logprobs": {"tokens": ["token_id:7"], "token_logprobs": [-1.0], "top_logprobs": None}}]}
         with pytest.raises(LogprobsUnavailableError, match="left out token id 1"):
-            provider.check(request, body)
+            request.accept(body)
         await provider.close()
 
 
@@ -63,9 +69,7 @@ async def test_answers_inside_a_prompt() -> None:
         for at, turn in enumerate(whole.turns)
     ]
     with serve(dialect="vllm") as running:
-        provider = VllmProvider("m", Options(base_url=running.url))
-        (inside,) = await provider.score_inside([whole], asker(provider))
-        await provider.close()
+        (inside,) = await scored_inside(f"vllm:m@{running.url}", {}, [whole])
     for reading, wanted in zip(inside, await oracle(shorter), strict=True):
         assert dict(reading.forms) == pytest.approx(dict(wanted), abs=CLOSE)
 

@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 
 from icm_api.errors import LogprobsUnavailableError, RequestError
+from icm_api.model.endpoints.openai import usage_of
 from icm_api.model.reading.echo import form_logprob, inside_places, inside_readings
 from icm_api.model.reading.label_tokens import Place, TokenLogprob
-from icm_api.model.reading.wire import echoed, next_place, placed, usage_of
+from icm_api.model.reading.openai_bodies import echoed, next_place, placed
 from icm_api.types import Prompt, Turn, Usage, Verbalizer
 
 CHAT = {

@@ -3,10 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from icm_api.model.base import Ask, Below, Provider, Reading, Request
-from icm_api.model.endpoints.pocket import PocketProvider
-from icm_api.model.opening import provider_from_spec
+from icm_api.model.open import open_endpoint
+from icm_api.model.reading.openai import Questions
+from icm_api.model.reading.reading import Below, Reading
+from icm_api.model.request import Endpoint
 from icm_api.types import Prompt, Turn, Verbalizer
+from tests.models import Straight
 
 ONE_TOKEN = Verbalizer.plain(["True", "False"])
 # Two tokens each, both likely.
@@ -24,30 +26,33 @@ def prompts(verbalizer: Verbalizer = ONE_TOKEN) -> list[Prompt]:
     ]
 
 
-def asker(provider: Provider) -> Ask:
-    """What the client does, without retry and memory."""
-
-    async def ask(requests: Sequence[Request]) -> Sequence[Mapping[str, Any]]:
-        bodies = []
-        for request in requests:
-            (response,) = await provider.send([request])
-            provider.check(request, response.body)
-            bodies.append(response.body)
-        return bodies
-
-    return ask
-
-
 async def oracle(wanted: Sequence[Prompt]) -> list[Mapping[str, float | Below]]:
     """The embedded model's own numbers."""
-    pocket = PocketProvider()
-    return [reading.forms for reading in await pocket.score(wanted, asker(pocket))]
+    pocket, readers = open_endpoint("pocket")
+    return [reading.forms for reading in await readers.labels.read(wanted, Straight(pocket))]
 
 
 async def scored(spec: str, options: Mapping[str, Any], wanted: Sequence[Prompt]) -> Sequence[Reading]:
-    """What a provider reads."""
-    provider = provider_from_spec(spec, options)
+    """What is read of a model."""
+    endpoint, readers = open_endpoint(spec, options)
     try:
-        return await provider.score(wanted, asker(provider))
+        return await readers.labels.read(wanted, Straight(endpoint))
     finally:
-        await provider.close()
+        await endpoint.close()
+
+
+async def scored_inside(spec: str, options: Mapping[str, Any], wanted: Sequence[Prompt]) -> Sequence[Sequence[Reading]]:
+    """What is read inside the prompts."""
+    endpoint, readers = open_endpoint(spec, options)
+    assert readers.inside is not None
+    try:
+        return await readers.inside.read_inside(wanted, Straight(endpoint))
+    finally:
+        await endpoint.close()
+
+
+def questions_of(spec: str, options: Mapping[str, Any] | None = None) -> tuple[Endpoint, Questions]:
+    """An endpoint of OpenAI's formats, and what writes its requests."""
+    endpoint, readers = open_endpoint(spec, options)
+    assert isinstance(readers.text, Questions)
+    return endpoint, readers.text

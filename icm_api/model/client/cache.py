@@ -21,8 +21,8 @@ import diskcache
 from diskcache.core import MODE_PICKLE
 
 from icm_api.errors import StorageError
-from icm_api.model.base import Response
 from icm_api.model.client.entries import Entry, decode_entry, encode_body, encode_entry, is_whole
+from icm_api.model.request import Response
 
 DATABASE: str = diskcache.core.DBNAME
 """The file inside the directory; SQLite puts others beside it, whose names begin with it."""

@@ -19,11 +19,11 @@ from typing import TypeAlias
 
 from icm_api.config import ClientSettings
 from icm_api.errors import ProviderError, RequestError
-from icm_api.model.base import Provider, Request, Response
 from icm_api.model.client.concurrency import Slots
 from icm_api.model.client.limits import Limits
-from icm_api.model.client.meter import Meter, completion_tokens
+from icm_api.model.client.meter import Meter
 from icm_api.model.client.retry import bounded, with_retries
+from icm_api.model.request import Endpoint, Request, Response
 from icm_api.types import Usage
 
 # For each slot so many requests may be under way, or asleep before another try.
@@ -48,10 +48,10 @@ async def _sleep(seconds: float) -> None:
 
 
 class Dispatcher:
-    """What all requests to one provider share: slots, limits and the meter.
+    """What all requests to one endpoint share: slots, limits and the meter.
 
     Args:
-        provider: whom to ask.
+        endpoint: that is asked.
         settings: concurrency, limits and retries.
         meter: counts every request and holds it to the budget.
         clock: seconds, from any beginning.
@@ -60,7 +60,7 @@ class Dispatcher:
 
     def __init__(
         self,
-        provider: Provider,
+        endpoint: Endpoint,
         settings: ClientSettings,
         meter: Meter,
         *,
@@ -73,49 +73,27 @@ class Dispatcher:
         self.slots = Slots(settings.concurrency, settings.max_concurrency, clock)
         self.limits = Limits(settings.requests_per_minute, settings.tokens_per_minute, clock=clock, sleep=sleep)
         self.meter = meter
-        self._provider = provider
+        self.endpoint = endpoint
 
-    async def run(self, requests: Mapping[str, Request], land: Land, known: Known = lambda key: False) -> None:
-        """Send all requests; returns when every answer has landed.
+    def answered(self, request: Request, reserved: Usage, response: Response) -> None:
+        """Count an answer, and learn from it what the server allows.
 
         Args:
-            requests: by any key.
-            land: called with each answer as it comes.
-            known: asked right before a request is sent.
-
-        Raises:
-            RequestError: one failed for good. What was under way had a moment to land.
-            BudgetError: the next one could exceed the budget.
-            ProviderError, StorageError: the provider or `land` raised it.
+            request: that was answered.
+            reserved: for it, by the meter.
+            response: the answer.
         """
-        await _Batch(self, requests, land, known).run()
-
-    async def send(self, request: Request, reserved: Usage) -> Response:
-        """One try, for which there is a slot, room within the limits, and a reservation."""
-        began, response, billed = self.clock(), None, True
-        try:
-            async with asyncio.timeout(self.settings.timeout):
-                responses = await self._provider.send([request])
-            if len(responses) != 1:
-                raise ProviderError(f"{self._provider.identity} gave {len(responses)} answers to one request")
-            response = responses[0]
-        except RequestError as error:
-            billed = error.kind in _MAYBE_BILLED
-            if error.kind in _TOO_MANY:
-                self._back_off(error, began)
-            raise
-        except TimeoutError as error:
-            message = f"{self._provider.identity}: no answer in {self.settings.timeout:g} s (client.timeout)"
-            raise RequestError(message, kind="timeout") from error
-        finally:
-            if response is None:
-                self.meter.unanswered(reserved, billed=billed)
         self.meter.answered(reserved, response.usage, [request])
         self.slots.succeeded()
         self.limits.learn(response.limits)
-        return response
 
-    def _back_off(self, error: RequestError, began: float) -> None:
+    def back_off(self, error: RequestError, began: float) -> None:
+        """Send less at once, and pause if the server asks everybody to.
+
+        Args:
+            error: says that there are too many requests.
+            began: when the refused request was sent, by the clock.
+        """
         self.slots.refused(began)
         asked = bounded(error.retry_after)
         # A single refusal may be one machine's; when all are refused the limit is everybody's, and to go on would
@@ -124,10 +102,19 @@ class Dispatcher:
             self.limits.pause(asked)
 
 
-class _Batch:
-    """The requests of one `run`, of which only a bounded number are under way or asleep at any time."""
+class Batch:
+    """Requests that are sent together, of which only a bounded number are under way or asleep at any time.
 
-    def __init__(self, shared: Dispatcher, requests: Mapping[str, Request], land: Land, known: Known) -> None:
+    Args:
+        shared: slots, limits and the meter.
+        requests: by any key.
+        land: called with each answer as it comes.
+        known: asked right before a request is sent.
+    """
+
+    def __init__(
+        self, shared: Dispatcher, requests: Mapping[str, Request], land: Land, known: Known = lambda key: False
+    ) -> None:
         self._shared = shared
         self._requests = requests
         self._land = land
@@ -149,6 +136,13 @@ class _Batch:
                 self._behind.setdefault(leader, []).append(key)
 
     async def run(self) -> None:
+        """Send all requests; returns when every answer has landed.
+
+        Raises:
+            RequestError: one failed for good. What was under way had a moment to land.
+            BudgetError: the next request could exceed the budget.
+            ProviderError, StorageError: the endpoint or `land` raised it.
+        """
         self._start_more()
         try:
             await self._over.wait()
@@ -187,22 +181,18 @@ class _Batch:
 
     async def _work(self) -> None:
         """One request after the other, while there is a slot for this worker."""
+        shared, task = self._shared, asyncio.current_task()
+        assert task is not None
         while self._ready and self._failure is None and self._spare >= 0:
             key = self._ready.popleft()
-            await self._one(key)
+            attempt = partial(self._attempt, key, self._requests[key], task)
+            response = await with_retries(attempt, shared.settings, clock=shared.clock, sleep=self._sleep)
+            if response is not None:
+                self._land(key, response)
+            self._under_way.discard(task)
             # At once, while the server still has their beginning in its cache.
             self._ready.extendleft(reversed(self._behind.pop(key, [])))
             self._start_more()
-
-    async def _one(self, key: str) -> None:
-        shared = self._shared
-        attempt = partial(self._attempt, key, self._requests[key])
-        response = await with_retries(attempt, shared.settings, clock=shared.clock, sleep=self._sleep)
-        if response is not None:
-            self._land(key, response)
-        task = asyncio.current_task()
-        assert task is not None
-        self._under_way.discard(task)
 
     async def _sleep(self, seconds: float) -> None:
         """Before another try: another worker takes over meanwhile."""
@@ -213,19 +203,36 @@ class _Batch:
         finally:
             self._asleep -= 1
 
-    async def _attempt(self, key: str, request: Request) -> Response | None:
-        """One try, in a slot of its own; None where the answer is known by the time that it could be sent."""
+    async def _attempt(self, key: str, request: Request, task: asyncio.Task[None]) -> Response | None:
+        """One try, in a slot of its own; None if the answer is known by the time that it could be sent."""
         shared = self._shared
-        task = asyncio.current_task()
-        assert task is not None
         await shared.slots.acquire()
         try:
-            await shared.limits.wait(request.tokens + completion_tokens(request.body))
+            await shared.limits.wait(request.tokens + request.completion_tokens)
             if self._known(key):
                 return None
             reserved = await shared.meter.reserve([request])
             self._under_way.add(task)
-            return await shared.send(request, reserved)
+            began, response, billed = shared.clock(), None, True
+            try:
+                async with asyncio.timeout(shared.settings.timeout):
+                    responses = await shared.endpoint.send([request])
+                if len(responses) != 1:
+                    raise ProviderError(f"{shared.endpoint.identity} gave {len(responses)} answers to one request")
+                response = responses[0]
+            except RequestError as error:
+                billed = error.kind in _MAYBE_BILLED
+                if error.kind in _TOO_MANY:
+                    shared.back_off(error, began)
+                raise
+            except TimeoutError as error:
+                late = f"{shared.endpoint.identity}: no answer in {shared.settings.timeout:g} s (client.timeout)"
+                raise RequestError(late, kind="timeout") from error
+            finally:
+                if response is None:
+                    shared.meter.unanswered(reserved, billed=billed)
+            shared.answered(request, reserved, response)
+            return response
         except RequestError:
             # From here on it only waits; an answer counts as under way until it has landed.
             self._under_way.discard(task)

@@ -12,7 +12,7 @@ from hashlib import sha256
 from time import time
 from typing import Any
 
-from icm_api.model.base import Request, Response
+from icm_api.model.request import Request, Response
 from icm_api.types import Usage
 
 # Part of every key: raise it when the meaning of a request body or of an entry changes.

@@ -9,18 +9,28 @@ import json
 import logging
 from dataclasses import asdict
 from pathlib import Path
+from typing import Protocol
 
-from icm_api.model.client.client import Client
 from icm_api.types import Usage
 
 logger = logging.getLogger(__name__)
 
 
-def note_session(path: Path, client: Client, seconds: float) -> None:
+class Spends(Protocol):
+    """Whatever says what it sent and what that cost: a meter, or a model."""
+
+    @property
+    def sent(self) -> Usage: ...
+
+    @property
+    def spent(self) -> float | None: ...
+
+
+def note_session(path: Path, meter: Spends, seconds: float) -> None:
     """Add what this process sent, and what it cost where prices are known."""
-    line = {"sent": asdict(client.sent), "seconds": round(seconds, 3)}
-    if client.spent is not None:
-        line["money"] = round(client.spent, 9)
+    line = {"sent": asdict(meter.sent), "seconds": round(seconds, 3)}
+    if meter.spent is not None:
+        line["money"] = round(meter.spent, 9)
     try:
         with path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(line) + "\n")

@@ -8,21 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from math import ceil
-from typing import Any
 
 from icm_api.config import Budget, Prices
 from icm_api.errors import BudgetError, ConfigError
-from icm_api.model.base import Request
+from icm_api.model.request import Request
 from icm_api.types import Usage
 
 _PER = 1_000_000
 
 # Providers estimate the tokens of a prompt; grown when an answer shows a larger ratio.
 _MARGIN = 1.125
-
-_COMPLETION_KEYS = ("max_completion_tokens", "max_tokens", "max_output_tokens", "maxOutputTokens", "max_new_tokens")
 
 
 def cost(usage: Usage, prices: Prices) -> float:
@@ -36,23 +33,6 @@ def cost(usage: Usage, prices: Prices) -> float:
     cached_price = prices.input if prices.cached_input is None else prices.cached_input
     fresh = usage.prompt_tokens - usage.cached_tokens
     return (fresh * prices.input + usage.cached_tokens * cached_price + usage.completion_tokens * prices.output) / _PER
-
-
-def completion_tokens(body: Mapping[str, Any]) -> int:
-    """The most tokens that a request lets the model reply with; 0 where it names no such bound.
-
-    Example:
-        >>> completion_tokens({"prompt": "x", "max_tokens": 3, "n": 2})
-        6
-        >>> completion_tokens({"contents": [], "generationConfig": {"maxOutputTokens": 5}})
-        5
-    """
-    for place in (body, *(value for value in body.values() if isinstance(value, Mapping))):
-        for key in _COMPLETION_KEYS:
-            if isinstance(most := place.get(key), int):
-                replies = place.get("n")
-                return most * (replies if isinstance(replies, int) else 1)
-    return 0
 
 
 class Meter:
@@ -137,7 +117,7 @@ class Meter:
         return Usage(
             len(requests),
             sum(self._most_prompt_tokens(request) for request in requests),
-            sum(completion_tokens(request.body) for request in requests),
+            sum(request.completion_tokens for request in requests),
         )
 
     def _most_prompt_tokens(self, request: Request) -> int:

@@ -7,11 +7,14 @@ It does not: decide what is worth keeping.
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 from icm_api.errors import StorageError
-from icm_api.model.client.cache import ResponseCache
 from icm_api.model.client.entries import encode_entry
 from icm_api.types import Usage
+
+if TYPE_CHECKING:
+    from icm_api.model.client.cache import ResponseCache
 
 
 class Writes:

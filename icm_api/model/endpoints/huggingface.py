@@ -19,10 +19,9 @@ from typing import Any
 from safetensors import SafetensorError
 
 from icm_api.errors import ConfigError, ProviderError
-from icm_api.model.base import Ask, Reading, Request, Response
-from icm_api.model.endpoints.local import check_forms, score_forms
 from icm_api.model.endpoints.prefix_tree import Step, Tokens, common, plan
-from icm_api.types import Capabilities, Prompt, Usage
+from icm_api.model.request import Request, Response
+from icm_api.types import Capabilities, Usage
 
 # float32 logits differ by some 1e-6 with the shapes of a batch. Four decimals hide that except for numbers
 # that near a rounding edge, about one in a hundred; every further decimal would show it ten times as often.
@@ -41,8 +40,8 @@ class _Read:
     slot: int
 
 
-class HuggingFaceProvider:
-    """Label logprobs of a local model through transformers; implements `Provider`.
+class HuggingFaceEndpoint:
+    """Label logprobs of a local model through transformers; implements `Endpoint`.
 
     A label's tokens are those that follow the prompt's when both are tokenized together, as one text. Where
     that changes the prompt's last tokens, all labels are scored from the first changed token on, so they stay
@@ -100,14 +99,6 @@ class HuggingFaceProvider:
     def count_tokens(self, text: str) -> int:
         """Tokens of the text, without special ones."""
         return len(self._encode([text])[0])
-
-    async def score(self, prompts: Sequence[Prompt], ask: Ask) -> Sequence[Reading]:
-        """Every form of every prompt, one request per prompt."""
-        return await score_forms(prompts, ask, self.capabilities.method)
-
-    def check(self, request: Request, body: Mapping[str, Any]) -> None:
-        """Refuse an answer without a usable logprob for every form."""
-        check_forms(self.identity, self.capabilities.method, request, body)
 
     async def send(self, requests: Sequence[Request]) -> Sequence[Response]:
         """Score the forms of all requests; beginnings that any of them share are computed once.

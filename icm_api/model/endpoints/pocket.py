@@ -7,20 +7,18 @@ It does not: hold the model's arithmetic (that is `icm_api.pocket`), cache answe
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
 from icm_api.errors import ProviderError
-from icm_api.model.base import Ask, Reading, Request, Response
-from icm_api.model.endpoints.local import check_forms, score_forms
+from icm_api.model.request import Request, Response
 from icm_api.pocket.model import PocketModel
-from icm_api.types import Capabilities, Prompt, Usage
+from icm_api.types import Capabilities, Usage
 
 _BOS_TOKENS = 1
 
@@ -34,8 +32,8 @@ _Tokens = tuple[int, ...]
 _Rows = dict[tuple[int, _Tokens], int]
 
 
-class PocketProvider:
-    """Label logprobs of the embedded model; implements `Provider`.
+class PocketEndpoint:
+    """Label logprobs of the embedded model; implements `Endpoint`.
 
     Args:
         model: a loaded model; the one in the package if None.
@@ -62,14 +60,6 @@ class PocketProvider:
     def count_tokens(self, text: str) -> int:
         """Tokens of the text, without the BOS that the model puts before every prompt."""
         return len(self._encode(text))
-
-    async def score(self, prompts: Sequence[Prompt], ask: Ask) -> Sequence[Reading]:
-        """Every form of every prompt, one request per prompt."""
-        return await score_forms(prompts, ask, self.capabilities.method)
-
-    def check(self, request: Request, body: Mapping[str, Any]) -> None:
-        """Refuse an answer without a usable logprob for every form."""
-        check_forms(self.identity, self.capabilities.method, request, body)
 
     async def send(self, requests: Sequence[Request]) -> Sequence[Response]:
         """Score the forms of all requests in one batch, in which equal beginnings are computed once.

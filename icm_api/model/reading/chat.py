@@ -1,18 +1,16 @@
 """A prompt as a conversation, for models that take nothing else.
 
-It does: put the parts of a prompt into roles, and estimate tokens where no tokenizer is public.
+It does: put the parts of a prompt into roles, and group the replies to several texts.
 It does not: know any API's own shape of a message.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from icm_api.types import Prompt
-
-# English has about 4 bytes a token with current tokenizers; numbers and other languages have less.
-_BYTES_PER_TOKEN = 3
-_TOKENS_PER_MESSAGE = 4
+from icm_api.model.request import Asks, Body, Request
+from icm_api.types import Answers, Prompt
 
 
 def chat_messages(prompt: Prompt) -> list[dict[str, str]]:
@@ -47,11 +45,20 @@ def instructed(prompt: Prompt) -> Prompt:
     return replace(prompt, instruction=f"Answer with exactly one of: {names}. Write nothing else.")
 
 
-def estimated_tokens(text: str) -> int:
-    """About how many tokens a text has, rather too many than too few, the frame of its message included.
+async def replies(
+    requests: Sequence[Request], client: Asks, text_of: Callable[[Body], str], samples: int
+) -> Answers[Sequence[str]]:
+    """What a model writes, `samples` replies to each text.
 
-    Example:
-        >>> estimated_tokens("The claim is true.")
-        10
+    Args:
+        requests: for each text so many, one after the other.
+        client: asks them.
+        text_of: an answer's text.
+        samples: replies to each text.
+
+    Raises:
+        ProviderError: a request failed, or an answer can't be used.
     """
-    return _TOKENS_PER_MESSAGE + -(-len(text.encode()) // _BYTES_PER_TOKEN)
+    answers = await client.ask(requests)
+    written = [text_of(body) for body in answers]
+    return Answers(tuple(written[at : at + samples] for at in range(0, len(written), samples)), answers.costs)

@@ -6,15 +6,86 @@ It does not: know a wire format, or ask anything.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 from icm_api.errors import LogprobsUnavailableError
-from icm_api.model.base import Below, Reading, forms_of
 from icm_api.model.reading.label_tokens import Place, logprob_of, read_forms, refuse_constant
-from icm_api.types import Prompt
+from icm_api.model.reading.reading import Below, Reading, forms_of
+from icm_api.model.request import Asks, Body, Request
+from icm_api.types import Answers, Prompt
 
 METHOD = "prompt_logprobs"
+
+
+class PromptLogprobs:
+    """Reads forms at the end of a prompt, and answers inside it, from the prompt's own logprobs.
+
+    Args:
+        question: the request for a text's logprobs, of a prompt and with so many alternatives at each token.
+        places: the tokens of the text in an answer.
+        top: the most alternatives.
+    """
+
+    def __init__(
+        self,
+        question: Callable[[Prompt, str, int], Request],
+        places: Callable[[Body, str], tuple[Place, ...]],
+        top: int,
+    ) -> None:
+        self._question, self._places, self._top = question, places, top
+
+    async def read(self, prompts: Sequence[Prompt], client: Asks) -> Answers[Reading]:
+        """All forms of each prompt, one request a form.
+
+        Raises:
+            ProviderError: a request failed, or an answer can't be used.
+        """
+        return await self.settle(prompts, Answers(tuple(Reading({}, METHOD) for _ in prompts)), client)
+
+    async def settle(self, prompts: Sequence[Prompt], found: Answers[Reading], client: Asks) -> Answers[Reading]:
+        """Ask for the forms that have no number yet, one request each.
+
+        Args:
+            prompts: what stands before the forms.
+            found: what is known of them.
+            client: asks the requests.
+
+        Raises:
+            ProviderError: a request failed, or an answer can't be used.
+        """
+        known = [dict(reading.forms) for reading in found]
+        wanted = [
+            (at, form)
+            for at, prompt in enumerate(prompts)
+            for form in forms_of(prompt.verbalizer)
+            if not isinstance(known[at].get(form), float)
+        ]
+        answers = await client.ask([self._question(prompts[at], prompts[at].text + form, 1) for at, form in wanted])
+        for (at, form), body in zip(wanted, answers, strict=True):
+            text = prompts[at].text
+            known[at][form] = form_logprob(self._places(body, text + form), len(text), form)
+        asked = {at for at, _ in wanted}
+        methods = (METHOD if at in asked else reading.method for at, reading in enumerate(found))
+        return Answers(tuple(map(Reading, known, methods)), {**found.costs, **answers.costs})
+
+    async def read_inside(self, prompts: Sequence[Prompt], client: Asks) -> Answers[Sequence[Reading]]:
+        """Per prompt and turn, the logprobs of the turn's answer given all before it; one request a prompt.
+
+        The answer that is written is exact; other forms are as exact as the listed alternatives make them. What
+        follows the last turn has no influence.
+
+        Raises:
+            ProviderError: a request failed, or an answer can't be used.
+        """
+        marked = [inside_places(prompt) for prompt in prompts]
+        requests = [self._question(prompt, text, self._top) for prompt, (text, _) in zip(prompts, marked, strict=True)]
+        answers = await client.ask(requests)
+        readings = [
+            inside_readings(prompt, self._places(body, text), starts)
+            for prompt, body, (text, starts) in zip(prompts, answers, marked, strict=True)
+        ]
+        return Answers(tuple(readings), answers.costs)
 
 
 def form_logprob(places: Sequence[Place], start: int, form: str) -> float:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from math import exp, isnan, log, log1p
 
 from icm_api.errors import LogprobsUnavailableError
-from icm_api.model.base import Below
+from icm_api.model.reading.reading import Below
 from icm_api.types import LabelDistribution, logsumexp
 
 LADDER = ("exact_ids", "top_k", "prompt_logprobs", "token_walk")

@@ -13,7 +13,7 @@ from math import log, sqrt
 from statistics import fmean, stdev
 
 from icm_api.errors import CapabilityError, LogprobsUnavailableError
-from icm_api.model.base import Below, Reading
+from icm_api.model.reading.reading import Below, Reading
 from icm_api.types import Label, Verbalizer
 
 _STATED_DECIMALS = 2

@@ -1,7 +1,6 @@
-"""Walking along a form's tokens, where a listed token writes only its beginning.
+"""The likeliest next tokens, and a walk along a form's tokens where a listed token writes only its beginning.
 
-It does: keep track of how much of each form is written and how likely that was, from one answer to the next.
-It does not: ask anything. What it takes for a form's tokens is the likeliest listed token at each step.
+What the walk takes for a form's tokens is the likeliest listed token at each step.
 """
 
 from __future__ import annotations
@@ -9,9 +8,79 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import exp, log
+from typing import Protocol
 
-from icm_api.model.base import Below
+from icm_api.model.catalog import Host
+from icm_api.model.reading.echo import PromptLogprobs
 from icm_api.model.reading.label_tokens import FormsRead, Place, TokenLogprob, logprob_of, read_forms
+from icm_api.model.reading.openai_bodies import next_place
+from icm_api.model.reading.reading import Below, Reading, forms_of
+from icm_api.model.request import Asks, Request
+from icm_api.types import Answers, Prompt, Usage
+
+
+class _Next(Protocol):
+    """Writes the request for the tokens that follow a prompt and the beginning of an answer."""
+
+    def next(self, prompt: Prompt, begun: str = "") -> Request: ...
+
+
+class TopK:
+    """Reads labels from the likeliest next tokens.
+
+    Tokens count as a form of a chat model whatever white space they begin with.
+
+    Args:
+        questions: writes the requests.
+        host: whether it chats, and whether an answer of it can be begun.
+        then: asks for what the likeliest tokens leave open; None walks on, if the host can.
+    """
+
+    def __init__(self, questions: _Next, host: Host, then: PromptLogprobs | None) -> None:
+        self._questions, self._host, self._then = questions, host, then
+
+    async def read(self, prompts: Sequence[Prompt], client: Asks) -> Answers[Reading]:
+        """Read each prompt's forms: one request a prompt, and more for forms that it leaves open.
+
+        Raises:
+            ProviderError: a request failed, or an answer can't be used.
+        """
+        answers = await client.ask([self._questions.next(prompt) for prompt in prompts])
+        loose = self._host.chat
+        forms: list[dict[str, float | Below]] = []
+        branches: list[Branch] = []
+        for at, (prompt, body) in enumerate(zip(prompts, answers, strict=True)):
+            read = read_forms(next_place(body), forms_of(prompt.verbalizer), loose_space=loose)
+            forms.append(dict(read.forms))
+            branches += branches_of(at, read, loose_space=loose)
+        if self._then is not None:
+            found = Answers(tuple(Reading(read, "top_k") for read in forms), answers.costs)
+            return await self._then.settle(prompts, found, client)
+        costs = dict(answers.costs)
+        walked = await self._walk(prompts, forms, branches, costs, client) if self._host.walks else set()
+        methods = ("token_walk" if at in walked else "top_k" for at in range(len(forms)))
+        return Answers(tuple(map(Reading, forms, methods)), costs)
+
+    async def _walk(
+        self,
+        prompts: Sequence[Prompt],
+        forms: list[dict[str, float | Below]],
+        branches: list[Branch],
+        costs: dict[str, Usage],
+        client: Asks,
+    ) -> set[int]:
+        """Follow the branches to their ends, into `forms` and `costs`; returns which prompts had any."""
+        walked = set()
+        while branches:
+            nodes = list(dict.fromkeys((branch.at, branch.prefix) for branch in branches))
+            answers = await client.ask([self._questions.next(prompts[at], prefix) for at, prefix in nodes])
+            costs |= answers.costs
+            places = {node: next_place(body) for node, body in zip(nodes, answers, strict=True)}
+            walked |= {at for at, _ in nodes}
+            found, branches = grown(branches, places)
+            for at, form, value in found:
+                forms[at][form] = value
+        return walked
 
 
 @dataclass(frozen=True, slots=True)

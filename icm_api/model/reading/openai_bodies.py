@@ -1,7 +1,7 @@
 """How OpenAI's API and its many kin write logprobs, read into one shape.
 
 It does: find the alternatives to the first generated token and the logprobs of an echoed prompt, in either of OpenAI's
-two shapes wherever a server puts them, and read what a request cost.
+two shapes wherever a server puts them.
 It does not: send anything, judge numbers or match them with labels (that is `label_tokens`).
 """
 
@@ -9,13 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
-from typing import Any, TypeAlias
+from typing import Any
 
 from icm_api.errors import LogprobsUnavailableError, RequestError
 from icm_api.model.reading.label_tokens import Place, TokenLogprob
-from icm_api.types import Usage
-
-Body: TypeAlias = Mapping[str, Any]
+from icm_api.model.request import Body
 
 # How vLLM and SGLang write a token when asked for ids.
 _ID = "token_id:"
@@ -97,19 +95,6 @@ def placed(
     starts = _starts([_decoded(token) for token in tokens], text)
     places = map(Place, tokens, tops, starts)
     return tuple(place for place in places if place.start < len(text))
-
-
-def usage_of(body: Body) -> Usage:
-    """What a request cost, by the server's own count; zeros where it says nothing."""
-    usage = body.get("usage")
-    usage = usage if isinstance(usage, Mapping) else {}
-    details = usage.get("prompt_tokens_details")
-    cached = details.get("cached_tokens") if isinstance(details, Mapping) else usage.get("prompt_cache_hit_tokens")
-    return Usage(1, _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens")), _count(cached))
-
-
-def _count(value: object) -> int:
-    return value if isinstance(value, int) else 0
 
 
 def _logprobs(choice: Body) -> Body:

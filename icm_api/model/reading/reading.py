@@ -1,59 +1,23 @@
-"""What a provider of label probabilities is, and how raw numbers become a distribution over labels.
+"""What is read of a prompt, who reads it, and how raw numbers become a distribution over labels.
 
-A provider translates: a prompt into a request, a response into logprobs of surface forms. It does not retry,
-cache, count or decide; the client around it does. New providers implement `Provider` and nothing else.
+A reader turns prompts into requests and bodies into numbers. It does not send, retry, keep or count.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import exp, isfinite, log, log1p
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Protocol
 
-from icm_api.errors import LogprobsUnavailableError
-from icm_api.types import Capabilities, Label, LabelDistribution, Prompt, Usage, Verbalizer, logsumexp
+from icm_api.errors import LogprobsUnavailableError, RequestError
+from icm_api.model.request import Asks, Body
+from icm_api.types import Answers, Label, LabelDistribution, Prompt, Verbalizer, logsumexp
 
 # APIs write -9999, -99999 or -1e9 where they have no number; no real token is as unlikely as that.
 _PLACEHOLDER = -9999.0
 # A little more than 1 can come from rounding on the server; more than this is no probability.
 _LARGEST_SUM = 1.02
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One question to a model.
-
-    Attributes:
-        body: the JSON-able content of all that shapes the answer, apart from provider and model.
-        endpoint: the path it goes to, part of the cache key; empty for local models.
-        prompt: what it asks about, for providers that compute from it.
-        sample: which of several answers to the same body this is, part of the cache key.
-        prefix: requests with equal prefix share the beginning of their prompts; empty where none is shared.
-        tokens: estimated prompt tokens, for limits and budget.
-    """
-
-    body: Mapping[str, Any]
-    endpoint: str = ""
-    prompt: Prompt | None = None
-    sample: int = 0
-    prefix: str = ""
-    tokens: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Response:
-    """What a model answered.
-
-    Attributes:
-        body: what came back, as it came, JSON-able.
-        usage: what it cost.
-        limits: what the server's headers say it allows: "requests_per_minute", "tokens_per_minute". Never kept.
-    """
-
-    body: Mapping[str, Any]
-    usage: Usage
-    limits: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,61 +45,100 @@ class Reading:
     labels: Mapping[Label, float | Below] | None = None
 
 
-Ask: TypeAlias = Callable[[Sequence[Request]], Awaitable[Sequence[Mapping[str, Any]]]]
-"""Requests to the bodies of their answers, in order: cached, retried, limited and counted by the client."""
+class ReadsLabels(Protocol):
+    """Reads label forms after prompts, by as many requests as that takes."""
+
+    async def read(self, prompts: Sequence[Prompt], client: Asks) -> Answers[Reading]:
+        """The forms of each prompt's labels.
+
+        Args:
+            prompts: what stands before the label.
+            client: asks the requests.
+
+        Returns:
+            A reading for each prompt, and what all requests cost.
+
+        Raises:
+            ProviderError: a request failed, or an answer can't be used.
+        """
+        ...
 
 
-class Provider(Protocol):
-    """A model that gives label logprobs.
+class ReadsInside(Protocol):
+    """Reads marked positions inside a prompt: the written answer of every turn."""
 
-    `identity` names provider, host and model (dated or fingerprinted) and so is part of every cache key.
+    async def read_inside(self, prompts: Sequence[Prompt], client: Asks) -> Answers[Sequence[Reading]]:
+        """Per prompt and turn, the label forms given all that stands before the turn's answer.
+
+        Raises:
+            ProviderError: a request failed, or an answer can't be used.
+        """
+        ...
+
+
+class Writes(Protocol):
+    """Has the model write text."""
+
+    async def write(self, texts: Sequence[str], client: Asks, sampling: Sampling) -> Answers[Sequence[str]]:
+        """Continuations of each text, or replies to it from a chat model.
+
+        Raises:
+            ProviderError: a request failed.
+            CapabilityError: the model can't sample so.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How text is written.
+
+    Attributes:
+        max_tokens: the most tokens of a reply.
+        temperature: 0 for the likeliest tokens, 1 for the model's own probabilities.
+        samples: replies to each text.
     """
 
-    @property
-    def identity(self) -> str: ...
-
-    @property
-    def capabilities(self) -> Capabilities: ...
-
-    def count_tokens(self, text: str) -> int:
-        """How many tokens the model sees in this text."""
-        ...
-
-    async def score(self, prompts: Sequence[Prompt], ask: Ask) -> Sequence[Reading]:
-        """Read the label forms after each prompt, by as many requests as that takes."""
-        ...
-
-    async def send(self, requests: Sequence[Request]) -> Sequence[Response]:
-        """Ask the model; answers stand in the order of the requests."""
-        ...
-
-    def check(self, request: Request, body: Mapping[str, Any]) -> None:
-        """Raise LogprobsUnavailableError where an answer cannot be used, so that it is not kept."""
-        ...
-
-    async def close(self) -> None:
-        """Release what was opened."""
-        ...
+    max_tokens: int
+    temperature: float = 1.0
+    samples: int = 1
 
 
-@runtime_checkable
-class ScoresInside(Protocol):
-    """A provider that also scores marked positions inside a prompt: the written answer of every turn."""
+@dataclass(frozen=True, slots=True)
+class Readers:
+    """How a model is read.
 
-    async def score_inside(self, prompts: Sequence[Prompt], ask: Ask) -> Sequence[Sequence[Reading]]:
-        """Per prompt and turn, the label forms given all that stands before the turn's answer."""
-        ...
+    Attributes:
+        labels: label forms after prompts.
+        inside: positions inside prompts; None if the model gives no logprobs of prompts.
+        text: writes text; None if the model writes none.
+        method: how labels are read, if every one is a single likely token.
+    """
+
+    labels: ReadsLabels
+    inside: ReadsInside | None = None
+    text: Writes | None = None
+    method: str = "exact"
 
 
-@runtime_checkable
-class Generates(Protocol):
-    """A provider that also writes text."""
+def named(name: str, blot: Callable[[str], str], check: Callable[[Body], object]) -> Callable[[Body], None]:
+    """The check, with the model's name before what it says, and keys blotted out.
 
-    async def generate(
-        self, texts: Sequence[str], ask: Ask, *, max_tokens: int, temperature: float, samples: int
-    ) -> Sequence[Sequence[str]]:
-        """`samples` continuations of each text, or replies to it from a chat model."""
-        ...
+    Args:
+        name: the endpoint's identity.
+        blot: removes keys from a message.
+        check: raises if an answer can't be used.
+    """
+
+    def checked(body: Body) -> None:
+        try:
+            check(body)
+        except LogprobsUnavailableError as error:
+            raise LogprobsUnavailableError(f"{name}: {blot(str(error))}") from None
+        except RequestError as error:
+            raise RequestError(f"{name}: {blot(str(error))}", kind=error.kind) from None
+
+    return checked
 
 
 def forms_of(verbalizer: Verbalizer) -> list[str]:

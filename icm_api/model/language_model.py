@@ -1,0 +1,126 @@
+"""A language model: what reads it, above the client that asks, above the endpoint that answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import TracebackType
+
+from icm_api.errors import CapabilityError, LogprobsUnavailableError
+from icm_api.model.client.client import Client
+from icm_api.model.reading.reading import Readers, Sampling, label_distribution
+from icm_api.types import Answers, Capabilities, LabelDistribution, Prompt, Usage
+
+
+class LanguageModel:
+    """Label distributions of a model, positions inside prompts, and text; implements `Model`.
+
+    It is an async context manager, which closes it.
+
+    Args:
+        readers: how it is read.
+        client: asks its endpoint; the model closes it.
+    """
+
+    def __init__(self, readers: Readers, client: Client) -> None:
+        self._readers, self._client = readers, client
+
+    async def __aenter__(self) -> LanguageModel:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    @property
+    def identity(self) -> str:
+        """Its provider, host and name."""
+        return self._client.endpoint.identity
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do, and how exactly."""
+        return self._client.endpoint.capabilities
+
+    @property
+    def sent(self) -> Usage:
+        """What it really answered by now, without what a cache answered."""
+        return self._client.meter.sent
+
+    @property
+    def spent(self) -> float | None:
+        """What that cost, in the currency of the prices; None if no prices are known."""
+        return self._client.meter.spent
+
+    def count_tokens(self, text: str) -> int:
+        """How many tokens the model sees in this text."""
+        return self._client.endpoint.count_tokens(text)
+
+    async def label_distributions(self, prompts: Sequence[Prompt]) -> Answers[LabelDistribution]:
+        """The model's distribution over each prompt's labels.
+
+        Args:
+            prompts: what stands before the labels.
+
+        Returns:
+            A distribution for each prompt, in their order, and what the requests cost.
+
+        Raises:
+            ProviderError: a request failed. What was answered readably is kept.
+            BudgetError: the next request could exceed the budget; it was not sent.
+            LogprobsUnavailableError: an answer holds no usable logprob for a label.
+            StorageError: the cache can't be read or written.
+        """
+        readings = await self._readers.labels.read(prompts, self._client)
+        try:
+            found = [label_distribution(asked.verbalizer, each) for asked, each in zip(prompts, readings, strict=True)]
+        except LogprobsUnavailableError as error:
+            raise LogprobsUnavailableError(f"{self.identity}: {error}") from None
+        return Answers(tuple(found), readings.costs)
+
+    async def read_inside(self, prompts: Sequence[Prompt]) -> Answers[Sequence[LabelDistribution]]:
+        """Per prompt and turn, the distribution over labels given all that stands before the turn's answer.
+
+        Raises:
+            CapabilityError: the model gives no logprobs of prompts.
+            ProviderError, BudgetError, StorageError: as in `label_distributions`.
+        """
+        if self._readers.inside is None:
+            raise CapabilityError(
+                f"{self.identity} can't read positions inside a prompt; completions at vllm, sglang, together and "
+                "fireworks can"
+            )
+        readings = await self._readers.inside.read_inside(prompts, self._client)
+        found = [
+            [label_distribution(prompt.verbalizer, reading) for reading in turns]
+            for prompt, turns in zip(prompts, readings, strict=True)
+        ]
+        return Answers(tuple(found), readings.costs)
+
+    async def generate(
+        self, texts: Sequence[str], *, max_tokens: int, temperature: float = 1.0, samples: int = 1
+    ) -> Answers[Sequence[str]]:
+        """Continuations of each text, or replies to it from a chat model.
+
+        Args:
+            texts: what is continued or replied to.
+            max_tokens: the most tokens of a reply.
+            temperature: 0 for the likeliest tokens, 1 for the model's own probabilities.
+            samples: replies to each text.
+
+        Returns:
+            `samples` texts for each text, and what the requests cost.
+
+        Raises:
+            CapabilityError: the model writes no text.
+            ProviderError, BudgetError, StorageError: as in `label_distributions`.
+        """
+        if self._readers.text is None:
+            raise CapabilityError(
+                f"{self.identity} writes no text; openai and the hosts of its kind, anthropic and gemini do"
+            )
+        return await self._readers.text.write(texts, self._client, Sampling(max_tokens, temperature, samples))
+
+    async def close(self) -> None:
+        """Give up what is in flight, and close endpoint and cache."""
+        await self._client.close()

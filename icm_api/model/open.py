@@ -1,0 +1,196 @@
+"""From a spec such as "openai:gpt-6-luna" or "vllm:MODEL@http://127.0.0.1:8000/v1" to a model.
+
+It does: find the provider by name, in the catalogue or among the entry points of other packages, import what it needs
+only then, and put reader, client and endpoint together.
+It does not: read a configuration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeAlias
+
+from icm_api.config import ClientSettings
+from icm_api.errors import ConfigError, ProviderError
+from icm_api.model.catalog import ENTRIES, Host
+from icm_api.model.client.client import Client
+from icm_api.model.client.meter import Meter
+from icm_api.model.language_model import LanguageModel
+from icm_api.model.options import AnthropicOptions, GeminiOptions, LocalOptions, Options, checked_options, settled
+from icm_api.model.reading.reading import Readers
+from icm_api.model.request import Endpoint
+
+GROUP = "icm_api.models"
+"""Entry points of this group name functions that take a model's name and options and return an `Opened`."""
+
+
+class Opened(NamedTuple):
+    """An endpoint, and how it is read."""
+
+    endpoint: Endpoint
+    readers: Readers
+
+
+Opener: TypeAlias = Callable[[str, Mapping[str, Any]], Opened]
+
+
+def open_model(
+    spec: str,
+    *,
+    cache: Path | None = None,
+    settings: ClientSettings | None = None,
+    meter: Meter | None = None,
+    options: Mapping[str, Any] | None = None,
+    memory: int = 100_000,
+) -> LanguageModel:
+    """Open a language model by its spec.
+
+    Args:
+        spec: `NAME`, `NAME:MODEL` or `NAME:MODEL@URL`. "pocket" is the embedded model, "pocket:DIR" another of its
+            kind, "huggingface:NAME_OR_DIR" any causal language model that transformers can load, "openai:MODEL" and
+            others a hosted model.
+        cache: directory that keeps answers for later runs; None keeps them in memory only.
+        settings: concurrency, limits and retries for hosted models; the defaults if None.
+        meter: counts what is sent and holds it to a budget; without a bound if None.
+        options: what the provider takes besides the model.
+        memory: the most answers held in memory.
+
+    Returns:
+        The model, to be used in `async with` or closed with `close()`.
+
+    Raises:
+        ConfigError: there is no provider of that name, the spec lacks a model, or an option is unknown or wrong.
+        ProviderError: the model can't be loaded, or a library that it needs is missing.
+        StorageError: the cache can't be opened.
+    """
+    endpoint, readers = open_endpoint(spec, options)
+    kept = None
+    if cache is not None:
+        from icm_api.model.client.cache import ResponseCache
+
+        kept = ResponseCache(cache)
+    return LanguageModel(readers, Client(endpoint, kept, memory=memory, settings=settings, meter=meter))
+
+
+def open_endpoint(spec: str, options: Mapping[str, Any] | None = None) -> Opened:
+    """The endpoint of a spec and its readers, without a client.
+
+    Args:
+        spec: as `open_model` takes it.
+        options: what the provider takes besides the model; `@URL` stands for the option base_url.
+
+    Raises:
+        ConfigError: there is no such provider, it needs a model, or an option is unknown or wrong.
+        ProviderError: a library that it needs is missing, or its model can't be loaded.
+    """
+    name, _, rest = spec.partition(":")
+    opener = _own(name) or _third_party(name)
+    if opener is None:
+        names = provider_names()
+        near = get_close_matches(name, names)
+        hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
+        raise ConfigError(f"unknown provider {name!r}; {hint}known: {', '.join(names)}")
+    model, given = _address(rest, options or {})
+    if not model and name != "pocket":
+        raise ConfigError(f'provider {name!r} needs a model: "{name}:MODEL"')
+    try:
+        return opener(model, given)
+    except ModuleNotFoundError as error:
+        raise ProviderError(f"provider {name!r} needs the package {error.name!r}: pip install it") from error
+
+
+def provider_names() -> tuple[str, ...]:
+    """The providers that can be opened, those of other packages last."""
+    return tuple(dict.fromkeys([*_OPENERS, *ENTRIES, *(point.name for point in entry_points(group=GROUP))]))
+
+
+def _own(name: str) -> Opener | None:
+    if name in ENTRIES:
+        return lambda model, options: _openai(name, model, options)
+    return _OPENERS.get(name)
+
+
+def _third_party(name: str) -> Opener | None:
+    for point in entry_points(group=GROUP, name=name):
+        opener: Opener = point.load()
+        return opener
+    return None
+
+
+def _address(model: str, options: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    """The model without `@URL`, and the options with it."""
+    for scheme in ("@https://", "@http://"):
+        bare, found, rest = model.rpartition(scheme)
+        if found:
+            if options.get("base_url"):
+                raise ConfigError(f"two addresses: {scheme[1:]}{rest} in the spec, and the option base_url")
+            return bare, {**options, "base_url": scheme[1:] + rest}
+    return model, options
+
+
+def _openai(name: str, model: str, options: Mapping[str, Any]) -> Opened:
+    """Any host in the catalogue."""
+    from icm_api.model.endpoints.http import blotted, checked_url, host_of, read_key
+    from icm_api.model.endpoints.openai import Connection, OpenAIEndpoint
+    from icm_api.model.reading import openai, sglang, vllm
+
+    given = checked_options(Options, name, options)
+    entry = settled(ENTRIES[name], given)
+    url = checked_url(entry.base_url, allow_http=given.allow_http)
+    key = read_key(entry.key_variable, required=entry.key_required)
+    secret = key.get_secret_value() if key else ""
+    identity = f"{name}/{host_of(url)}/{model}"
+    host = Host(entry, model, identity, given.chat_style, lambda text: blotted(text, secret))
+    readers = {"openai": openai, "vllm": vllm, "sglang": sglang}[entry.reads].readers(host)
+    capabilities = host.capabilities(readers.method, prompt_logprobs=readers.inside is not None)
+    return Opened(OpenAIEndpoint(host, capabilities, Connection(url, key, given.http_client)), readers)
+
+
+def _anthropic(model: str, options: Mapping[str, Any]) -> Opened:
+    from icm_api.model.endpoints.anthropic import AnthropicEndpoint
+    from icm_api.model.reading.anthropic import AnthropicReader
+
+    given = checked_options(AnthropicOptions, "anthropic", options)
+    endpoint = AnthropicEndpoint(model, given)
+    reader = AnthropicReader(endpoint.identity, given, endpoint.blotted)
+    return Opened(endpoint, Readers(reader, text=reader))
+
+
+def _gemini(model: str, options: Mapping[str, Any]) -> Opened:
+    from icm_api.model.endpoints.gemini import GeminiEndpoint
+    from icm_api.model.reading.gemini import GeminiReader
+
+    given = checked_options(GeminiOptions, "gemini", options)
+    endpoint = GeminiEndpoint(model, given)
+    reader = GeminiReader(endpoint.identity, endpoint.path, given, endpoint.blotted)
+    return Opened(endpoint, Readers(reader, text=reader))
+
+
+def _pocket(model: str, options: Mapping[str, Any]) -> Opened:
+    from icm_api.model.endpoints.pocket import PocketEndpoint, load_model
+
+    if options:
+        raise ConfigError(f"provider 'pocket' takes no options, got {', '.join(options)}")
+    return _local(PocketEndpoint(load_model(Path(model) if model else None)))
+
+
+def _huggingface(model: str, options: Mapping[str, Any]) -> Opened:
+    from icm_api.model.endpoints.huggingface import HuggingFaceEndpoint
+
+    given = checked_options(LocalOptions, "huggingface", options)
+    return _local(HuggingFaceEndpoint(model, **given.model_dump()))
+
+
+def _local(endpoint: Endpoint) -> Opened:
+    from icm_api.model.reading.local import ReadsForms
+
+    return Opened(endpoint, Readers(ReadsForms(endpoint.identity)))
+
+
+_OPENERS: Mapping[str, Opener] = MappingProxyType(
+    {"pocket": _pocket, "huggingface": _huggingface, "anthropic": _anthropic, "gemini": _gemini}
+)

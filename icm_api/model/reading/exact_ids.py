@@ -1,0 +1,239 @@
+"""Exact logprobs of given token ids: which ids a form has, which questions that takes, and how the answers add up.
+
+It does: ask a server's tokenizer for a form's ids in context, then for the logprobs of just those.
+It does not: load a tokenizer, or know how a server is asked for the logprobs of ids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
+from math import exp, log
+from typing import Any, TypeAlias
+
+from icm_api.errors import CapabilityError, LogprobsUnavailableError
+from icm_api.model.reading.label_tokens import Place, alternatives
+from icm_api.model.reading.openai import Questions
+from icm_api.model.reading.reading import Below, Reading, forms_of, named
+from icm_api.model.request import Asks, Body, Request
+from icm_api.types import Answers, Prompt, Usage, logsumexp
+
+Ids: TypeAlias = tuple[int, ...]
+FormIds: TypeAlias = Mapping[str, tuple[Ids, ...]]
+"""Per form the ways to write it."""
+
+METHOD = "exact_ids"
+
+# What rounding can hide from a sum of probabilities.
+_ROUNDING = 1e-6
+
+_TOKENIZE = "/tokenize"
+_SOME_QUESTION = ({"role": "user", "content": "?"},)
+
+
+class ExactIds:
+    """Reads each form from the logprobs of its own token ids, whatever the model finds likeliest.
+
+    Args:
+        questions: writes what the server's tokenizer is asked.
+        exact: the request for the logprobs of ids after a prompt, or after other ids, which stand for it and more.
+        place: where an answer to it has them.
+    """
+
+    def __init__(
+        self,
+        questions: Questions,
+        exact: Callable[[Prompt, Sequence[int], Ids | None], Request],
+        place: Callable[[Body], Place],
+    ) -> None:
+        self._questions, self._exact, self._place = questions, exact, place
+        self._host = questions.host
+
+    async def read(self, prompts: Sequence[Prompt], client: Asks) -> Answers[Reading]:
+        """Every form's tokens by their ids: one request a prompt, and one more for each beginning of longer forms.
+
+        Raises:
+            CapabilityError: the tokens of a form can't be told from those before it.
+            ProviderError: a request failed, or an answer can't be used.
+        """
+        costs: dict[str, Usage] = {}
+        forms = await self._form_ids(prompts, client, costs)
+        asked = [questions(ids) for ids in forms]
+        long = [at for at, wanted in enumerate(asked) if len(wanted) > 1]
+        starts = dict(
+            zip(long, await self._tokens([self._whole(prompts[at]) for at in long], client, costs), strict=True)
+        )
+        requests = [
+            self._exact(prompt, with_witness(ids), (*starts[at], *before) if before else None)
+            for at, prompt in enumerate(prompts)
+            for before, ids in asked[at].items()
+        ]
+        answers = await client.ask(requests)
+        bodies = iter(answers)
+        readings = []
+        for ids, wanted in zip(forms, asked, strict=True):
+            found = {before: logprobs_by_id(self._place(next(bodies)), after) for before, after in wanted.items()}
+            readings.append(Reading(form_logprobs(ids, found), METHOD))
+        return Answers(tuple(readings), {**costs, **answers.costs})
+
+    async def _form_ids(self, prompts: Sequence[Prompt], client: Asks, costs: dict[str, Usage]) -> list[FormIds]:
+        """The ids of each prompt's forms, as they stand after its last word, or at the start of an answer."""
+        chat = self._host.chat
+        wanted = [("" if chat else _last_word(prompt), tuple(forms_of(prompt.verbalizer))) for prompt in prompts]
+        known = {}
+        for tail, forms in dict.fromkeys(wanted):
+            ways = {form: self._ways(form) for form in forms}
+            bodies = [self._beginning(tail)]
+            bodies += [self._continued(tail, way) for form in forms for way in ways[form]]
+            before, *rest = await self._tokens(bodies, client, costs)
+            whole = iter(rest)
+            known[tail, forms] = checked_forms(
+                {form: [ids_after(before, next(whole), form) for _ in ways[form]] for form in forms}
+            )
+        return [known[key] for key in wanted]
+
+    async def _tokens(self, asked: Sequence[Body], client: Asks, costs: dict[str, Usage]) -> list[Ids]:
+        """What the server's tokenizer makes of texts or conversations; what that cost goes into `costs`."""
+        extra = self._host.entry.extra
+        template = {name: value for name, value in extra.items() if name.startswith("chat_template")}
+        check = named(self._host.identity, self._host.blot, _tokens_of)
+        requests = [Request({"model": self._host.model, **body, **template}, _TOKENIZE, check=check) for body in asked]
+        answers = await client.ask(requests)
+        costs |= answers.costs
+        return [_tokens_of(body) for body in answers]
+
+    def _ways(self, form: str) -> tuple[str, ...]:
+        """A chat model may write a form with the space or without it."""
+        return tuple(dict.fromkeys((form.lstrip(), form))) if self._host.chat else (form,)
+
+    def _beginning(self, tail: str) -> dict[str, Any]:
+        if self._host.chat:
+            return {"messages": [*_SOME_QUESTION], "add_generation_prompt": True}
+        return {"prompt": tail, "add_special_tokens": False}
+
+    def _continued(self, tail: str, form: str) -> dict[str, Any]:
+        if not self._host.chat:
+            return {"prompt": tail + form, "add_special_tokens": False}
+        messages = [*_SOME_QUESTION, {"role": "assistant", "content": form}]
+        return {"messages": messages, "add_generation_prompt": False, "continue_final_message": True}
+
+    def _whole(self, prompt: Prompt) -> dict[str, Any]:
+        """The prompt with all that the server would put before and around it."""
+        if self._host.chat:
+            return {"messages": self._questions.shown(prompt, ""), "add_generation_prompt": True}
+        return {"prompt": prompt.text, "add_special_tokens": True}
+
+
+def ids_after(before: Sequence[int], whole: Sequence[int], form: str) -> Ids:
+    """The ids that a form adds to what stands before it.
+
+    Raises:
+        CapabilityError: its tokens melt into those before.
+
+    Example:
+        >>> ids_after([5, 7], [5, 7, 9], " True")
+        (9,)
+    """
+    if list(whole[: len(before)]) != list(before) or len(whole) == len(before):
+        raise CapabilityError(
+            f"form {form!r} melts into what stands before it, so its tokens have no probability of their own: begin it "
+            "with a space or a newline, or use the chat API without thinking"
+        )
+    return tuple(whole[len(before) :])
+
+
+def checked_forms(written: Mapping[str, Sequence[Ids]]) -> FormIds:
+    """The ways to write each form, each once.
+
+    Raises:
+        CapabilityError: two forms are the same tokens to this model, or one's tokens begin another's.
+    """
+    forms = {form: tuple(dict.fromkeys(ways)) for form, ways in written.items()}
+    owners = [(way, form) for form, ways in forms.items() for way in ways]
+    for way, form in owners:
+        for longer, other in owners:
+            if form != other and longer[: len(way)] == way:
+                raise CapabilityError(
+                    f"to this model form {form!r} is the beginning of form {other!r}, or the same: use one of them"
+                )
+    return forms
+
+
+def questions(forms: FormIds) -> dict[Ids, tuple[int, ...]]:
+    """What was written so far -> the ids to ask for then, for all beginnings of all forms.
+
+    Example:
+        >>> questions({" a": ((1,),), " bc": ((2, 3),)})
+        {(): (1, 2), (2,): (3,)}
+    """
+    asked: dict[Ids, dict[int, None]] = {}
+    for way in chain.from_iterable(forms.values()):
+        for at, token in enumerate(way):
+            asked.setdefault(way[:at], {})[token] = None
+    return {before: tuple(ids) for before, ids in asked.items()}
+
+
+def with_witness(ids: Sequence[int]) -> list[int]:
+    """The ids to ask for and one more, so that a server that fills in a constant gives itself away."""
+    return [*ids, next(token for token in range(len(ids) + 1) if token not in ids)]
+
+
+def logprobs_by_id(place: Place, wanted: Sequence[int]) -> dict[int, float | Below]:
+    """What a server says of the wanted ids.
+
+    An id with a placeholder is so unlikely that the server has no number: it is `Below` what the others leave.
+
+    Raises:
+        LogprobsUnavailableError: an id is missing, or the numbers cannot be logprobs.
+    """
+    found = alternatives(place.listed)
+    read: dict[int, float | Below] = {token.id: value for token, value in found.items() if token.id is not None}
+    left = Below(log(max(1 - sum(map(exp, found.values())), _ROUNDING)))
+    listed = {token.id for token in place.listed}
+    for token in wanted:
+        if token not in listed:
+            raise LogprobsUnavailableError(
+                f"the server left out token id {token}, which it was asked for: it is too old to score given ids; "
+                "update it, or use it as openai-compatible:MODEL@URL"
+            )
+        read.setdefault(token, left)
+    return read
+
+
+def form_logprobs(forms: FormIds, answers: Mapping[Ids, Mapping[int, float | Below]]) -> dict[str, float | Below]:
+    """log p of each form: its ways added up, each the sum over its tokens. A bound where a token has only one.
+
+    Example:
+        >>> answers = {(): {1: -1.0, 2: -0.5}, (2,): {3: -0.25}}
+        >>> form_logprobs({" a": ((1,),), " bc": ((2, 3),)}, answers)
+        {' a': -1.0, ' bc': -0.75}
+    """
+    read: dict[str, float | Below] = {}
+    for form, ways in forms.items():
+        exact: list[float] = []
+        bounds: list[float] = []
+        for way in ways:
+            steps = [answers[way[:at]][token] for at, token in enumerate(way)]
+            total = sum(step.logprob if isinstance(step, Below) else step for step in steps)
+            (bounds if any(isinstance(step, Below) for step in steps) else exact).append(total)
+        # A way without a number adds next to nothing to one that has one.
+        read[form] = min(logsumexp(exact), 0.0) if exact else Below(min(logsumexp(bounds), 0.0))
+    return read
+
+
+def _last_word(prompt: Prompt) -> str:
+    """What follows the last white space: tokens don't reach over it, and few prompts differ in it.
+
+    Example:
+        >>> from icm_api.types import Verbalizer
+        >>> _last_word(Prompt("", (), "Is it right?", Verbalizer.plain(["True", "False"])))
+        'right?'
+    """
+    return prompt.text.split()[-1]
+
+
+def _tokens_of(body: Body) -> Ids:
+    tokens = body.get("tokens")
+    if not isinstance(tokens, list) or not all(type(token) is int for token in tokens):
+        raise LogprobsUnavailableError(f"the server's tokenizer gave no list of ids: {body!r:.200}")
+    return tuple(tokens)

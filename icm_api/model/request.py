@@ -1,0 +1,128 @@
+"""What travels between a reader, the client and an endpoint: requests and responses, and what an endpoint is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeAlias
+
+from icm_api.types import Answers, Capabilities, Prompt, Usage
+
+Body: TypeAlias = Mapping[str, Any]
+"""The JSON-able content of a request or of an answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One question to a model, with all that the client must know of it.
+
+    Attributes:
+        body: all that shapes the answer, apart from provider and model.
+        endpoint: the path that the request goes to, part of the cache key; empty for local models.
+        prompt: what the request asks about, for local models, which compute from it.
+        sample: which of several answers to the same body this is, part of the cache key.
+        prefix: requests with an equal prefix share the beginning of their prompts; empty if none is shared.
+        tokens: estimated prompt tokens, for limits and budget; 0 if nobody estimated them.
+        completion_tokens: the most tokens that the model may reply with; 0 if it generates nothing.
+        check: raises ProviderError if an answer can't be used, so that it is not kept; None accepts every answer.
+    """
+
+    body: Body
+    endpoint: str = ""
+    prompt: Prompt | None = None
+    sample: int = 0
+    prefix: str = ""
+    tokens: int = 0
+    completion_tokens: int = 0
+    check: Callable[[Body], object] | None = field(default=None, compare=False, repr=False)
+
+    def accept(self, body: Body) -> None:
+        """Let an answer's body through, if it can be used.
+
+        Raises:
+            ProviderError: the answer can't be used: why.
+        """
+        if self.check is not None:
+            self.check(body)
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What a model answered.
+
+    Attributes:
+        body: the answer as it came, JSON-able.
+        usage: what the answer cost.
+        limits: what the server's headers allow: "requests_per_minute", "tokens_per_minute". Never kept.
+    """
+
+    body: Body
+    usage: Usage
+    limits: Mapping[str, float] | None = None
+
+
+class Endpoint(Protocol):
+    """One URL and wire format, or a model on this machine: sends requests, and names what went wrong.
+
+    `identity` names provider, host and model (dated or fingerprinted), and so is part of every cache key.
+    """
+
+    @property
+    def identity(self) -> str: ...
+
+    @property
+    def capabilities(self) -> Capabilities: ...
+
+    def count_tokens(self, text: str) -> int:
+        """How many tokens the model sees in this text."""
+        ...
+
+    async def send(self, requests: Sequence[Request]) -> Sequence[Response]:
+        """Ask the model.
+
+        Returns:
+            The answers, in the order of the requests.
+
+        Raises:
+            RequestError: a request failed: which kind of failure, and how long the server asks to wait.
+            ProviderError: the model on this machine can't compute an answer.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Release what was opened."""
+        ...
+
+
+class Asks(Protocol):
+    """What a reader needs of the client."""
+
+    async def ask(self, requests: Sequence[Request]) -> Answers[Body]:
+        """The bodies of the answers, in the order of the requests, and what they cost."""
+        ...
+
+
+# English has about 4 bytes a token with current tokenizers; numbers and other languages have less. Windows and budgets
+# must hold what is estimated, so estimates are rather too many.
+_BYTES_A_TOKEN = 3
+_TOKENS_A_MESSAGE = 4
+
+
+def bytes_in_tokens(text: str) -> int:
+    """About how many tokens a text has, rather too many.
+
+    Example:
+        >>> bytes_in_tokens("The claim is true.")
+        6
+    """
+    return -(-len(text.encode()) // _BYTES_A_TOKEN)
+
+
+def estimated_tokens(text: str) -> int:
+    """The same with the frame of a message around the text.
+
+    Example:
+        >>> estimated_tokens("The claim is true.")
+        10
+    """
+    return _TOKENS_A_MESSAGE + bytes_in_tokens(text)
