@@ -1,6 +1,7 @@
 """One budget over a whole comparison: what its runs, its questions and its chat model sent, and what is left.
 
-It reads the notes of sessions that runs leave in their folders; like them it does not know of a killed process.
+It adds up the ledgers that runs keep in their folders and those of its own questions, so that it knows of what killed
+processes spent too.
 """
 
 from __future__ import annotations
@@ -9,12 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from icm_api.config import Budget, Config
-from icm_api.model import sent_before
+from icm_api.model import spent
 from icm_api.model.client.meter import cost
-from icm_api.run import SESSIONS_FILE
+from icm_api.run import SESSIONS_FILE, SPENDING_FILE
 from icm_api.types import Usage
 
 CHAT_SESSIONS_FILE = "chat-sessions.jsonl"
+CHAT_SPENDING_FILE = "chat-spending.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +46,32 @@ class Purse:
         """Where questions to the chat model are noted."""
         return self.folder / CHAT_SESSIONS_FILE
 
+    @property
+    def spending(self) -> Path:
+        """The ledger of questions outside the runs."""
+        return self.folder / SPENDING_FILE
+
+    @property
+    def chat_spending(self) -> Path:
+        """The ledger of questions to the chat model."""
+        return self.folder / CHAT_SPENDING_FILE
+
     def left(self, but: Path | None = None) -> Budget:
         """What may still be spent.
 
         Args:
-            but: a run folder whose sessions are not counted.
+            but: a run folder whose ledger is not counted.
+
+        Raises:
+            RunError: a ledger is damaged.
+            StorageError: a ledger cannot be read.
         """
         budget, prices = self.config.budget, self.config.prices
         if not self.bounded:
             return budget
-        files = [self.sessions, *self.folder.glob(f"runs/*/{SESSIONS_FILE}")]
-        asked = sum((sent_before(path) for path in files if but is None or path.parent != but), Usage())
-        chat = sent_before(self.chat_sessions)
+        files = [self.spending, *self.folder.glob(f"runs/*/{SPENDING_FILE}")]
+        asked = sum((spent(path) for path in files if but is None or path.parent != but), Usage())
+        chat = spent(self.chat_spending)
         money = budget.money
         if money is not None and prices is not None:
             other = self.config.compare.chat_prices

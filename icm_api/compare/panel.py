@@ -30,10 +30,10 @@ from icm_api.compare.searches import (
 from icm_api.compare.split import Split
 from icm_api.compare.summing import compared
 from icm_api.config import Config
-from icm_api.errors import ConfigError, StorageError
-from icm_api.model import LanguageModel, Meter, check_endpoint, note_session
+from icm_api.errors import ConfigError
+from icm_api.model import LanguageModel, Ledger, Meter, check_endpoint, note_session
 from icm_api.result import Result
-from icm_api.run import Watch, build_task
+from icm_api.run import Watch, build_task, locked
 from icm_api.search import Start, build_kernel, build_objective, steps_of
 
 Searched = Mapping[tuple[str, int], Result]
@@ -142,22 +142,23 @@ async def search_all(config: Config, splits: Sequence[Split], folder: Path, watc
         watch: is told of each search before it begins.
 
     Raises:
+        RunError: another process is working on this comparison.
         IcmError: whatever stops a search; what was paid for is kept, and the same call goes on.
     """
     check(config)
-    _make(folder)
-    place, purse = Place(folder), Purse(config, folder)
-    found: dict[tuple[str, int], Result] = {}
-    for split in splits:
-        for method in SEARCHES:
-            if method not in config.compare.methods or (method == "icm-unconstrained" and not config.constraints):
-                continue
-            listen = watch.on_search(split.seed, method)
-            settings = method_config(config, method, split, place)
-            if method == "bootstrap-equal":
-                settings = await at_equal_cost(settings, found["icm", split.seed].usage.requests, purse)
-            found[method, split.seed] = await searched(settings, purse, listen)
-    return found
+    with locked(folder):
+        place, purse = Place(folder), Purse(config, folder)
+        found: dict[tuple[str, int], Result] = {}
+        for split in splits:
+            for method in SEARCHES:
+                if method not in config.compare.methods or (method == "icm-unconstrained" and not config.constraints):
+                    continue
+                listen = watch.on_search(split.seed, method)
+                settings = method_config(config, method, split, place)
+                if method == "bootstrap-equal":
+                    settings = await at_equal_cost(settings, found["icm", split.seed].usage.requests, purse)
+                found[method, split.seed] = await searched(settings, purse, listen)
+        return found
 
 
 async def measure_all(
@@ -166,36 +167,32 @@ async def measure_all(
     """Hold the labels of every method against gold, and ask for the held-out examples after them.
 
     Raises:
+        RunError: another process is working on this comparison.
         IcmError: whatever stops a question; what was paid for is kept, and the same call goes on.
     """
     check(config)
-    _make(folder)
-    purse, verbalizer = Purse(config, folder), build_task(config).verbalizer
-    bench = Bench(config, build_task(config), golds, _longest(config, splits))
-    found = [SeedCells() for _ in splits]
-    # One model after the other, so that what the first spent is known to the second.
-    if _chats(config):
-        assert config.compare.chat is not None
-        spec, options = config.compare.chat, config.compare.chat_options
-        meter = Meter(purse.left(), config.compare.chat_prices)
-        async with _noted(open_scorer(config, spec, options, meter), purse.chat_sessions) as llm:
+    with locked(folder):
+        purse, verbalizer = Purse(config, folder), build_task(config).verbalizer
+        bench = Bench(config, build_task(config), golds, _longest(config, splits))
+        found = [SeedCells() for _ in splits]
+        # One model after the other, so that what the first spent is known to the second.
+        if _chats(config):
+            assert config.compare.chat is not None
+            spec, options = config.compare.chat, config.compare.chat_options
+            meter = Meter(purse.left(), config.compare.chat_prices, ledger=Ledger(purse.chat_spending))
+            async with _noted(open_scorer(config, spec, options, meter), purse.chat_sessions) as llm:
+                _warn(watch, await check_endpoint(llm, verbalizer))
+                for split, cells in zip(splits, found, strict=True):
+                    await measure_chat(bench, split, llm, cells, watch.on_measure)
+                bench = replace(bench, chat=llm.identity)
+        meter = Meter(purse.left(), config.prices, ledger=Ledger(purse.spending))
+        async with _noted(
+            open_scorer(config, config.model.provider, config.model.options, meter), purse.sessions
+        ) as llm:
             _warn(watch, await check_endpoint(llm, verbalizer))
             for split, cells in zip(splits, found, strict=True):
-                await measure_chat(bench, split, llm, cells, watch.on_measure)
-            bench = replace(bench, chat=llm.identity)
-    meter = Meter(purse.left(), config.prices)
-    async with _noted(open_scorer(config, config.model.provider, config.model.options, meter), purse.sessions) as llm:
-        _warn(watch, await check_endpoint(llm, verbalizer))
-        for split, cells in zip(splits, found, strict=True):
-            await measure_seed(bench, split, llm, results, cells, watch.on_measure)
-        return compared(replace(bench, model=llm.identity), splits, found, results, Place(folder))
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(f"cannot write {folder}: {error.strerror or error}") from error
+                await measure_seed(bench, split, llm, results, cells, watch.on_measure)
+            return compared(replace(bench, model=llm.identity), splits, found, results, Place(folder))
 
 
 def _warn(watch: PanelWatch, warnings: Iterable[str]) -> None:

@@ -121,7 +121,7 @@ async def searched(config: Config, purse: Purse, watch: Watch) -> Result:
 
 
 def _within(config: Config, purse: Purse) -> Config:
-    """Under what is left of the budget, its own earlier sessions apart, which a run counts by itself."""
+    """Under what is left of the budget, its own ledger apart, which a run counts by itself."""
     return config.changed(budget=purse.left(but=folder_of(config)))
 
 
@@ -160,7 +160,7 @@ async def at_equal_cost(config: Config, requests: int, purse: Purse) -> Config:
 async def _steps(config: Config, requests: int, purse: Purse) -> int:
     dataset, task = load_dataset(config), build_task(config)
     start, taken, began = load_start(config, dataset, task), 0, monotonic()
-    async with open_model(config.changed(budget=purse.left())) as model:
+    async with open_model(_within(config, purse)) as model:
         try:
             objective = build_objective(dataset, model, task, config.search)
             kernel, budget = build_kernel(objective, config.search, start), steps_of(config.search, len(dataset))

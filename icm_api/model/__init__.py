@@ -4,7 +4,7 @@ Start at `open_model`. The SDKs of providers, numpy and the cache's database are
 """
 
 from icm_api.model.client.client import Client
-from icm_api.model.client.ledger import note_session, sent_before
+from icm_api.model.client.ledger import Ledger, note_session, spent
 from icm_api.model.client.meter import Meter
 from icm_api.model.language_model import LanguageModel
 from icm_api.model.open import Opened, open_endpoint, open_model
@@ -17,6 +17,7 @@ __all__ = [
     "Client",
     "Endpoint",
     "LanguageModel",
+    "Ledger",
     "Meter",
     "Opened",
     "Reading",
@@ -29,5 +30,5 @@ __all__ = [
     "open_endpoint",
     "open_model",
     "probe",
-    "sent_before",
+    "spent",
 ]

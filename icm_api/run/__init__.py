@@ -1,8 +1,9 @@
 """From a configuration to a run folder: plan it, run it, resume it.
 
 A run folder holds `config.toml` (resolved), `inputs.json` (fingerprints of data and model), `trace.jsonl` (a
-line a step), and, once finished, `labels.jsonl` and `summary.json`. `sessions.jsonl` says what each process
-that worked on it really sent. All but the last are the same bytes for the same configuration and seed.
+line a step), and, once finished, `labels.jsonl` and `summary.json`. All these are the same bytes for the same
+configuration and seed. `sessions.jsonl` says what each process that worked on it and was not killed really sent, and
+`spending.jsonl` what counts against the budget.
 """
 
 from icm_api.run.finished import FinishedRun
@@ -10,8 +11,10 @@ from icm_api.run.folder import (
     CONFIG_FILE,
     INPUTS_FILE,
     SESSIONS_FILE,
+    SPENDING_FILE,
     data_fingerprint,
     folder_of,
+    locked,
 )
 from icm_api.run.parts import (
     build_constraint,
@@ -31,6 +34,7 @@ __all__ = [
     "CONFIG_FILE",
     "INPUTS_FILE",
     "SESSIONS_FILE",
+    "SPENDING_FILE",
     "TRACE_FILE",
     "FinishedRun",
     "Plan",
@@ -45,6 +49,7 @@ __all__ = [
     "folder_of",
     "load_dataset",
     "load_start",
+    "locked",
     "open_model",
     "plan",
     "read_trace",

@@ -21,6 +21,9 @@ from icm_api.types import Dataset
 CONFIG_FILE = "config.toml"
 INPUTS_FILE = "inputs.json"
 SESSIONS_FILE = "sessions.jsonl"
+"""For people: a line for each process that worked on the run and was not killed."""
+SPENDING_FILE = "spending.jsonl"
+"""For the budget: a `Ledger`."""
 FORMAT = 1
 """Of the run folder; raised when an older folder could no longer be resumed."""
 

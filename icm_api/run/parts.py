@@ -13,9 +13,9 @@ from icm_api.config import Config, ConstraintSection, load_config
 from icm_api.consistency import constraints
 from icm_api.datasets import DataSource, load_examples
 from icm_api.errors import ConfigError
-from icm_api.model import LanguageModel, Meter, sent_before
+from icm_api.model import LanguageModel, Ledger, Meter
 from icm_api.model import open_model as open_spec
-from icm_api.run.folder import CONFIG_FILE, SESSIONS_FILE, existing, folder_of
+from icm_api.run.folder import CONFIG_FILE, SPENDING_FILE, existing, folder_of
 from icm_api.search import Start, load_fixed, load_warm, make_start
 from icm_api.types import Constraint, Dataset, Labeling, PromptTemplate, Task, Verbalizer
 
@@ -110,9 +110,11 @@ def open_model(config: Config) -> LanguageModel:
         ConfigError: unknown provider.
         ProviderError: the model cannot be loaded.
         StorageError: the cache cannot be opened.
+        RunError: the ledger of the run is damaged.
     """
     cache, folder = config.cache, config.cache.folder or default_cache_folder()
-    meter = Meter(config.budget, config.prices, sent_before(folder_of(config) / SESSIONS_FILE))
+    ledger = Ledger(folder_of(config) / SPENDING_FILE)
+    meter = Meter(config.budget, config.prices, ledger.before, ledger)
     return open_spec(
         config.model.provider,
         cache=folder if cache.enabled else None,

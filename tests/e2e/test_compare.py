@@ -187,11 +187,11 @@ def test_files_for_machines(done: Path) -> None:
 
 
 def files_of(runs: Path) -> dict[str, bytes]:
-    """All of the run folders but the notes of what each process sent, which say how long it took."""
+    """All of the run folders but the notes of what each process sent, and how long it took."""
     return {
         str(path.relative_to(runs)): path.read_bytes()
         for path in sorted(runs.rglob("*"))
-        if path.is_file() and path.name not in ("sessions.jsonl", ".lock")
+        if path.is_file() and path.name not in ("sessions.jsonl", "spending.jsonl", ".lock")
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
 import signal
 import sqlite3
@@ -20,6 +21,7 @@ import pytest
 
 from icm_api.cli.main import main
 from icm_api.config import ClientSettings, load_config
+from icm_api.model import spent
 from icm_api.model.client.cache import DATABASE
 from icm_api.model.open import open_endpoint
 from icm_api.run import open_model
@@ -289,6 +291,58 @@ def test_a_budget_stops_a_run_that_ends_in_the_same_bytes_once_it_is_raised(
         assert main(["resume", str(tmp_path / "run")]) == 0
         assert server.log.total == whole
     assert bytes_of(tmp_path / "run") == calm
+
+
+def killed(config: Path, server: Server, rng: random.Random) -> int:
+    """The exit code of a process that runs or resumes, and is killed some time after its first request."""
+    run_folder = config.parent / "run"
+    verb = ("resume", run_folder) if (run_folder / "inputs.json").exists() else ("run", config)
+    before = server.log.total
+    process = subprocess.Popen(command(*verb), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while server.log.total == before and process.poll() is None:
+        time.sleep(0.002)
+    time.sleep(0.2 * rng.random())
+    process.kill()
+    return process.wait(60)
+
+
+@pytest.mark.parametrize(
+    ("kills", "seed"), [(2, 0), *(pytest.param(5, seed, marks=pytest.mark.slow) for seed in range(1, 4))]
+)
+def test_no_number_of_kills_sends_more_than_the_budget(
+    calm: Mapping[str, bytes], tmp_path: Path, kills: int, seed: int
+) -> None:
+    budget, most, rng = 60, 8, random.Random(seed)
+    with serve(dialect="vllm", faults=Faults(("slow",), delay=0.05, times=None)) as server:
+        limits = f"\n[budget]\nrequests = {budget}\n\n[client]\nconcurrency = {most}\nmax_concurrency = {most}\n"
+        config = write_config(tmp_path, VLLM.spec(server), extra=limits)
+        for _ in range(kills):
+            assert killed(config, server, rng) in (-signal.SIGKILL, 3)
+            assert server.log.total <= budget
+        assert main(["resume", str(tmp_path / "run")]) == 3
+        # What was under way at a kill is counted as sent, and nothing else is lost.
+        assert budget - most * kills <= server.log.total <= budget
+        assert spent(tmp_path / "run" / "spending.jsonl").requests == budget
+        assert not (tmp_path / "run" / "labels.jsonl").exists()
+        raised = tmp_path / "run" / "config.toml"
+        raised.write_text(raised.read_text().replace(f"requests = {budget}", "requests = 100_000"))
+        assert main(["resume", str(tmp_path / "run")]) == 0
+    assert bytes_of(tmp_path / "run") == calm
+
+
+def test_a_damaged_ledger_stops_a_run_before_anything_is_sent(tmp_path: Path, capsys: Printed) -> None:
+    with serve(dialect="vllm") as server:
+        config = write_config(tmp_path, VLLM.spec(server), extra="\n[budget]\nrequests = 20\n")
+        assert run(config) == 3
+        ledger, sent = tmp_path / "run" / "spending.jsonl", server.log.total
+        ledger.write_text("oops\n" + ledger.read_text())
+        capsys.readouterr()
+        assert main(["resume", str(tmp_path / "run")]) == 2
+        assert server.log.total == sent
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert f"{ledger}:1: damaged" in err
+    assert re.search(DO, err)
 
 
 # Encryption, and kills

@@ -12,7 +12,7 @@ import pytest
 
 from icm_api.config import Budget, ClientSettings, Prices
 from icm_api.errors import BudgetError, LogprobsUnavailableError, RequestError, StorageError
-from icm_api.model import Client, Meter, note_session, sent_before
+from icm_api.model import Client, Ledger, Meter, spent
 from icm_api.model.client.cache import ResponseCache
 from icm_api.model.request import Body, Request, Response
 from icm_api.types import Capabilities, Usage
@@ -159,32 +159,22 @@ async def test_two_clients_on_one_cache_pay_twice_only_for_what_both_asked_befor
 async def test_no_more_is_spent_than_the_budget_and_a_higher_one_goes_on(tmp_path: Path, model: Hosted) -> None:
     prices = Prices(input=1.0, output=2.0, cached_input=0.25)
     each = (6 * 1.0 + 4 * 0.25 + 1 * 2.0) / 1e6
-    ledger = tmp_path / "sessions.jsonl"
+    path = tmp_path / "spending.jsonl"
 
     async def ask(money: float) -> Client:
-        meter = Meter(Budget(money=money), prices, sent_before(ledger))
+        ledger = Ledger(path)
+        meter = Meter(Budget(money=money), prices, ledger.before, ledger)
         async with Client(model, ResponseCache(tmp_path / "cache"), meter=meter) as client:
-            try:
-                await client.ask(named(*range(40)))
-            finally:
-                note_session(ledger, client.meter, 1.0)
+            await client.ask(named(*range(40)))
             return client
 
     with pytest.raises(BudgetError):
         await ask(20 * each)
-    paid = sent_before(ledger).requests
+    paid = spent(path).requests
     assert 15 <= paid <= 20
     with pytest.raises(BudgetError):
         await ask(20 * each)
-    assert sent_before(ledger).requests <= 20
+    assert spent(path).requests <= 20
     client = await ask(100 * each)
-    assert sent_before(ledger).requests == len(model.sent) == 40
+    assert spent(path).requests == len(model.sent) == 40
     assert client.meter.spent == pytest.approx(client.meter.sent.requests * each)
-
-
-def test_half_a_line_in_the_ledger_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    ledger = tmp_path / "sessions.jsonl"
-    assert sent_before(ledger) == Usage()
-    ledger.write_text('{"sent": {"requests": 2, "prompt_tokens": 5}, "seconds": 1}\n{"sent": {"req')
-    assert sent_before(ledger) == Usage(2, 5)
-    assert "sessions.jsonl:2" in caplog.text

@@ -12,6 +12,7 @@ import asyncio
 import json
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -115,16 +116,20 @@ class Client:
         return Answers(tuple(bodies[key] for key in keys), costs)
 
     async def close(self) -> None:
-        """Give up what is in flight, and close the endpoint and the cache."""
+        """Give up what is in flight, and close the endpoint, the cache and the meter.
+
+        Raises:
+            StorageError: what was spent could not be written down.
+        """
         tasks = set(self._in_flight.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        try:
-            await self.endpoint.close()
-        finally:
+        async with AsyncExitStack() as closing:
+            closing.callback(self.meter.close)
             if self._cache is not None:
-                self._cache.close()
+                closing.callback(self._cache.close)
+            closing.push_async_callback(self.endpoint.close)
 
     def _landed(self, task: asyncio.Task[dict[str, _Kept]]) -> None:
         self._in_flight = {key: other for key, other in self._in_flight.items() if other is not task}

@@ -1,19 +1,152 @@
-"""What each process that worked on a run really sent: a line each, so that a budget holds over all of them.
+"""What is spent, over all processes that work on a run, so that a budget holds over all of them, killed ones included.
 
-It does: add a line when a session ends, and sum up the lines. It does not: know of a process that was killed.
+It does: keep a file whose lines add up to what counts as spent, and note a line a session for people.
+It does not: know a budget or a price.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from dataclasses import asdict
+from dataclasses import asdict, fields
+from io import FileIO
 from pathlib import Path
 from typing import Protocol
 
+from icm_api.errors import RunError, StorageError
 from icm_api.types import Usage
 
 logger = logging.getLogger(__name__)
+
+_NAMES = tuple(field.name for field in fields(Usage))
+
+
+class Ledger:
+    """A file whose lines add up to what counts as spent; one process at a time may write it.
+
+    A line before requests are sent adds the most that they can cost, and a line once they are answered corrects that to
+    what they did cost. A process that is killed (kill -9) in between leaves its requests counted at their most. The
+    system has a line when the call returns, which a kill does not undo; a power cut may lose the last lines, as it may
+    lose the last entries of the cache.
+
+    A last line without a line end is the work of a process that was killed while writing it, and is dropped: a
+    reservation of which nothing was sent yet, or a correction, without which its reservation counts in full.
+
+    Args:
+        path: of the file; created at the first line.
+
+    Raises:
+        RunError: a line is damaged; the file and the line.
+        StorageError: the file cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._before, self._size = _read(path)
+        self._owed = Usage()
+        self._stream: FileIO | None = None
+
+    @property
+    def before(self) -> Usage:
+        """What all processes before this one spent, or may have spent."""
+        return self._before
+
+    def reserve(self, most: Usage) -> None:
+        """Count the most that requests can cost. Only then may they be sent.
+
+        Raises:
+            StorageError: the line, or one before it, cannot be written.
+        """
+        self._add(most)
+
+    def settle(self, change: Usage) -> None:
+        """Correct what was reserved: add what it did cost, less what was reserved.
+
+        A line that cannot be written stops the next reservation, so that the answer at hand is not lost.
+        """
+        try:
+            self._add(change)
+        except StorageError:
+            self._owed += change
+
+    def close(self) -> None:
+        """Write what is left, and close the file; it opens again by itself when used.
+
+        Raises:
+            StorageError: a line cannot be written.
+        """
+        try:
+            self._add(Usage())
+        finally:
+            self._close()
+
+    def _add(self, change: Usage) -> None:
+        change += self._owed
+        if change == Usage():
+            return
+        record = {name: number for name, number in zip(_NAMES, _numbers(change), strict=True) if number}
+        line = json.dumps(record).encode() + b"\n"
+        try:
+            if self._stream is None:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                self._stream = FileIO(self._path, "ab")
+                self._stream.truncate(self._size)
+            if self._stream.write(line) != len(line):
+                raise OSError("the disk took only a part of the line")
+        except OSError as error:
+            # Opened anew, it drops what was written of the line.
+            self._close()
+            raise StorageError(
+                f"cannot write {self._path}: {error.strerror or error}; free some space, then resume the run"
+            ) from error
+        self._size += len(line)
+        self._owed = Usage()
+
+    def _close(self) -> None:
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+
+
+def spent(path: Path) -> Usage:
+    """What a ledger's lines add up to; nothing if there is no such file.
+
+    Raises:
+        RunError: a line is damaged; the file and the line.
+        StorageError: the file cannot be read.
+    """
+    return _read(path)[0]
+
+
+def _read(path: Path) -> tuple[Usage, int]:
+    """What the whole lines add up to, and how many bytes they are."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return Usage(), 0
+    except OSError as error:
+        raise StorageError(f"cannot read {path}: {error.strerror or error}") from error
+    *lines, torn = content.split(b"\n")
+    total = Usage()
+    for number, line in enumerate(lines, 1):
+        try:
+            change = json.loads(line)
+            if not all(type(value) is int for value in change.values()):
+                raise ValueError("not whole numbers")
+            total += Usage(**change)
+            if min(_numbers(total)) < 0:
+                raise ValueError("the lines up to here add up to less than nothing")
+        except (ValueError, TypeError, AttributeError) as error:
+            raise RunError(
+                f"{path}:{number}: damaged ({error}), so what was spent of the budget is not known; put the file back "
+                "as it was, or begin a new run in another folder: what was paid for comes from the cache there"
+            ) from error
+    return total, len(content) - len(torn)
+
+
+def _numbers(usage: Usage) -> tuple[int, ...]:
+    # Once or twice a request: `astuple` takes longer than to write the line.
+    return usage.requests, usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens
 
 
 class Spends(Protocol):
@@ -27,7 +160,15 @@ class Spends(Protocol):
 
 
 def note_session(path: Path, meter: Spends, seconds: float) -> None:
-    """Add what this process sent, and what it cost where prices are known."""
+    """Add a line for people: what this process sent, and what it cost if prices are known.
+
+    A process that is killed leaves no such line, so nothing but reports may rest on it.
+
+    Args:
+        path: of the file.
+        meter: what the process sent.
+        seconds: how long the process worked.
+    """
     line = {"sent": asdict(meter.sent), "seconds": round(seconds, 3)}
     if meter.spent is not None:
         line["money"] = round(meter.spent, 9)
@@ -35,21 +176,5 @@ def note_session(path: Path, meter: Spends, seconds: float) -> None:
         with path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(line) + "\n")
     except OSError:
-        # A note for people. On a full disk the error that matters is already on its way.
+        # On a full disk the error that matters is already on its way.
         logger.warning("could not note this session in %s", path)
-
-
-def sent_before(path: Path) -> Usage:
-    """What all sessions noted so far sent together; nothing where none is noted."""
-    total = Usage()
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        return total
-    for number, line in enumerate(lines, 1):
-        try:
-            total += Usage(**json.loads(line)["sent"])
-        except (ValueError, TypeError, KeyError):
-            # A process that was killed while writing may leave half a line.
-            logger.warning("%s:%d: not the note of a session; left out of the budget", path, number)
-    return total

@@ -1,6 +1,7 @@
 """What was sent, what it cost, and the budget that it must not exceed.
 
-It does: reserve what a request can cost at most before it is sent, and put the real cost in its place afterwards.
+It does: reserve what a request can cost at most before it is sent, and put the real cost in its place afterwards; have
+a ledger write both down, so that a kill loses nothing of it.
 It does not: know any price that it isn't given, or count what a server never answered as spent.
 """
 
@@ -13,6 +14,7 @@ from math import ceil
 
 from icm_api.config import Budget, Prices
 from icm_api.errors import BudgetError, ConfigError
+from icm_api.model.client.ledger import Ledger
 from icm_api.model.request import Request
 from icm_api.types import Usage
 
@@ -42,18 +44,26 @@ class Meter:
         budget: the most that may be spent; None for no bound.
         prices: of the model; None where they are not known.
         before: what earlier sessions of the same run sent; it counts against the budget and nowhere else.
+        ledger: where all that is sent is written down; the meter closes it. None if nothing is to outlive the process.
 
     Raises:
         ConfigError: the budget is in money and there are no prices.
     """
 
-    def __init__(self, budget: Budget | None = None, prices: Prices | None = None, before: Usage | None = None) -> None:
+    def __init__(
+        self,
+        budget: Budget | None = None,
+        prices: Prices | None = None,
+        before: Usage | None = None,
+        ledger: Ledger | None = None,
+    ) -> None:
         budget = budget or Budget()
         if budget.money is not None and prices is None:
             raise ConfigError("a budget of money needs the model's prices: state them under [prices]")
         self._budget = budget
         self._prices = prices
         self._before = before or Usage()
+        self._ledger = ledger
         self._sent = Usage()
         self._reserved = Usage()
         self._doubtful = Usage()
@@ -76,6 +86,7 @@ class Meter:
 
         Raises:
             BudgetError: they would exceed the budget even if nothing else was under way.
+            StorageError: the ledger cannot be written.
         """
         worst = self._worst(requests)
         while exceeded := list(self._exceeded(worst)):
@@ -87,6 +98,8 @@ class Meter:
                 )
             # What is under way is reserved at its worst, and may cost less.
             await self._news.wait()
+        if self._ledger is not None:
+            self._ledger.reserve(worst)
         self._reserved += worst
         self._under_way += 1
         return worst
@@ -97,13 +110,29 @@ class Meter:
         estimated = sum(request.tokens for request in requests)
         if estimated:
             self._margin = max(self._margin, usage.prompt_tokens / estimated)
+        self._settle(usage - reserved)
         self._free(reserved)
 
     def unanswered(self, reserved: Usage, *, billed: bool) -> None:
         """Give a reservation back, or where the server may have `billed` it, leave it counted against the budget."""
         if billed:
             self._doubtful += reserved
+        else:
+            self._settle(Usage() - reserved)
         self._free(reserved)
+
+    def close(self) -> None:
+        """Close the ledger.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        if self._ledger is not None:
+            self._ledger.close()
+
+    def _settle(self, change: Usage) -> None:
+        if self._ledger is not None:
+            self._ledger.settle(change)
 
     def _free(self, reserved: Usage) -> None:
         self._reserved -= reserved
