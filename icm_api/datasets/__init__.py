@@ -8,7 +8,8 @@ score.
 from icm_api.datasets.gold import Gold, load_gold
 from icm_api.datasets.jsonl import load_jsonl
 from icm_api.datasets.open import DataSource, TaskName, fingerprint, load_examples, load_gold_labels
-from icm_api.datasets.rows import HUB, Row, read_rows
+from icm_api.datasets.readers import HUB, read_rows
+from icm_api.datasets.rows import Row
 
 __all__ = [
     "HUB",

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 
 from icm_api.datasets.columns import GOLD_FIELDS
-from icm_api.datasets.rows import Row, kind, read_rows
+from icm_api.datasets.readers import read_rows
+from icm_api.datasets.rows import Row, kind
 from icm_api.types import Label
 
 

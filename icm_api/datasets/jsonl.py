@@ -7,11 +7,10 @@ It stops at the first bad line and mends nothing. Gold labels are never loaded h
 from __future__ import annotations
 
 from collections.abc import Sequence
-from os import PathLike, fspath
+from os import PathLike
 
 from icm_api.datasets.columns import Columns, column_examples
-from icm_api.datasets.json_records import json_lines_records
-from icm_api.datasets.rows import identified
+from icm_api.datasets.readers import read_json_lines
 from icm_api.types import Dataset
 
 
@@ -47,4 +46,4 @@ def load_jsonl(
         ConfigError: `fields` is empty or a single string, or a key of gold labels is asked for.
     """
     columns = Columns(fields, id_field, group_field, answer_field)
-    return Dataset(column_examples(identified(json_lines_records(fspath(path)), id_field), columns))
+    return Dataset(column_examples(read_json_lines(path, id_field), columns))

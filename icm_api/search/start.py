@@ -13,7 +13,8 @@ from random import Random
 
 from icm_api.config import SearchSettings
 from icm_api.consistency import Relations
-from icm_api.datasets.rows import Row, kind, read_rows
+from icm_api.datasets.readers import read_rows
+from icm_api.datasets.rows import Row, kind
 from icm_api.errors import ConfigError
 from icm_api.objective import Objective
 from icm_api.result import Result
