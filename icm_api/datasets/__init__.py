@@ -5,8 +5,8 @@ format (`rows`), and a task says what they mean (`open` knows them all). Nothing
 score.
 """
 
+from icm_api.datasets.columns import load_jsonl
 from icm_api.datasets.gold import Gold, load_gold
-from icm_api.datasets.jsonl import load_jsonl
 from icm_api.datasets.open import DataSource, TaskName, fingerprint, load_examples, load_gold_labels
 from icm_api.datasets.readers import HUB, read_rows
 from icm_api.datasets.rows import Row

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from types import MappingProxyType
 
+from icm_api.datasets.readers import read_json_lines
 from icm_api.datasets.rows import Row, kind
 from icm_api.errors import ConfigError
-from icm_api.types import Example
+from icm_api.types import Dataset, Example
 
 GOLD_FIELDS = ("gold", "label")
 """The keys under which a file holds gold labels; no `Example` ever has them."""
@@ -61,6 +63,41 @@ def column_examples(rows: Iterable[Row], columns: Columns) -> Iterator[Example]:
             answer=_optional_text(row, columns.answer),
             metadata=MappingProxyType({key: rest[key] for key in rest if key in kept and key not in texts}),
         )
+
+
+def load_jsonl(
+    path: str | PathLike[str],
+    *,
+    fields: Sequence[str] | None = None,
+    id_field: str = "id",
+    group_field: str = "group",
+    answer_field: str = "answer",
+) -> Dataset:
+    """Load unlabelled examples from a JSON Lines file in UTF-8.
+
+    The keys "label" and "gold" are left out of the examples. Where gold labels stand under another key, name
+    the text fields in `fields`, so that the key is at least never shown to the model. A null id, group or
+    answer counts as absent; blank lines are skipped.
+
+    Args:
+        path: the file.
+        fields: the keys of the texts, each required on every line; other keys go into the metadata. By
+            default every key with a string is a text, apart from the three below.
+        id_field: the key of the ids, strings or integers, on every line or on none. Where there are none,
+            an example's id is its line number, "1" for the first line.
+        group_field: the key of the group, a string or a number.
+        answer_field: the key of the answer, a string or a number; equal numbers become equal texts
+            (3 and 3.0 are "3").
+
+    Returns:
+        The examples in file order, at least one.
+
+    Raises:
+        DataError: the file cannot be read or has no example, or a line is bad (which one, and why).
+        ConfigError: `fields` is empty or a single string, or a key of gold labels is asked for.
+    """
+    columns = Columns(fields, id_field, group_field, answer_field)
+    return Dataset(column_examples(read_json_lines(path, id_field), columns))
 
 
 def _check_keys(fields: Sequence[str] | None, others: Sequence[str]) -> None:

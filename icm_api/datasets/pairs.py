@@ -1,18 +1,18 @@
-"""Two texts to compare, shown in both orders: two examples, of which exactly one says that the first is better.
+"""Orders that say nothing of gold labels: ranks by a hash, and two texts to compare, shown in both orders.
 
-Labels are "A", the first is better, and "B", the second is. The constraint that belongs to them is
-`asymmetric("A", total=True)`, which finds the two orders by the metadata "left" and "right": names of the two texts,
-unique in the data set. Which text gets which name, and so which order comes first, is decided by a hash of the
-texts: it says nothing of the label, and calling everything "A" is right in exactly half of the cases.
+A pair is two examples, labelled "A" if the first text is better and "B" if the second is. The constraint that belongs
+to them is `asymmetric("A", total=True)`, which finds the two orders by the metadata "left" and "right": names of the
+two texts, unique in the data set. A hash of the texts decides which text gets which name, and so which order is first:
+the name says nothing of the label, and calling everything "A" is right in exactly half of the cases.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from types import MappingProxyType
 
-from icm_api.datasets.ranks import ranked
 from icm_api.types import Example, Label
 
 FIRST, SECOND = "A", "B"
@@ -35,14 +35,65 @@ class Pair:
     texts: tuple[str, str]
 
 
+def rank(purpose: str, *texts: str) -> bytes:
+    """A number that looks random and depends on its purpose and the texts alone, as bytes to sort by.
+
+    Args:
+        purpose: what the rank is for; other purposes give other ranks.
+        texts: what is ranked.
+
+    Returns:
+        32 bytes.
+
+    Example:
+        >>> rank("order", "a") == rank("order", "a"), rank("order", "a") == rank("sample", "a")
+        (True, False)
+    """
+    state = sha256()
+    for text in (purpose, *texts):
+        raw = text.encode("utf-8")
+        # Lengths keep ("ab", "c") and ("a", "bc") apart.
+        state.update(f"{len(raw)}:".encode() + raw)
+    return state.digest()
+
+
+def ranked(purpose: str, texts: Iterable[str], *beside: str) -> list[str]:
+    """Texts, each once, in the order of their ranks.
+
+    Args:
+        purpose: what the order is for.
+        texts: to be ordered.
+        beside: texts that the rank depends on too, such as the question.
+
+    Example:
+        >>> ranked("order", ["yes", "no", "yes"], "Is it?") == ranked("order", ["no", "yes"], "Is it?")
+        True
+    """
+    return sorted(dict.fromkeys(texts), key=lambda text: rank(purpose, *beside, text))
+
+
 def ordered(one: str, other: str, *beside: str) -> tuple[str, str]:
-    """The two texts in the order that a hash of them gives; the same whichever is named first."""
+    """The two texts in the order of their ranks, whichever of them is named first.
+
+    Args:
+        one: a text.
+        other: a text that differs from it.
+        beside: texts that are shown with the two, such as the prompt.
+    """
     first, second = ranked("order of a pair", (one, other), *beside)
     return first, second
 
 
 def both_orders(pair: Pair) -> Iterator[Example]:
-    """The two examples of a pair: fields "first" and "second" beside `shown`, metadata "left" and "right"."""
+    """The two examples of a pair.
+
+    Args:
+        pair: two texts under one heading.
+
+    Yields:
+        An example for each order, with the fields "first" and "second" beside `shown` and the metadata "left" and
+        "right".
+    """
     names = (f"{pair.id}/1", f"{pair.id}/2")
     for at, (left, right) in enumerate(((0, 1), (1, 0)), start=1):
         yield Example(
@@ -54,7 +105,12 @@ def both_orders(pair: Pair) -> Iterator[Example]:
 
 
 def both_labels(pair: Pair, better: str) -> Iterator[tuple[str, Label]]:
-    """The gold labels of the two examples, where `better` is the better of the two texts."""
+    """The gold labels of the two examples of a pair, by their ids.
+
+    Args:
+        pair: two texts under one heading.
+        better: the better text of the two.
+    """
     won = better == pair.texts[0]
     yield f"{pair.id}-1", FIRST if won else SECOND
     yield f"{pair.id}-2", SECOND if won else FIRST

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from icm_api.datasets.ranks import rank
+from icm_api.datasets.pairs import rank
 from icm_api.errors import ConfigError
 from icm_api.types import Dataset, Example
 

@@ -10,8 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from icm_api.datasets.pairs import FIRST, SECOND
-from icm_api.datasets.ranks import rank
+from icm_api.datasets.pairs import FIRST, SECOND, rank
 from icm_api.errors import ConfigError, DataError
 from icm_api.export.options import Options
 from icm_api.export.rows import LabelledData
