@@ -6,7 +6,7 @@ score.
 """
 
 from icm_api.datasets.columns import load_jsonl
-from icm_api.datasets.gold import Gold, load_gold
+from icm_api.datasets.labels import Gold, load_fixed, load_gold
 from icm_api.datasets.open import DataSource, TaskName, fingerprint, load_examples, load_gold_labels
 from icm_api.datasets.readers import HUB, read_rows
 from icm_api.datasets.rows import Row
@@ -19,6 +19,7 @@ __all__ = [
     "TaskName",
     "fingerprint",
     "load_examples",
+    "load_fixed",
     "load_gold",
     "load_gold_labels",
     "load_jsonl",

@@ -1,6 +1,6 @@
 """Rows become examples by the columns that the user names: classification, ratings, claims, anything.
 
-Gold labels are never read here, not even as metadata: `icm_api.datasets.gold` does, through the same rows.
+Gold labels are never read here, not even as metadata: `labels` reads them, from the same rows.
 """
 
 from __future__ import annotations

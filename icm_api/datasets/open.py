@@ -9,8 +9,8 @@ from hashlib import sha256
 from typing import Literal, TypeAlias
 
 from icm_api.datasets.columns import Columns, column_examples
-from icm_api.datasets.gold import Gold, column_gold
 from icm_api.datasets.gsm8k import gsm8k_examples, gsm8k_gold
+from icm_api.datasets.labels import Gold, column_gold
 from icm_api.datasets.preferences import preference_examples, preference_gold
 from icm_api.datasets.readers import read_rows
 from icm_api.datasets.rows import Row

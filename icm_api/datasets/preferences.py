@@ -22,6 +22,7 @@ from itertools import takewhile
 from logging import getLogger
 from types import MappingProxyType
 
+from icm_api.datasets.labels import gold_key
 from icm_api.datasets.pairs import Pair, both_labels, both_orders, ordered
 from icm_api.datasets.rows import Row, kind
 from icm_api.errors import ConfigError
@@ -169,10 +170,7 @@ def _better(comparison: _Comparison, label_field: str | None) -> int | None:
     if comparison.keys == ("chosen", "rejected") and label_field is None:
         return 0
     names = PREFERRED_FIELDS if label_field is None else (label_field,)
-    key = next((name for name in names if name in row.values), None)
-    if key is None:
-        wanted = " or ".join(map(repr, names))
-        raise row.error(f"no gold label under {wanted}; the {row.unit} has the keys {list(row.values)}")
+    key = gold_key(row, names)
     value = row.values[key]
     said = str(value).strip()
     if said.lower() == "tie":

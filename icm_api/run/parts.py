@@ -11,12 +11,12 @@ from platformdirs import user_cache_path
 
 from icm_api.config import Config, ConstraintSection, load_config
 from icm_api.consistency import constraints
-from icm_api.datasets import DataSource, load_examples
+from icm_api.datasets import DataSource, load_examples, load_fixed
 from icm_api.errors import ConfigError
 from icm_api.model import LanguageModel, Ledger, Meter
 from icm_api.model import open_model as open_spec
 from icm_api.run.folder import CONFIG_FILE, SPENDING_FILE, existing, folder_of
-from icm_api.search import Start, load_fixed, load_warm, make_start
+from icm_api.search import Start, load_warm, make_start
 from icm_api.types import Constraint, Dataset, Labeling, PromptTemplate, Task, Verbalizer
 
 _CONSTRAINT_KEYS = ("by", "to", "first", "second")

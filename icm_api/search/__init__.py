@@ -12,7 +12,7 @@ from icm_api.search.loop import (
     search,
     search_labels,
 )
-from icm_api.search.start import Start, load_fixed, load_warm, make_start
+from icm_api.search.start import Start, load_warm, make_start
 
 __all__ = [
     "ENGINES",
@@ -27,7 +27,6 @@ __all__ = [
     "build_objective",
     "consistency_fix",
     "iterate",
-    "load_fixed",
     "load_warm",
     "make_start",
     "result_of",

@@ -1,27 +1,21 @@
 """What a search is given beforehand: labels fixed by a person, and labels to begin from.
 
-Reads both from disk, checks that they fit the data, and draws the random labels that a restart begins with. Fixed
-labels are a person's own answers, known before the search; gold labels are read elsewhere, and never come here.
+Checks that both fit the data, reads the latter from a finished run, and draws the random labels that a restart begins
+with. Fixed labels are a person's own answers, known before the search; gold labels never come here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from os import PathLike
 from random import Random
 
 from icm_api.config import SearchSettings
 from icm_api.consistency import Relations
-from icm_api.datasets.readers import read_rows
-from icm_api.datasets.rows import Row, kind
 from icm_api.errors import ConfigError
 from icm_api.objective import Objective
 from icm_api.result import Result
 from icm_api.types import Dataset, Label, Labeling
-
-ID_FIELD, LABEL_FIELD = "id", "label"
-"""The keys of a file of fixed labels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,47 +82,6 @@ def make_start(
             if label not in labels:
                 raise ConfigError(f"{name}: label {label!r} of id {key!r} is not in the label set {list(labels)}")
     return Start(fixed, begin)
-
-
-def load_fixed(path: str | PathLike[str], dataset: Dataset, labels: tuple[Label, ...]) -> Labeling:
-    """A person's answers from a file of rows with "id" and "label"; other keys are not looked at.
-
-    Args:
-        path: JSON Lines, or what else `datasets.rows.read_rows` reads.
-        dataset: the examples that the answers are about.
-        labels: the label set.
-
-    Returns:
-        The answers. A row whose label is null or empty is not answered yet, and left out.
-
-    Raises:
-        DataError: the file cannot be read or has no rows, or a row has no id or no label key, an id that is not in
-            the data set, or a label that is not in the label set; which row.
-    """
-    known = frozenset(dataset.ids)
-    found: dict[str, Label] = {}
-    for row in read_rows(path, ID_FIELD):
-        if ID_FIELD not in row.values:
-            raise row.error(f"no {ID_FIELD!r}: say which example the label is of")
-        if row.id not in known:
-            raise row.error(f"id {row.id!r} is not in the data set")
-        label = _answer(row)
-        if label and label not in labels:
-            raise row.error(f"label {label!r} is not in the label set {list(labels)}")
-        if label:
-            found[row.id] = label
-    return Labeling(found)
-
-
-def _answer(row: Row) -> Label:
-    if LABEL_FIELD not in row.values:
-        raise row.error(f"no {LABEL_FIELD!r}: give one, or null where there is no answer yet")
-    value = row.values[LABEL_FIELD]
-    if value is None:
-        return ""
-    if not isinstance(value, str | int):
-        raise row.error(f"{LABEL_FIELD!r} is {kind(value)}; use a string, true, false or an integer")
-    return str(value).strip()
 
 
 def load_warm(settings: SearchSettings) -> Labeling:

@@ -14,7 +14,7 @@ from icm_api.types.answers import (
     Usage,
     logsumexp,
 )
-from icm_api.types.examples import Dataset, Example, Label, Labeling
+from icm_api.types.examples import Dataset, Example, Label, Labeling, Labels
 from icm_api.types.prompting import Prompt, PromptTemplate, Turn, Verbalizer
 from icm_api.types.task import Constraint, Relation, Task
 
@@ -27,6 +27,7 @@ __all__ = [
     "Label",
     "LabelDistribution",
     "Labeling",
+    "Labels",
     "Model",
     "Prompt",
     "PromptTemplate",

@@ -80,14 +80,11 @@ class Dataset(Sequence[Example]):
         return self._positions[example_id]
 
 
-class Labeling(Mapping[str, Label]):
-    """D of the paper without the texts: a mapping id -> label that never changes. Order is no part of it.
+class Labels(Mapping[str, Label]):
+    """A mapping id -> label that never changes; labels of two kinds are never equal. Order is no part of it.
 
-    Example:
-        >>> one = Labeling({"a": "True"})
-        >>> two = one.assign({"b": "False"})
-        >>> sorted(two), sorted(one), two.without(["a"]) == Labeling({"b": "False"})
-        (['a', 'b'], ['a'], True)
+    Args:
+        labels: by the ids of examples.
     """
 
     __slots__ = ("_hash", "_labels")
@@ -106,12 +103,25 @@ class Labeling(Mapping[str, Label]):
         return len(self._labels)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Labeling) and self._labels == other._labels
+        return type(other) is type(self) and self._labels == other._labels
 
     def __hash__(self) -> int:
         if self._hash is None:
             self._hash = hash(frozenset(self._labels.items()))
         return self._hash
+
+
+class Labeling(Labels):
+    """D of the paper without the texts: id -> label, from a search or a person.
+
+    Example:
+        >>> one = Labeling({"a": "True"})
+        >>> two = one.assign({"b": "False"})
+        >>> sorted(two), sorted(one), two.without(["a"]) == Labeling({"b": "False"})
+        (['a', 'b'], ['a'], True)
+    """
+
+    __slots__ = ()
 
     def __repr__(self) -> str:
         return f"Labeling({self._labels!r})"

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from icm_api.config import SearchSettings
 from icm_api.consistency import asymmetric, equivalent, mutually_exclusive
-from icm_api.datasets import Gold
+from icm_api.datasets import Gold, load_fixed
 from icm_api.errors import ConfigError, DataError, RunError
 from icm_api.objective import Objective
 from icm_api.result import LabelledExample, Result
-from icm_api.search import Progress, build_objective, consistency_fix, load_fixed, make_start, search_labels
+from icm_api.search import Progress, build_objective, consistency_fix, make_start, search_labels
 from icm_api.search.anneal import legal_options
 from icm_api.types import Constraint, Dataset, Labeling, PromptTemplate, Task
 from tests.bayes import BayesModel, candidates, pairs
