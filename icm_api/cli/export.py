@@ -11,11 +11,9 @@ from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from pathlib import Path
 
 from icm_api.cli.verbs import Verbs
+from icm_api.datasets import find_format
 from icm_api.export import FORMAT_NAMES, FORMATS, LabelledData, Options, export_labels
 from icm_api.run import FinishedRun
-
-PAIRS = ("preferences", "truthfulqa-pairs")
-"""Tasks whose examples are pairs of texts in both orders."""
 
 
 def add_export(verbs: Verbs) -> None:
@@ -78,7 +76,7 @@ def load_labelled(run: Path) -> LabelledData:
         opened.result,
         opened.task.template,
         opened.task.verbalizer,
-        opened.config.data.task in PAIRS,
+        find_format(opened.config.data.format).pairs,
         opened.model,
     )
 

@@ -6,9 +6,9 @@ from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from pathlib import Path
 
 from icm_api.cli.verbs import Verbs
-from icm_api.config import HUB, load_config
+from icm_api.config import load_config
 from icm_api.config.presets import task_config, task_names
-from icm_api.datasets import read_rows
+from icm_api.datasets import HUB, find_format, read_rows
 from icm_api.errors import ConfigError, StorageError
 
 EXAMPLE = """\
@@ -51,7 +51,7 @@ def init_verb(arguments: Namespace) -> None:
     print(f"wrote {out}: data {config.data.path}, model {config.model.provider}")
     if not config.data.from_hub and not config.data.path.exists():
         print(f"the data are not there yet: put the file there, or change data.path in {out}")
-    elif not config.data.from_hub and config.data.task == "rows":
+    elif not config.data.from_hub and find_format(config.data.format).by_columns:
         columns = list(next(iter(read_rows(str(config.data.path)))).values)
         print(f"columns of the data: {columns}")
         print(f"say in {out} which of them the prompt shows ([data] fields, [prompt] template)")

@@ -22,7 +22,7 @@ from icm_api.cli.cache import add_cache
 from icm_api.cli.live import LiveView
 from icm_api.config import Config, Preset, load_config
 from icm_api.consistency import audit
-from icm_api.datasets import TaskName
+from icm_api.datasets import format_names
 from icm_api.errors import BudgetError, StorageError
 from icm_api.evaluation import Verdict, evaluate
 from icm_api.result import LABELS_FILE, SUMMARY_FILE, Result
@@ -50,11 +50,11 @@ def add_verbs(verbs: Verbs) -> None:
     _add_configuration(parser)
     parser = _verb(verbs, "evaluate", evaluate_verb, "measure a finished run against gold labels")
     parser.add_argument("run", type=Path, help="the run folder")
-    parser.add_argument("--gold", type=Path, required=True, help="the file of the run's task, or ids and labels")
+    parser.add_argument("--gold", type=Path, required=True, help="a file of the run's format, or of ids and labels")
     parser.add_argument("--label-field", help='key of the gold label; by default "gold", else "label"')
     parser.add_argument("--id-field", help="key of the ids; by default as in the run's configuration")
     parser.add_argument(
-        "--task", choices=get_args(TaskName), help='how to read the gold file; by default as the run\'s "data.task"'
+        "--format", choices=format_names(), help='how to read the gold file; by default as the run\'s "data.format"'
     )
     parser = _verb(verbs, "audit", audit_verb, "say what the constraints of a configuration come to")
     _add_configuration(parser)
@@ -126,7 +126,12 @@ def plan_verb(arguments: Namespace) -> None:
 def evaluate_verb(arguments: Namespace) -> None:
     """`icm-api evaluate RUN --gold FILE`."""
     run = FinishedRun.open(arguments.run)
-    gold = run.gold(arguments.gold, task=arguments.task, id_field=arguments.id_field, label_field=arguments.label_field)
+    gold = run.gold(
+        arguments.gold,
+        format_name=arguments.format,
+        id_field=arguments.id_field,
+        label_field=arguments.label_field,
+    )
     found = evaluate(run.result, gold)
     print(json.dumps(found.as_json()) if arguments.json else "\n".join(found.lines()))
 

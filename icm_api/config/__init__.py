@@ -10,7 +10,6 @@ from icm_api.config.judging import CompareSettings, DiagnosticsSettings
 from icm_api.config.load import ENVIRONMENT_PREFIX, Config, load_config
 from icm_api.config.presets import PRESETS, MethodName, Preset
 from icm_api.config.sections import (
-    HUB,
     Budget,
     CacheSection,
     ClientSettings,
@@ -25,7 +24,6 @@ from icm_api.config.sections import (
 
 __all__ = [
     "ENVIRONMENT_PREFIX",
-    "HUB",
     "PRESETS",
     "Budget",
     "CacheSection",

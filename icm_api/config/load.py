@@ -38,6 +38,7 @@ ENVIRONMENT_PREFIX = "ICM_"
 """How the names of variables begin that set a key: `ICM_SEARCH__STEPS` sets `search.steps`."""
 RENAMED: Mapping[str, str] = MappingProxyType(
     {
+        "data.task": "data.format",
         "model.options.timeout": "client.timeout",
         "compare.chat_options.timeout": "client.timeout",
     }

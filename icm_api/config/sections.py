@@ -8,18 +8,22 @@ from __future__ import annotations
 import datetime
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self, TypeAlias
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 
 from icm_api.config.presets import ENGINE_DEFAULTS, PRESETS, Preset
+from icm_api.datasets import HUB, find_format, format_names
 from icm_api.errors import ConfigError
-
-TaskName: TypeAlias = Literal["rows", "gsm8k", "truthfulqa", "truthfulqa-pairs", "preferences"]
-
-HUB = "hub:"
-"""How `data.path` begins where it is no file."""
 
 
 class Section(BaseModel):
@@ -66,21 +70,21 @@ class DataSection(Section):
 
     Attributes:
         path: a .jsonl, .json, .csv or .tsv file, relative to the configuration's folder, or "hub:OWNER/NAME".
-        task: "rows" are examples by the keys below; the other tasks know their own files.
+        format: "rows" are examples by the keys below; the other formats know their own files.
         name: the configuration of a data set of the hub.
         split: the split of a data set of the hub.
-        limit: the most examples to take, by whole groups, chosen by `seed`; all where not given.
+        limit: the most examples to take, by whole groups, chosen by `seed`; by default all.
         fixed: a file of labels from a person, which no search changes.
-        fields: keys of the texts (task "rows"; by default those that the prompt shows), or of the two replies, after
-            any that are shown beside them (task "preferences").
+        fields: keys of the texts (format "rows"; by default those that the prompt shows), or of the two replies, after
+            any that are shown with them (format "preferences").
         seed: of that choice.
         id: key of the ids.
-        group: key of the groups; examples that constraints may relate share one (task "rows").
-        answer: key of what an example claims within its group (task "rows").
+        group: key of the groups; examples that constraints may relate share one (format "rows").
+        answer: key of what an example claims within its group (format "rows").
     """
 
     path: Path
-    task: TaskName = "rows"
+    format: str = "rows"
     name: str | None = None
     split: str = "train"
     limit: int | None = Field(default=None, ge=1)
@@ -96,14 +100,22 @@ class DataSection(Section):
         """Whether `path` names a data set of the hub, and no file."""
         return str(self.path).startswith(HUB)
 
+    @field_validator("format")
+    @classmethod
+    def _format_is_known(cls, name: str) -> str:
+        if name not in format_names():
+            raise ValueError(f"no such format; there are {', '.join(format_names())}")
+        return name
+
     @model_validator(mode="after")
     def _keys_have_a_meaning(self) -> DataSection:
         if (self.name is not None or self.split != "train") and not self.from_hub:
             raise ValueError('data.name and data.split are of a hub data set: path = "hub:OWNER/NAME"')
-        if self.fields is not None and self.task not in ("rows", "preferences"):
-            raise ValueError(f'data.fields: task = "{self.task}" has fields of its own; leave the key out')
-        if (self.group, self.answer) != ("group", "answer") and self.task != "rows":
-            raise ValueError(f'data.group, data.answer: task = "{self.task}" knows them; leave the keys out')
+        keys = find_format(self.format).keys
+        if self.fields is not None and "fields" not in keys:
+            raise ValueError(f'data.fields: format = "{self.format}" has fields of its own; leave the key out')
+        if (self.group, self.answer) != ("group", "answer") and not {"group", "answer"} <= {*keys}:
+            raise ValueError(f'data.group, data.answer: format = "{self.format}" knows them; leave the keys out')
         return self
 
 

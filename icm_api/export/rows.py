@@ -63,7 +63,7 @@ class LabelledData:
         result: their labels, in the same order.
         template: how the task shows an example.
         verbalizer: the labels, and how they are written.
-        replies: whether the examples are pairs of texts in both orders (tasks "preferences", "truthfulqa-pairs").
+        replies: whether the examples are pairs of texts in both orders.
         model: the identity of the model that labelled them; "" where it is not known.
 
     Raises:

@@ -14,6 +14,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from icm_api.datasets import find_format
 from icm_api.evaluation import Interval, Undefined
 from icm_api.report.contested import MOST_LISTED, SURE
 from icm_api.report.drawing import Chart, svg
@@ -108,7 +109,7 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
     yield (
         "Data",
         f"{config.data.path}: {_many(len(report.result.examples), 'example')}"
-        + ("" if config.data.task == "rows" else f", read as {config.data.task}"),
+        + ("" if find_format(config.data.format).by_columns else f", read as {config.data.format}"),
     )
     yield "Labels", ", ".join(config.prompt.labels)
     kinds = Counter(section.kind for section in config.constraints)

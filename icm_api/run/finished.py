@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from icm_api.config import Config
-from icm_api.datasets import DataSource, Gold, TaskName, load_gold_labels
+from icm_api.datasets import DataSource, Gold, load_gold_labels
 from icm_api.errors import RunError
 from icm_api.result import LABELS_FILE, SUMMARY_FILE, Result
 from icm_api.run.folder import CONFIG_FILE, INPUTS_FILE, data_fingerprint, existing
@@ -108,13 +108,13 @@ class FinishedRun:
         return load_dataset(self.config)
 
     def gold(
-        self, path: Path, *, task: TaskName | None = None, id_field: str | None = None, label_field: str | None = None
+        self, path: Path, *, format_name: str | None = None, id_field: str | None = None, label_field: str | None = None
     ) -> Gold:
         """Gold labels, read as the run read its data, unless arguments say otherwise.
 
         Args:
             path: the file of gold labels.
-            task: how to read the file, instead of as the run's data.
+            format_name: how to read the file; by default as the run's data.
             id_field: key of the ids, instead of the run's.
             label_field: key of the gold label; by default "gold", else "label".
 
@@ -123,7 +123,7 @@ class FinishedRun:
         """
         # A result that was saved without a run has no configuration: its gold labels are ids and labels.
         known = data_source(self.config) if (self.folder / CONFIG_FILE).is_file() else DataSource("")
-        source = replace(known, path=str(path), task=task or known.task, id=id_field or known.id)
+        source = replace(known, path=str(path), format=format_name or known.format, id=id_field or known.id)
         return load_gold_labels(source, label_field=label_field)
 
     def trace(self) -> Iterator[TraceStep]:

@@ -11,7 +11,7 @@ from platformdirs import user_cache_path
 
 from icm_api.config import Config, ConstraintSection, load_config
 from icm_api.consistency import constraints
-from icm_api.datasets import DataSource, load_examples, load_fixed
+from icm_api.datasets import DataSource, find_format, load_examples, load_fixed
 from icm_api.errors import ConfigError
 from icm_api.model import LanguageModel, Ledger, Meter
 from icm_api.model import open_model as open_spec
@@ -69,10 +69,10 @@ def data_source(config: Config) -> DataSource:
     """Where the examples come from. Only keys that the prompt shows or a constraint names are loaded from rows."""
     data, sections = config.data, config.constraints
     named = ({getattr(section, key, None) for key in _CONSTRAINT_KEYS} for section in sections)
-    shown = PromptTemplate(config.prompt.template).fields if data.task == "rows" else None
+    shown = PromptTemplate(config.prompt.template).fields if find_format(data.format).by_columns else None
     return DataSource(
         str(data.path),
-        data.task,
+        data.format,
         data.fields or shown,
         id=data.id,
         group=data.group,

@@ -174,7 +174,7 @@ def test_gold_of_another_form_is_read_where_a_flag_says_so(
     gold = tmp_path / "people.csv"
     gold.write_text("claim,person\n" + "".join(f"{row['id']},{row['label']}\n" for row in labels))
     capsys.readouterr()
-    flags = ["--task", "rows", "--id-field", "claim", "--label-field", "person"]
+    flags = ["--format", "rows", "--id-field", "claim", "--label-field", "person"]
     assert main(["evaluate", run, "--gold", str(gold), "--json", *flags]) == 0
     assert json.loads(capsys.readouterr().out)["accuracy"]["value"] == 1
     assert main(["evaluate", run, "--gold", str(gold)]) == 2

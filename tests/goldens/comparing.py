@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 # Changes made on purpose, each with its reason. They apply where an artefact is not equal as it is.
-RENAMED_KEYS: Mapping[str, str] = {}
+RENAMED_KEYS: Mapping[str, str] = {"task": "format"}
 """Keys of JSON, JSON Lines and TOML: in A -> in B."""
 DROPPED_KEYS: frozenset[str] = frozenset()
 """Keys that only A has."""

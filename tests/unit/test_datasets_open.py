@@ -1,24 +1,35 @@
-"""From a source to examples and gold, whatever the task: columns, samples, and what the configuration says."""
+"""From a source to examples and gold, whatever the format: columns, samples, and what the configuration says."""
 
 from __future__ import annotations
 
+import ast
 import csv
 import json
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import get_args
 
 import pytest
 
 from icm_api import config as icm_config
+from icm_api.cli.main import main
 from icm_api.config import load_config
-from icm_api.config.sections import DataSection
-from icm_api.datasets import HUB, DataSource, TaskName, fingerprint, load_examples, load_gold, load_gold_labels
+from icm_api.datasets import (
+    DataSource,
+    Format,
+    Row,
+    fingerprint,
+    format_names,
+    load_examples,
+    load_gold,
+    load_gold_labels,
+    registry,
+)
+from icm_api.datasets.pairs import Pair, both_labels, both_orders, ordered
 from icm_api.errors import ConfigError, DataError
 from icm_api.run import data_source, load_dataset
-from icm_api.types import Dataset, Example
+from icm_api.types import Dataset, Example, Label
 
 DATA = Path(__file__).parents[1] / "data"
 SENTIMENT = str(DATA / "sentiment.csv")
@@ -47,7 +58,7 @@ def test_a_csv_file_is_classified_by_its_columns_and_gold_is_named_at_evaluation
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "task", "what"),
+    ("name", "content", "form", "what"),
     [
         ("a.csv", "text\na\n", "rows", ":2: text field 'claim' is missing; the line has the keys ['text']"),
         ("a.csv", "claim\na\n' '\n", "rows", None),
@@ -90,12 +101,12 @@ def test_a_csv_file_is_classified_by_its_columns_and_gold_is_named_at_evaluation
         ),
     ],
 )
-def test_every_task_names_a_bad_row_of_a_file(
-    tmp_path: Path, name: str, content: str, task: TaskName, what: str | None
+def test_every_format_names_a_bad_row_of_a_file(
+    tmp_path: Path, name: str, content: str, form: str, what: str | None
 ) -> None:
     path = tmp_path / name
     path.write_text(content)
-    source = DataSource(str(path), task, fields=["claim"] if task == "rows" else None)
+    source = DataSource(str(path), form, fields=["claim"] if form == "rows" else None)
     if what is None:
         assert len(load_examples(source)) == 2
         return
@@ -107,20 +118,20 @@ def test_every_task_names_a_bad_row_of_a_file(
 def test_a_source_whose_rows_give_no_example_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "same.jsonl"
     path.write_text('{"prompt": "q", "chosen": "x", "rejected": "x"}\n')
-    with pytest.raises(DataError, match="no example came of its rows"):
+    with pytest.raises(DataError, match="there are rows, but none yields an example"):
         load_examples(DataSource(str(path), "preferences"))
 
 
-def shuffled_gold(task: TaskName, folder: Path) -> tuple[Path, Path]:
-    """A file of the task, and the same one with its gold labels changed."""
+def shuffled_gold(form: str, folder: Path) -> tuple[Path, Path]:
+    """A file of the format, and the same one with its gold labels changed."""
     rng = random.Random(0)
     one, other = folder / "one.csv", folder / "other.csv"
-    if task == "rows":
+    if form == "rows":
         rows = [{"text": f"t{at}", "group": f"g{at % 5}", "verdict": str(at % 2)} for at in range(40)]
         verdicts = [row["verdict"] for row in rows]
         rng.shuffle(verdicts)
         changed = [row | {"verdict": verdict} for row, verdict in zip(rows, verdicts, strict=True)]
-    elif task == "preferences":
+    elif form == "preferences":
         rows = [{"prompt": f"q{at}", "chosen": f"x{at}", "rejected": f"y{at}"} for at in range(40)]
         changed = [
             row | ({"chosen": row["rejected"], "rejected": row["chosen"]} if rng.random() < 0.5 else {}) for row in rows
@@ -148,19 +159,70 @@ def _question(at: int, true: list[str], false: list[str]) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("task", ["rows", "preferences", "truthfulqa", "truthfulqa-pairs"])
-def test_gold_labels_shuffled_the_same_bytes_of_examples(tmp_path: Path, task: TaskName) -> None:
+@pytest.mark.parametrize("form", ["rows", "preferences", "truthfulqa", "truthfulqa-pairs"])
+def test_gold_labels_shuffled_the_same_bytes_of_examples(tmp_path: Path, form: str) -> None:
     """As a configuration loads them: nothing that the search reads depends on gold, a sample of them included."""
     prompts = {"rows": "{text}", "truthfulqa": "{question} {answer}"}
-    prompt = f'template = "{prompts.get(task, "{first} {second}")}"'
+    prompt = f'template = "{prompts.get(form, "{first} {second}")}"'
     found, golds = [], []
-    for path in shuffled_gold(task, tmp_path):
-        config = configured(tmp_path, f'path = "{path.name}"\ntask = "{task}"\nlimit = 24\nseed = 3', prompt)
+    for path in shuffled_gold(form, tmp_path):
+        config = configured(tmp_path, f'path = "{path.name}"\nformat = "{form}"\nlimit = 24\nseed = 3', prompt)
         found.append(repr(list(load_dataset(config))).encode())
-        golds.append(load_gold_labels(data_source(config), label_field="verdict" if task == "rows" else None))
+        golds.append(load_gold_labels(data_source(config), label_field="verdict" if form == "rows" else None))
         assert b"verdict" not in found[-1]
     assert found[0] == found[1]
     assert golds[0] != golds[1]
+
+
+def _duel(row: Row) -> Pair:
+    return Pair(row.id, row.id, {}, ordered(row.text("red"), row.text("blue")))
+
+
+def _duels(rows: Iterable[Row], source: DataSource) -> Iterator[Example]:
+    return (example for row in rows for example in both_orders(_duel(row)))
+
+
+def _winners(
+    rows: Iterable[Row], source: DataSource, label_field: str | None, labels: Sequence[Label] | None
+) -> Iterator[tuple[str, Label]]:
+    return (each for row in rows for each in both_labels(_duel(row), row.text(label_field or "winner")))
+
+
+def test_a_format_of_ones_own_is_one_row_of_the_registry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Configuration, run, gold labels and exports know it without another line."""
+    duels = Format("duels", _duels, _winners, pairs=True)
+    monkeypatch.setattr(registry, "FORMATS", {**registry.FORMATS, duels.name: duels})
+    (tmp_path / "duels.csv").write_text("red,blue,winner\nab,cd,cd\nef,gh,ef\nij,kl,ij\n")
+    rest = '[[constraints]]\nkind = "asymmetric"\nlabel = "A"\ntotal = true\n[cache]\nenabled = false'
+    data = 'path = "duels.csv"\nformat = "duels"'
+    config = configured(tmp_path, data, 'template = "{first}>{second}"\nlabels = ["A", "B"]', rest)
+    assert load_dataset(config).ids == ("1-1", "1-2", "2-1", "2-2", "3-1", "3-2")
+    run, gold = str(tmp_path / "runs" / "config"), str(tmp_path / "duels.csv")
+    assert main(["run", str(tmp_path / "config.toml"), "--steps", "3"]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", run, "--gold", gold, "--format", "duels", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["compared"] == 6
+    assert main(["export", run, "--to", "trl-reward"]) == 0
+    # Pairs become preferences: two examples are one row.
+    assert len((tmp_path / "runs/config/export/trl-reward/train.jsonl").read_text().splitlines()) == 3
+    with pytest.raises(ConfigError, match=r'data\.fields: format = "duels" has fields of its own'):
+        configured(tmp_path, data + '\nfields = ["red"]')
+
+
+def test_nothing_outside_the_package_names_a_format() -> None:
+    root = Path(icm_config.__file__).parents[1]
+    names = {*format_names()} - {DataSource("").format}
+    found = [
+        f"{path}: {node.value}"
+        for path in root.rglob("*.py")
+        if not path.is_relative_to(Path(registry.__file__).parent)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and node.value in names
+    ]
+    assert len(names) == 4
+    assert found == []
 
 
 def grouped(sizes: list[int]) -> list[Example]:
@@ -240,10 +302,6 @@ def test_a_fingerprint_changes_with_anything_in_an_example(change: Callable[[Exa
 
 
 class TestConfiguration:
-    def test_it_names_the_same_tasks_and_the_same_hub(self) -> None:
-        assert get_args(DataSection.model_fields["task"].annotation) == get_args(TaskName)
-        assert icm_config.HUB == HUB
-
     def test_a_file_starts_at_the_configuration_and_the_hub_nowhere(self, tmp_path: Path) -> None:
         assert configured(tmp_path, 'path = "a.csv"').data.path == tmp_path / "a.csv"
         data = configured(tmp_path, 'path = "hub:owner/name"\nname = "main"\nsplit = "test"').data
@@ -278,9 +336,9 @@ class TestConfiguration:
         [
             ('path = "a.csv"\nsplit = "test"', "data.name and data.split are of a hub data set"),
             ('path = "a.csv"\nname = "main"', "data.name and data.split are of a hub data set"),
-            ('path = "a.csv"\ntask = "gsm8k"\nfields = ["text"]', 'data.fields: task = "gsm8k" has fields of its own'),
-            ('path = "a.csv"\ntask = "truthfulqa"\ngroup = "q"', 'data.group, data.answer: task = "truthfulqa" knows'),
-            ('path = "a.csv"\ntask = "poems"', "data.task"),
+            ('path = "a"\nformat = "gsm8k"\nfields = ["text"]', 'data.fields: format = "gsm8k" has fields of its own'),
+            ('path = "a"\nformat = "truthfulqa"\ngroup = "q"', 'data.group, data.answer: format = "truthfulqa" knows'),
+            ('path = "a.csv"\nformat = "poems"', "data.format: no such format; there are rows, gsm8k, truthfulqa"),
             ('path = "a.csv"\nlimit = 0', "data.limit"),
         ],
     )

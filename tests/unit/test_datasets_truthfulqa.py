@@ -236,9 +236,9 @@ def test_a_bad_row_is_named_with_its_place_and_reason(values: dict[str, object],
         assert str(caught.value) == f"T.csv:7: {what}"
 
 
-def test_the_file_is_opened_by_its_task_and_is_its_own_gold() -> None:
-    for task, count in (("truthfulqa", 2), ("truthfulqa-pairs", 0)):
-        source = DataSource(str(SAMPLE), task)  # type: ignore[arg-type]
+def test_the_file_is_opened_by_its_format_and_is_its_own_gold() -> None:
+    for form, count in (("truthfulqa", 2), ("truthfulqa-pairs", 0)):
+        source = DataSource(str(SAMPLE), form)
         data, gold = load_examples(source), load_gold_labels(source)
         assert len(data) - len(gold) == count
         assert set(gold) <= set(data.ids)

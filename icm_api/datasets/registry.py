@@ -1,0 +1,251 @@
+"""The formats of data, one row each, and the way from a source to its examples, gold labels and fingerprint.
+
+A new format is one file with its loaders and one row of `FORMATS`; nothing else knows any format by its name.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from types import MappingProxyType
+
+from icm_api.datasets.columns import Columns, column_examples
+from icm_api.datasets.gsm8k import gsm8k_examples, gsm8k_gold
+from icm_api.datasets.labels import Gold, column_gold
+from icm_api.datasets.pairs import rank
+from icm_api.datasets.preferences import preference_examples, preference_gold
+from icm_api.datasets.readers import read_rows
+from icm_api.datasets.rows import Row
+from icm_api.datasets.truthfulqa import (
+    truthfulqa_examples,
+    truthfulqa_gold,
+    truthfulqa_pair_examples,
+    truthfulqa_pair_gold,
+)
+from icm_api.errors import ConfigError, DataError
+from icm_api.types import Dataset, Example, Label
+
+
+@dataclass(frozen=True, slots=True)
+class DataSource:
+    """Where examples come from, and what their rows mean.
+
+    Attributes:
+        path: a file, or "hub:OWNER/NAME" (see `read_rows`).
+        format: the name of a format, one of `format_names()`; "rows" are examples by the columns that the next
+            attributes name.
+        fields: keys of the texts ("rows"), or of the two replies and what is shown with them ("preferences").
+        id: key of the ids.
+        group, answer: keys of group and answer ("rows").
+        metadata: keys that go into the metadata, by default all others ("rows").
+        name, split: of a data set of the hub.
+        limit: the most examples to take, by whole groups; None for all.
+        seed: of the choice under a limit.
+    """
+
+    path: str
+    format: str = "rows"
+    fields: Sequence[str] | None = None
+    id: str = "id"
+    group: str = "group"
+    answer: str = "answer"
+    metadata: Collection[str] | None = None
+    name: str | None = None
+    split: str = "train"
+    limit: int | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A known format of data: how its rows become examples and gold labels, and what others need to know of it.
+
+    Attributes:
+        name: as `DataSource.format` and `[data] format` give it.
+        examples: from rows and their source to the unlabelled examples.
+        gold: from rows, their source, the key of the label (None for the format's own) and the label set (None if any
+            label will do) to ids and gold labels.
+        keys: those of "fields", "group" and "answer" with which `[data]` may name columns; "id" is always one.
+        pairs: whether its examples are pairs of texts in both orders, which an export can write as preferences.
+    """
+
+    name: str
+    examples: Callable[[Iterable[Row], DataSource], Iterator[Example]]
+    gold: Callable[[Iterable[Row], DataSource, str | None, Sequence[Label] | None], Iterator[tuple[str, Label]]]
+    keys: tuple[str, ...] = ()
+    pairs: bool = False
+
+    @property
+    def by_columns(self) -> bool:
+        """Whether the user says what each column means, so that the texts are by default those of the prompt."""
+        return "group" in self.keys
+
+
+FORMATS: Mapping[str, Format] = MappingProxyType(
+    {
+        each.name: each
+        for each in (
+            Format(
+                "rows",
+                lambda rows, of: column_examples(rows, Columns(of.fields, of.id, of.group, of.answer, of.metadata)),
+                lambda rows, of, label_field, labels: column_gold(rows, label_field, labels),
+                keys=("fields", "group", "answer"),
+            ),
+            Format("gsm8k", lambda rows, of: gsm8k_examples(rows), lambda rows, *_: gsm8k_gold(rows)),
+            Format("truthfulqa", lambda rows, of: truthfulqa_examples(rows), lambda rows, *_: truthfulqa_gold(rows)),
+            Format(
+                "truthfulqa-pairs",
+                lambda rows, of: truthfulqa_pair_examples(rows),
+                lambda rows, *_: truthfulqa_pair_gold(rows),
+                pairs=True,
+            ),
+            Format(
+                "preferences",
+                lambda rows, of: preference_examples(rows, of.fields),
+                lambda rows, of, label_field, labels: preference_gold(rows, of.fields, label_field),
+                keys=("fields",),
+                pairs=True,
+            ),
+        )
+    }
+)
+"""Every format by its name."""
+
+
+def format_names() -> tuple[str, ...]:
+    """The names of all formats."""
+    return tuple(FORMATS)
+
+
+def find_format(name: str) -> Format:
+    """The format of a name.
+
+    Args:
+        name: one of `format_names()`.
+
+    Raises:
+        ConfigError: no format has the name.
+
+    Example:
+        >>> find_format("preferences").pairs
+        True
+    """
+    if name not in FORMATS:
+        raise ConfigError(f"no format {name!r}; there are {', '.join(format_names())}")
+    return FORMATS[name]
+
+
+def load_examples(source: DataSource) -> Dataset:
+    """The unlabelled examples of a source; gold labels are nowhere in them.
+
+    Args:
+        source: where they are, and what their rows mean.
+
+    Returns:
+        The examples in the order of the source, at least one and at most `source.limit`.
+
+    Raises:
+        DataError: the source cannot be read, or a row is bad (which row, and why).
+        ConfigError: the format is unknown, the keys are unusable, the limit is smaller than every group, or a package
+            is missing.
+
+    Example:
+        >>> load_examples(DataSource("claims.csv"))
+        Traceback (most recent call last):
+        icm_api.errors.DataError: claims.csv: no such file; check the path
+    """
+    examples = [*find_format(source.format).examples(_rows(source), source)]
+    if not examples:
+        raise DataError(f"{source.path}: there are rows, but none yields an example; check the format and the texts")
+    return _sampled(examples, source.limit, source.seed)
+
+
+def load_gold_labels(
+    source: DataSource, *, label_field: str | None = None, labels: Sequence[Label] | None = None
+) -> Gold:
+    """The gold labels of all examples of a source that have one, whatever its limit.
+
+    Args:
+        source: the source of the examples, or another source with the same ids.
+        label_field: the key of the label, if the format has one ("rows", "preferences" with a label column).
+        labels: the label set, if labels outside it are an error ("rows").
+
+    Returns:
+        Labels by id; examples whose label is null have none.
+
+    Raises:
+        DataError: the source cannot be read, or a row is bad or has no usable label (which row, and why).
+        ConfigError: the format is unknown, the keys are unusable, or a package is missing.
+    """
+    rows = _with_ids(source, _rows(source))
+    return Gold(dict(find_format(source.format).gold(rows, source, label_field, labels)))
+
+
+def fingerprint(dataset: Dataset) -> str:
+    """A hash that changes if an example does: for data that no file holds.
+
+    Args:
+        dataset: the examples, in order.
+
+    Returns:
+        SHA-256 in 64 hexadecimal digits.
+
+    Example:
+        >>> one, two = (Dataset([Example("a", {"text": text})]) for text in ("1+1=2", "1+1=3"))
+        >>> len(fingerprint(one)), fingerprint(one) == fingerprint(two)
+        (64, False)
+    """
+    state = sha256()
+    for item in dataset:
+        values = [item.id, dict(item.fields), item.group, item.answer, dict(item.metadata)]
+        # A column may hold what JSON can't, such as a date.
+        state.update(json.dumps(values, sort_keys=True, default=str).encode() + b"\n")
+    return state.hexdigest()
+
+
+def _rows(source: DataSource) -> Iterator[Row]:
+    return read_rows(source.path, source.id, name=source.name, split=source.split)
+
+
+def _with_ids(source: DataSource, rows: Iterable[Row]) -> Iterator[Row]:
+    """The rows, unless their ids seem to be under another key: row numbers instead could match wrong examples."""
+    for row in rows:
+        if source.id not in row.values and "id" in row.values:
+            raise row.error(
+                f"has no {source.id!r}, by which the examples are named, but has 'id'; name the key of its ids"
+            )
+        yield row
+
+
+def _sampled(examples: Iterable[Example], limit: int | None, seed: int) -> Dataset:
+    """At most `limit` examples: whole groups at random, as many as fit; the order of the file is kept.
+
+    Groups are taken in an order that depends on the seed and their names alone; a group that no longer fits is passed
+    over. An example without a group is a group of its own.
+
+    Example:
+        >>> data = [Example(key, {}, group) for key, group in (("a", "p"), ("b", "q"), ("c", "q"), ("d", None))]
+        >>> _sampled(data, 3, seed=0).ids, _sampled(data, 3, seed=1).ids
+        (('b', 'c', 'd'), ('a', 'b', 'c'))
+    """
+    data = Dataset(examples)
+    if limit is None or len(data) <= limit:
+        return data
+    sizes = Counter(_group(example) for example in data)
+    taken: set[tuple[str, str]] = set()
+    left = limit
+    for group in sorted(sizes, key=lambda group: rank(f"sample {seed}", *group)):
+        if sizes[group] <= left:
+            taken.add(group)
+            left -= sizes[group]
+    if not taken:
+        raise ConfigError(f"data.limit is {limit}, but the smallest group has {min(sizes.values())} examples; raise it")
+    return Dataset(example for example in data if _group(example) in taken)
+
+
+def _group(example: Example) -> tuple[str, str]:
+    """A name for the example's group; no group is called like the id of an example without a group."""
+    return ("id", example.id) if example.group is None else ("group", example.group)
