@@ -5,11 +5,10 @@ Functions of their own read the two, so that gold labels never travel with the e
 computes a score.
 """
 
-from icm_api.datasets.columns import load_jsonl
+from icm_api.datasets.columns import DataSource, load_jsonl
 from icm_api.datasets.labels import Gold, load_fixed, load_gold
 from icm_api.datasets.readers import HUB, read_rows
 from icm_api.datasets.registry import (
-    DataSource,
     Format,
     find_format,
     fingerprint,

@@ -1,6 +1,6 @@
 """The final answer that a worked solution states, as one canonical text: equal answers, equal texts.
 
-It does: find the last place that is marked as the answer, else the one number that a finished last sentence comes to,
+It does: find the last place that is marked as the answer, else the one number that a finished last sentence results in,
 and read it exactly. It does not: solve, check or guess; a solution that was cut off states no answer.
 
 The rules, the first that applies decides:
@@ -18,8 +18,8 @@ converted, so 0.18 is another answer, and so is 1/3 than 0.33). Two numbers (1, 
 is not worked out (10 - 3; 10 + x) and a number that `numbers` can't read are no answer. Clock times and ratios stay as
 they are written (3:30), without am or pm. Words for whole numbers below 100 are read after a marker.
 
-Why so strict: two examples with different answers are held to contradict each other. A missing answer costs one such
-relation; a wrong one makes a false one.
+Why so strict: examples with different answers contradict each other. A missing answer costs one such relation; a wrong
+answer makes a false relation.
 """
 
 # ruff: noqa: RUF001 - signs that look alike are what this file is about
@@ -46,7 +46,7 @@ _MARKER = re.compile(
 _ENDED = re.compile(r"[.!?。][\"')\]*_$}]*$|[.!?]?\\\]$")
 _SENTENCES = re.compile(r"(?<=[.!?])[*_\"')]*\s+(?=[A-Z*_$\"'(\\\d-])")
 _BOLD = re.compile(r"\*\*([^*\n]+)\*\*|\\(?:textbf|mathbf)\{([^{}]*)\}")
-# What may stand before the number of an answer that is a phrase: "about $18", "x = 18", "(a total of) 18".
+# What may be before the number of an answer that is a phrase: "about $18", "x = 18", "(a total of) 18".
 _LEAD = re.compile(
     r"""^[\s:*_("'$€£¥]*(?:(?:US|CA|AU|approximately|approx\.?|about|around|roughly|exactly|only|just|simply
     |a[ ]total[ ]of|equal[ ]to|at[ ]least|at[ ]most|now|therefore|thus|so|:|≈|~
@@ -83,7 +83,7 @@ def final_answer(text: str) -> str | None:
 
     Returns:
         The answer as a canonical text (see `numbers.canonical`): an integer, a decimal, or a fraction in lowest
-        terms; None where the solution states no single answer, or was cut off before it did.
+        terms; None if the solution states no single answer, or was cut off before it did.
 
     Example:
         >>> final_answer("16 - 3 = <<16-3=13>>13 eggs\\n13 * $2 = $26\\n#### 26"), final_answer("So it is $1,234.50.")
@@ -105,7 +105,10 @@ def final_answer(text: str) -> str | None:
 
 
 def own_part(text: str) -> str:
-    """The solution up to where a base model went on with a question of its own.
+    """The solution without the further questions with which a base model may go on.
+
+    Args:
+        text: the solution as the model wrote it.
 
     Example:
         >>> own_part("1 + 1 = 2\\n#### 2\\n\\nQuestion: What is 2 + 2?\\n#### 4")
@@ -117,6 +120,9 @@ def own_part(text: str) -> str:
 
 def without_calculator(text: str) -> str:
     """The solution as people read it: the official data's calculator marks (<<16-3=13>>) taken out.
+
+    Args:
+        text: the solution, with or without such marks.
 
     Example:
         >>> without_calculator("16 - 3 = <<16-3=13>>13 eggs")
@@ -181,7 +187,7 @@ def _sentence(text: str) -> str | None:
 
 
 def _single(text: str, found: Sequence[Number]) -> str | None:
-    """The text of the first of the numbers found, where it stands for itself."""
+    """The text of the first of the numbers found, unless it is a part of a sum or of several numbers."""
     one = found[0]
     before, after = text[: one.start], text[one.end :]
     if _OPERATOR_AFTER.match(after) or _OPERATOR_BEFORE.search(before) or _PART.match(after):
@@ -192,7 +198,7 @@ def _single(text: str, found: Sequence[Number]) -> str | None:
 
 
 def _braced(text: str, start: int) -> str | None:
-    """What stands inside a brace that opened before `start`; None where it never closes."""
+    """The text inside a brace that opened before `start`; None if it never closes."""
     depth = 1
     for at in range(start, len(text)):
         depth += {"{": 1, "}": -1}.get(text[at], 0)

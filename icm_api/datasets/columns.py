@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from os import PathLike
+from os import PathLike, fspath
 from types import MappingProxyType
 
 from icm_api.datasets.readers import read_json_lines
@@ -20,47 +20,63 @@ GOLD_FIELDS = ("gold", "label")
 
 
 @dataclass(frozen=True, slots=True)
-class Columns:
-    """What the keys of a row mean; the keys "gold" and "label" mean nothing here, ever.
+class DataSource:
+    """Where examples come from, and what their rows mean. The keys "gold" and "label" never mean anything here.
 
     Attributes:
-        fields: the texts, each required in every row; by default every string under a key that has no other meaning.
-        id: of the id, by which `read_rows` was told to name the rows.
-        group: of the group, a string or a number.
-        answer: of the answer, a string or a number; equal numbers become equal texts (3 and 3.0 are "3").
-        metadata: the keys that go into the metadata; by default all others. Where gold labels stand under a key of
-            their own, name those that constraints need, or none, and they are never loaded.
-
-    Raises:
-        ConfigError: `fields` is empty or a single string, or a key of gold labels is asked for.
+        path: a file, or "hub:OWNER/NAME" (see `read_rows`).
+        format: the name of a format, one of `format_names()`; "rows" are examples by the columns that the next
+            attributes name.
+        fields: keys of the texts ("rows"), each required in every row, by default every string under a key that has no
+            other meaning; or of the two replies and what is shown with them ("preferences").
+        id: key of the ids.
+        group: key of the group, a string or a number ("rows").
+        answer: key of the answer, a string or a number; equal numbers become equal texts, 3 and 3.0 are "3" ("rows").
+        metadata: keys that go into the metadata, by default all others ("rows"). If gold labels are under another key,
+            name the keys that constraints need, or none, and the gold labels are never loaded.
+        name, split: of a data set of the hub.
+        limit: the most examples to take, by whole groups; None for all.
+        seed: of the choice under a limit.
     """
 
+    path: str
+    format: str = "rows"
     fields: Sequence[str] | None = None
     id: str = "id"
     group: str = "group"
     answer: str = "answer"
     metadata: Collection[str] | None = None
+    name: str | None = None
+    split: str = "train"
+    limit: int | None = None
+    seed: int = 0
 
-    def __post_init__(self) -> None:
-        _check_keys(self.fields, (self.id, self.group, self.answer, *(self.metadata or ())))
 
+def column_examples(rows: Iterable[Row], source: DataSource) -> Iterator[Example]:
+    """An example for each row.
 
-def column_examples(rows: Iterable[Row], columns: Columns) -> Iterator[Example]:
-    """An example of each row.
+    Args:
+        rows: of any source.
+        source: what their keys mean.
+
+    Yields:
+        Examples in the order of the rows.
 
     Raises:
         DataError: a row lacks a text, or has a group or an answer that is neither a string nor a number.
+        ConfigError: the fields are empty or a single string, or a key of gold labels is asked for.
     """
-    claimed = {columns.id, columns.group, columns.answer, *GOLD_FIELDS}
+    _check_keys(source.fields, (source.id, source.group, source.answer, *(source.metadata or ())))
+    claimed = {source.id, source.group, source.answer, *GOLD_FIELDS}
     for row in rows:
         rest = {key: value for key, value in row.values.items() if key not in claimed}
-        texts = _found_texts(row, rest) if columns.fields is None else _named_texts(row, columns.fields)
-        kept = rest if columns.metadata is None else columns.metadata
+        texts = _found_texts(row, rest) if source.fields is None else _named_texts(row, source.fields)
+        kept = rest if source.metadata is None else source.metadata
         yield Example(
             id=row.id,
             fields=MappingProxyType(texts),
-            group=_optional_text(row, columns.group),
-            answer=_optional_text(row, columns.answer),
+            group=_optional_text(row, source.group),
+            answer=_optional_text(row, source.answer),
             metadata=MappingProxyType({key: rest[key] for key in rest if key in kept and key not in texts}),
         )
 
@@ -75,15 +91,15 @@ def load_jsonl(
 ) -> Dataset:
     """Load unlabelled examples from a JSON Lines file in UTF-8.
 
-    The keys "label" and "gold" are left out of the examples. Where gold labels stand under another key, name
-    the text fields in `fields`, so that the key is at least never shown to the model. A null id, group or
-    answer counts as absent; blank lines are skipped.
+    The keys "label" and "gold" are left out of the examples. If gold labels are under another key, name the text
+    fields in `fields`, so that the key is at least never shown to the model. A null id, group or answer counts as
+    absent; blank lines are skipped.
 
     Args:
         path: the file.
         fields: the keys of the texts, each required on every line; other keys go into the metadata. By
             default every key with a string is a text, apart from the three below.
-        id_field: the key of the ids, strings or integers, on every line or on none. Where there are none,
+        id_field: the key of the ids, strings or integers, on every line or on none. Without ids,
             an example's id is its line number, "1" for the first line.
         group_field: the key of the group, a string or a number.
         answer_field: the key of the answer, a string or a number; equal numbers become equal texts
@@ -93,11 +109,11 @@ def load_jsonl(
         The examples in file order, at least one.
 
     Raises:
-        DataError: the file cannot be read or has no example, or a line is bad (which one, and why).
+        DataError: the file cannot be read or has no example, or a line is bad (which line, and why).
         ConfigError: `fields` is empty or a single string, or a key of gold labels is asked for.
     """
-    columns = Columns(fields, id_field, group_field, answer_field)
-    return Dataset(column_examples(read_json_lines(path, id_field), columns))
+    source = DataSource(fspath(path), fields=fields, id=id_field, group=group_field, answer=answer_field)
+    return Dataset(column_examples(read_json_lines(path, id_field), source))
 
 
 def _check_keys(fields: Sequence[str] | None, others: Sequence[str]) -> None:
@@ -107,7 +123,7 @@ def _check_keys(fields: Sequence[str] | None, others: Sequence[str]) -> None:
         if key in GOLD_FIELDS:
             raise ConfigError(
                 f"key {key!r} holds gold labels, which never reach the search; rename it in the file if it "
-                "is none, or read it with load_gold"
+                "holds none, or read it with load_gold"
             )
 
 
@@ -144,6 +160,6 @@ def _optional_text(row: Row, key: str) -> str | None:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise row.error(f"{key!r} is {kind(value)}; it must be a string or a number")
     if isinstance(value, str) and not value.strip():
-        raise row.error(f"{key!r} is empty; leave the key out where there is none")
+        raise row.error(f"{key!r} is empty; leave the key out if there is none")
     # Equal numbers must be equal texts, since constraints compare the texts.
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

@@ -8,7 +8,7 @@ It does not: make solutions, or show a model anything that says which are right.
 What an example is made of, and why:
 
 - Names of models are left out, as some models are right more often than others. A candidate's id is the question's
-  and a hash of its text, and candidates stand in the order of the hashes: that says nothing of who wrote them, and
+  and a hash of its text, and candidates are in the order of the hashes: that says nothing of who wrote them, and
   stays the same when candidates are added.
 - Candidates with the same text are one example: it could only agree with itself.
 - Calculator marks (<<16-3=13>>) are taken out: they are the official data's own notes for a calculator, which no other
@@ -53,11 +53,11 @@ def gsm8k_examples(rows: Iterable[Row]) -> Iterator[Example]:
             solution are not looked at.
 
     Yields:
-        Examples with the fields `question` and `solution`, the row's id as `group`, and the final answer, where the
-        solution states one, as `answer`. A row with an empty list of solutions gives none.
+        Examples with the fields `question` and `solution`, the row's id as `group`, and as `answer` the final
+        answer, if the solution states one. A row with an empty list of solutions gives no example.
 
     Raises:
-        DataError: a row is bad; which one, and why.
+        DataError: a row is bad (which row, and why).
     """
     for row in rows:
         question = row.text(QUESTION)
@@ -69,8 +69,12 @@ def gsm8k_examples(rows: Iterable[Row]) -> Iterator[Example]:
 def gsm8k_gold(rows: Iterable[Row]) -> Iterator[tuple[str, Label]]:
     """The gold labels of the examples that `gsm8k_examples` makes of the same rows, in the same order.
 
-    "True" where the row's grades say so; in rows without grades, where the final answer equals that of the official
-    solution (under `answer` or `ground_truth`), so that a solution without a final answer is "False".
+    Args:
+        rows: as for the examples, with grades or an official solution (under `answer` or `ground_truth`).
+
+    Yields:
+        The id of an example, and "True" if the row's grades say so, else "False". In rows without grades it is "True"
+        if the final answer equals that of the official solution: a solution without a final answer is "False".
 
     Raises:
         DataError: a row is bad, has grades for some candidates only, or has neither grades nor an official solution
@@ -93,17 +97,17 @@ def _candidates(row: Row) -> list[_Candidate]:
     for where, text, grade in _written(row):
         shown = own_part(without_calculator(text)).strip()
         if not shown:
-            raise row.error(f"{where} holds no solution, but only what is left out of it; leave it out")
+            raise row.error(f"{where} has no text but what is left out of solutions; leave the candidate out")
         key = sha256(shown.encode()).hexdigest()[:_ID_DIGITS]
         known = found.get(key)
         if known is not None and known.grade is not grade:
-            raise row.error(f"{where} has the same text as another solution, and another {GRADE!r}; mend the grades")
+            raise row.error(f"{where} has the same text as another solution, and another {GRADE!r}; correct the grades")
         found[key] = _Candidate(f"{row.id}-{key}", shown, final_answer(text), grade)
     return [found[key] for key in sorted(found)]
 
 
 def _written(row: Row) -> Iterator[tuple[str, str, bool | None]]:
-    """Where each candidate stands, its text, and its grade where it has one."""
+    """The place of each candidate, its text, and its grade or None."""
     named = {
         key: value
         for key, value in row.values.items()

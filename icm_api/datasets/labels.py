@@ -128,7 +128,7 @@ def load_fixed(path: str | PathLike[str], dataset: Dataset, labels: Sequence[Lab
         if row.id not in known:
             raise row.error(f"id {row.id!r} is not in the data set")
         if _FIXED_LABEL not in row.values:
-            raise row.error(f"no {_FIXED_LABEL!r}: give one, or null where there is no answer yet")
+            raise row.error(f"no {_FIXED_LABEL!r}: give one, or null if there is no answer yet")
         label = (_label(row, _FIXED_LABEL, repr(_FIXED_LABEL)) or "").strip()
         if label and label not in labels:
             raise row.error(f"label {label!r} is not in the label set {list(labels)}")

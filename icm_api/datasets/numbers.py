@@ -55,12 +55,12 @@ _NUMBER = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A number as it stands in a text.
+    """A number in a text.
 
     Attributes:
         start: where it begins, its sign and currency included.
         end: where it ends, without its unit.
-        text: its canonical text; None where it can't be read (1.2.3, 1,23, 12/25/2020, 3/0, the 3 of
+        text: its canonical text; None if it can't be read (1.2.3, 1,23, 12/25/2020, 3/0, the 3 of
             10 -3, more than forty digits).
     """
 
@@ -70,7 +70,10 @@ class Number:
 
 
 def canonical(value: Fraction) -> str:
-    """The one text of a number: an integer, else a decimal where that ends, else a fraction in lowest terms.
+    """The one text of a number: an integer, else a decimal if that ends, else a fraction in lowest terms.
+
+    Args:
+        value: the number, exactly.
 
     Example:
         >>> [canonical(Fraction(text)) for text in ("3.0", "-6/8", "2/6", "1e3", "1/8")]
@@ -94,6 +97,9 @@ def canonical(value: Fraction) -> str:
 def plain(text: str) -> str:
     """The text with LaTeX, Markdown and Unicode ways of writing numbers turned into plain ones.
 
+    Args:
+        text: as a model or a person wrote it.
+
     Example:
         >>> plain("**−1½** or $\\\\frac{3}{4}$"), plain("1{,}234 \\\\text{eggs}"), plain("3 × 10^5")
         ('-1 1/2 or $3/4$', '1,234  eggs ', '3e5')
@@ -108,8 +114,14 @@ def plain(text: str) -> str:
 def numbers(text: str) -> Iterator[Number]:
     """The numbers of a text that `plain` has made plain, in order.
 
-    Clock times and ratios (3:30, 2:3:4) are no numbers: their text is as they stand, without leading zeros of the
-    first part; a full hour is the hour, so that "5:00" is "5".
+    Clock times and ratios (3:30, 2:3:4) are no numbers: their text is as written, without leading zeros of the first
+    part; a full hour is the hour, so that "5:00" is "5".
+
+    Args:
+        text: without LaTeX, Markdown and other ways of writing numbers.
+
+    Yields:
+        Each number with its place and its canonical text.
 
     Example:
         >>> [number.text for number in numbers("1,234,567 and 1, 2; 10-3; of -3; -$4.50; 1 1/2 of .5; at 3:30")]

@@ -41,7 +41,7 @@ def read_rows(
         split: the hub's split.
 
     Raises:
-        DataError: the source cannot be read or has no rows, or a row is bad (which one, and why).
+        DataError: the source cannot be read or has no rows, or a row is bad (which row, and why).
         ConfigError: the source is on the hub, and names no data set or the package `datasets` is not installed.
     """
     text = fspath(source)
@@ -63,7 +63,7 @@ def read_json_lines(path: str | PathLike[str], id_field: str = "id") -> Iterator
         id_field: the key of the ids, on every line or on none; without ids, an id is the line number.
 
     Raises:
-        DataError: the file cannot be read or has no lines, or a line is bad (which one, and why).
+        DataError: the file cannot be read or has no lines, or a line is bad (which line, and why).
     """
     return _identified(_json_lines(fspath(path)), id_field)
 
@@ -131,7 +131,7 @@ def _csv_rows(path: str, delimiter: str) -> Iterator[Row]:
             # An empty cell says nothing, like a null in JSON.
             yield Row(path, line, str(number), dict(zip(header, (cell or None for cell in cells), strict=True)))
     if not number:
-        raise DataError(f"{path}: no rows below the header; it needs one for each example")
+        raise DataError(f"{path}: no rows below the header; it needs a row for each example")
 
 
 def _cells(path: str, lines: Iterator[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from types import MappingProxyType
 
-from icm_api.datasets.columns import Columns, column_examples
+from icm_api.datasets.columns import DataSource, column_examples
 from icm_api.datasets.gsm8k import gsm8k_examples, gsm8k_gold
 from icm_api.datasets.labels import Gold, column_gold
 from icm_api.datasets.pairs import rank
@@ -27,36 +27,6 @@ from icm_api.datasets.truthfulqa import (
 )
 from icm_api.errors import ConfigError, DataError
 from icm_api.types import Dataset, Example, Label
-
-
-@dataclass(frozen=True, slots=True)
-class DataSource:
-    """Where examples come from, and what their rows mean.
-
-    Attributes:
-        path: a file, or "hub:OWNER/NAME" (see `read_rows`).
-        format: the name of a format, one of `format_names()`; "rows" are examples by the columns that the next
-            attributes name.
-        fields: keys of the texts ("rows"), or of the two replies and what is shown with them ("preferences").
-        id: key of the ids.
-        group, answer: keys of group and answer ("rows").
-        metadata: keys that go into the metadata, by default all others ("rows").
-        name, split: of a data set of the hub.
-        limit: the most examples to take, by whole groups; None for all.
-        seed: of the choice under a limit.
-    """
-
-    path: str
-    format: str = "rows"
-    fields: Sequence[str] | None = None
-    id: str = "id"
-    group: str = "group"
-    answer: str = "answer"
-    metadata: Collection[str] | None = None
-    name: str | None = None
-    split: str = "train"
-    limit: int | None = None
-    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +60,7 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
         for each in (
             Format(
                 "rows",
-                lambda rows, of: column_examples(rows, Columns(of.fields, of.id, of.group, of.answer, of.metadata)),
+                column_examples,
                 lambda rows, of, label_field, labels: column_gold(rows, label_field, labels),
                 keys=("fields", "group", "answer"),
             ),

@@ -40,10 +40,16 @@ class _Question:
 
 
 def truthfulqa_examples(rows: Iterable[Row]) -> Iterator[Example]:
-    """A claim of each answer to each question: fields "question" and "answer", the question as group.
+    """A claim for each answer to each question.
 
-    The best answer and repeated ones count once. Ids and order are functions of the answers alone, not of which of
-    them are true.
+    The best answer and repeated answers count once. Ids and order are functions of the answers alone, not of which
+    answers are true.
+
+    Args:
+        rows: of the official file, or of the hub's data set.
+
+    Yields:
+        Examples with the fields "question" and "answer", and the question as group.
 
     Raises:
         DataError: a row lacks a question, or true or false answers, or is of no known format.
@@ -55,7 +61,13 @@ def truthfulqa_examples(rows: Iterable[Row]) -> Iterator[Example]:
 
 
 def truthfulqa_gold(rows: Iterable[Row]) -> Iterator[tuple[str, Label]]:
-    """ "True" or "False" for each claim of `truthfulqa_examples`, apart from those that the file lists as both.
+    """The gold labels of the claims of `truthfulqa_examples`, apart from claims that the file lists as true and false.
+
+    Args:
+        rows: as for the examples.
+
+    Yields:
+        The id of a claim, and "True" or "False".
 
     Raises:
         DataError: as for the examples.
@@ -68,12 +80,18 @@ def truthfulqa_gold(rows: Iterable[Row]) -> Iterator[tuple[str, Label]]:
 
 
 def truthfulqa_pair_examples(rows: Iterable[Row]) -> Iterator[Example]:
-    """Pairs of a true and a false answer to a question, each in both orders: fields "question", "first", "second".
+    """Pairs of a true and a false answer to a question, each in both orders.
 
-    Gold labels choose what is paired, as they do in every data set of preferences: that one of the two is better is
-    given, and which one is hidden. A search on these pairs therefore knows more than one on claims, and the two
-    should not be compared. Each answer stands in one pair at most, so that how often it occurs says nothing: the
-    true and the false answers, each in an order by hash, are paired until the fewer run out.
+    Gold labels choose what is paired, as they do in every data set of preferences: that one of the two answers is
+    better is given, and which of them is hidden. A search on these pairs therefore knows more than a search on claims,
+    and the two should not be compared. Each answer is in one pair at most, so that how often it occurs says nothing:
+    the true and the false answers, each in an order by hash, are paired until the fewer run out.
+
+    Args:
+        rows: as for the claims.
+
+    Yields:
+        Examples with the fields "question", "first" and "second".
 
     Raises:
         DataError: as for the claims.
@@ -84,7 +102,13 @@ def truthfulqa_pair_examples(rows: Iterable[Row]) -> Iterator[Example]:
 
 
 def truthfulqa_pair_gold(rows: Iterable[Row]) -> Iterator[tuple[str, Label]]:
-    """ "A" where the first answer of an example of `truthfulqa_pair_examples` is the true one, else "B".
+    """The gold labels of the examples that `truthfulqa_pair_examples` makes of the same rows.
+
+    Args:
+        rows: as for the claims.
+
+    Yields:
+        The id of an example, and "A" if its first answer is the true one, else "B".
 
     Raises:
         DataError: as for the examples.

@@ -105,7 +105,7 @@ def test_official_questions_with_solutions_added_can_be_read() -> None:
         ),
         (
             {"solutions": ["<<1+1=2>>"]},
-            "solutions[0] holds no solution, but only what is left out of it; leave it out",
+            "solutions[0] has no text but what is left out of solutions; leave the candidate out",
         ),
         ({"small": {"is_correct": True}}, "'small' has no text under 'solution'; fill it, or leave the candidate out"),
         (
@@ -118,7 +118,7 @@ def test_official_questions_with_solutions_added_can_be_read() -> None:
         ),
         (
             {"a": {"solution": "#### 1", "is_correct": True}, "b": {"solution": "#### 1", "is_correct": False}},
-            "'b' has the same text as another solution, and another 'is_correct'; mend the grades",
+            "'b' has the same text as another solution, and another 'is_correct'; correct the grades",
         ),
     ],
 )

@@ -81,7 +81,7 @@ def test_byte_order_marks_and_line_ends_of_other_systems(tmp_path: Path, mark: s
     [
         ("a.csv", "", ": the file is empty; it needs a header and a row for each example"),
         ("a.csv", "\n\n", ": the file is empty; it needs a header and a row for each example"),
-        ("a.csv", "text\n", ": no rows below the header; it needs one for each example"),
+        ("a.csv", "text\n", ": no rows below the header; it needs a row for each example"),
         ("a.csv", "text,n,text\na,1,b\n", ":1: the header has the column 'text' twice; rename one"),
         ("a.csv", "text,\na,1\n", ":1: column 2 of the header has no name; give it one"),
         (
