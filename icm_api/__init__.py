@@ -23,7 +23,7 @@ from icm_api.consistency import (
     mutually_exclusive,
     transitive,
 )
-from icm_api.datasets import DataSource, Gold, load_examples, load_gold, load_gold_labels, load_jsonl
+from icm_api.data import DataSource, Gold, load_examples, load_gold, load_gold_labels, load_jsonl
 from icm_api.errors import (
     BudgetError,
     CapabilityError,

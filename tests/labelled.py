@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from icm_api.datasets.pairs import Pair, both_orders
+from icm_api.data.pairs import Pair, both_orders
 from icm_api.export import LabelledData
 from icm_api.result import LabelledExample, Result
 from icm_api.types import Dataset, Example, Label, PromptTemplate, Usage, Verbalizer

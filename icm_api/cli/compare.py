@@ -33,7 +33,7 @@ from icm_api.compare import (
     write_figures,
 )
 from icm_api.config import Config, load_config
-from icm_api.datasets import HUB
+from icm_api.data import HUB
 from icm_api.errors import BudgetError, ConfigError, DataError, StorageError
 from icm_api.evaluation import Measure
 from icm_api.result import write_whole

@@ -18,7 +18,7 @@ from typing import Any, get_args
 from icm_api.cli.verbs import Verbs, watched
 from icm_api.compare import Bar, HeldOut, baseline_panel, gap_recovered
 from icm_api.config import Config, Preset, load_config
-from icm_api.datasets import load_gold, load_jsonl
+from icm_api.data import load_gold, load_jsonl
 from icm_api.errors import ConfigError
 from icm_api.evaluation import Evaluation, evaluate, spread
 from icm_api.pocket.world import Claim, make_split

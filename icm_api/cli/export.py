@@ -11,7 +11,7 @@ from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from pathlib import Path
 
 from icm_api.cli.verbs import Verbs
-from icm_api.datasets import find_format
+from icm_api.data import find_format
 from icm_api.export import FORMAT_NAMES, FORMATS, LabelledData, Options, export_labels
 from icm_api.run import FinishedRun
 

@@ -22,9 +22,9 @@ from rich.progress import Progress
 from icm_api.cli.probe import option_flag
 from icm_api.cli.verbs import Verbs
 from icm_api.config import Budget, ClientSettings, Prices
-from icm_api.datasets import Row, read_rows
-from icm_api.datasets.answers import final_answer
-from icm_api.datasets.gsm8k import QUESTION, SOLUTIONS, TRUTHS
+from icm_api.data import Row, read_rows
+from icm_api.data.answers import final_answer
+from icm_api.data.gsm8k import QUESTION, SOLUTIONS, TRUTHS
 from icm_api.errors import ConfigError, IcmError, RequestError
 from icm_api.model import LanguageModel, Meter, open_model
 from icm_api.result import write_whole

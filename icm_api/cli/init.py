@@ -8,7 +8,7 @@ from pathlib import Path
 from icm_api.cli.verbs import Verbs
 from icm_api.config import load_config
 from icm_api.config.presets import task_config, task_names
-from icm_api.datasets import HUB, find_format, read_rows
+from icm_api.data import HUB, find_format, read_rows
 from icm_api.errors import ConfigError, StorageError
 
 EXAMPLE = """\

@@ -22,7 +22,7 @@ from icm_api.cli.cache import add_cache
 from icm_api.cli.live import LiveView
 from icm_api.config import Config, Preset, load_config
 from icm_api.consistency import audit
-from icm_api.datasets import format_names
+from icm_api.data import format_names
 from icm_api.errors import BudgetError, StorageError
 from icm_api.evaluation import Verdict, evaluate
 from icm_api.result import LABELS_FILE, SUMMARY_FILE, Result

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import sqrt
 
 from icm_api.compare.asking import Demonstrations, answers, demonstrations_of, random_labels
-from icm_api.datasets import Gold
+from icm_api.data import Gold
 from icm_api.evaluation import Interval, wilson_interval
 from icm_api.result import Result
 from icm_api.types import Dataset, Label, Model, Task

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from math import inf
 from pathlib import Path
 
-from icm_api.datasets import Gold
+from icm_api.data import Gold
 from icm_api.run import read_trace, replay
 from icm_api.types import Labeling
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from icm_api.chance import draw
 from icm_api.config import Config, DataSection
-from icm_api.datasets import load_examples, load_fixed
+from icm_api.data import load_examples, load_fixed
 from icm_api.errors import ConfigError, RunError
 from icm_api.result import write_whole
 from icm_api.run import build_task, data_source, load_dataset

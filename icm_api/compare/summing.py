@@ -13,7 +13,7 @@ from icm_api.compare.measuring import Bench, Cell, SeedCells, absent
 from icm_api.compare.searches import Place
 from icm_api.compare.split import Split
 from icm_api.config import MethodName, Prices
-from icm_api.datasets import Gold
+from icm_api.data import Gold
 from icm_api.model.client.meter import cost
 from icm_api.result import Result
 from icm_api.run import TRACE_FILE

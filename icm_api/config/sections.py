@@ -22,7 +22,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from icm_api.config.presets import ENGINE_DEFAULTS, PRESETS, Preset
-from icm_api.datasets import HUB, find_format, format_names
+from icm_api.data import HUB, find_format, format_names
 from icm_api.errors import ConfigError
 
 

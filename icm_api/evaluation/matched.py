@@ -12,7 +12,7 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from icm_api.datasets import Gold
+from icm_api.data import Gold
 from icm_api.errors import DataError
 from icm_api.result import LabelledExample, Result
 from icm_api.types import Label

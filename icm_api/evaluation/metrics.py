@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from icm_api.datasets import Gold
+from icm_api.data import Gold
 from icm_api.errors import DataError
 from icm_api.evaluation.calibration import expected_calibration_error
 from icm_api.evaluation.intervals import LEVEL, Interval, Measure, Undefined

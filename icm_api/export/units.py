@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from icm_api.datasets.pairs import FIRST, SECOND, rank
+from icm_api.data.pairs import FIRST, SECOND, rank
 from icm_api.errors import ConfigError, DataError
 from icm_api.export.options import Options
 from icm_api.export.rows import LabelledData

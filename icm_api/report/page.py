@@ -14,7 +14,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from icm_api.datasets import find_format
+from icm_api.data import find_format
 from icm_api.evaluation import Interval, Undefined
 from icm_api.report.contested import MOST_LISTED, SURE
 from icm_api.report.drawing import Chart, svg

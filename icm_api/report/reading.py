@@ -14,7 +14,7 @@ from typing import Any
 
 from icm_api.config import Config
 from icm_api.consistency import compile_relations
-from icm_api.datasets import Gold
+from icm_api.data import Gold
 from icm_api.errors import IcmError
 from icm_api.evaluation import Evaluation, Interval, brier, evaluate, expected_calibration_error, wilson_interval
 from icm_api.report.comparison import Compared, read_comparison

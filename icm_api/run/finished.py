@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from icm_api.config import Config
-from icm_api.datasets import DataSource, Gold, load_gold_labels
+from icm_api.data import DataSource, Gold, load_gold_labels
 from icm_api.errors import RunError
 from icm_api.result import LABELS_FILE, SUMMARY_FILE, Result
 from icm_api.run.folder import CONFIG_FILE, INPUTS_FILE, data_fingerprint, existing

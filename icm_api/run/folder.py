@@ -12,7 +12,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from icm_api.config import Config
-from icm_api.datasets import fingerprint
+from icm_api.data import fingerprint
 from icm_api.errors import ConfigError, DataError, RunError, StorageError
 from icm_api.model import LanguageModel
 from icm_api.result import LABELS_FILE

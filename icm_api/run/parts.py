@@ -11,7 +11,7 @@ from platformdirs import user_cache_path
 
 from icm_api.config import Config, ConstraintSection, load_config
 from icm_api.consistency import constraints
-from icm_api.datasets import DataSource, find_format, load_examples, load_fixed
+from icm_api.data import DataSource, find_format, load_examples, load_fixed
 from icm_api.errors import ConfigError
 from icm_api.model import LanguageModel, Ledger, Meter
 from icm_api.model import open_model as open_spec

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from icm_api.datasets.answers import final_answer
+from icm_api.data.answers import final_answer
 
 SAMPLE = Path(__file__).parents[1] / "data" / "gsm8k_final_answers.jsonl"
 

@@ -12,8 +12,8 @@ from threading import Thread
 import pytest
 
 from icm_api.cli.main import main
-from icm_api.datasets import read_rows
-from icm_api.datasets.gsm8k import gsm8k_examples, gsm8k_gold
+from icm_api.data import read_rows
+from icm_api.data.gsm8k import gsm8k_examples, gsm8k_gold
 from icm_api.errors import CapabilityError, RequestError
 from icm_api.model import open_model
 from icm_api.testing import Faults, Server, serve

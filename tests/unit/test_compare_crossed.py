@@ -10,7 +10,7 @@ import pytest
 
 from icm_api.compare.asking import Answer
 from icm_api.compare.crossed import METRICS, Block, OverSeeds, block, difference, gap_recovered, over_seeds
-from icm_api.datasets import Gold
+from icm_api.data import Gold
 from icm_api.evaluation import Interval, Undefined, expected_calibration_error, wilson_interval
 from icm_api.evaluation.resampling import accuracies, aurocs, balanced_accuracies, measure
 

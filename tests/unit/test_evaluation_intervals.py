@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from icm_api.datasets import Gold
+from icm_api.data import Gold
 from icm_api.evaluation import Interval, Measure, evaluate, spread, wilson_interval
 from icm_api.evaluation.matched import Matched
 from icm_api.evaluation.resampling import RESAMPLES, Metric, accuracies, aurocs, balanced_accuracies, measure

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from icm_api.datasets import Gold
+from icm_api.data import Gold
 from icm_api.errors import DataError
 from icm_api.evaluation import Evaluation, Interval, Undefined, accuracy, auroc, balanced_accuracy, evaluate
 from icm_api.result import LabelledExample, Result

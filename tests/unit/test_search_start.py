@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from icm_api.config import SearchSettings
 from icm_api.consistency import asymmetric, equivalent, mutually_exclusive
-from icm_api.datasets import Gold, load_fixed
+from icm_api.data import Gold, load_fixed
 from icm_api.errors import ConfigError, DataError, RunError
 from icm_api.objective import Objective
 from icm_api.result import LabelledExample, Result

@@ -12,19 +12,14 @@ from dataclasses import dataclass
 from hashlib import sha256
 from types import MappingProxyType
 
-from icm_api.datasets.columns import DataSource, column_examples
-from icm_api.datasets.gsm8k import gsm8k_examples, gsm8k_gold
-from icm_api.datasets.labels import Gold, column_gold
-from icm_api.datasets.pairs import rank
-from icm_api.datasets.preferences import preference_examples, preference_gold
-from icm_api.datasets.readers import read_rows
-from icm_api.datasets.rows import Row
-from icm_api.datasets.truthfulqa import (
-    truthfulqa_examples,
-    truthfulqa_gold,
-    truthfulqa_pair_examples,
-    truthfulqa_pair_gold,
-)
+from icm_api.data.columns import DataSource, column_examples
+from icm_api.data.gsm8k import gsm8k_examples, gsm8k_gold
+from icm_api.data.labels import Gold, column_gold
+from icm_api.data.pairs import rank
+from icm_api.data.preferences import preference_examples, preference_gold
+from icm_api.data.readers import read_rows
+from icm_api.data.rows import Row
+from icm_api.data.truthfulqa import truthfulqa_examples, truthfulqa_gold, truthfulqa_pair_examples, truthfulqa_pair_gold
 from icm_api.errors import ConfigError, DataError
 from icm_api.types import Dataset, Example, Label
 

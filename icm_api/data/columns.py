@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from os import PathLike, fspath
 from types import MappingProxyType
 
-from icm_api.datasets.readers import read_json_lines
-from icm_api.datasets.rows import Row, kind
+from icm_api.data.readers import read_json_lines
+from icm_api.data.rows import Row, kind
 from icm_api.errors import ConfigError
 from icm_api.types import Dataset, Example
 

@@ -5,18 +5,11 @@ Functions of their own read the two, so that gold labels never travel with the e
 computes a score.
 """
 
-from icm_api.datasets.columns import DataSource, load_jsonl
-from icm_api.datasets.labels import Gold, load_fixed, load_gold
-from icm_api.datasets.readers import HUB, read_rows
-from icm_api.datasets.registry import (
-    Format,
-    find_format,
-    fingerprint,
-    format_names,
-    load_examples,
-    load_gold_labels,
-)
-from icm_api.datasets.rows import Row
+from icm_api.data.columns import DataSource, load_jsonl
+from icm_api.data.labels import Gold, load_fixed, load_gold
+from icm_api.data.readers import HUB, read_rows
+from icm_api.data.registry import Format, find_format, fingerprint, format_names, load_examples, load_gold_labels
+from icm_api.data.rows import Row
 
 __all__ = [
     "HUB",

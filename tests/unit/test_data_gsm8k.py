@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from icm_api.datasets.gsm8k import gsm8k_examples, gsm8k_gold
-from icm_api.datasets.readers import read_rows
-from icm_api.datasets.rows import Row
+from icm_api.data.gsm8k import gsm8k_examples, gsm8k_gold
+from icm_api.data.readers import read_rows
+from icm_api.data.rows import Row
 from icm_api.errors import DataError
 
 DATA = Path(__file__).parents[1] / "data"

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from icm_api.datasets.answers import final_answer, without_calculator
-from icm_api.datasets.numbers import canonical, numbers, plain
+from icm_api.data.answers import final_answer, without_calculator
+from icm_api.data.numbers import canonical, numbers, plain
 from tests.benchmarks.extraction import SAMPLE, misses
 
 CASES = [

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from icm_api.datasets import read_rows
+from icm_api.data import read_rows
 from icm_api.errors import ConfigError, DataError
 
 
@@ -234,7 +234,5 @@ def test_without_the_package_the_message_says_what_to_install(monkeypatch: pytes
 
 def test_the_package_is_loaded_only_for_the_hub(tmp_path: Path) -> None:
     source = write(tmp_path, "a.csv", "text\na\n")
-    code = (
-        f"import sys; from icm_api.datasets import *; list(read_rows({source!r})); sys.exit('datasets' in sys.modules)"
-    )
+    code = f"import sys; from icm_api.data import *; list(read_rows({source!r})); sys.exit('datasets' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

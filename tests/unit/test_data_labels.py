@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from icm_api.datasets import Gold, load_gold, load_jsonl
+from icm_api.data import Gold, load_gold, load_jsonl
 from icm_api.errors import DataError
 from icm_api.types import Labeling
 

@@ -15,7 +15,7 @@ import pytest
 from icm_api import config as icm_config
 from icm_api.cli.main import main
 from icm_api.config import load_config
-from icm_api.datasets import (
+from icm_api.data import (
     DataSource,
     Format,
     Row,
@@ -26,7 +26,7 @@ from icm_api.datasets import (
     load_gold_labels,
     registry,
 )
-from icm_api.datasets.pairs import Pair, both_labels, both_orders, ordered
+from icm_api.data.pairs import Pair, both_labels, both_orders, ordered
 from icm_api.errors import ConfigError, DataError
 from icm_api.run import data_source, load_dataset
 from icm_api.types import Dataset, Example, Label

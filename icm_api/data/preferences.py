@@ -22,9 +22,9 @@ from itertools import takewhile
 from logging import getLogger
 from types import MappingProxyType
 
-from icm_api.datasets.labels import gold_key
-from icm_api.datasets.pairs import Pair, both_labels, both_orders, ordered
-from icm_api.datasets.rows import Row, kind
+from icm_api.data.labels import gold_key
+from icm_api.data.pairs import Pair, both_labels, both_orders, ordered
+from icm_api.data.rows import Row, kind
 from icm_api.errors import ConfigError
 from icm_api.types import Example, Label
 

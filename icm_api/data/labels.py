@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from os import PathLike
 
-from icm_api.datasets.columns import GOLD_FIELDS
-from icm_api.datasets.readers import read_rows
-from icm_api.datasets.rows import Row, kind
+from icm_api.data.columns import GOLD_FIELDS
+from icm_api.data.readers import read_rows
+from icm_api.data.rows import Row, kind
 from icm_api.types import Dataset, Label, Labeling, Labels
 
 _FIXED_ID, _FIXED_LABEL = "id", "label"

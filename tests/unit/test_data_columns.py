@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from icm_api.datasets import load_jsonl
+from icm_api.data import load_jsonl
 from icm_api.errors import ConfigError, DataError
 from icm_api.types import Dataset, Example
 

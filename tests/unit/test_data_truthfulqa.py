@@ -12,14 +12,9 @@ from pathlib import Path
 import pytest
 
 from icm_api.consistency import asymmetric, compile_relations
-from icm_api.datasets import DataSource, load_examples, load_gold_labels, read_rows
-from icm_api.datasets.rows import Row
-from icm_api.datasets.truthfulqa import (
-    truthfulqa_examples,
-    truthfulqa_gold,
-    truthfulqa_pair_examples,
-    truthfulqa_pair_gold,
-)
+from icm_api.data import DataSource, load_examples, load_gold_labels, read_rows
+from icm_api.data.rows import Row
+from icm_api.data.truthfulqa import truthfulqa_examples, truthfulqa_gold, truthfulqa_pair_examples, truthfulqa_pair_gold
 from icm_api.errors import DataError
 from icm_api.types import Dataset
 

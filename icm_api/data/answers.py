@@ -29,7 +29,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from icm_api.datasets.numbers import Number, numbers, plain
+from icm_api.data.numbers import Number, numbers, plain
 
 _CALCULATOR = re.compile(r"<<[^<>\n]*>>")
 _NEXT_QUESTION = re.compile(r"\n[ \t*#]*(?:Q|Question)(?:[ ]\d+)?[*]*:")

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from icm_api.consistency import asymmetric, compile_relations
-from icm_api.datasets import read_rows
-from icm_api.datasets.preferences import preference_examples, preference_gold
-from icm_api.datasets.rows import Row
+from icm_api.data import read_rows
+from icm_api.data.preferences import preference_examples, preference_gold
+from icm_api.data.rows import Row
 from icm_api.errors import ConfigError, DataError
 from icm_api.types import Dataset
 

@@ -23,8 +23,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
-from icm_api.datasets.answers import final_answer, own_part, without_calculator
-from icm_api.datasets.rows import Row, kind
+from icm_api.data.answers import final_answer, own_part, without_calculator
+from icm_api.data.rows import Row, kind
 from icm_api.types import Example, Label
 
 QUESTION, SOLUTIONS, SOLUTION, GRADE = "question", "solutions", "solution", "is_correct"

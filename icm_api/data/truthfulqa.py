@@ -15,8 +15,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from icm_api.datasets.pairs import Pair, both_labels, both_orders, ordered, ranked
-from icm_api.datasets.rows import Row, kind
+from icm_api.data.pairs import Pair, both_labels, both_orders, ordered, ranked
+from icm_api.data.rows import Row, kind
 from icm_api.types import Example, Label
 
 _CSV = (("Best Answer", "Correct Answers"), ("Best Incorrect Answer", "Incorrect Answers"))

@@ -16,7 +16,7 @@ from os import PathLike, fspath
 from pathlib import Path, PurePath
 from typing import Any, BinaryIO, NoReturn
 
-from icm_api.datasets.rows import Row, Unit, error_at, kind
+from icm_api.data.rows import Row, Unit, error_at, kind
 from icm_api.errors import ConfigError, DataError
 
 HUB = "hub:"
