@@ -1,12 +1,16 @@
-"""load_gold: gold labels come by id, in a class that is no labeling."""
+"""load_gold: gold labels come by id, in a class that is no labeling. load_fixed: a person's answers, in a labeling."""
 
+import json
 from pathlib import Path
 
 import pytest
 
-from icm_api.data import Gold, load_gold, load_jsonl
+from icm_api.data import Gold, load_fixed, load_gold, load_jsonl
 from icm_api.errors import DataError
 from icm_api.types import Labeling
+from tests.bayes import pairs
+
+LABELS = ("True", "False")
 
 
 def write(tmp_path: Path, *lines: str) -> Path:
@@ -96,3 +100,41 @@ def test_a_named_key_is_required(tmp_path: Path) -> None:
 def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such file"):
         load_gold(tmp_path / "none.jsonl")
+
+
+def written(path: Path, *rows: dict[str, object]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_answers_are_read_and_open_questions_skipped(tmp_path: Path) -> None:
+    dataset, _ = pairs(2)
+    rows: list[dict[str, object]] = [
+        {"id": "0>1", "label": "True", "text": "whatever"},
+        {"id": "1>0", "label": None},
+        {"id": "2>3", "label": ""},
+        {"id": "3>2", "label": False},
+    ]
+    found = load_fixed(written(tmp_path / "answers.jsonl", *rows), dataset, LABELS)
+    assert found == Labeling({"0>1": "True", "3>2": "False"})
+    assert load_fixed(written(tmp_path / "open.jsonl", *rows[1:3]), dataset, LABELS) == Labeling()
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"id": "9>8", "label": "True"}, "id '9>8' is not in the data set"),
+        ({"id": "1>0", "label": "Maybe"}, "label 'Maybe' is not in the label set"),
+        ({"id": "1>0", "gold": "True"}, "no 'label'"),
+        ({"id": "1>0", "label": ["True"]}, "'label' is a list"),
+        ({"id": "0>1", "label": "True"}, "duplicate id"),
+    ],
+)
+def test_a_bad_answer_is_refused_with_its_line(tmp_path: Path, row: dict[str, object], message: str) -> None:
+    dataset, _ = pairs(2)
+    path = written(tmp_path / "answers.jsonl", {"id": "0>1", "label": "True"}, row)
+    with pytest.raises(DataError, match=rf"answers\.jsonl:2: .*{message}"):
+        load_fixed(path, dataset, LABELS)
+    path.write_text('{"label": "True"}\n')
+    with pytest.raises(DataError, match=r"answers\.jsonl:1: "):
+        load_fixed(path, dataset, LABELS)

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from icm_api.config import SearchSettings
 from icm_api.consistency import asymmetric, equivalent, mutually_exclusive
-from icm_api.data import Gold, load_fixed
-from icm_api.errors import ConfigError, DataError, RunError
+from icm_api.data import Gold
+from icm_api.errors import ConfigError, RunError
 from icm_api.objective import Objective
 from icm_api.result import LabelledExample, Result
 from icm_api.search import Progress, build_objective, consistency_fix, make_start, search_labels
@@ -228,39 +228,6 @@ def test_labels_that_do_not_fit_are_refused_by_name() -> None:
 def write(path: Path, *rows: dict[str, object]) -> Path:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
-
-
-def test_answers_are_read_and_open_questions_skipped(tmp_path: Path) -> None:
-    dataset, _ = pairs(2)
-    rows: list[dict[str, object]] = [
-        {"id": "0>1", "label": "True", "text": "whatever"},
-        {"id": "1>0", "label": None},
-        {"id": "2>3", "label": ""},
-        {"id": "3>2", "label": False},
-    ]
-    found = load_fixed(write(tmp_path / "answers.jsonl", *rows), dataset, LABELS)
-    assert found == Labeling({"0>1": "True", "3>2": "False"})
-    assert load_fixed(write(tmp_path / "open.jsonl", *rows[1:3]), dataset, LABELS) == Labeling()
-
-
-@pytest.mark.parametrize(
-    ("row", "message"),
-    [
-        ({"id": "9>8", "label": "True"}, "id '9>8' is not in the data set"),
-        ({"id": "1>0", "label": "Maybe"}, "label 'Maybe' is not in the label set"),
-        ({"id": "1>0", "gold": "True"}, "no 'label'"),
-        ({"id": "1>0", "label": ["True"]}, "'label' is a list"),
-        ({"id": "0>1", "label": "True"}, "duplicate id"),
-    ],
-)
-def test_a_bad_answer_is_refused_with_its_line(tmp_path: Path, row: dict[str, object], message: str) -> None:
-    dataset, _ = pairs(2)
-    path = write(tmp_path / "answers.jsonl", {"id": "0>1", "label": "True"}, row)
-    with pytest.raises(DataError, match=rf"answers\.jsonl:2: .*{message}"):
-        load_fixed(path, dataset, LABELS)
-    path.write_text('{"label": "True"}\n')
-    with pytest.raises(DataError, match=r"answers\.jsonl:1: "):
-        load_fixed(path, dataset, LABELS)
 
 
 def test_labels_written_before_there_were_fixed_ones_can_be_read(tmp_path: Path) -> None:
