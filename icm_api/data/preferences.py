@@ -8,9 +8,9 @@ The keys of each row say which of three layouts it has:
   `response_2`, or `a` and `b`, with the label in another column.
 - any other columns, named by `fields`: the last two are the replies, and those before them are shown with them.
 
-The two orders, the labels "A" and "B" and the constraint that belongs to them are in `pairs`. A
-comparison whose replies are equal or of which one is empty asks nothing: the examples and the gold labels leave it
-out, and a warning says how many were left out.
+The two orders, the labels "A" and "B" and the constraint that belongs to them are in `pairs`. A comparison whose
+replies are equal or of which one is empty asks nothing: the examples and the gold labels leave it out, and a warning
+says how many were left out.
 """
 
 from __future__ import annotations
