@@ -23,8 +23,8 @@ from icm_api.cli.main import main
 
 ROOT = Path(__file__).parents[2]
 TEXTS = {".html", ".md", ".txt"}
-NEVER = {"sessions.jsonl", ".lock"}
-"""Files of a run that hold times, or nothing."""
+NEVER = {"sessions.jsonl", "spending.jsonl", "chat-spending.jsonl", ".lock"}
+"""Files of a run that hold times, what came when, or nothing."""
 
 # What time and place decide, and what stands there instead.
 _PASSING = (
