@@ -57,7 +57,7 @@ from icm_api.model.request import Endpoint, Request, Response
 from icm_api.objective import LeaveOneOut, Objective
 from icm_api.prompts import PromptBuilder
 from icm_api.result import LabelledExample, Result
-from icm_api.run import Plan, Watch, plan, resume, run, run_config
+from icm_api.runs import Plan, Watch, plan, resume, run, run_config
 from icm_api.search import Info, Progress, State, build_objective, consistency_fix, search_labels
 from icm_api.types import (
     Answers,

@@ -19,7 +19,7 @@ from typing import Any
 from icm_api.errors import ConfigError, StorageError
 from icm_api.model.client.cache import DATABASE, ResponseCache
 from icm_api.model.client.entries import Entry
-from icm_api.run import default_cache_folder
+from icm_api.runs import default_cache_folder
 from icm_api.types import Usage
 
 _DAY = 86_400

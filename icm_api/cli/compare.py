@@ -37,7 +37,7 @@ from icm_api.data import HUB
 from icm_api.errors import BudgetError, ConfigError, DataError, StorageError
 from icm_api.evaluation import Measure
 from icm_api.result import write_whole
-from icm_api.run import Watch, folder_of
+from icm_api.runs import Watch, folder_of
 
 TABLE_FILE, JSON_FILE = "table.csv", "comparison.json"
 ITERATIONS_FILE, DEMONSTRATIONS_FILE = "iterations.csv", "demonstrations.csv"

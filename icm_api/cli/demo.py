@@ -23,7 +23,7 @@ from icm_api.errors import ConfigError
 from icm_api.evaluation import Evaluation, evaluate, spread
 from icm_api.pocket.world import Claim, make_split
 from icm_api.result import Result, write_whole
-from icm_api.run import INPUTS_FILE, Watch, build_task, load_dataset, open_model, resume, run_config
+from icm_api.runs import INPUTS_FILE, Watch, build_task, load_dataset, open_model, resume, run_config
 
 CONSTRAINTS = MappingProxyType(
     {

@@ -13,7 +13,7 @@ from pathlib import Path
 from icm_api.cli.verbs import Verbs
 from icm_api.data import find_format
 from icm_api.export import FORMAT_NAMES, FORMATS, LabelledData, Options, export_labels
-from icm_api.run import FinishedRun
+from icm_api.runs import FinishedRun
 
 
 def add_export(verbs: Verbs) -> None:

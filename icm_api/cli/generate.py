@@ -28,7 +28,7 @@ from icm_api.data.gsm8k import QUESTION, SOLUTIONS, TRUTHS
 from icm_api.errors import ConfigError, IcmError, RequestError
 from icm_api.model import LanguageModel, Meter, open_model
 from icm_api.result import write_whole
-from icm_api.run import default_cache_folder
+from icm_api.runs import default_cache_folder
 from icm_api.types import Example, PromptTemplate
 
 TEMPLATE = """\

@@ -16,7 +16,7 @@ from typing import Any
 from icm_api.cli.verbs import Verbs
 from icm_api.errors import ConfigError, RunError
 from icm_api.result import Result, write_whole
-from icm_api.run import FinishedRun
+from icm_api.runs import FinishedRun
 from icm_api.types import Dataset
 
 EXAMPLE = """\

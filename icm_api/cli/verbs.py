@@ -26,16 +26,7 @@ from icm_api.data import format_names
 from icm_api.errors import BudgetError, StorageError
 from icm_api.evaluation import Verdict, evaluate
 from icm_api.result import LABELS_FILE, SUMMARY_FILE, Result
-from icm_api.run import (
-    TRACE_FILE,
-    FinishedRun,
-    Watch,
-    build_task,
-    load_dataset,
-    plan,
-    resume,
-    run_config,
-)
+from icm_api.runs import TRACE_FILE, FinishedRun, Watch, build_task, load_dataset, plan, resume, run_config
 
 Verbs: TypeAlias = "_SubParsersAction[Any]"
 

@@ -13,7 +13,7 @@ from icm_api.config import Config
 from icm_api.model import LanguageModel, Meter, open_model
 from icm_api.prompts import PromptBuilder
 from icm_api.result import Result
-from icm_api.run import default_cache_folder
+from icm_api.runs import default_cache_folder
 from icm_api.types import Answers, Dataset, Example, Label, LabelDistribution, Model, Task, Usage
 
 Demonstrations = Sequence[tuple[Example, Label]]

@@ -12,7 +12,7 @@ from pathlib import Path
 from icm_api.config import Budget, Config
 from icm_api.model import spent
 from icm_api.model.client.meter import cost
-from icm_api.run import SESSIONS_FILE, SPENDING_FILE
+from icm_api.runs import SESSIONS_FILE, SPENDING_FILE
 from icm_api.types import Usage
 
 CHAT_SESSIONS_FILE = "chat-sessions.jsonl"

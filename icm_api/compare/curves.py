@@ -11,7 +11,7 @@ from math import inf
 from pathlib import Path
 
 from icm_api.data import Gold
-from icm_api.run import read_trace, replay
+from icm_api.runs import read_trace, replay
 from icm_api.types import Labeling
 
 

@@ -13,7 +13,7 @@ from icm_api.compare.split import Split, held_out_id
 from icm_api.config import Config
 from icm_api.data import Gold, load_gold_labels
 from icm_api.errors import DataError
-from icm_api.run import data_source
+from icm_api.runs import data_source
 from icm_api.types import Dataset
 
 

@@ -33,7 +33,7 @@ from icm_api.config import Config
 from icm_api.errors import ConfigError
 from icm_api.model import LanguageModel, Ledger, Meter, check_endpoint, note_session
 from icm_api.result import Result
-from icm_api.run import Watch, build_task, locked
+from icm_api.runs import Watch, build_task, locked
 from icm_api.search import Start, build_kernel, build_objective, steps_of
 
 Searched = Mapping[tuple[str, int], Result]

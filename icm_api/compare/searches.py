@@ -28,7 +28,7 @@ from icm_api.config import (
 from icm_api.errors import RunError
 from icm_api.model import note_session
 from icm_api.result import SUMMARY_FILE, Result, write_whole
-from icm_api.run import (
+from icm_api.runs import (
     CONFIG_FILE,
     INPUTS_FILE,
     FinishedRun,

@@ -17,7 +17,7 @@ from icm_api.config import Config, DataSection
 from icm_api.data import load_examples, load_fixed
 from icm_api.errors import ConfigError, RunError
 from icm_api.result import write_whole
-from icm_api.run import build_task, data_source, load_dataset
+from icm_api.runs import build_task, data_source, load_dataset
 from icm_api.types import Dataset, Example, PromptTemplate
 
 SEARCHED_FILE = "searched.jsonl"

@@ -16,7 +16,7 @@ from icm_api.config import MethodName, Prices
 from icm_api.data import Gold
 from icm_api.model.client.meter import cost
 from icm_api.result import Result
-from icm_api.run import TRACE_FILE
+from icm_api.runs import TRACE_FILE
 from icm_api.types import Usage
 
 RIVALS: tuple[MethodName, ...] = ("bootstrap", "bootstrap-equal", "icm-unconstrained", "golden")

@@ -22,7 +22,7 @@ from icm_api.report.contested import Conflict, ContestedExample, Evidence, confl
 from icm_api.report.costs import Sent, Stage, read_sent, stages
 from icm_api.report.trace import Trace, gathered
 from icm_api.result import LabelledExample, Result
-from icm_api.run import SESSIONS_FILE, TRACE_FILE, FinishedRun
+from icm_api.runs import SESSIONS_FILE, TRACE_FILE, FinishedRun
 
 _PER_BIN = 10
 """Examples that a bin of the reliability curve has at least."""

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from icm_api.errors import RunError
-from icm_api.run import TraceStep, read_trace, replay
+from icm_api.runs import TraceStep, read_trace, replay
 from icm_api.types import Label
 
 MOST_POINTS = 2000

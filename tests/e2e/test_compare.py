@@ -19,7 +19,7 @@ from icm_api.compare.curves import doubling, moments
 from icm_api.config import load_config
 from icm_api.model import open_model
 from icm_api.result import Result
-from icm_api.run import build_task, load_dataset
+from icm_api.runs import build_task, load_dataset
 from icm_api.testing import serve
 from icm_api.types import Prompt
 from tests.worlds import write_world

@@ -24,7 +24,7 @@ from icm_api.config import ClientSettings, load_config
 from icm_api.model import spent
 from icm_api.model.client.cache import DATABASE
 from icm_api.model.open import open_endpoint
-from icm_api.run import open_model
+from icm_api.runs import open_model
 from icm_api.testing import CONTENT, RETRYABLE, UNRETRYABLE, Faults, Server, serve
 from tests.hosted import HOSTED, KEY_VARIABLES, Hosted, bytes_of, labels_of, write_config
 

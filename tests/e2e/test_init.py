@@ -14,7 +14,7 @@ from icm_api.config import load_config
 from icm_api.config.presets import task_config, task_names
 from icm_api.data import load_gold_labels
 from icm_api.errors import ConfigError
-from icm_api.run import build_task, data_source, load_dataset
+from icm_api.runs import build_task, data_source, load_dataset
 from icm_api.testing import serve
 
 DATA = Path(__file__).parents[1] / "data"

@@ -10,7 +10,7 @@ import pytest
 
 from icm_api.cli.main import main
 from icm_api.config import load_config
-from icm_api.run import Watch, resume, run_config
+from icm_api.runs import Watch, resume, run_config
 from icm_api.search import Progress
 from tests.worlds import write_world
 

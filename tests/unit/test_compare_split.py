@@ -15,7 +15,7 @@ from icm_api.compare.split import load_splits, split, write_searched
 from icm_api.config import Config, load_config
 from icm_api.consistency import compile_relations
 from icm_api.errors import ConfigError, DataError, RunError
-from icm_api.run import build_task, load_dataset
+from icm_api.runs import build_task, load_dataset
 from icm_api.types import Dataset, Example
 from tests.worlds import write_world
 

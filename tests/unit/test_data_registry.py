@@ -28,7 +28,7 @@ from icm_api.data import (
 )
 from icm_api.data.pairs import Pair, both_labels, both_orders, ordered
 from icm_api.errors import ConfigError, DataError
-from icm_api.run import data_source, load_dataset
+from icm_api.runs import data_source, load_dataset
 from icm_api.types import Dataset, Example, Label
 
 DATA = Path(__file__).parents[1] / "data"

@@ -16,7 +16,7 @@ from icm_api.report import read_report
 from icm_api.report.comparison import ComparedBar, read_comparison
 from icm_api.report.contested import Evidence, contested_examples, margin
 from icm_api.result import Result
-from icm_api.run import build_task, config_of, load_dataset
+from icm_api.runs import build_task, config_of, load_dataset
 from tests.finished import DIAGNOSIS, MadeUp, finished_run
 
 TEXTS = [f"claim {at}" for at in range(120)]

@@ -14,7 +14,7 @@ from icm_api.config import load_config
 from icm_api.errors import RunError
 from icm_api.report.costs import Sent, read_sent, stages
 from icm_api.report.trace import accepted_by_window, evenly, gathered
-from icm_api.run import Watch, run_config
+from icm_api.runs import Watch, run_config
 from icm_api.search import Progress
 from icm_api.types import Labeling, Usage
 from tests.finished import MadeUp, finished_run

@@ -17,9 +17,9 @@ from icm_api.config import Config
 from icm_api.data import DataSource, Gold, load_gold_labels
 from icm_api.errors import RunError
 from icm_api.result import LABELS_FILE, SUMMARY_FILE, Result
-from icm_api.run.folder import CONFIG_FILE, INPUTS_FILE, data_fingerprint, existing
-from icm_api.run.parts import build_task, config_of, data_source, load_dataset
-from icm_api.run.trace import TRACE_FILE, TraceStep, read_trace
+from icm_api.runs.folder import CONFIG_FILE, INPUTS_FILE, data_fingerprint, existing
+from icm_api.runs.parts import build_task, config_of, data_source, load_dataset
+from icm_api.runs.trace import TRACE_FILE, TraceStep, read_trace
 from icm_api.types import Dataset, Task
 
 

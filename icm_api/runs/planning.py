@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from icm_api.config import Config, SearchSettings
 from icm_api.model import LanguageModel
 from icm_api.model.client.meter import cost
-from icm_api.run.parts import build_task, load_dataset, load_start, open_model
+from icm_api.runs.parts import build_task, load_dataset, load_start, open_model
 from icm_api.search import build_kernel, build_objective, steps_of
 from icm_api.types import Dataset, Task, Usage
 

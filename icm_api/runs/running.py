@@ -20,18 +20,10 @@ from icm_api.journal import Journal
 from icm_api.model import LanguageModel, check_endpoint, note_session
 from icm_api.objective import Objective
 from icm_api.result import SUMMARY_FILE, Result, write_whole
-from icm_api.run.folder import (
-    CONFIG_FILE,
-    INPUTS_FILE,
-    SESSIONS_FILE,
-    check_inputs,
-    folder_of,
-    inputs_of,
-    locked,
-)
-from icm_api.run.judging import Trail, judged
-from icm_api.run.parts import build_task, config_of, load_dataset, load_start, open_model
-from icm_api.run.trace import TRACE_FILE, trace_record
+from icm_api.runs.folder import CONFIG_FILE, INPUTS_FILE, SESSIONS_FILE, check_inputs, folder_of, inputs_of, locked
+from icm_api.runs.judging import Trail, judged
+from icm_api.runs.parts import build_task, config_of, load_dataset, load_start, open_model
+from icm_api.runs.trace import TRACE_FILE, trace_record
 from icm_api.search import Progress, Start, build_kernel, build_objective, make_start, result_of
 from icm_api.search import search as search_engine
 from icm_api.types import Dataset, Labeling, Model, Task

@@ -6,8 +6,8 @@ configuration and seed. `sessions.jsonl` says what each process that worked on i
 `spending.jsonl` what counts against the budget.
 """
 
-from icm_api.run.finished import FinishedRun
-from icm_api.run.folder import (
+from icm_api.runs.finished import FinishedRun
+from icm_api.runs.folder import (
     CONFIG_FILE,
     INPUTS_FILE,
     SESSIONS_FILE,
@@ -16,7 +16,7 @@ from icm_api.run.folder import (
     folder_of,
     locked,
 )
-from icm_api.run.parts import (
+from icm_api.runs.parts import (
     build_constraint,
     build_task,
     config_of,
@@ -26,9 +26,9 @@ from icm_api.run.parts import (
     load_start,
     open_model,
 )
-from icm_api.run.planning import Plan, plan
-from icm_api.run.running import Watch, resume, run, run_config
-from icm_api.run.trace import TRACE_FILE, TraceStep, read_trace, replay, trace_record
+from icm_api.runs.planning import Plan, plan
+from icm_api.runs.running import Watch, resume, run, run_config
+from icm_api.runs.trace import TRACE_FILE, TraceStep, read_trace, replay, trace_record
 
 __all__ = [
     "CONFIG_FILE",

@@ -15,7 +15,7 @@ from icm_api.data import DataSource, find_format, load_examples, load_fixed
 from icm_api.errors import ConfigError
 from icm_api.model import LanguageModel, Ledger, Meter
 from icm_api.model import open_model as open_spec
-from icm_api.run.folder import CONFIG_FILE, SPENDING_FILE, existing, folder_of
+from icm_api.runs.folder import CONFIG_FILE, SPENDING_FILE, existing, folder_of
 from icm_api.search import Start, load_warm, make_start
 from icm_api.types import Constraint, Dataset, Labeling, PromptTemplate, Task, Verbalizer
 
