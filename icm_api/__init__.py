@@ -1,7 +1,7 @@
 """Internal Coherence Maximization: labels for data that has none, from what a language model finds coherent.
 
-The public face of the library. Everything it offers is in `__all__`; torch is imported only by the local
-Hugging Face backend, when it is asked for.
+The public face of the library. Everything it offers is in `__all__`, and is imported when it is first asked for: to
+import the library loads none of it, and no SDK.
 
 Example:
     >>> import icm_api as icm
@@ -10,75 +10,111 @@ Example:
     2
 """
 
-from icm_api.config import Budget, ClientSettings, Config, DiagnosticsSettings, Prices, SearchSettings, load_config
-from icm_api.consistency import (
-    Audit,
-    Relations,
-    asymmetric,
-    audit,
-    compile_relations,
-    equivalent,
-    exactly_one,
-    implies,
-    mutually_exclusive,
-    transitive,
-)
-from icm_api.data import DataSource, Gold, load_examples, load_gold, load_gold_labels, load_jsonl
-from icm_api.errors import (
-    BudgetError,
-    CapabilityError,
-    ConfigError,
-    DataError,
-    IcmError,
-    LogprobsUnavailableError,
-    PromptError,
-    ProviderError,
-    RequestError,
-    RunError,
-    StorageError,
-)
-from icm_api.evaluation import (
-    Diagnosis,
-    Evaluation,
-    Judged,
-    Verdict,
-    accuracy,
-    auroc,
-    balanced_accuracy,
-    diagnose,
-    evaluate,
-    expected_calibration_error,
-    uncertain_first,
-)
-from icm_api.model import LanguageModel, Meter, open_model
-from icm_api.model.client.cache import ResponseCache
-from icm_api.model.reading.reading import Below, Reading
-from icm_api.model.request import Endpoint, Request, Response
-from icm_api.objective import LeaveOneOut, Objective
-from icm_api.prompts import PromptBuilder
-from icm_api.result import LabelledExample, Result
-from icm_api.runs import Plan, Watch, plan, resume, run, run_config
-from icm_api.search import Info, Progress, State, build_objective, consistency_fix, search_labels
-from icm_api.types import (
-    Answers,
-    Capabilities,
-    Constraint,
-    Dataset,
-    Example,
-    Label,
-    LabelDistribution,
-    Labeling,
-    Model,
-    Prompt,
-    PromptTemplate,
-    Relation,
-    Score,
-    Tally,
-    Task,
-    Turn,
-    Usage,
-    Verbalizer,
-)
+from typing import TYPE_CHECKING
+
+from icm_api._lazy import lazy
+
+if TYPE_CHECKING:
+    from icm_api.config import Budget, ClientSettings, Config, DiagnosticsSettings, Prices, SearchSettings, load_config
+    from icm_api.consistency import (
+        Audit,
+        Relations,
+        asymmetric,
+        audit,
+        compile_relations,
+        equivalent,
+        exactly_one,
+        implies,
+        mutually_exclusive,
+        transitive,
+    )
+    from icm_api.data import DataSource, Gold, load_examples, load_gold, load_gold_labels, load_jsonl
+    from icm_api.errors import (
+        BudgetError,
+        CapabilityError,
+        ConfigError,
+        DataError,
+        IcmError,
+        LogprobsUnavailableError,
+        PromptError,
+        ProviderError,
+        RequestError,
+        RunError,
+        StorageError,
+    )
+    from icm_api.evaluation import (
+        Diagnosis,
+        Evaluation,
+        Judged,
+        Verdict,
+        accuracy,
+        auroc,
+        balanced_accuracy,
+        diagnose,
+        evaluate,
+        expected_calibration_error,
+        uncertain_first,
+    )
+    from icm_api.model import LanguageModel, Meter, open_model
+    from icm_api.model.client.cache import ResponseCache
+    from icm_api.model.reading.reading import Below, Reading
+    from icm_api.model.request import Endpoint, Request, Response
+    from icm_api.objective import LeaveOneOut, Objective
+    from icm_api.prompts import PromptBuilder
+    from icm_api.result import LabelledExample, Result
+    from icm_api.runs import Plan, Watch, plan, resume, run, run_config
+    from icm_api.search import Info, Progress, State, build_objective, consistency_fix, search_labels
+    from icm_api.types import (
+        Answers,
+        Capabilities,
+        Constraint,
+        Dataset,
+        Example,
+        Label,
+        LabelDistribution,
+        Labeling,
+        Model,
+        Prompt,
+        PromptTemplate,
+        Relation,
+        Score,
+        Tally,
+        Task,
+        Turn,
+        Usage,
+        Verbalizer,
+    )
+else:
+    _HOMES = {
+        "icm_api.config": "Budget ClientSettings Config DiagnosticsSettings Prices SearchSettings load_config",
+        "icm_api.consistency": """
+            Audit Relations asymmetric audit compile_relations equivalent exactly_one implies
+            mutually_exclusive transitive
+        """,
+        "icm_api.data": "DataSource Gold load_examples load_gold load_gold_labels load_jsonl",
+        "icm_api.errors": """
+            BudgetError CapabilityError ConfigError DataError IcmError LogprobsUnavailableError
+            PromptError ProviderError RequestError RunError StorageError
+        """,
+        "icm_api.evaluation": """
+            Diagnosis Evaluation Judged Verdict accuracy auroc balanced_accuracy diagnose evaluate
+            expected_calibration_error uncertain_first
+        """,
+        "icm_api.model": "LanguageModel Meter open_model",
+        "icm_api.model.client.cache": "ResponseCache",
+        "icm_api.model.reading.reading": "Below Reading",
+        "icm_api.model.request": "Endpoint Request Response",
+        "icm_api.objective": "LeaveOneOut Objective",
+        "icm_api.prompts": "PromptBuilder",
+        "icm_api.result": "LabelledExample Result",
+        "icm_api.runs": "Plan Watch plan resume run run_config",
+        "icm_api.search": "Info Progress State build_objective consistency_fix search_labels",
+        "icm_api.types": """
+            Answers Capabilities Constraint Dataset Example Label LabelDistribution Labeling Model Prompt
+            PromptTemplate Relation Score Tally Task Turn Usage Verbalizer
+        """,
+    }
+    __getattr__, __dir__ = lazy(__name__, _HOMES)
 
 __all__ = [
     "Answers",

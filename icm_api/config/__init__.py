@@ -5,22 +5,39 @@ names the nearest valid one. API keys have no place here: they come from the env
 Nothing is opened or computed here.
 """
 
-from icm_api.config.constraints import Constraints, ConstraintSection
-from icm_api.config.judging import CompareSettings, DiagnosticsSettings
-from icm_api.config.load import ENVIRONMENT_PREFIX, Config, load_config
-from icm_api.config.presets import PRESETS, MethodName, Preset
-from icm_api.config.sections import (
-    Budget,
-    CacheSection,
-    ClientSettings,
-    DataSection,
-    ModelSection,
-    Prices,
-    PromptSection,
-    RunSection,
-    SearchSettings,
-    Section,
-)
+from typing import TYPE_CHECKING
+
+from icm_api._lazy import lazy
+
+if TYPE_CHECKING:
+    from icm_api.config.constraints import Constraints, ConstraintSection
+    from icm_api.config.judging import CompareSettings, DiagnosticsSettings
+    from icm_api.config.load import ENVIRONMENT_PREFIX, Config, load_config
+    from icm_api.config.presets import PRESETS, MethodName, Preset
+    from icm_api.config.sections import (
+        Budget,
+        CacheSection,
+        ClientSettings,
+        DataSection,
+        ModelSection,
+        Prices,
+        PromptSection,
+        RunSection,
+        SearchSettings,
+        Section,
+    )
+else:
+    _HOMES = {
+        "icm_api.config.constraints": "Constraints ConstraintSection",
+        "icm_api.config.judging": "CompareSettings DiagnosticsSettings",
+        "icm_api.config.load": "ENVIRONMENT_PREFIX Config load_config",
+        "icm_api.config.presets": "PRESETS MethodName Preset",
+        "icm_api.config.sections": """
+            Budget CacheSection ClientSettings DataSection ModelSection Prices PromptSection
+            RunSection SearchSettings Section
+        """,
+    }
+    __getattr__, __dir__ = lazy(__name__, _HOMES)
 
 __all__ = [
     "ENVIRONMENT_PREFIX",
