@@ -72,7 +72,7 @@ class AnthropicReader:
         """
         if sampling.temperature != 1.0:
             raise CapabilityError(
-                f"anthropic: current models take no temperature, so {sampling.temperature:g} can't be asked for; use 1"
+                f"anthropic: current models take no temperature, so {sampling.temperature:g} cannot be asked for; use 1"
             )
 
         def asked(text: str) -> dict[str, Any]:
