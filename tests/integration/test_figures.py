@@ -14,7 +14,7 @@ from tests.benchmarks.prefix import SIZE, both_orders
 from tests.benchmarks.recovery import CASES, SEEDS, found
 
 # Of the demo: of the README's figures, and of every day.
-ALL_SEEDS, FEW_SEEDS = pytest.param(5, marks=pytest.mark.slow), 2
+ALL_SEEDS, FEW_SEEDS = pytest.param(5, marks=pytest.mark.slow), 1
 
 
 def test_divide_and_conquer_sends_at_most_a_tenth_of_the_new_tokens_of_file_order() -> None:

@@ -17,9 +17,14 @@ from typing import Any
 import pytest
 
 from icm_api.cli.main import main
-from tests.worlds import write_world
+from tests.worlds import write_world as any_world
 
 FILES = ("labels.jsonl", "trace.jsonl", "summary.json")
+
+
+def write_world(folder: Path) -> Path:
+    """A world, and a search of about 50 steps in it."""
+    return any_world(folder, search="restarts = 2")
 
 
 def cli(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:

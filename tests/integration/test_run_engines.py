@@ -50,11 +50,19 @@ def stop_after(steps: int) -> Watch:
     return Watch(on_step=hear)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.fixture(scope="module", params=ENGINES)
+def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, bytes]]:
+    """An engine, and what an unbroken run of it writes."""
+    folder = tmp_path_factory.mktemp("unbroken")
+    assert main(["run", str(world(folder, request.param)), "--json"]) == 0
+    return request.param, contents(folder)
+
+
 @pytest.mark.parametrize("cache", [True, False], ids=["cache", "no cache"])
-def test_stopped_and_resumed_same_bytes_as_unbroken(tmp_path: Path, engine: str, cache: bool) -> None:
-    assert main(["run", str(world(tmp_path / "unbroken", engine)), "--json"]) == 0
-    unbroken = contents(tmp_path / "unbroken")
+def test_stopped_and_resumed_same_bytes_as_unbroken(
+    tmp_path: Path, whole: tuple[str, dict[str, bytes]], cache: bool
+) -> None:
+    engine, unbroken = whole
     steps = unbroken["trace.jsonl"].count(b"\n") - 1
     assert steps > 3
     for at in (0, 1, steps // 2, steps):
