@@ -12,9 +12,9 @@ from random import Random
 
 from icm_api.config import SearchSettings
 from icm_api.consistency import asymmetric, equivalent, exactly_one, mutually_exclusive
+from icm_api.evaluation.coherence import agreement
 from icm_api.evaluation.diagnostics import Diagnosis, diagnose
 from icm_api.evaluation.measures import Judged
-from icm_api.evaluation.relabelings import agreement
 from icm_api.objective import Objective
 from icm_api.pocket.world import ATTRIBUTES, PEOPLE, Claim, make_claims
 from icm_api.search import build_objective, make_start, search

@@ -21,12 +21,12 @@ from icm_api.data import Gold
 from icm_api.evaluation import Interval, Measure, Undefined, wilson_interval
 from icm_api.evaluation.calibration import BINS
 from icm_api.evaluation.intervals import LEVEL
-from icm_api.evaluation.matched import Matched
 from icm_api.evaluation.resampling import (
     MOST_UNDEFINED,
     RESAMPLES,
     SEED,
     Floats,
+    Matched,
     accuracies,
     aurocs,
     balanced_accuracies,

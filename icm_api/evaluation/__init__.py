@@ -14,11 +14,11 @@ from icm_api.evaluation.calibration import (
     temperature_of_labels,
 )
 from icm_api.evaluation.coherence import Coherence, coherence
-from icm_api.evaluation.diagnostics import Diagnosis, contested, diagnose
+from icm_api.evaluation.diagnostics import Diagnosis, diagnose
 from icm_api.evaluation.intervals import Interval, Measure, Spread, Undefined, spread, wilson_interval
 from icm_api.evaluation.measures import Judged, Measures
 from icm_api.evaluation.metrics import Evaluation, accuracy, auroc, balanced_accuracy, evaluate
-from icm_api.evaluation.review import uncertain_first
+from icm_api.evaluation.queue import contested, uncertain_first
 from icm_api.evaluation.verdict import Verdict, judge
 
 __all__ = [

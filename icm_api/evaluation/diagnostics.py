@@ -1,7 +1,11 @@
-"""Diagnostics of a finished labeling without gold: is it coherent, and more so than it would be by chance?
+"""Measures of a finished labeling without gold: is it coherent, and more so than it would be by chance?
 
-Everything is asked through the objective, so that it is cached, counted, and the same for the same inputs. Labels
-are looked at and never changed; what the measurements mean is `verdict`'s to say.
+Everything is asked through the objective, so that it is cached, counted, and the same for the same inputs. Labels are
+looked at and never changed; what the measurements mean is decided in `verdict`.
+
+The second opinion is what the model finds if it starts from nothing but itself, by a short bootstrap (Shrivastava et
+al. 2026): zero-shot predictions, made legal, become the demonstrations of the next round. No label that a person gave,
+no random seed label and no label found takes part, so agreement with it is evidence.
 """
 
 from __future__ import annotations
@@ -9,18 +13,28 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import fsum, sqrt
 from statistics import fmean
 from typing import Any
 
 from icm_api.chance import draw
 from icm_api.config import DiagnosticsSettings
-from icm_api.evaluation.coherence import Coherence, coherence, core_share
-from icm_api.evaluation.measures import Chance, Contested, Judged, Measures, Opinion, Orders, Rival
-from icm_api.evaluation.relabelings import agreement, agreement_renamed, rename, renamings, shuffled
-from icm_api.evaluation.second_opinion import bootstrap_chain, opinion_spread, zero_shot
+from icm_api.evaluation.coherence import (
+    Coherence,
+    agreement,
+    agreement_renamed,
+    coherence,
+    core_share,
+    rename,
+    renamings,
+    shuffled,
+)
+from icm_api.evaluation.measures import Chance, Judged, Measures, Opinion, Orders, Rival
+from icm_api.evaluation.queue import contested
 from icm_api.evaluation.verdict import SALIENT, Verdict, judge, one_sided
 from icm_api.objective import Objective
-from icm_api.types import Dataset, Label, LabelDistribution, Labeling, Score, Usage
+from icm_api.search.align import Predictions, align, most_probable
+from icm_api.types import Dataset, Label, LabelDistribution, Labeling, Score, Usage, logsumexp
 
 _TRIES = 20
 """Draws of a shuffle that changes something, before it is given up."""
@@ -107,19 +121,6 @@ async def diagnose(
     return Diagnosis(judge(measures), measures, tuple(repeats), objective.tally.usage)
 
 
-def contested(score: Score) -> tuple[Contested, ...]:
-    """All labelled examples, the one whose label is least ahead of another first."""
-    rows = [
-        Contested(key, score.labeling[key], _margin(read, score.labeling[key]))
-        for key, read in score.distributions.items()
-    ]
-    return tuple(sorted(rows, key=lambda row: row.margin))
-
-
-def _margin(read: LabelDistribution, label: Label) -> float:
-    return read.logprob(label) - max(read.logprob(other) for other in read.labels if other != label)
-
-
 def _counts(labeling: Mapping[str, Label], labels: Sequence[Label]) -> dict[Label, int]:
     counted = Counter(labeling.values())
     return {label: counted[label] for label in labels}
@@ -194,3 +195,93 @@ async def _orders(objective: Objective, score: Score, orders: int, seed: int) ->
         best.append(Labeling({key: read.best for key, read in again.distributions.items()}))
     flips = [labeling[key] != read.best for labeling in best for key, read in score.distributions.items()]
     return (Orders(tuple(found), fmean(flips)) if orders else None), best
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """Where a bootstrap ended.
+
+    Attributes:
+        labeling: complete.
+        rounds: taken; fewer than asked for where a round changed nothing.
+        debiased: every round's predictions were set off against their mean, see `debiased`.
+    """
+
+    labeling: Labeling
+    rounds: int
+    debiased: bool
+
+
+async def zero_shot(objective: Objective) -> Predictions:
+    """The model's prediction for every example with no demonstrations; n requests."""
+    ids = objective.dataset.ids
+    return await objective.conditionals(ids, Labeling())
+
+
+async def bootstrap_chain(objective: Objective, first: Predictions, rounds: int, *, debias: bool) -> Chain:
+    """Predict, make legal, and again with that as demonstrations; n requests for every round after the first.
+
+    Args:
+        objective: gives predictions and relations.
+        first: zero-shot predictions.
+        rounds: at most; at least 1.
+        debias: set predictions off against their mean before labels are read off them.
+
+    Raises:
+        ProviderError: the model gave no usable logprobs.
+    """
+    ids, predictions, labeling = objective.dataset.ids, first, Labeling()
+    for number in range(1, rounds + 1):
+        if number > 1:
+            predictions = await objective.conditionals(ids, labeling)
+        found = align(objective, debiased(predictions) if debias else predictions, Labeling(), most_probable)
+        if found == labeling:
+            return Chain(labeling, number, debias)
+        labeling = found
+    return Chain(labeling, rounds, debias)
+
+
+def debiased(predictions: Predictions) -> Predictions:
+    """Predictions relative to the mean log p of each label (batch calibration, Zhou et al. 2024, section 3).
+
+    A model that says True to everything still says it more readily to some examples; with that bias taken off,
+    the labels come out about balanced, which is wrong where the truth is not.
+
+    Example:
+        >>> from math import log
+        >>> read = {p: LabelDistribution(("T", "F"), (log(p), log(1 - p)), 1.0, "exact") for p in (0.9, 0.6)}
+        >>> [found.best for found in debiased(read).values()]
+        ['T', 'F']
+    """
+    reads = list(predictions.values())
+    means = [fsum(values) / len(reads) for values in zip(*(read.logprobs for read in reads), strict=True)]
+    return {key: _shifted(read, means) for key, read in predictions.items()}
+
+
+def _shifted(read: LabelDistribution, means: Sequence[float]) -> LabelDistribution:
+    raw = [value - mean for value, mean in zip(read.logprobs, means, strict=True)]
+    total = logsumexp(raw)
+    return replace(read, logprobs=tuple(value - total for value in raw), intervals={})
+
+
+def opinion_spread(predictions: Predictions) -> float:
+    """How differently the model sees the examples: standard deviation of its log-odds, in nats.
+
+    For more than two labels, the root of 2 / (K - 1) times the summed variances of the log p of each label, each
+    set off against the mean over labels; with two labels that is the standard deviation of the log-odds. What
+    is common to all examples, such as a bias to one label, leaves it alone.
+
+    Example:
+        >>> from math import log
+        >>> read = {p: LabelDistribution(("T", "F"), (log(p), log(1 - p)), 1.0, "exact") for p in (0.25, 0.75)}
+        >>> round(opinion_spread(read) / log(3), 6)
+        1.0
+    """
+    centred = [
+        [value - fsum(read.logprobs) / len(read.logprobs) for value in read.logprobs] for read in predictions.values()
+    ]
+    variances = 0.0
+    for values in zip(*centred, strict=True):
+        mean = fsum(values) / len(values)
+        variances += fsum((value - mean) ** 2 for value in values) / len(values)
+    return sqrt(2 * variances / (len(centred[0]) - 1))

@@ -14,13 +14,13 @@ from icm_api.data import Gold
 from icm_api.errors import DataError
 from icm_api.evaluation.calibration import expected_calibration_error
 from icm_api.evaluation.intervals import LEVEL, Interval, Measure, Undefined
-from icm_api.evaluation.matched import match
 from icm_api.evaluation.resampling import (
     RESAMPLES,
     Metric,
     accuracies,
     aurocs,
     balanced_accuracies,
+    match,
     measure,
     value_of,
 )

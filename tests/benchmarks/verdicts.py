@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from statistics import fmean
 
-from icm_api.evaluation.review import uncertain_first
+from icm_api.evaluation.queue import uncertain_first
 from icm_api.model import open_model
 from tests.planted import CASES, Outcome, answerable, outcome
 

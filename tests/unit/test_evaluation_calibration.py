@@ -22,7 +22,7 @@ from icm_api.evaluation.calibration import (
     temperature_of_agreement,
     temperature_of_labels,
 )
-from icm_api.evaluation.review import uncertain_first
+from icm_api.evaluation.queue import uncertain_first
 from icm_api.types import Dataset, Example, Label, LabelDistribution, Labeling, Score
 
 LABELS = ("A", "B", "C")

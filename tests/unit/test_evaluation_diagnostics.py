@@ -16,11 +16,19 @@ from hypothesis import strategies as st
 
 from icm_api.config import DiagnosticsSettings, SearchSettings
 from icm_api.consistency import asymmetric, compile_relations, equivalent, exactly_one, mutually_exclusive
-from icm_api.evaluation.coherence import Coherence, coherence, core_share, label_entropy
-from icm_api.evaluation.diagnostics import Diagnosis, diagnose
+from icm_api.evaluation.coherence import (
+    Coherence,
+    agreement,
+    agreement_renamed,
+    coherence,
+    core_share,
+    label_entropy,
+    rename,
+    renamings,
+    shuffled,
+)
+from icm_api.evaluation.diagnostics import Diagnosis, bootstrap_chain, debiased, diagnose, opinion_spread, zero_shot
 from icm_api.evaluation.measures import Chance, Judged, Measures, Opinion, Orders, Rival
-from icm_api.evaluation.relabelings import agreement, agreement_renamed, rename, renamings, shuffled
-from icm_api.evaluation.second_opinion import bootstrap_chain, debiased, opinion_spread, zero_shot
 from icm_api.evaluation.verdict import FEWEST, NOT_SALIENT, OPINIONATED, PART_GAP, SALIENT, judge, one_sided
 from icm_api.objective import Objective
 from icm_api.search import build_objective

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from icm_api.data import Gold
 from icm_api.evaluation import Interval, Measure, evaluate, spread, wilson_interval
-from icm_api.evaluation.matched import Matched
-from icm_api.evaluation.resampling import RESAMPLES, Metric, accuracies, aurocs, balanced_accuracies, measure
+from icm_api.evaluation.resampling import RESAMPLES, Matched, Metric, accuracies, aurocs, balanced_accuracies, measure
 from icm_api.result import LabelledExample, Result
 from icm_api.types import Usage
 

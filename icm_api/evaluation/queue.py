@@ -1,4 +1,4 @@
-"""Which examples a person should look at first: the most uncertain ones, few of each group.
+"""The queue: which examples a person should look at first, the most uncertain ones, few of each group.
 
 Ranks only. What the person says comes back as fixed labels of another search.
 """
@@ -9,7 +9,8 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 
 from icm_api.consistency import Relations
-from icm_api.types import Dataset, Labeling, Score
+from icm_api.evaluation.measures import Contested
+from icm_api.types import Dataset, Label, LabelDistribution, Labeling, Score
 
 
 def uncertain_first(
@@ -58,3 +59,16 @@ def uncertain_first(
         if taken[home] <= per_group:
             listed.append(key)
     return tuple(listed)
+
+
+def contested(score: Score) -> tuple[Contested, ...]:
+    """All labelled examples, the one whose label is least ahead of another first."""
+    rows = [
+        Contested(key, score.labeling[key], _margin(read, score.labeling[key]))
+        for key, read in score.distributions.items()
+    ]
+    return tuple(sorted(rows, key=lambda row: row.margin))
+
+
+def _margin(read: LabelDistribution, label: Label) -> float:
+    return read.logprob(label) - max(read.logprob(other) for other in read.labels if other != label)
