@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -262,12 +264,26 @@ def spec(name: str) -> tuple[str, Mapping[str, Any]]:
     return f"{provider}:pocket@http://127.0.0.1:{PORT}" + ("" if rooted else "/v1"), options
 
 
+@contextmanager
+def served(dialect: str, faults: Faults | None = None) -> Iterator[None]:
+    """Serve the embedded model at `PORT`; another recording there is waited for, ten minutes at most."""
+    for _ in range(1200):
+        with closing(socket.socket()) as free:
+            if free.connect_ex(("127.0.0.1", PORT)) != 0:
+                break
+        time.sleep(0.5)
+    else:
+        sys.exit(f"port {PORT} is taken: it is part of the cache keys, so end what listens there")
+    with serve(dialect=dialect, faults=faults, port=PORT):
+        yield
+
+
 def hosted(recorder: Recorder) -> None:
     """Every dialect, sound and with faults that pass: a run, its cache keys; what probe and generate say of it."""
     questions = COOKBOOK / "sum_solutions.jsonl"
     for dialect in DIALECTS:
         for state, faults in (("sound", None), ("faulty", PASSING)):
-            with serve(dialect=dialect, faults=faults, port=PORT):
+            with served(dialect, faults):
                 for name in (name for name, each in HOSTED.items() if each[1] == dialect):
                     run_hosted(recorder, f"hosted/{state}/{name}", name)
                     if state == "sound":
@@ -284,13 +300,13 @@ def hosted(recorder: Recorder) -> None:
                             lines = (json.dumps(row | {"solutions": sorted(row["solutions"])}) + "\n" for row in rows)
                             recorder.write("data", f"hosted/generate/{name}.jsonl", "".join(lines))
                             recorder.keep_cache_keys(f"hosted/generate/{name}-keys", out / "cache")
-    with serve(dialect="vllm", port=PORT):
+    with served("vllm"):
         more = "[budget]\nrequests = 60\nmoney = 1.0\n[prices]\ninput = 0.1\noutput = 0.4\ncached_input = 0.01\n"
         run_hosted(recorder, "hosted/budget", "vllm", more)
         recorder.call("hosted/probe-text", "probe", spec("vllm")[0])
     for name, kinds in FATAL.items():
         for kind in kinds:
-            with serve(dialect=HOSTED[name][1], faults=Faults((kind,), times=None), port=PORT):
+            with served(HOSTED[name][1], Faults((kind,), times=None)):
                 run_hosted(recorder, f"hosted/fatal/{name}-{kind}", name)
 
 
