@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import unified_diff
 from pathlib import Path
 from typing import Any
@@ -78,43 +78,47 @@ def _verdict(section: str, name: str, a: bytes | None, b: bytes | None) -> str:
         return "as declared"
     if a is None or b is None:
         return "DIFFERENT"
-    if _settled(name, a, before=True) == _settled(name, b, before=False):
+    if _as_declared(name, a, b):
         return "as declared"
     if section == "texts" and _NUMBER.findall(a.decode()) == _NUMBER.findall(b.decode()):
         return "other words"
     return "DIFFERENT"
 
 
-def _settled(name: str, content: bytes, *, before: bool) -> Any:
-    """An artefact of A or of B after the declared changes."""
+def _as_declared(name: str, a: bytes, b: bytes) -> bool:
+    """Whether nothing but the declared changes lies between an artefact of A and one of B."""
     try:
-        text = content.decode()
+        before, after = a.decode(), b.decode()
     except UnicodeDecodeError:
-        return content
-    if before:
-        for pattern, words in REWORDED.items():
-            text = re.sub(pattern, words, text)
+        return False
+    for pattern, words in REWORDED.items():
+        before = re.sub(pattern, words, before)
+    parsers: Mapping[str, Callable[[str], Any]] = {".toml": tomllib.loads, ".json": json.loads, ".jsonl": _lines}
+    parse = parsers.get(Path(name).suffix)
+    if before == after or parse is None:
+        return before == after
     try:
-        if name.endswith(".toml"):
-            return _renamed(tomllib.loads(text), before=before)
-        if name.endswith((".json", ".jsonl")):
-            parse = json.loads if name.endswith(".json") else _lines
-            return json.dumps(_renamed(parse(text), before=before))
+        return _agree(parse(before), parse(after))
     except ValueError:
-        pass
-    return text
+        return False
 
 
 def _lines(text: str) -> list[Any]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def _renamed(value: Any, *, before: bool) -> Any:
-    if isinstance(value, dict):
-        skip, names = (DROPPED_KEYS, RENAMED_KEYS) if before else (ADDED_KEYS, {})
-        kept = {key: each for key, each in value.items() if key not in skip}
-        return {names.get(key, key): _renamed(each, before=before) for key, each in kept.items()}
-    return [_renamed(each, before=before) for each in value] if isinstance(value, list) else value
+def _agree(a: Any, b: Any) -> bool:
+    """Equal but for declared keys. Those that both have stand in the same order."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        renamed = {RENAMED_KEYS[key] if key in RENAMED_KEYS and key not in b else key: each for key, each in a.items()}
+        lost, won = renamed.keys() - b.keys(), b.keys() - renamed.keys()
+        shared = [key for key in renamed if key in b]
+        in_order = shared == [key for key in b if key in renamed]
+        fine = lost <= DROPPED_KEYS and won <= ADDED_KEYS and in_order
+        return fine and all(_agree(renamed[key], b[key]) for key in shared)
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(map(_agree, a, b))
+    return json.dumps(a, default=str) == json.dumps(b, default=str)
 
 
 def _difference(a: bytes | None, b: bytes | None) -> Iterator[str]:
