@@ -7,7 +7,7 @@ writes them as JSON lines. Nothing is ever deleted unasked: every entry was paid
 from __future__ import annotations
 
 import json
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import Namespace
 from collections import defaultdict
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
@@ -23,35 +23,6 @@ from icm_api.runs import default_cache_folder
 from icm_api.types import Usage
 
 _DAY = 86_400
-
-
-def add_cache(parser: ArgumentParser) -> None:
-    """Declare the verb's actions and their flags."""
-    actions = parser.add_subparsers(required=True, metavar="ACTION")
-    for name, function, summary in (
-        ("stats", _stats, "count entries and what they cost"),
-        ("verify", _verify, "check every entry's checksum; exit code 3 where one is damaged"),
-        ("repair", _repair, "delete damaged entries, to be asked again"),
-        ("prune", _prune, "delete entries by age or model"),
-        ("export", _export, "write all entries as JSON lines"),
-    ):
-        action = actions.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
-        action.set_defaults(verb=function)
-        action.add_argument("folder", type=Path, nargs="?", help="by default the user's cache")
-        if name == "export":
-            action.add_argument("--to", type=Path, help="a file; by default standard output")
-        else:
-            action.add_argument("--json", action="store_true", help="print JSON, and nothing else")
-        if name == "prune":
-            action.add_argument("--older-than", type=_days, metavar="DAYS", help="kept longer ago than this")
-            action.add_argument("--model", help="of this model, as stats names it")
-
-
-def _days(text: str) -> float:
-    days = float(text)
-    if not days >= 0:
-        raise ArgumentTypeError("days can't be negative")
-    return days
 
 
 def _open(arguments: Namespace) -> closing[ResponseCache]:
@@ -79,7 +50,8 @@ class _Tally:
         return {"entries": self.entries, **asdict(self.usage), "oldest": oldest, "newest": newest}
 
 
-def _stats(arguments: Namespace) -> None:
+def stats_verb(arguments: Namespace) -> None:
+    """`icm-api cache stats`: count entries and what they cost, by model."""
     tallies: defaultdict[str, _Tally] = defaultdict(_Tally)
     with _open(arguments) as cache:
         folder = cache.directory
@@ -102,7 +74,8 @@ def _date(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).date().isoformat()
 
 
-def _verify(arguments: Namespace) -> None:
+def verify_verb(arguments: Namespace) -> None:
+    """`icm-api cache verify`: check every entry's checksum. Raises StorageError if one is damaged."""
     with _open(arguments) as cache:
         damaged, total, folder = cache.damaged(), len(cache), cache.directory
     if arguments.json:
@@ -116,12 +89,14 @@ def _verify(arguments: Namespace) -> None:
         print(f"all {total:,} entries in {folder} are whole")
 
 
-def _repair(arguments: Namespace) -> None:
+def repair_verb(arguments: Namespace) -> None:
+    """`icm-api cache repair`: delete damaged entries, so that they are asked for again."""
     with _open(arguments) as cache:
         _print_deleted(arguments, cache.repair(), "damaged entries", cache.directory)
 
 
-def _prune(arguments: Namespace) -> None:
+def prune_verb(arguments: Namespace) -> None:
+    """`icm-api cache prune`: delete entries by age or model."""
     if arguments.older_than is None and arguments.model is None:
         raise ConfigError("cache prune: say what to delete, with --older-than DAYS, --model MODEL, or both")
     before = None if arguments.older_than is None else time() - arguments.older_than * _DAY
@@ -140,7 +115,8 @@ def _print_deleted(arguments: Namespace, keys: tuple[str, ...], what: str, folde
     print(json.dumps({"deleted": keys}) if arguments.json else f"{len(keys):,} {what} deleted in {folder}")
 
 
-def _export(arguments: Namespace) -> None:
+def export_verb(arguments: Namespace) -> None:
+    """`icm-api cache export`: write all entries as JSON Lines."""
     with _open(arguments) as cache:
         if arguments.to is None:
             for entry in cache.entries():

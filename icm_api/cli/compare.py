@@ -16,8 +16,6 @@ from rich.table import Table
 from rich.text import Text
 
 from icm_api.cli.live import LiveView
-from icm_api.cli.probe import option_flag
-from icm_api.cli.verbs import Verbs
 from icm_api.compare import (
     HELD_OUT,
     LABELS,
@@ -42,27 +40,6 @@ from icm_api.runs import Watch, folder_of
 TABLE_FILE, JSON_FILE = "table.csv", "comparison.json"
 ITERATIONS_FILE, DEMONSTRATIONS_FILE = "iterations.csv", "demonstrations.csv"
 WIDTH = 100
-
-
-def add_compare(verbs: Verbs) -> None:
-    """Declare the verb and its flags."""
-    parser = verbs.add_parser(
-        "compare",
-        help="hold a configuration's search against baselines, with gold labels",
-        description="Hold a configuration's search against baselines, with gold labels. The same command again goes on "
-        "where it stopped.",
-    )
-    parser.set_defaults(verb=compare_verb)
-    parser.add_argument("config", type=Path, help="a TOML file")
-    parser.add_argument("--gold", required=True, metavar="FILE", help="the file of the task, or ids and labels")
-    parser.add_argument("--label-field", help='key of the gold label; by default "gold", else "label"')
-    parser.add_argument("--chat", metavar="SPEC", help="a chat model to ask zero-shot")
-    parser.add_argument(
-        "--chat-option", type=option_flag, action="append", default=[], metavar="KEY=VALUE", help="of its provider"
-    )
-    parser.add_argument("--seeds", type=int, metavar="N", help="how many seeds (default: 3)")
-    parser.add_argument("--out", type=Path, help="folder to write to (default: the run's, with -compare)")
-    parser.add_argument("--json", action="store_true", help="print JSON, and nothing else")
 
 
 def compare_verb(arguments: Namespace) -> None:

@@ -13,11 +13,12 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, get_args
+from typing import Any
 
-from icm_api.cli.verbs import Verbs, watched
+from icm_api.cli.flags import DEMO_TASKS
+from icm_api.cli.running import watched
 from icm_api.compare import Bar, HeldOut, baseline_panel, gap_recovered
-from icm_api.config import Config, Preset, load_config
+from icm_api.config import Config, load_config
 from icm_api.data import load_gold, load_jsonl
 from icm_api.errors import ConfigError
 from icm_api.evaluation import Evaluation, evaluate, spread
@@ -32,14 +33,6 @@ CONSTRAINTS = MappingProxyType(
         '[[constraints]]\nkind = "equivalent"\n',
         "facts": '[[constraints]]\nkind = "mutually_exclusive"\nlabel = "True"\n',
         "lucky": "",
-    }
-)
-ABOUT = MappingProxyType(
-    {
-        "comparisons": "which of two numbers is larger, both orders of each pair",
-        "sums": "candidate answers to sums, several per question",
-        "facts": "facts of the model's world, of which its corpus gets some wrong",
-        "lucky": "a concept the model does not hold: ICM has nothing to find, and should fail",
     }
 )
 CONFIG = """\
@@ -64,25 +57,7 @@ seed = {seed}
 [run]
 folder = "run"
 """
-SIZE, HELD_OUT = 32, 200
-
-
-def add_demo(verbs: Verbs) -> None:
-    """Declare the verb and its flags."""
-    parser = verbs.add_parser(
-        "demo",
-        help="label a made-up data set with the embedded model: no key, nothing to prepare",
-        description="Label a made-up data set with the embedded model, and measure what came out.",
-    )
-    parser.set_defaults(verb=demo_verb)
-    tasks = "; ".join(f"{name}: {about}" for name, about in ABOUT.items())
-    parser.add_argument("--task", choices=tuple(CONSTRAINTS), default="comparisons", help=tasks)
-    parser.add_argument("--seed", type=int, default=0, help="of the data and of the search")
-    parser.add_argument("--seeds", type=int, default=1, help="how many seeds to run, from --seed on")
-    parser.add_argument("--size", type=int, default=SIZE, help="claims to label")
-    parser.add_argument("--preset", choices=get_args(Preset), default="default")
-    parser.add_argument("--out", type=Path, default=Path("demo"), help="folder to write to (default: demo)")
-    parser.add_argument("--json", action="store_true", help="print one JSON object a seed, and nothing else")
+HELD_OUT = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +87,7 @@ def demo_verb(arguments: Namespace) -> None:
 def _outcome(folder: Path, arguments: Namespace, seed: int) -> Outcome:
     config = write_inputs(folder, arguments, seed)
     if not arguments.json:
-        print(f"{arguments.task}, seed {seed}: {ABOUT[arguments.task]}", flush=True)
+        print(f"{arguments.task}, seed {seed}: {DEMO_TASKS[arguments.task]}", flush=True)
     result = watched(run_or_resume(config), _run_folder(config), show=not arguments.json)
     return asyncio.run(_measure(folder, config, result, seed))
 

@@ -1,68 +1,86 @@
-"""The command `icm-api`: verbs, flags and exit codes. What the verbs do is in `verbs` and `demo`.
+"""The command `icm-api`: finds the verb, runs it, and turns what happened into an exit code. Verbs are in `flags`.
 
-Exit codes: 0 done; 2 something to mend (arguments, configuration, data, model); 3 stopped short by the disk,
-to be resumed; 130 interrupted, to be resumed. No traceback reaches a user who made a mistake.
+Exit codes: 0 done; 2 something to mend (arguments, configuration, data, model); 3 stopped short by the disk or the
+budget, to be resumed; 130 interrupted, to be resumed. No traceback reaches a user who made a mistake.
 """
 
 from __future__ import annotations
 
-import argparse
 import logging
 import os
 import sys
+from argparse import Action, ArgumentParser, HelpFormatter, RawDescriptionHelpFormatter
 from collections.abc import Sequence
-from importlib.metadata import version
-from typing import NoReturn
+from importlib import import_module
+from typing import Any, NoReturn
 
-from icm_api.cli.compare import add_compare
-from icm_api.cli.demo import add_demo
-from icm_api.cli.export import add_export
-from icm_api.cli.generate import add_generate
-from icm_api.cli.init import add_init
-from icm_api.cli.probe import add_probe
-from icm_api.cli.queue import add_queue
-from icm_api.cli.report import add_report
-from icm_api.cli.verbs import Verbs, add_verbs
+from icm_api.cli.flags import VERBS
 from icm_api.errors import IcmError
 
 INTERRUPTED = 130
 
 
-class _Parser(argparse.ArgumentParser):
+class _Parser(ArgumentParser):
     """Argument errors in one line, without the usage text."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"icm-api: {message}; see {self.prog} --help\n")
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The parser of all verbs; each sets `verb`, the function to call."""
+class _Version(Action):
+    """Looks the version up only if it is asked for."""
+
+    def __call__(self, parser: ArgumentParser, *_: Any) -> NoReturn:
+        from importlib.metadata import version
+
+        parser.exit(message=f"{version('icm-api')}\n")
+
+
+def build_parser(asked: str | None = None) -> ArgumentParser:
+    """The parser of all verbs, with the flags of one. It sets `work`, the function to run, by its name.
+
+    Args:
+        asked: the verb whose flags are needed; the other verbs get a summary only.
+    """
     parser = _Parser(
         prog="icm-api",
         description="Label data with no human labels: Internal Coherence Maximization.",
         epilog="Exit codes: 0 done, 2 something to mend, 3 stopped short and can be resumed, 130 interrupted.",
     )
-    parser.add_argument("--version", action="version", version=version("icm-api"))
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     parser.add_argument("--debug", action="store_true", help="log what happens, and show tracebacks")
-    verbs: Verbs = parser.add_subparsers(required=True, metavar="VERB")
-    add_demo(verbs)
-    add_init(verbs)
-    add_verbs(verbs)
-    add_compare(verbs)
-    add_export(verbs)
-    add_queue(verbs)
-    add_report(verbs)
-    add_probe(verbs)
-    add_generate(verbs)
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+    for name, verb in VERBS.items():
+        child = verbs.add_parser(
+            name,
+            help=verb.summary,
+            description=verb.description,
+            epilog=None if verb.example is None else f"example:\n{verb.example}",
+            formatter_class=HelpFormatter if verb.example is None else RawDescriptionHelpFormatter,
+        )
+        if name == asked:
+            child.set_defaults(work=verb.work)
+            verb.declare(child)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one verb; returns the exit code."""
-    arguments = build_parser().parse_args(argv)
+    """Run one verb.
+
+    Args:
+        argv: the arguments; those of the process if None.
+
+    Returns:
+        The exit code.
+    """
+    argv = sys.argv[1:] if argv is None else argv
+    # No flag before the verb takes a value.
+    asked = next((argument for argument in argv if not argument.startswith("-")), None)
+    arguments = build_parser(asked).parse_args(argv)
     logging.basicConfig(level=logging.DEBUG if arguments.debug else logging.WARNING, format="%(message)s")
+    module, _, function = arguments.work.partition(":")
     try:
-        arguments.verb(arguments)
+        getattr(import_module(module), function)(arguments)
         sys.stdout.flush()
     except IcmError as error:
         if arguments.debug:

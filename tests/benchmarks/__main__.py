@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from tests.benchmarks import engines, extraction, panel, prefix, recovery, throughput, verdicts
+from tests.benchmarks import engines, extraction, panel, prefix, recovery, startup, throughput, verdicts
 
 REPORTS = {
     "engines": engines.report,
@@ -12,6 +12,7 @@ REPORTS = {
     "panel": panel.report,
     "prefix": prefix.report,
     "recovery": recovery.report,
+    "startup": startup.report,
     "throughput": throughput.report,
     "verdicts": verdicts.report,
 }

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 import icm_api
+from icm_api.cli.flags import VERBS
+from icm_api.cli.main import main
 
 
 def test_all_is_sorted_and_each_name_is_there() -> None:
@@ -61,8 +63,26 @@ def test_no_name_is_a_module_too(package: str) -> None:
 HEAVY = "torch transformers openai anthropic starlette uvicorn aiohttp httpx2 diskcache numpy pydantic rich tenacity"
 
 
-@pytest.mark.parametrize("code", ["import icm_api", "from icm_api import Dataset, Labeling, Task, IcmError"])
+@pytest.mark.parametrize(
+    "code", ["import icm_api", "from icm_api import Dataset, Labeling, Task, IcmError", "import icm_api.cli.main"]
+)
 def test_importing_it_loads_no_backend_and_no_sdk(code: str) -> None:
     code = f"import sys; {code}; sys.exit(' '.join(set('{HEAVY}'.split()) & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stderr.strip() == ""
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_every_verb_has_its_work_and_its_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    module, _, function = VERBS[name].work.partition(":")
+    assert callable(getattr(importlib.import_module(module), function))
+    with pytest.raises(SystemExit, match=r"^0$"):
+        main([name, "--help"])
+    said = capsys.readouterr().out
+    assert VERBS[name].description.partition(" ")[0] in said
+
+
+def test_actions_of_the_cache_are_there() -> None:
+    module = importlib.import_module("icm_api.cli.cache")
+    actions = {"stats", "verify", "repair", "prune", "export"}
+    assert {name.removesuffix("_verb") for name in vars(module) if name.endswith("_verb")} == actions

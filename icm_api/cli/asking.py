@@ -1,15 +1,16 @@
-"""The verb `generate`: have a model write candidate solutions to questions, to be verified by a run.
+"""The verbs that ask a model outside a run: probe, generate.
 
-It writes JSON lines with `id`, `question` and `solutions`, in the order of the questions, when all are answered, and
-nothing before. Answers are kept in the cache as they come: the same call again sends nothing, and one that stopped
-goes on. The official solution of a question is copied under its own key, for gold alone, and never shown.
+`probe` prints what an endpoint really returns; one that is of no use ends with exit code 2. `generate` writes JSON
+Lines with `id`, `question` and `solutions`, in the order of the questions, when all are answered, and nothing before.
+Its answers are kept in the cache as they come: the same call again sends nothing, and a call that stopped goes on. The
+official solution of a question is copied under its own key, for gold alone, and never shown.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from argparse import ArgumentTypeError, Namespace
+from argparse import Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -19,17 +20,18 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 
-from icm_api.cli.probe import option_flag
-from icm_api.cli.verbs import Verbs
 from icm_api.config import Budget, ClientSettings, Prices
 from icm_api.data import Row, read_rows
 from icm_api.data.answers import final_answer
 from icm_api.data.gsm8k import QUESTION, SOLUTIONS, TRUTHS
-from icm_api.errors import ConfigError, IcmError, RequestError
+from icm_api.errors import ConfigError, IcmError, ProviderError, RequestError
 from icm_api.model import LanguageModel, Meter, open_model
+from icm_api.model.findings import Probe
+from icm_api.model.open import open_endpoint
+from icm_api.model.probe import probe
 from icm_api.result import write_whole
 from icm_api.runs import default_cache_folder
-from icm_api.types import Example, PromptTemplate
+from icm_api.types import Example, PromptTemplate, Verbalizer
 
 TEMPLATE = """\
 {question}
@@ -46,28 +48,24 @@ class Order:
     temperature: float
 
 
-def add_generate(verbs: Verbs) -> None:
-    """Declare the verb and its flags."""
-    summary = "have a model write candidate solutions to questions"
-    parser = verbs.add_parser("generate", help=summary, description=summary[0].upper() + summary[1:] + ".")
-    parser.set_defaults(verb=generate_verb)
-    parser.add_argument("questions", help="a file of questions, one a row: JSON Lines, JSON, CSV, or hub:OWNER/NAME")
-    parser.add_argument("--model", required=True, metavar="SPEC", help='e.g. "openai:gpt-6-luna"')
-    parser.add_argument("--out", type=Path, required=True, help="JSON lines; replaced where it exists")
-    parser.add_argument("--samples", type=_positive, default=4, help="solutions a question (default: 4)")
-    parser.add_argument("--max-tokens", type=_positive, default=512, help="most tokens of one (default: 512)")
-    parser.add_argument("--temperature", type=float, default=0.7, help="(default: 0.7; anthropic takes 1 alone)")
-    parser.add_argument("--template", help="a text or a file that shows {question}; by default asks for steps and ####")
-    parser.add_argument("--field", default=QUESTION, help=f"key of the question (default: {QUESTION})")
-    parser.add_argument(
-        "--option", type=option_flag, action="append", default=[], metavar="KEY=VALUE", help="of the provider"
-    )
-    parser.add_argument("--cache", type=Path, metavar="FOLDER", help="of answers; by default the user's")
-    parser.add_argument("--budget-requests", type=int, metavar="N", help="the most requests of this call")
-    parser.add_argument("--budget-tokens", type=int, metavar="N", help="the most tokens of this call")
-    parser.add_argument("--budget-money", type=float, metavar="USD", help="the most money of this call; needs --prices")
-    parser.add_argument("--prices", type=_prices, metavar="INPUT,OUTPUT", help="USD a million prompt and reply tokens")
-    parser.add_argument("--json", action="store_true", help="print JSON, and nothing else")
+def probe_verb(arguments: Namespace) -> None:
+    """`icm-api probe SPEC`."""
+    try:
+        verbalizer = Verbalizer.plain(label.strip() for label in arguments.labels.split(","))
+    except ValueError as error:
+        raise ConfigError(f"--labels {arguments.labels}: {error}") from error
+    found = asyncio.run(_probed(arguments.spec, dict(arguments.option), verbalizer))
+    print(json.dumps(found.as_json()) if arguments.json else "\n".join(found.lines()))
+    if found.trouble:
+        raise ProviderError(found.trouble)
+
+
+async def _probed(spec: str, options: dict[str, Any], verbalizer: Verbalizer) -> Probe:
+    endpoint, readers = open_endpoint(spec, options)
+    try:
+        return await probe(endpoint, readers, verbalizer)
+    finally:
+        await endpoint.close()
 
 
 def generate_verb(arguments: Namespace) -> None:
@@ -116,12 +114,13 @@ async def _generated(
 ) -> tuple[list[Sequence[str] | None], dict[str, Any]]:
     """The replies to each text, and what they cost."""
     budget = Budget(requests=arguments.budget_requests, tokens=arguments.budget_tokens, money=arguments.budget_money)
+    prices = None if arguments.prices is None else Prices(input=arguments.prices[0], output=arguments.prices[1])
     settings = ClientSettings()
     client = open_model(
         arguments.model,
         cache=arguments.cache or default_cache_folder(),
         settings=settings,
-        meter=Meter(budget, arguments.prices),
+        meter=Meter(budget, prices),
         options=dict(arguments.option),
     )
     console = Console(stderr=True)
@@ -198,18 +197,3 @@ def _told(summary: dict[str, Any], out: Path) -> list[str]:
     cost = "" if money is None else f", {money:.4f} USD"
     tokens = f"{sent['prompt_tokens']:,} prompt and {sent['completion_tokens']:,} reply tokens"
     return [*lines, f"cost: {sent['requests']:,} requests, {tokens}{cost}", f"written: {out}"]
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise ArgumentTypeError("must be at least 1")
-    return value
-
-
-def _prices(text: str) -> Prices:
-    try:
-        given, made = map(float, text.split(","))
-        return Prices(input=given, output=made)
-    except ValueError as error:
-        raise ArgumentTypeError(f"write two prices as INPUT,OUTPUT, got {text!r}") from error

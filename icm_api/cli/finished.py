@@ -1,6 +1,6 @@
-"""`icm-api queue`: the examples that a person should look at first, as a file to fill in.
+"""The verbs after a run: evaluate, queue, export, report. None of them asks a model or changes a label.
 
-The answers come back as `[data] fixed` of another run. Nothing is asked of a model, and no label is changed.
+Each opens the run's data anew, and a run whose data changed is refused, so that no label gets another text.
 """
 
 from __future__ import annotations
@@ -8,40 +8,34 @@ from __future__ import annotations
 import csv
 import io
 import json
-from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from icm_api.cli.verbs import Verbs
+from icm_api.data import find_format
 from icm_api.errors import ConfigError, RunError
+from icm_api.evaluation import evaluate
+from icm_api.export import FORMATS, LabelledData, Options, export_labels
+from icm_api.report import write_report
 from icm_api.result import Result, write_whole
 from icm_api.runs import FinishedRun
 from icm_api.types import Dataset
 
-EXAMPLE = """\
-example:
-  icm-api queue runs/claims --most 20 --out answers.csv
-  # fill in the column "label"; rows that stay empty are left to the model
-  ICM_DATA__FIXED=answers.csv icm-api run claims.toml --out runs/claims-2
-"""
 _FOUND = ("found", "confidence")
 
 
-def add_queue(verbs: Verbs) -> None:
-    """Declare the verb and its flags."""
-    parser: ArgumentParser = verbs.add_parser(
-        "queue",
-        help="write the most uncertain examples to a file, for a person to label",
-        description="Write the most uncertain examples of a finished run to a file, for a person to label.",
-        epilog=EXAMPLE,
-        formatter_class=RawDescriptionHelpFormatter,
+def evaluate_verb(arguments: Namespace) -> None:
+    """`icm-api evaluate RUN --gold FILE`."""
+    run = FinishedRun.open(arguments.run)
+    gold = run.gold(
+        arguments.gold,
+        format_name=arguments.format,
+        id_field=arguments.id_field,
+        label_field=arguments.label_field,
     )
-    parser.set_defaults(verb=queue_verb)
-    parser.add_argument("run", type=Path, help="the run folder")
-    parser.add_argument("--most", type=int, default=20, help="how many examples (default: 20)")
-    parser.add_argument("--out", type=Path, required=True, help="the file to write, .csv or .jsonl")
-    parser.add_argument("--blind", action="store_true", help="do not show the labels found")
+    found = evaluate(run.result, gold)
+    print(json.dumps(found.as_json()) if arguments.json else "\n".join(found.lines()))
 
 
 def queue_verb(arguments: Namespace) -> None:
@@ -90,3 +84,48 @@ def _as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return stream.getvalue()
+
+
+def export_verb(arguments: Namespace) -> None:
+    """`icm-api export RUN --to FORMAT`."""
+    options = Options(
+        soft=arguments.soft,
+        abstain_below=arguments.abstain_below,
+        fields=arguments.fields,
+        split=arguments.split,
+        shuffle=arguments.shuffle,
+        seed=arguments.seed,
+        spreadsheet=arguments.spreadsheet,
+    )
+    FORMATS[arguments.to].check(options)
+    folder = arguments.out or arguments.run / "export" / arguments.to
+    found = export_labels(load_labelled(arguments.run), arguments.to, folder, options, force=arguments.force)
+    print(json.dumps(found.as_json()) if arguments.json else "\n".join(found.lines()))
+
+
+def load_labelled(run: Path) -> LabelledData:
+    """The labels of a finished run and the data that they are about.
+
+    Raises:
+        RunError: no finished run is there, or its data changed since.
+        DataError: the data cannot be read.
+    """
+    opened = FinishedRun.open(run)
+    return LabelledData(
+        opened.dataset,
+        opened.result,
+        opened.task.template,
+        opened.task.verbalizer,
+        find_format(opened.config.data.format).pairs,
+        opened.model,
+    )
+
+
+def report_verb(arguments: Namespace) -> None:
+    """`icm-api report RUN`."""
+    written = write_report(
+        arguments.run, arguments.out, gold=arguments.gold, comparison=arguments.comparison, png=arguments.png
+    )
+    print(f"wrote {written.page}")
+    for figure in written.figures:
+        print(f"wrote {figure}")

@@ -1,73 +1,77 @@
-"""The verbs that take a configuration or a run folder: run, resume, plan, evaluate, audit.
+"""The verbs before and during a run: init, plan, audit, run, resume.
 
-They print: results on standard output (as JSON with --json), the live view on standard error. They compute
-nothing themselves.
+They print results on standard output (as JSON with --json) and the live view on standard error. They compute nothing
+themselves.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from argparse import ArgumentParser, Namespace, _SubParsersAction
+from argparse import Namespace
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
-from typing import Any, TypeAlias, get_args
+from typing import Any
 
 from rich.console import Console
 
-from icm_api.cli.cache import add_cache
 from icm_api.cli.live import LiveView
-from icm_api.config import Config, Preset, load_config
+from icm_api.config import Config, load_config
+from icm_api.config.presets import task_config
 from icm_api.consistency import audit
-from icm_api.data import format_names
-from icm_api.errors import BudgetError, StorageError
-from icm_api.evaluation import Verdict, evaluate
+from icm_api.data import HUB, find_format, read_rows
+from icm_api.errors import BudgetError, ConfigError, StorageError
+from icm_api.evaluation import Verdict
 from icm_api.result import LABELS_FILE, SUMMARY_FILE, Result
-from icm_api.runs import TRACE_FILE, FinishedRun, Watch, build_task, load_dataset, plan, resume, run_config
-
-Verbs: TypeAlias = "_SubParsersAction[Any]"
-
-
-def add_verbs(verbs: Verbs) -> None:
-    """Declare the verbs and their flags."""
-    parser = _verb(verbs, "run", run_verb, "label a data set as a configuration says")
-    _add_configuration(parser)
-    parser = _verb(verbs, "resume", resume_verb, "go on with a run that stopped")
-    parser.add_argument("run", type=Path, help="the run folder")
-    parser = _verb(verbs, "plan", plan_verb, "say how many requests and tokens a run may take; sends nothing")
-    _add_configuration(parser)
-    parser = _verb(verbs, "evaluate", evaluate_verb, "measure a finished run against gold labels")
-    parser.add_argument("run", type=Path, help="the run folder")
-    parser.add_argument("--gold", type=Path, required=True, help="a file of the run's format, or of ids and labels")
-    parser.add_argument("--label-field", help='key of the gold label; by default "gold", else "label"')
-    parser.add_argument("--id-field", help="key of the ids; by default as in the run's configuration")
-    parser.add_argument(
-        "--format", choices=format_names(), help='how to read the gold file; by default as the run\'s "data.format"'
-    )
-    parser = _verb(verbs, "audit", audit_verb, "say what the constraints of a configuration come to")
-    _add_configuration(parser)
-    summary = "look after the answers of models that are kept on disk"
-    add_cache(verbs.add_parser("cache", help=summary, description=summary[0].upper() + summary[1:] + "."))
+from icm_api.runs import (
+    TRACE_FILE,
+    Watch,
+    build_task,
+    load_dataset,
+    plan,
+    resume,
+    run_config,
+)
 
 
-def _verb(verbs: Verbs, name: str, function: Any, summary: str) -> ArgumentParser:
-    parser: ArgumentParser = verbs.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
-    parser.set_defaults(verb=function)
-    parser.add_argument("--json", action="store_true", help="print JSON, and nothing else")
-    return parser
+def init_verb(arguments: Namespace) -> None:
+    """`icm-api init TASK`."""
+    out: Path = arguments.out or Path(f"{arguments.task}.toml")
+    text = task_config(arguments.task, data=_path_from(out, arguments.data), model=arguments.model)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with out.open("x", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+    except FileExistsError:
+        raise ConfigError(f"{out} is there already, and nothing was written: choose another file with --out") from None
+    except OSError as error:
+        raise StorageError(f"cannot write {out}: {error.strerror or error}") from error
+    config = load_config(out, environment=False)
+    print(f"wrote {out}: data {config.data.path}, model {config.model.provider}")
+    if not config.data.from_hub and not config.data.path.exists():
+        print(f"the data are not there yet: put the file there, or change data.path in {out}")
+    elif not config.data.from_hub and find_format(config.data.format).by_columns:
+        columns = list(next(iter(read_rows(str(config.data.path)))).values)
+        print(f"columns of the data: {columns}")
+        print(f"say in {out} which of them the prompt shows ([data] fields, [prompt] template)")
+    print("next:")
+    for step, why in (
+        (f"icm-api probe {config.model.provider}", "whether the model gives logprobs"),
+        (f"icm-api audit {out}", "what the constraints come to"),
+        (f"icm-api plan {out}", "how many requests and tokens it may take"),
+        (f"icm-api run {out}", ""),
+    ):
+        print(f"  {step}" + (f"   # {why}" if why else ""))
 
 
-def _add_configuration(parser: ArgumentParser) -> None:
-    parser.add_argument("config", type=Path, help="a TOML file")
-    parser.add_argument("--out", type=Path, help="run folder (default: runs/NAME beside the configuration)")
-    parser.add_argument("--preset", choices=get_args(Preset))
-    parser.add_argument("--engine", help="anneal, bootstrap, folds or gibbs")
-    parser.add_argument("--seed", type=int)
-    parser.add_argument("--steps", type=int)
-    parser.add_argument("--no-cache", action="store_true", help="keep no answers of the model on disk")
+def _path_from(out: Path, data: str | None) -> str | None:
+    """The path as the configuration has to name it, since there a relative one starts at its own folder."""
+    if data is None or data.startswith(HUB) or out.parent.resolve() == Path.cwd():
+        return data
+    return str(Path(data).expanduser().resolve())
 
 
 def read_config(arguments: Namespace) -> Config:
@@ -112,19 +116,6 @@ def plan_verb(arguments: Namespace) -> None:
     print(f"longest prompt {found.longest_prompt:,} tokens; context window {found.context_window:,}")
     if found.longest_prompt == found.context_window:
         print("not all demonstrations fit the context window together: whole ones will be left out, none cut")
-
-
-def evaluate_verb(arguments: Namespace) -> None:
-    """`icm-api evaluate RUN --gold FILE`."""
-    run = FinishedRun.open(arguments.run)
-    gold = run.gold(
-        arguments.gold,
-        format_name=arguments.format,
-        id_field=arguments.id_field,
-        label_field=arguments.label_field,
-    )
-    found = evaluate(run.result, gold)
-    print(json.dumps(found.as_json()) if arguments.json else "\n".join(found.lines()))
 
 
 def audit_verb(arguments: Namespace) -> None:

@@ -1,0 +1,326 @@
+"""What each verb of the command line is called, does and takes. To declare a verb imports nothing that it runs.
+
+Only the verb that was asked for gets its flags, and only when it runs is its module imported. Imports that one verb
+alone needs for its choices are inside its function.
+"""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, get_args
+
+DEMO_TASKS: Mapping[str, str] = MappingProxyType(
+    {
+        "comparisons": "which of two numbers is larger, both orders of each pair",
+        "sums": "candidate answers to sums, several per question",
+        "facts": "facts of the model's world, of which its corpus gets some wrong",
+        "lucky": "a concept that the model does not hold: ICM has nothing to find, and should fail",
+    }
+)
+"""The made-up data sets of the demo, and what each is about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """One verb.
+
+    Attributes:
+        work: "module:function" of the function that gets the parsed arguments.
+        summary: what the verb does, in one line that begins in lower case and has no full stop.
+        declare: declares the flags on the verb's parser.
+        example: shown below the flags.
+    """
+
+    work: str
+    summary: str
+    declare: Callable[[ArgumentParser], None]
+    example: str | None = None
+
+    @property
+    def description(self) -> str:
+        """The summary as a sentence."""
+        return self.summary[0].upper() + self.summary[1:] + "."
+
+
+def _demo(parser: ArgumentParser) -> None:
+    from icm_api.config.presets import Preset
+
+    tasks = "; ".join(f"{name}: {about}" for name, about in DEMO_TASKS.items())
+    parser.add_argument("--task", choices=tuple(DEMO_TASKS), default="comparisons", help=tasks)
+    parser.add_argument("--seed", type=int, default=0, help="seed of the data and of the search")
+    parser.add_argument("--seeds", type=int, default=1, help="how many seeds to run, from --seed on")
+    parser.add_argument("--size", type=int, default=32, help="how many claims to label")
+    parser.add_argument("--preset", choices=get_args(Preset), default="default", help="settings of the search")
+    parser.add_argument("--out", type=Path, default=Path("demo"), help="folder to write to (default: demo)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object per seed, and nothing else")
+
+
+def _init(parser: ArgumentParser) -> None:
+    from icm_api.config.presets import task_names
+
+    parser.add_argument("task", metavar="TASK", choices=task_names(), help=", ".join(task_names()))
+    parser.add_argument("--data", metavar="PATH", help="the data: a file, or hub:OWNER/NAME")
+    parser.add_argument("--model", metavar="SPEC", help="the model, e.g. openai:gpt-6-luna or pocket")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="the file to write (default: TASK.toml)")
+
+
+def _configuration(parser: ArgumentParser) -> None:
+    from icm_api.config.presets import Preset
+
+    parser.add_argument("config", type=Path, help="a TOML file")
+    parser.add_argument("--out", type=Path, help="run folder (default: runs/NAME beside the configuration)")
+    parser.add_argument("--preset", choices=get_args(Preset), help="settings of the search to start from")
+    parser.add_argument("--engine", help="the kind of search: anneal, bootstrap, folds or gibbs")
+    parser.add_argument("--seed", type=int, help="seed of every random draw of the search")
+    parser.add_argument("--steps", type=int, help="the most steps of the search")
+    parser.add_argument("--no-cache", action="store_true", help="keep no answers of the model on disk")
+    _json(parser)
+
+
+def _resume(parser: ArgumentParser) -> None:
+    _run_folder(parser)
+    _json(parser)
+
+
+def _evaluate(parser: ArgumentParser) -> None:
+    from icm_api.data import format_names
+
+    _run_folder(parser)
+    parser.add_argument("--gold", type=Path, required=True, help="a file of the run's format, or of ids and labels")
+    parser.add_argument("--label-field", help='key of the gold label; by default "gold", else "label"')
+    parser.add_argument("--id-field", help="key of the ids; by default as in the run's configuration")
+    parser.add_argument(
+        "--format", choices=format_names(), help='how to read the gold file; by default as the run\'s "data.format"'
+    )
+    _json(parser)
+
+
+def _cache(parser: ArgumentParser) -> None:
+    actions = parser.add_subparsers(required=True, metavar="ACTION")
+    for name, summary in (
+        ("stats", "count the entries and what they cost"),
+        ("verify", "check the checksum of every entry; exit code 3 if one is damaged"),
+        ("repair", "delete damaged entries, so that they are asked for again"),
+        ("prune", "delete entries by age or model"),
+        ("export", "write all entries as JSON Lines"),
+    ):
+        action = actions.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
+        action.set_defaults(work=f"icm_api.cli.cache:{name}_verb")
+        action.add_argument("folder", type=Path, nargs="?", help="folder of the cache; by default the user's")
+        if name == "export":
+            action.add_argument("--to", type=Path, help="the file to write; by default standard output")
+        else:
+            _json(action)
+        if name == "prune":
+            action.add_argument("--older-than", type=_days, metavar="DAYS", help="delete entries older than this")
+            action.add_argument("--model", help="delete entries of this model, named as stats names it")
+
+
+def _compare(parser: ArgumentParser) -> None:
+    parser.add_argument("config", type=Path, help="a TOML file")
+    parser.add_argument(
+        "--gold", required=True, metavar="FILE", help="a file of the format, or of ids and labels"
+    )
+    parser.add_argument("--label-field", help='key of the gold label; by default "gold", else "label"')
+    parser.add_argument("--chat", metavar="SPEC", help="a chat model to ask zero-shot")
+    _options(parser, "--chat-option", "an option of the chat model's provider; may be repeated")
+    parser.add_argument("--seeds", type=int, metavar="N", help="how many seeds (default: 3)")
+    parser.add_argument("--out", type=Path, help="folder to write to (default: the run's, with -compare)")
+    _json(parser)
+
+
+def _export(parser: ArgumentParser) -> None:
+    from icm_api.export import FORMAT_NAMES, FORMATS
+
+    formats = "\n".join(f"  {name:<15}{FORMATS[name].about}" for name in FORMAT_NAMES)
+    parser.epilog = f"formats:\n{formats}\n\n{parser.epilog}"
+    _run_folder(parser)
+    parser.add_argument("--to", required=True, choices=FORMAT_NAMES, metavar="FORMAT", help="see below")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="where to write (default: RUN/export/FORMAT)")
+    parser.add_argument("--force", action="store_true", help="replace an earlier export in that folder")
+    parser.add_argument("--soft", action="store_true", help="write the probability of every label too")
+    parser.add_argument(
+        "--abstain-below",
+        type=float,
+        metavar="P",
+        help="leave out labels less probable than P; by default, what the run abstained on, from files for training",
+    )
+    parser.add_argument("--fields", type=_names, metavar="A,B", help="the columns of a table (default: all)")
+    parser.add_argument("--split", type=float, metavar="SHARE", help="share for training, e.g. 0.9; groups stay whole")
+    parser.add_argument("--shuffle", action="store_true", help="order the rows by chance, not as in the data")
+    parser.add_argument("--seed", type=int, default=0, help="seed of --shuffle and --split")
+    parser.add_argument("--spreadsheet", action="store_true", help="csv: safe to open in a spreadsheet program")
+    _json(parser)
+
+
+def _queue(parser: ArgumentParser) -> None:
+    _run_folder(parser)
+    parser.add_argument("--most", type=int, default=20, help="how many examples (default: 20)")
+    parser.add_argument("--out", type=Path, required=True, help="the file to write, .csv or .jsonl")
+    parser.add_argument("--blind", action="store_true", help="do not show the labels found")
+
+
+def _report(parser: ArgumentParser) -> None:
+    _run_folder(parser)
+    parser.add_argument("--out", type=Path, help="the page to write (default: report/report.html in the run folder)")
+    parser.add_argument("--gold", type=Path, help="gold labels to compare the labels found with")
+    parser.add_argument("--comparison", type=Path, help="the folder of a comparison, to show its bars")
+    parser.add_argument(
+        "--png",
+        action="store_true",
+        default=None,
+        help="write the figures as PNG beside the page (default: if --out is not given)",
+    )
+
+
+def _probe(parser: ArgumentParser) -> None:
+    parser.add_argument("spec", help='e.g. "openai:gpt-6-luna", "vllm:MODEL@http://127.0.0.1:8000/v1", "pocket"')
+    parser.add_argument("--labels", default="True,False", help="labels with commas between (default: True,False)")
+    _options(parser, "--option", "an option of the provider, as under [model.options]; may be repeated")
+    _json(parser)
+
+
+def _generate(parser: ArgumentParser) -> None:
+    parser.add_argument("questions", help="a file with one question a row: JSON Lines, JSON, CSV, or hub:OWNER/NAME")
+    parser.add_argument("--model", required=True, metavar="SPEC", help='e.g. "openai:gpt-6-luna"')
+    parser.add_argument("--out", type=Path, required=True, help="the file to write, JSON Lines; replaced if it exists")
+    parser.add_argument("--samples", type=_positive, default=4, help="solutions per question (default: 4)")
+    parser.add_argument("--max-tokens", type=_positive, default=512, help="most tokens of a solution (default: 512)")
+    parser.add_argument("--temperature", type=float, default=0.7, help="(default: 0.7; anthropic takes 1 alone)")
+    parser.add_argument("--template", help="a text or a file that shows {question}; by default asks for steps and ####")
+    parser.add_argument("--field", default="question", help="key of the question (default: question)")
+    _options(parser, "--option", "an option of the provider; may be repeated")
+    parser.add_argument("--cache", type=Path, metavar="FOLDER", help="folder of answers; by default the user's cache")
+    parser.add_argument("--budget-requests", type=int, metavar="N", help="the most requests of this call")
+    parser.add_argument("--budget-tokens", type=int, metavar="N", help="the most tokens of this call")
+    parser.add_argument("--budget-money", type=float, metavar="USD", help="the most money of this call; needs --prices")
+    parser.add_argument("--prices", type=_prices, metavar="INPUT,OUTPUT", help="USD a million prompt and reply tokens")
+    _json(parser)
+
+
+def _run_folder(parser: ArgumentParser) -> None:
+    parser.add_argument("run", type=Path, help="the run folder")
+
+
+def _json(parser: ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON, and nothing else")
+
+
+def _options(parser: ArgumentParser, flag: str, text: str) -> None:
+    parser.add_argument(flag, type=_option, action="append", default=[], metavar="KEY=VALUE", help=text)
+
+
+def _option(text: str) -> tuple[str, Any]:
+    """KEY=VALUE; the value is read as JSON if it is JSON, else as text."""
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise ArgumentTypeError(f"write it as KEY=VALUE, got {text!r}")
+    try:
+        return key, json.loads(value)
+    except ValueError:
+        return key, value
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise ArgumentTypeError("must be at least 1")
+    return value
+
+
+def _days(text: str) -> float:
+    days = float(text)
+    if not days >= 0:
+        raise ArgumentTypeError("days can't be negative")
+    return days
+
+
+def _prices(text: str) -> tuple[float, float]:
+    try:
+        given, made = map(float, text.split(","))
+    except ValueError:
+        given = made = -1.0
+    if not (isfinite(given) and isfinite(made) and min(given, made) >= 0):
+        raise ArgumentTypeError(f"write two prices as INPUT,OUTPUT, got {text!r}")
+    return given, made
+
+
+VERBS: Mapping[str, Verb] = MappingProxyType(
+    {
+        "demo": Verb(
+            "icm_api.cli.demo:demo_verb",
+            "label a made-up data set with the embedded model: no key, nothing to prepare",
+            _demo,
+        ),
+        "init": Verb(
+            "icm_api.cli.running:init_verb",
+            "write a task's configuration, with comments, to be changed by hand",
+            _init,
+            "  icm-api init truthfulqa --data TruthfulQA.csv --model "
+            "vllm:meta-llama/Llama-3.1-8B@http://127.0.0.1:8000/v1\n"
+            "  icm-api plan truthfulqa.toml\n"
+            "  icm-api run truthfulqa.toml\n",
+        ),
+        "run": Verb("icm_api.cli.running:run_verb", "label a data set as a configuration says", _configuration),
+        "resume": Verb("icm_api.cli.running:resume_verb", "go on with a run that stopped", _resume),
+        "plan": Verb(
+            "icm_api.cli.running:plan_verb",
+            "say how many requests and tokens a run may take; sends nothing",
+            _configuration,
+        ),
+        "evaluate": Verb("icm_api.cli.finished:evaluate_verb", "measure a finished run against gold labels", _evaluate),
+        "audit": Verb(
+            "icm_api.cli.running:audit_verb",
+            "count the relations that a configuration's constraints make, and the labelings that they leave",
+            _configuration,
+        ),
+        "cache": Verb(
+            "icm_api.cli.cache:stats_verb", "count, check, delete or export the answers of models kept on disk", _cache
+        ),
+        "compare": Verb(
+            "icm_api.cli.compare:compare_verb",
+            "compare a configuration's search with baselines, given gold labels; repeat it to go on where it stopped",
+            _compare,
+        ),
+        "export": Verb(
+            "icm_api.cli.finished:export_verb",
+            "write the labels of a finished run as files for training, tables, data sets",
+            _export,
+            "  icm-api export runs/claims --to openai-sft --split 0.9\n",
+        ),
+        "queue": Verb(
+            "icm_api.cli.finished:queue_verb",
+            "write the most uncertain examples of a finished run to a file, for a person to label",
+            _queue,
+            "  icm-api queue runs/claims --most 20 --out answers.csv\n"
+            '  # fill in the column "label"; rows that stay empty are left to the model\n'
+            "  ICM_DATA__FIXED=answers.csv icm-api run claims.toml --out runs/claims-2\n",
+        ),
+        "report": Verb(
+            "icm_api.cli.finished:report_verb",
+            "write a finished run as one HTML page: verdict, figures, contested examples, cost",
+            _report,
+            "  icm-api report runs/claims             # runs/claims/report/report.html, and figures as PNG\n"
+            "  icm-api report runs/claims --gold gold.jsonl --out claims.html\n",
+        ),
+        "probe": Verb(
+            "icm_api.cli.asking:probe_verb",
+            "ask a model endpoint a few questions, and print what it really returns",
+            _probe,
+        ),
+        "generate": Verb(
+            "icm_api.cli.asking:generate_verb", "have a model write candidate solutions to questions", _generate
+        ),
+    }
+)
+"""All verbs, in the order in which `--help` lists them."""
