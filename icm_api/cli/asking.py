@@ -33,14 +33,14 @@ from icm_api.result import write_whole
 from icm_api.runs import default_cache_folder
 from icm_api.types import Example, PromptTemplate, Verbalizer
 
-TEMPLATE = """\
+_TEMPLATE = """\
 {question}
 
 Solve this step by step. Write the final answer alone on the last line, after "#### "."""
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class _Order:
     """What is asked of the model for each question."""
 
     samples: int
@@ -77,7 +77,7 @@ def generate_verb(arguments: Namespace) -> None:
     rows = list(read_rows(arguments.questions))
     template = _template(arguments.template)
     texts = [template.render(Example(row.id, {QUESTION: row.text(arguments.field)})) for row in rows]
-    order = Order(arguments.samples, arguments.max_tokens, arguments.temperature)
+    order = _Order(arguments.samples, arguments.max_tokens, arguments.temperature)
     replies, cost = asyncio.run(_generated(arguments, texts, order))
     found = [[] if some is None else [text.strip() for text in some if text.strip()] for some in replies]
     lines = (_line(row, arguments.field, some) for row, some in zip(rows, found, strict=True))
@@ -95,7 +95,7 @@ def generate_verb(arguments: Namespace) -> None:
 
 def _template(given: str | None) -> PromptTemplate:
     """The text, or what is in the file of that name."""
-    text = TEMPLATE if given is None else given
+    text = _TEMPLATE if given is None else given
     if given is not None and "{" not in given:
         try:
             text = Path(given).read_text(encoding="utf-8")
@@ -110,7 +110,7 @@ def _template(given: str | None) -> PromptTemplate:
 
 
 async def _generated(
-    arguments: Namespace, texts: Sequence[str], order: Order
+    arguments: Namespace, texts: Sequence[str], order: _Order
 ) -> tuple[list[Sequence[str] | None], dict[str, Any]]:
     """The replies to each text, and what they cost."""
     budget = Budget(requests=arguments.budget_requests, tokens=arguments.budget_tokens, money=arguments.budget_money)
@@ -127,21 +127,21 @@ async def _generated(
     async with client as model:
         with Progress(console=console, transient=True, disable=arguments.json or not console.is_terminal) as progress:
             task = progress.add_task("questions", total=len(texts))
-            replies = await ask_each(
+            replies = await _ask_each(
                 model, texts, order, workers=settings.max_concurrency, on_answer=lambda: progress.advance(task)
             )
         return replies, {"model": model.identity, "sent": asdict(model.sent), "money": model.spent}
 
 
-async def ask_each(
+async def _ask_each(
     model: LanguageModel,
     texts: Sequence[str],
-    order: Order,
+    order: _Order,
     *,
     workers: int,
     on_answer: Callable[[], object] = lambda: None,
 ) -> list[Sequence[str] | None]:
-    """The model's replies to each text; None where it refused to reply to one of its samples.
+    """The model's replies to each text; None if the model refused one of its samples.
 
     A refusal concerns one question alone. After any other error no new question is begun, and those under way end by
     themselves, so that what they cost is not lost. The first question is asked before all others.

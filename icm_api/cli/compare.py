@@ -37,9 +37,9 @@ from icm_api.evaluation import Measure
 from icm_api.result import write_whole
 from icm_api.runs import Watch, folder_of
 
-TABLE_FILE, JSON_FILE = "table.csv", "comparison.json"
-ITERATIONS_FILE, DEMONSTRATIONS_FILE = "iterations.csv", "demonstrations.csv"
-WIDTH = 100
+_TABLE_FILE, _JSON_FILE = "table.csv", "comparison.json"
+_ITERATIONS_FILE, _DEMONSTRATIONS_FILE = "iterations.csv", "demonstrations.csv"
+_WIDTH = 100
 
 
 def compare_verb(arguments: Namespace) -> None:
@@ -47,7 +47,7 @@ def compare_verb(arguments: Namespace) -> None:
     config = _config(arguments)
     folder = arguments.out.resolve() if arguments.out else _beside(folder_of(config))
     if not arguments.gold.startswith(HUB) and not Path(arguments.gold).is_file():
-        # Its labels are loaded last; that it is not there should not come out last.
+        # The gold labels are loaded last; that the file is missing is said first.
         raise DataError(f"{arguments.gold}: no such file; check the path of the gold labels")
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     try:
@@ -63,7 +63,7 @@ def compare_verb(arguments: Namespace) -> None:
     if arguments.json:
         print(json.dumps(comparison.as_json()))
     else:
-        show(comparison, Console(width=WIDTH, highlight=False))
+        _show(comparison, Console(width=_WIDTH, highlight=False))
         print(f"written to {folder}: {', '.join(path.name for path in written)}")
 
 
@@ -105,17 +105,17 @@ async def _compared(config: Config, arguments: Namespace, folder: Path, console:
 
 def _write(comparison: Comparison, folder: Path) -> list[Path]:
     files = {
-        TABLE_FILE: comparison.table_csv(),
-        JSON_FILE: json.dumps(comparison.as_json(), indent=2, ensure_ascii=False) + "\n",
-        **({ITERATIONS_FILE: comparison.iterations_csv()} if comparison.iterations else {}),
-        **({DEMONSTRATIONS_FILE: comparison.demonstrations_csv()} if comparison.demonstrations else {}),
+        _TABLE_FILE: comparison.table_csv(),
+        _JSON_FILE: json.dumps(comparison.as_json(), indent=2, ensure_ascii=False) + "\n",
+        **({_ITERATIONS_FILE: comparison.iterations_csv()} if comparison.iterations else {}),
+        **({_DEMONSTRATIONS_FILE: comparison.demonstrations_csv()} if comparison.demonstrations else {}),
     }
     for name, text in files.items():
         write_whole(folder / name, text)
     return [folder / name for name in files]
 
 
-def show(comparison: Comparison, console: Console) -> None:
+def _show(comparison: Comparison, console: Console) -> None:
     """Print the two tables and what there is to say of them."""
     seeds = f"mean over {len(comparison.seeds)} seeds" if len(comparison.seeds) > 1 else "one seed"
     priced = any(part.cost.money is not None for row in comparison.rows for part in row.parts.values())

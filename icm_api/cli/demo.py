@@ -35,7 +35,7 @@ CONSTRAINTS = MappingProxyType(
         "lucky": "",
     }
 )
-CONFIG = """\
+_CONFIG = """\
 # Written by icm-api demo; run it yourself with: icm-api run config.toml
 [data]
 path = "claims.jsonl"
@@ -57,12 +57,12 @@ seed = {seed}
 [run]
 folder = "run"
 """
-HELD_OUT = 200
+_HELD_OUT = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What one seed of the demo came to."""
+class _Outcome:
+    """The result of one seed of the demo."""
 
     seed: int
     result: Result
@@ -79,34 +79,34 @@ def demo_verb(arguments: Namespace) -> None:
         folder = arguments.out / f"{arguments.task}-{arguments.size}-{arguments.preset}-{seed}"
         outcome = _outcome(folder, arguments, seed)
         outcomes.append(outcome)
-        print(json.dumps(as_json(outcome)) if arguments.json else "\n".join(outcome_lines(outcome)), flush=True)
+        print(json.dumps(_as_json(outcome)) if arguments.json else "\n".join(_outcome_lines(outcome)), flush=True)
     if len(outcomes) > 1 and not arguments.json:
-        print("\n".join(spread_lines(outcomes)))
+        print("\n".join(_spread_lines(outcomes)))
 
 
-def _outcome(folder: Path, arguments: Namespace, seed: int) -> Outcome:
-    config = write_inputs(folder, arguments, seed)
+def _outcome(folder: Path, arguments: Namespace, seed: int) -> _Outcome:
+    config = _write_inputs(folder, arguments, seed)
     if not arguments.json:
         print(f"{arguments.task}, seed {seed}: {DEMO_TASKS[arguments.task]}", flush=True)
-    result = watched(run_or_resume(config), _run_folder(config), show=not arguments.json)
+    result = watched(_run_or_resume(config), _run_folder(config), show=not arguments.json)
     return asyncio.run(_measure(folder, config, result, seed))
 
 
-def write_inputs(folder: Path, arguments: Namespace, seed: int) -> Config:
+def _write_inputs(folder: Path, arguments: Namespace, seed: int) -> Config:
     """Write claims, gold and configuration, as a user would have them; the same arguments, the same bytes."""
     try:
-        claims, held_out = make_split(arguments.task, arguments.size, HELD_OUT, seed)
+        claims, held_out = make_split(arguments.task, arguments.size, _HELD_OUT, seed)
     except ValueError as error:
-        raise ConfigError(f"demo: --size {arguments.size} and {HELD_OUT} held-out claims: {error}") from error
+        raise ConfigError(f"demo: --size {arguments.size} and {_HELD_OUT} held-out claims: {error}") from error
     for name, some in (("claims", claims), ("held_out", held_out)):
         write_whole(folder / f"{name}.jsonl", _lines(_unlabelled(claim) for claim in some))
         write_whole(folder / f"{name}_gold.jsonl", _lines({"id": c.id, "gold": str(c.truth)} for c in some))
-    text = CONFIG.format(preset=arguments.preset, seed=seed, constraints=CONSTRAINTS[arguments.task])
+    text = _CONFIG.format(preset=arguments.preset, seed=seed, constraints=CONSTRAINTS[arguments.task])
     write_whole(folder / "config.toml", text)
     return load_config(folder / "config.toml")
 
 
-def run_or_resume(config: Config) -> Callable[[Watch], Coroutine[Any, Any, Result]]:
+def _run_or_resume(config: Config) -> Callable[[Watch], Coroutine[Any, Any, Result]]:
     """A new run, or what is left of one that is there already: the demo can be repeated."""
     folder = _run_folder(config)
     if (folder / INPUTS_FILE).exists():
@@ -114,15 +114,15 @@ def run_or_resume(config: Config) -> Callable[[Watch], Coroutine[Any, Any, Resul
     return lambda watch: run_config(config, watch)
 
 
-async def _measure(folder: Path, config: Config, result: Result, seed: int) -> Outcome:
+async def _measure(folder: Path, config: Config, result: Result, seed: int) -> _Outcome:
     task, gold = build_task(config), load_gold(folder / "claims_gold.jsonl")
     held_out = HeldOut(load_jsonl(folder / "held_out.jsonl"), load_gold(folder / "held_out_gold.jsonl"))
     async with open_model(config) as model:
         bars = await baseline_panel(model, task, load_dataset(config), result, gold, held_out, seed)
-    return Outcome(seed, result, evaluate(result, gold), bars)
+    return _Outcome(seed, result, evaluate(result, gold), bars)
 
 
-def outcome_lines(outcome: Outcome) -> list[str]:
+def _outcome_lines(outcome: _Outcome) -> list[str]:
     """One seed, for people."""
     recovered = gap_recovered(outcome.bars)
     share = "golden labels are not clearly ahead, so there is none" if recovered is None else f"{recovered:.0%}"
@@ -135,7 +135,7 @@ def outcome_lines(outcome: Outcome) -> list[str]:
     ]
 
 
-def spread_lines(outcomes: Sequence[Outcome]) -> list[str]:
+def _spread_lines(outcomes: Sequence[_Outcome]) -> list[str]:
     """Several seeds, for people: mean, standard deviation, smallest and largest."""
     rows: dict[str, list[float]] = {"agreement with gold": [o.agreement.accuracy.value for o in outcomes]}
     for at, bar in enumerate(outcomes[0].bars):
@@ -153,7 +153,7 @@ def spread_lines(outcomes: Sequence[Outcome]) -> list[str]:
     ]
 
 
-def as_json(outcome: Outcome) -> dict[str, Any]:
+def _as_json(outcome: _Outcome) -> dict[str, Any]:
     """One seed, for machines."""
     return {
         "seed": outcome.seed,

@@ -48,7 +48,7 @@ def queue_verb(arguments: Namespace) -> None:
     if arguments.most < 1:
         raise ConfigError(f"--most {arguments.most}: at least 1")
     run = FinishedRun.open(arguments.run)
-    rows = queue_rows(run.result, run.dataset, arguments.most, blind=arguments.blind)
+    rows = _queue_rows(run.result, run.dataset, arguments.most, blind=arguments.blind)
     if not rows:
         raise RunError(
             f"{arguments.run}: its labels were not judged ([diagnostics] enabled = false): run again with it"
@@ -60,7 +60,7 @@ def queue_verb(arguments: Namespace) -> None:
     print(f"  then run again with them, under [data]: fixed = {json.dumps(str(out.resolve()))}")
 
 
-def queue_rows(result: Result, dataset: Dataset, most: int, *, blind: bool = False) -> list[Mapping[str, Any]]:
+def _queue_rows(result: Result, dataset: Dataset, most: int, *, blind: bool = False) -> list[Mapping[str, Any]]:
     """The first `most` examples of the queue: id, texts, an empty label, and unless `blind` what the run found.
 
     Args:
@@ -99,11 +99,11 @@ def export_verb(arguments: Namespace) -> None:
     )
     FORMATS[arguments.to].check(options)
     folder = arguments.out or arguments.run / "export" / arguments.to
-    found = export_labels(load_labelled(arguments.run), arguments.to, folder, options, force=arguments.force)
+    found = export_labels(_load_labelled(arguments.run), arguments.to, folder, options, force=arguments.force)
     print(json.dumps(found.as_json()) if arguments.json else "\n".join(found.lines()))
 
 
-def load_labelled(run: Path) -> LabelledData:
+def _load_labelled(run: Path) -> LabelledData:
     """The labels of a finished run and the data that they are about.
 
     Raises:

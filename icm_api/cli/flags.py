@@ -20,7 +20,7 @@ DEMO_TASKS: Mapping[str, str] = MappingProxyType(
         "comparisons": "which of two numbers is larger, both orders of each pair",
         "sums": "candidate answers to sums, several per question",
         "facts": "facts of the model's world, of which its corpus gets some wrong",
-        "lucky": "a concept that the model does not hold: ICM has nothing to find, and should fail",
+        "lucky": "a concept the model does not hold: ICM has nothing to find, and should fail",
     }
 )
 """The made-up data sets of the demo, and what each is about."""
@@ -125,7 +125,7 @@ def _cache(parser: ArgumentParser) -> None:
 def _compare(parser: ArgumentParser) -> None:
     parser.add_argument("config", type=Path, help="a TOML file")
     parser.add_argument(
-        "--gold", required=True, metavar="FILE", help="a file of the format, or of ids and labels"
+        "--gold", required=True, metavar="FILE", help="a file of the data's format, or of ids and labels"
     )
     parser.add_argument("--label-field", help='key of the gold label; by default "gold", else "label"')
     parser.add_argument("--chat", metavar="SPEC", help="a chat model to ask zero-shot")

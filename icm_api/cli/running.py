@@ -60,7 +60,7 @@ def init_verb(arguments: Namespace) -> None:
     print("next:")
     for step, why in (
         (f"icm-api probe {config.model.provider}", "whether the model gives logprobs"),
-        (f"icm-api audit {out}", "what the constraints come to"),
+        (f"icm-api audit {out}", "what the constraints rule out"),
         (f"icm-api plan {out}", "how many requests and tokens it may take"),
         (f"icm-api run {out}", ""),
     ):
@@ -74,7 +74,7 @@ def _path_from(out: Path, data: str | None) -> str | None:
     return str(Path(data).expanduser().resolve())
 
 
-def read_config(arguments: Namespace) -> Config:
+def _read_config(arguments: Namespace) -> Config:
     """The configuration with the flags over it."""
     search = {name: getattr(arguments, name) for name in ("preset", "engine", "seed", "steps")}
     flags: dict[str, Any] = {"search": {name: value for name, value in search.items() if value is not None}}
@@ -87,7 +87,7 @@ def read_config(arguments: Namespace) -> Config:
 
 def run_verb(arguments: Namespace) -> None:
     """`icm-api run CONFIG`."""
-    config = read_config(arguments)
+    config = _read_config(arguments)
     assert config.run.folder is not None
     folder = config.run.folder
     watched(lambda watch: run_config(config, watch), folder, show=not arguments.json)
@@ -102,7 +102,7 @@ def resume_verb(arguments: Namespace) -> None:
 
 def plan_verb(arguments: Namespace) -> None:
     """`icm-api plan CONFIG`."""
-    config = read_config(arguments)
+    config = _read_config(arguments)
     found = asyncio.run(plan(config))
     if arguments.json:
         print(json.dumps(asdict(found)))
@@ -120,7 +120,7 @@ def plan_verb(arguments: Namespace) -> None:
 
 def audit_verb(arguments: Namespace) -> None:
     """`icm-api audit CONFIG`."""
-    config = read_config(arguments)
+    config = _read_config(arguments)
     task = build_task(config)
     found = audit(load_dataset(config), task.verbalizer.labels, task.constraints)
     print(json.dumps(found.as_json()) if arguments.json else "\n".join(found.lines()))
@@ -146,11 +146,11 @@ def watched(work: Callable[[Watch], Coroutine[Any, Any, Result]], folder: Path, 
             console.print(f"to go on: icm-api resume {folder}", soft_wrap=True)
             raise
     if show:
-        print("\n".join(result_lines(result, folder)))
+        print("\n".join(_result_lines(result, folder)))
     return result
 
 
-def verdict_lines(diagnosis: Mapping[str, Any]) -> list[str]:
+def _verdict_lines(diagnosis: Mapping[str, Any]) -> list[str]:
     """What to make of the labels, as `summary.json` has it."""
     return Verdict(diagnosis["verdict"], tuple(diagnosis["reasons"]), tuple(diagnosis["advice"])).lines()
 
@@ -165,7 +165,7 @@ def _print_summary(folder: Path, *, as_json: bool) -> None:
         print((folder / SUMMARY_FILE).read_text(encoding="utf-8"), end="")
 
 
-def result_lines(result: Result, folder: Path) -> list[str]:
+def _result_lines(result: Result, folder: Path) -> list[str]:
     """A finished run in a few lines."""
     counts = Counter(example.label for example in result.examples)
     diagnosis = result.about.get("diagnosis")
@@ -176,7 +176,7 @@ def result_lines(result: Result, folder: Path) -> list[str]:
         f"coverage: {fmean(row.coverage for row in result.examples):.1%} of the probability is on the labels",
         f"cost: {result.usage.requests:,} requests, {result.usage.prompt_tokens:,} prompt tokens"
         + (f"; {diagnosis['measures']['requests']:,} of the requests to judge the labels" if diagnosis else ""),
-        *(verdict_lines(diagnosis) if diagnosis else []),
+        *(_verdict_lines(diagnosis) if diagnosis else []),
         *_left_open(result),
         f"written: {folder / LABELS_FILE}, {folder / SUMMARY_FILE}, {folder / TRACE_FILE}",
     ]

@@ -20,11 +20,11 @@ class DiagnosticsSettings(Section):
 
     Attributes:
         enabled: judge at all.
-        shuffles: labelings with the same labels in other places, to hold the labels found against.
+        shuffles: labelings with the same labels in other places, to compare the labels found with.
         orders: other orders of the demonstrations.
-        rounds: of each of the two second opinions, which start from the model's zero-shot predictions.
-        renamings: other ways to name the labels, where there are more than two; with two there is one.
-        ends: of other restarts, at most, that are scored again (answered by the cache where the search scored them).
+        rounds: rounds of each of the two second opinions, which start from the model's zero-shot predictions.
+        renamings: other ways to name the labels, if there are more than two; with two there is one.
+        ends: the most ends of other restarts that are scored again; the cache answers those that the search scored.
         contested: how many of the most contested examples are listed.
         abstain_below: labels less probable than this, calibrated, are marked as open ("don't know").
         per_group: the most examples of one group that are put forward to a person.
@@ -43,6 +43,10 @@ class DiagnosticsSettings(Section):
     def most_requests(self, size: int, labels: int) -> int:
         """The most requests that judging a labeling takes: `size` for each labeling that is looked at.
 
+        Args:
+            size: how many examples are labelled.
+            labels: how many labels there are.
+
         Example:
             >>> DiagnosticsSettings().most_requests(100, labels=2)
             1800
@@ -60,9 +64,9 @@ class CompareSettings(Section):
         seeds: how many seeds, from `search.seed` on; each draws its own held-out examples.
         held_out: share of the examples that is taken out before the searches, by whole groups.
         test: a file of examples to hold out instead, read as `[data]` is; then all examples are searched.
-        test_gold: where the gold labels of `test` are; by default in the file of the other gold labels.
+        test_gold: the file of the gold labels of `test`; by default the file of the other gold labels.
         threshold: zero-shot predictions at least this probable become pseudo-labels.
-        demonstrations: the most examples in a prompt for a held-out one; all where not given.
+        demonstrations: the most examples in a prompt for a held-out example; by default all.
         curve: whether ICM's labels are also tried with 1, 2, 4, ... demonstrations.
         chat: spec of a chat model to ask zero-shot.
         chat_options: what the provider of the chat model takes besides.

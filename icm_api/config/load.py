@@ -1,4 +1,4 @@
-"""Reading a configuration: the whole of it, where each value comes from, and what is wrong with one that won't do.
+"""Reading a configuration: the whole of it, where each value comes from, and what is wrong with an unusable one.
 
 Flags win over the environment, the environment over the file, the file over the defaults: here and nowhere else.
 """

@@ -77,7 +77,7 @@ class DataSection(Section):
         fixed: a file of labels from a person, which no search changes.
         fields: keys of the texts (format "rows"; by default those that the prompt shows), or of the two replies, after
             any that are shown with them (format "preferences").
-        seed: of that choice.
+        seed: seed of that choice.
         id: key of the ids.
         group: key of the groups; examples that constraints may relate share one (format "rows").
         answer: key of what an example claims within its group (format "rows").
@@ -165,9 +165,9 @@ class SearchSettings(Section):
             two are ways to anneal.
         engine: "anneal"; "bootstrap", where predictions become the next round's demonstrations; "folds", where a
             fold is relabelled given the others; or "gibbs", which samples from the model's own conditionals.
-        seed: of every random draw.
-        steps: proposals, or rounds (bootstrap) and sweeps (folds, gibbs), over all restarts; where not given, by
-            the size of the data set (anneal), or so that every restart has its `rounds`.
+        seed: seed of every random draw.
+        steps: proposals, or rounds (bootstrap) and sweeps (folds, gibbs), over all restarts; by default as
+            many as the size of the data set asks for (anneal), or so that every restart has its `rounds`.
         restarts: how many times the search begins anew within `steps`.
         rounds: the most rounds or sweeps of one restart (bootstrap, folds, gibbs).
         folds: F, parts of the data set (folds).
@@ -236,8 +236,8 @@ class CacheSection(Section):
     """`[cache]`: where answers of models are kept.
 
     Attributes:
-        enabled: keep answers on disk; without, a resume asks again.
-        folder: of the answers, on a local disk; by default the user's cache folder.
+        enabled: keep answers on disk; if false, a resume asks again.
+        folder: folder of the answers, on a local disk; by default the user's cache folder.
     """
 
     enabled: bool = True
@@ -248,7 +248,7 @@ class RunSection(Section):
     """`[run]`: where a run leaves its files.
 
     Attributes:
-        folder: of the run; by default `runs/` and the configuration's name, beside the configuration.
+        folder: folder of the run; by default `runs/` and the configuration's name, beside the configuration.
     """
 
     folder: Path | None = None
@@ -258,10 +258,10 @@ class ClientSettings(Section):
     """`[client]`: how a hosted model is asked. Models in this process are asked in one batch, without any of this.
 
     Attributes:
-        concurrency: requests under way at once in the beginning; adapts by itself.
+        concurrency: requests under way at once in the beginning; it adapts by itself.
         max_concurrency: the most that it grows to.
-        requests_per_minute, tokens_per_minute: never exceeded in any minute; by default what the server's headers
-            say, and no limit where they say nothing.
+        requests_per_minute: never exceeded in any minute; by default what the server's headers say, if they do.
+        tokens_per_minute: never exceeded in any minute; by default what the server's headers say, if they do.
         attempts: how often one request is tried at most, the first time included.
         retry_seconds: how long one request is tried at most.
         timeout: seconds that one attempt may take; no provider has a timeout of its own, other than 10 s to connect.
@@ -277,12 +277,12 @@ class ClientSettings(Section):
 
 
 class Budget(Section):
-    """`[budget]`: what a run may cost at most, over all its sessions; nothing given, no limit.
+    """`[budget]`: what a run may cost at most, over all its sessions; by default there is no limit.
 
     Attributes:
-        money: in the currency of `[prices]`, which it needs.
-        requests: answered ones.
-        tokens: of prompts and replies together.
+        money: the most money, in the currency of `[prices]`, which it needs.
+        requests: the most answered requests.
+        tokens: the most tokens of prompts and replies together.
     """
 
     money: float | None = Field(default=None, ge=0)
@@ -293,14 +293,14 @@ class Budget(Section):
 class Prices(Section):
     """`[prices]`: what a provider charges, per million tokens.
 
-    Where a provider charges more for prompt tokens that it newly puts into its prefix cache, state that as `input`.
+    If a provider charges more for prompt tokens that it newly puts into its prefix cache, state that price as `input`.
 
     Attributes:
         input: prompt tokens.
         output: reply tokens.
         cached_input: prompt tokens that the server had in its prefix cache; by default as `input`.
-        currency: of the three.
-        date: when they were looked up.
+        currency: currency of the three.
+        date: when the prices were looked up.
     """
 
     input: float = Field(ge=0)
