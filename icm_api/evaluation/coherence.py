@@ -14,6 +14,7 @@ from math import fsum, log
 from random import Random
 
 from icm_api.consistency import Relations
+from icm_api.search.align import MOST_WAYS
 from icm_api.types import Label, Labeling, Score
 
 
@@ -110,8 +111,6 @@ def core_share(score: Score, groups: Sequence[Sequence[str]]) -> float:
     return 1 + predictability / entropy if entropy else 0.0
 
 
-MOST_WAYS = 64
-"""A group is shuffled over its legal labelings while it has at most this many."""
 MOST_LABELS = 6
 """Renamings are all tried up to this many labels (6! = 720)."""
 

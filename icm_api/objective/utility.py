@@ -149,6 +149,21 @@ class Objective:
         asked = dict(zip(missing, read, strict=True))
         return {key: known[key] if key in known else asked[key] for key in ids}
 
+    async def conditionals_each(self, questions: Sequence[tuple[str, Labeling]]) -> Sequence[LabelDistribution]:
+        """As `conditionals`, but each id is asked for given a labeling of its own.
+
+        Args:
+            questions: an id, and the labeling that gives its demonstrations.
+
+        Returns:
+            One distribution over the label set per question; one request each, all at once.
+
+        Raises:
+            ProviderError: the model gave no usable logprobs.
+        """
+        asked = [context_prompts([key], labeling, self.dataset, self.prompts)[0] for key, labeling in questions]
+        return await self.read(asked)
+
     def requests(self, labelled: int) -> int:
         """The most requests of one score and its distributions.
 

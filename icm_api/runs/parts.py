@@ -15,8 +15,9 @@ from icm_api.data import DataSource, find_format, load_examples, load_fixed
 from icm_api.errors import ConfigError
 from icm_api.model import LanguageModel, Ledger, Meter
 from icm_api.model import open_model as open_spec
+from icm_api.result import Result
 from icm_api.runs.folder import CONFIG_FILE, SPENDING_FILE, existing, folder_of
-from icm_api.search import Start, load_warm, make_start
+from icm_api.search import Start, make_start
 from icm_api.types import Constraint, Dataset, Labeling, PromptTemplate, Task, Verbalizer
 
 _CONSTRAINT_KEYS = ("by", "to", "first", "second")
@@ -95,7 +96,8 @@ def load_start(config: Config, dataset: Dataset, task: Task) -> Start:
     """
     labels, path = task.verbalizer.labels, config.data.fixed
     fixed = Labeling() if path is None else load_fixed(path, dataset, labels)
-    return make_start(dataset, labels, fixed, load_warm(config.search))
+    before = config.search.start
+    return make_start(dataset, labels, fixed, None if before is None else Result.load(before).labeling)
 
 
 def default_cache_folder() -> Path:

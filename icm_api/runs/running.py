@@ -24,7 +24,7 @@ from icm_api.runs.folder import CONFIG_FILE, INPUTS_FILE, SESSIONS_FILE, check_i
 from icm_api.runs.judging import Trail, judged
 from icm_api.runs.parts import build_task, config_of, load_dataset, load_start, open_model
 from icm_api.runs.trace import TRACE_FILE, trace_record
-from icm_api.search import Progress, Start, build_kernel, build_objective, make_start, result_of
+from icm_api.search import Progress, Start, build_kernel, build_objective, make_start, refuse_folder, result_of
 from icm_api.search import search as search_engine
 from icm_api.types import Dataset, Labeling, Model, Task
 
@@ -80,6 +80,7 @@ async def run(
         BudgetError: the next request could exceed the budget.
     """
     settings = search or SearchSettings()
+    refuse_folder(settings)
     known = make_start(dataset, task.verbalizer.labels, fixed, start)
     objective = build_objective(dataset, model, task, settings)
     return await _found(objective, known, settings, diagnostics or DiagnosticsSettings(), watch)

@@ -12,7 +12,7 @@ from icm_api.search.loop import (
     search,
     search_labels,
 )
-from icm_api.search.start import Start, load_warm, make_start
+from icm_api.search.start import Start, make_start, refuse_folder
 
 __all__ = [
     "ENGINES",
@@ -27,8 +27,8 @@ __all__ = [
     "build_objective",
     "consistency_fix",
     "iterate",
-    "load_warm",
     "make_start",
+    "refuse_folder",
     "result_of",
     "search",
     "search_labels",

@@ -1,7 +1,7 @@
 """The paper's search: Algorithm 1, simulated annealing one example a step, and Algorithm 2, `consistency_fix`.
 
-Presets `paper` and `reference` run this kernel; `default` runs the one in `group_anneal`. The loop over steps
-is `search.loop`.
+Presets `paper` and `reference` run this kernel; `default` runs the one in `component_anneal`. The loop over
+steps is `search.loop`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from icm_api.chance import draw
 from icm_api.config import SearchSettings
 from icm_api.consistency import Relations
 from icm_api.objective import Objective
+from icm_api.search.align import MOST_WAYS
 from icm_api.search.kernel import Info, State, better, logarithmic, metropolis, touched
 from icm_api.search.start import Start, seed_ids
 from icm_api.types import Dataset, Label, Labeling, Score
@@ -22,14 +23,24 @@ from icm_api.types import Dataset, Label, Labeling, Score
 
 @dataclass(frozen=True, slots=True)
 class Annealing:
-    """Algorithm 1: draw an example, give it the label the model finds most probable, repair, accept or not."""
+    """Algorithm 1: draw an example, give it the label the model finds most probable, repair, accept or not.
+
+    Attributes:
+        objective: U(D).
+        settings: of the search.
+        start: labels known beforehand.
+    """
 
     objective: Objective
     settings: SearchSettings
     start: Start = field(default_factory=Start)
 
     async def init(self) -> tuple[State, Info]:
-        """K examples with random labels beside the fixed ones, or the labels to start from; made consistent."""
+        """K examples with random labels beside the fixed ones, or the labels to start from; then repaired.
+
+        Raises:
+            ProviderError: the model gave no usable logprobs.
+        """
         rng = draw(self.settings.seed, 0, "seed labels")
         first = self.start.given
         if not self.start.warm:
@@ -43,7 +54,14 @@ class Annealing:
         return state, Info(0, 0, "begin", "seed", examples, old, new, change, self._temperature(state), True, score)
 
     async def step(self, state: State) -> tuple[State, Info]:
-        """One turn of Algorithm 1's loop."""
+        """One turn of Algorithm 1's loop.
+
+        Args:
+            state: after the step before.
+
+        Raises:
+            ProviderError: the model gave no usable logprobs.
+        """
         number = state.step + 1
         settings, objective = self.settings, self.objective
         weights = sampling_weights(objective.dataset, objective.relations, state.labeling, settings.related_weight)
@@ -81,14 +99,18 @@ class Annealing:
         return schedule(state.accepted + 1 if settings.cool_by == "accepted" else state.step + 1)
 
     def finished(self, state: State) -> bool:
-        """Never before the budget is, where there is a label to change: there is always another proposal."""
+        """Only if there is no label to change: else there is always another proposal."""
         return not self.start.free(self.objective.dataset)
 
     def most_requests(self, steps: int) -> int:
-        """Every step may score the labeling, and every option of `repairs` conflicts, at full size."""
+        """Every step may score the labeling, and every option of `repairs` conflicts, at full size.
+
+        Args:
+            steps: that the search may take.
+        """
         objective, size = self.objective, len(self.objective.dataset)
         per_score = objective.estimator.requests(size)
-        options = most_options(objective.relations, len(objective.labels)) * self.settings.repairs
+        options = _most_options(objective.relations, len(objective.labels)) * self.settings.repairs
         return (steps + 1) * (1 + per_score * (1 + options)) + size + per_score
 
 
@@ -97,6 +119,15 @@ def sampling_weights(dataset: Dataset, relations: Relations, labeling: Labeling,
 
     An unlabelled example that a relation ties to a labelled one weighs `related_weight`, all others 1;
     labelled examples can be drawn again.
+
+    Args:
+        dataset: the examples.
+        relations: what ties them.
+        labeling: complete or partial.
+        related_weight: above 0.
+
+    Returns:
+        n weights, not normalised.
     """
     return [
         related_weight
@@ -104,10 +135,6 @@ def sampling_weights(dataset: Dataset, relations: Relations, labeling: Labeling,
         else 1.0
         for example_id in dataset.ids
     ]
-
-
-LARGEST_GROUP = 64
-"""Groups with more legal labelings than this are repaired one relation at a time."""
 
 
 async def consistency_fix(
@@ -150,13 +177,22 @@ def legal_options(
 ) -> Iterator[Mapping[str, Label]]:
     """Every way to resolve a broken relation, other labels and those of `fixed` ids staying as they are.
 
-    The labelled part of the relation's whole group is enumerated where it has at most `LARGEST_GROUP` legal
+    The labelled part of the relation's whole component is enumerated if it has at most `MOST_WAYS` legal
     labelings, so that one repair does not open the next conflict; else the relation's own examples.
+
+    Args:
+        objective: holds the relations.
+        labeling: that breaks it.
+        conflict: position of the relation.
+        fixed: ids whose labels stay.
+
+    Yields:
+        Labels to assign, by id.
     """
     relation = objective.relations[conflict]
-    group = [key for key in objective.relations.component(relation.ids[0]) if key in labeling]
-    stay = {key: labeling[key] for key in group if key in fixed}
-    legal = objective.relations.legal_labelings([key for key in group if key not in stay], stay, LARGEST_GROUP)
+    component = [key for key in objective.relations.component(relation.ids[0]) if key in labeling]
+    stay = {key: labeling[key] for key in component if key in fixed}
+    legal = objective.relations.legal_labelings([key for key in component if key not in stay], stay, MOST_WAYS)
     if legal is not None:
         # What only concerns fixed labels is broken in all of them.
         if not relation.is_broken(stay):
@@ -169,12 +205,12 @@ def legal_options(
             yield updates
 
 
-def most_options(relations: Relations, labels: int) -> int:
-    """The most options that any conflict can have; 0 where nothing can conflict."""
+def _most_options(relations: Relations, labels: int) -> int:
+    """The most options that any conflict can have; 0 if nothing can conflict."""
     found = 0
-    for group in relations.components:
-        if len(group) > 1:
-            legal = relations.legal_labelings(group, {}, LARGEST_GROUP)
-            widest = max(len(relations[at].ids) for key in group for at in relations.touching(key))
+    for component in relations.components:
+        if len(component) > 1:
+            legal = relations.legal_labelings(component, {}, MOST_WAYS)
+            widest = max(len(relations[at].ids) for key in component for at in relations.touching(key))
             found = max(found, labels**widest if legal is None else len(legal))
     return found

@@ -14,9 +14,9 @@ from icm_api.config import SearchSettings
 from icm_api.errors import ConfigError
 from icm_api.objective import Objective
 from icm_api.search.anneal import Annealing
+from icm_api.search.component_anneal import ComponentAnnealing
 from icm_api.search.folds import Folds
 from icm_api.search.gibbs import Gibbs
-from icm_api.search.group_anneal import GroupAnnealing
 from icm_api.search.kernel import Kernel
 from icm_api.search.rounds import Bootstrap, Rounds
 from icm_api.search.start import Start
@@ -42,7 +42,7 @@ class Engine:
 def _annealing(objective: Objective, settings: SearchSettings, start: Start) -> Kernel:
     if settings.moves == "single":
         return Annealing(objective, settings, start)
-    return GroupAnnealing(objective, settings, steps_of(settings, len(objective.dataset)), start)
+    return ComponentAnnealing(objective, settings, steps_of(settings, len(objective.dataset)), start)
 
 
 def _bootstrap(objective: Objective, settings: SearchSettings, start: Start) -> Kernel:

@@ -2,13 +2,13 @@
 
 One step is a sweep over all folds in turn, so that it costs a prediction per example and one scoring; scoring every
 fold apart would cost F of them. The examples of a fold share one context to the letter, in data set order, which a
-prefix cache reads once a fold. Later folds see the new labels of earlier ones. Per group, the surest example then
+prefix cache reads once a fold. Later folds see the new labels of earlier ones. Per component, the surest example then
 keeps its label and the others align.
 
-Groups stay within a fold. Split, the label of one example of a pair would stand in the other's context and, by the
-relation between them, all but give it away: a pair once wrong would stay wrong. The paper splits example by example;
-so are groups here that are larger than a fold. The split is drawn once a restart, which makes a sweep a function of
-the labeling, and lets a restart end where its labels come round again.
+A component stays within a fold. Split, the label of one example of a pair would be in the other's context and, by the
+relation between them, all but give it away: a pair once wrong would stay wrong. The paper splits example by example,
+and so are components split here that are larger than a fold. The split is drawn once a restart, which makes a sweep a
+function of the labeling, and lets a restart end when its labels return.
 
 The paper conditions by fine-tuning on the other folds; this is the same scheme in context.
 """
@@ -33,6 +33,11 @@ from icm_api.types import LabelDistribution, Labeling
 class Folds:
     """Every fold in turn gets what is predicted from the labels outside it, relations kept.
 
+    Attributes:
+        objective: U(D), and the predictions.
+        settings: of the search.
+        start: labels known beforehand.
+
     Raises:
         ConfigError: there are more folds than examples to label.
     """
@@ -53,7 +58,14 @@ class Folds:
         return 0.0
 
     async def __call__(self, state: State) -> Labeling:
-        """One sweep; a request per free example."""
+        """One sweep; a request per free example.
+
+        Args:
+            state: after the step before.
+
+        Raises:
+            ProviderError: the model gave no usable logprobs.
+        """
         labeling, fixed = state.labeling, self.start.fixed
         predicted: dict[str, LabelDistribution] = {}
         for fold in self.split(state.began):
@@ -62,7 +74,7 @@ class Folds:
             predicted |= reads
             aligned = align(self.objective, reads, fixed, most_confident)
             labeling = outside.assign({key: aligned[key] for key in fold})
-        # Groups within one fold come out as they are; larger ones are made to agree across folds.
+        # Components within one fold stay as they are; larger ones are made to agree across folds.
         return align(self.objective, predicted, fixed, most_confident)
 
     def requests(self) -> int:
@@ -70,7 +82,10 @@ class Folds:
         return len(self.start.free(self.objective.dataset))
 
     def split(self, began: int) -> list[list[str]]:
-        """The folds of the restart that began at this step, without fixed examples: equal to a group's size.
+        """The folds of one restart, without fixed examples; their sizes differ by at most a component's.
+
+        Args:
+            began: the step at which the restart began.
 
         Returns:
             At most F lists of ids, each in data set order, none empty.
@@ -84,7 +99,7 @@ class Folds:
         ]
         draw(self.settings.seed, began, "folds").shuffle(parts)
         found: list[list[str]] = [[] for _ in range(folds)]
-        # The largest first, each to the smallest fold: as even as whole groups allow.
+        # The largest first, each to the smallest fold: as even as whole components allow.
         for part in sorted(parts, key=len, reverse=True):
             min(found, key=len).extend(part)
         return [sorted(fold, key=dataset.position) for fold in found if fold]

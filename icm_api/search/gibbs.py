@@ -1,13 +1,12 @@
-"""Gibbs sampling: labels redrawn from the model's own conditionals, group by group, sharper as the schedule cools.
+"""Gibbs sampling: labels redrawn from the model's own conditionals, component by component, at a falling temperature.
 
-A group's labels are drawn from p(labels of the group | all other labels), to the power 1/T, among its legal labelings.
-Inside a group that probability is the chain rule's, each label given the others outside and those before it: the
-product of its members' leave-one-out probabilities would count what they say of each other twice. So where the
-conditionals are those of a joint distribution, T = 1 samples exactly it, given that no relation is broken.
+A component's labels are drawn from p(labels of the component | all other labels), to the power 1/T, among its legal
+labelings. Inside a component that probability is the chain rule's, each label given those outside and those before it:
+the product of each label given all the others would count twice what they say of each other. So if the conditionals are
+those of a joint distribution, T = 1 samples exactly that distribution, given that no relation is broken.
 
-A step is a sweep over all groups in random order, since every step is scored: scoring after each group would cost
-one scoring a group. Groups are drawn one after another, each from one batch of requests; that is the price of
-sampling, and on a hosted model it is paid in time.
+A step is a sweep over all components in random order, since every step is scored. Components are drawn one after
+another, each from one batch of requests; that is the price of sampling, and on a hosted model it is paid in time.
 """
 
 from __future__ import annotations
@@ -21,19 +20,21 @@ from typing import ClassVar
 from icm_api.chance import draw
 from icm_api.config import SearchSettings
 from icm_api.objective import Objective
-from icm_api.objective.leave_one_out import context_prompts
-from icm_api.search.align import MOST_WAYS, units
+from icm_api.search.align import LARGEST_UNIT, MOST_WAYS, units
 from icm_api.search.kernel import State, logarithmic
 from icm_api.search.start import Start
 from icm_api.types import Label, Labeling
 
-LARGEST_BLOCK = 8
-"""Groups with more examples than this are drawn one example at a time."""
-
 
 @dataclass(frozen=True, slots=True)
 class Gibbs:
-    """Every group in turn, in random order, gets labels drawn given all others."""
+    """Every component in turn, in random order, gets labels drawn given all others.
+
+    Attributes:
+        objective: U(D), and the conditionals.
+        settings: of the search.
+        start: labels known beforehand.
+    """
 
     objective: Objective
     settings: SearchSettings
@@ -48,7 +49,14 @@ class Gibbs:
         return schedule(state.step + 1 - state.began)
 
     async def __call__(self, state: State) -> Labeling:
-        """One sweep."""
+        """One sweep.
+
+        Args:
+            state: after the step before.
+
+        Raises:
+            ProviderError: the model gave no usable logprobs.
+        """
         labeling, temperature = state.labeling, self.temperature(state)
         rng = draw(self.settings.seed, state.step + 1, "gibbs")
         blocks = self.blocks()
@@ -59,16 +67,16 @@ class Gibbs:
         return labeling
 
     def requests(self) -> int:
-        """As many as there are beginnings of legal labelings, over all groups."""
+        """As many as there are beginnings of legal labelings, over all components."""
         fixed = self.start.fixed
         ways = [(block, _ways(self.objective, block, fixed)) for block in self.blocks()]
         return sum(len(_beginnings(block, found)) for block, found in ways)
 
     def blocks(self) -> list[tuple[str, ...]]:
-        """What is drawn at once, in data set order: groups, or single examples where a group is too large."""
+        """What is drawn at once, in data set order: components, or single examples if a component is too large."""
         objective, fixed = self.objective, self.start.fixed
         found: list[tuple[str, ...]] = []
-        for unit in units(objective.dataset, objective.relations, LARGEST_BLOCK):
+        for unit in units(objective.dataset, objective.relations, LARGEST_UNIT):
             free = tuple(key for key in unit if key not in fixed)
             together = len(free) > 1 and objective.relations.legal_labelings(free, fixed, MOST_WAYS)
             found.extend([free] if together else [(key,) for key in free])
@@ -86,7 +94,7 @@ async def block_logprobs(
         labeling: the labels of the others.
 
     Returns:
-        Labelings of the block and their log p, not normalised over the legal ones. Where only one is legal, it
+        Labelings of the block and their log p in nats, not normalised over the legal ones. If only one is legal, it
         needs no request and has log p 0.
 
     Raises:
@@ -97,17 +105,10 @@ async def block_logprobs(
     if len(ways) == 1:
         return [(ways[0], 0.0)]
     beginnings = _beginnings(block, ways)
-    asked = [
-        prompt
-        for beginning in beginnings
-        for prompt in context_prompts(
-            [block[len(beginning)]],
-            outside.assign(dict(zip(block, beginning, strict=False))),
-            objective.dataset,
-            objective.prompts,
-        )
+    questions = [
+        (block[len(written)], outside.assign(dict(zip(block, written, strict=False)))) for written in beginnings
     ]
-    read = dict(zip(beginnings, await objective.read(asked), strict=True))
+    read = dict(zip(beginnings, await objective.conditionals_each(questions), strict=True))
     found = []
     for way in ways:
         written = tuple(way[key] for key in block)
@@ -117,6 +118,11 @@ async def block_logprobs(
 
 def draw_way(ways: Sequence[tuple[Mapping[str, Label], float]], temperature: float, rng: Random) -> Mapping[str, Label]:
     """One of the labelings, drawn in proportion to p^(1/T).
+
+    Args:
+        ways: labelings of a block with their log p in nats, as `block_logprobs` gives them.
+        temperature: T, > 0.
+        rng: all chance comes from here.
 
     Example:
         >>> ways = [({"a": "True"}, 0.0), ({"a": "False"}, -3.0)]
@@ -135,5 +141,5 @@ def _ways(objective: Objective, block: Sequence[str], outside: Labeling) -> Sequ
 
 
 def _beginnings(block: Sequence[str], ways: Sequence[Mapping[str, Label]]) -> list[tuple[Label, ...]]:
-    """What can stand before a label of the block, over all its ways: the chain rule's conditions."""
+    """The labels that can precede a label of the block, over all its ways: the chain rule's conditions."""
     return list(dict.fromkeys(tuple(way[key] for key in block[:at]) for way in ways for at in range(len(block))))

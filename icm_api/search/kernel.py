@@ -1,6 +1,6 @@
 """What a search's kernel is: `init` and `step`, with the State that goes on apart from the Info about a step.
 
-A kernel proposes and decides. The loop over steps, the budget and the record on disk are not its business.
+A kernel proposes and decides. It neither counts steps against a limit nor writes anything.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Updates = frozenset[tuple[str, Label]]
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Where a search stands. Nothing else is needed to go on, given the seed.
+    """All that a search needs to go on, given the seed.
 
     Attributes:
         score: of the current labeling, which it holds.
@@ -32,7 +32,7 @@ class State:
         restart: which restart this is, from 0.
         began: the step at which this restart began.
         refused: proposals turned down since the labeling last changed.
-        seen: labelings that this restart has had, where the engine ends it as one comes round again.
+        seen: labelings that this restart has had, if the engine ends it when one of them returns.
     """
 
     score: Score
@@ -62,11 +62,11 @@ class Info:
         move: the engine's own name for it: "seed" (the first labels of a restart), "complete" (outside the budget,
             what was left open); annealing's "grow", "relabel" and "challenge" (a labeling that growth would miss);
             "round" of bootstrapping, all labels redone at once; "sweep" of folds or gibbs, all redone in turn.
-        examples: ids whose label was proposed, the drawn one first; none where a round or sweep changed nothing.
+        examples: ids whose label was proposed, the drawn one first; empty if a round or sweep changed nothing.
         old: their labels before, None for unlabelled ones.
         new: their proposed labels.
         change: dU of the proposal.
-        temperature: T at this step; 0 where nothing is drawn by it.
+        temperature: T at this step; 0 if nothing is drawn by it.
         accepted: whether the proposal became the labeling.
         score: of the labeling after the step.
     """
@@ -87,26 +87,61 @@ class Info:
 class Kernel(Protocol):
     """A way to search: how to begin, and how to go one step on."""
 
-    async def init(self) -> tuple[State, Info]: ...
+    async def init(self) -> tuple[State, Info]:
+        """The first labels.
 
-    async def step(self, state: State) -> tuple[State, Info]: ...
+        Raises:
+            ProviderError: the model gave no usable logprobs.
+        """
+        ...
+
+    async def step(self, state: State) -> tuple[State, Info]:
+        """One proposal, round or sweep.
+
+        Args:
+            state: after the step before.
+
+        Returns:
+            The next state, and what the step did.
+
+        Raises:
+            ProviderError: the model gave no usable logprobs.
+        """
+        ...
 
     def finished(self, state: State) -> bool:
-        """Nothing is left to try, whatever the budget."""
+        """Whether nothing is left to try, however many steps are left."""
         ...
 
     def most_requests(self, steps: int) -> int:
-        """The most requests that this many steps can take, seeding and completion included."""
+        """The most requests that the search can take, seeding and completion included.
+
+        Args:
+            steps: that the search may take.
+        """
         ...
 
 
 def metropolis(change: float, temperature: float, seed: int, step: int) -> bool:
-    """Accept if dU > 0, else with probability exp(dU / T) (paper, Algorithm 1)."""
+    """Accept if dU > 0, else with probability exp(dU / T) (paper, Algorithm 1).
+
+    Args:
+        change: dU of the proposal.
+        temperature: T, > 0.
+        seed: of the search.
+        step: number of the step, of which the decision is a function.
+    """
     return draw(seed, step, "accept").random() < acceptance_probability(change, temperature)
 
 
 def better(best: Score | None, score: Score, size: int) -> Score | None:
-    """The better of the best complete score so far and a new one; a partial labeling is never best."""
+    """The better of the best complete score so far and a new one; a partial labeling is never best.
+
+    Args:
+        best: None before the first complete labeling.
+        score: the new one.
+        size: examples in the data set.
+    """
     if len(score.labeling) < size or (best is not None and score.utility <= best.utility):
         return best
     return score
@@ -115,7 +150,16 @@ def better(best: Score | None, score: Score, size: int) -> Score | None:
 def touched(
     old: Labeling, new: Labeling, *, drawn: tuple[str, ...] = ()
 ) -> tuple[tuple[str, ...], tuple[Label | None, ...], tuple[Label | None, ...]]:
-    """The examples that differ between two labelings, `drawn` first, with their old and new labels."""
+    """The examples that differ between two labelings, with their old and new labels, None if unlabelled.
+
+    Args:
+        old: the labeling before.
+        new: the labeling proposed.
+        drawn: ids that come first, also if their label is the same.
+
+    Returns:
+        Ids, old labels and new labels, equally long.
+    """
     ids = tuple(dict.fromkeys((*drawn, *(key for key in {**old, **new} if old.get(key) != new.get(key)))))
     return ids, tuple(old.get(key) for key in ids), tuple(new.get(key) for key in ids)
 
@@ -130,6 +174,9 @@ def logarithmic(initial: float, minimum: float, cooling: float) -> Schedule:
         initial: T_0, > 0.
         minimum: T_min, > 0.
         cooling: beta, >= 0.
+
+    Returns:
+        A function from the step, counted from 1, to a temperature in units of U.
 
     Raises:
         ConfigError: a value outside its range.

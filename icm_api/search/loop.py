@@ -16,11 +16,11 @@ from icm_api.errors import ConfigError
 from icm_api.objective import Objective
 from icm_api.prompts import PromptBuilder
 from icm_api.result import Result, build_result
-from icm_api.search.align import units
+from icm_api.search.align import LARGEST_UNIT, units
+from icm_api.search.component_anneal import label_units
 from icm_api.search.engines import build_kernel, steps_of
-from icm_api.search.group_anneal import LARGEST_UNIT, label_units
 from icm_api.search.kernel import Info, Kernel, State, better, touched
-from icm_api.search.start import Start, load_warm, make_start
+from icm_api.search.start import Start, make_start, refuse_folder
 from icm_api.types import Constraint, Dataset, Labeling, Model, Score, Task, Usage
 
 _LOG = getLogger(__name__)
@@ -28,13 +28,13 @@ _LOG = getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What `on_step` hears: the step, where the search stands after it, what it has asked for, its budget.
+    """What `on_step` hears of a step.
 
     Attributes:
         info: what the step did.
-        state: where the search stands.
+        state: the search after it.
         usage: requests and tokens asked for since the search began.
-        steps: the budget of steps.
+        steps: the most steps of the search.
     """
 
     info: Info
@@ -45,16 +45,16 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a search came to, before it is a result.
+    """The outcome of a search, before it is a result.
 
     Attributes:
         score: of the best complete labeling seen.
         usage: requests and tokens asked for.
-        state: where the search ended.
+        state: after the last step.
         ends: per restart that began at random labels, at the model's predictions or at given labels, and was complete
-            at any time: its best complete labeling. What that restart alone would have handed out.
+            at any time: its best complete labeling, which that restart alone would have handed out.
         objective: U(D), to ask more of it.
-        start: what was known beforehand.
+        start: labels known beforehand.
     """
 
     score: Score
@@ -68,8 +68,15 @@ class Found:
 def build_objective(dataset: Dataset, model: Model, task: Task, settings: SearchSettings) -> Objective:
     """U(D) for a data set, a model and a task.
 
+    Args:
+        dataset: the examples.
+        model: whom to ask.
+        task: template, labels and constraints.
+        settings: alpha and the statistic are taken from them.
+
     Raises:
-        ConfigError: the statistic does not fit the label set, or a constraint names what is not there.
+        ConfigError: the statistic does not fit the label set, or a constraint names an id, a label or a key that does
+            not exist.
     """
     prompts = PromptBuilder(task.template, task.verbalizer, model.count_tokens, model.capabilities.context_window)
     relations = compile_relations(dataset, task.verbalizer.labels, task.constraints)
@@ -79,8 +86,16 @@ def build_objective(dataset: Dataset, model: Model, task: Task, settings: Search
 async def iterate(kernel: Kernel, objective: Objective, steps: int) -> AsyncIterator[tuple[State, Info]]:
     """Every step of a search, seeding first; the last state has a complete best labeling.
 
-    Where the budget ends before any labeling was complete, a last step outside the budget labels what is
-    left: each example with the label most probable given the labels found, relations kept.
+    If the steps end before any labeling was complete, one more step labels what is left: each example with the
+    label most probable given the labels found, relations kept.
+
+    Args:
+        kernel: proposes and decides.
+        objective: U(D), as the kernel has it.
+        steps: the most steps.
+
+    Yields:
+        The state after each step, and what the step did.
 
     Raises:
         ProviderError: the model gave no usable logprobs.
@@ -119,11 +134,14 @@ async def search(
     Args:
         objective: U(D).
         settings: the search.
-        start: what is known beforehand.
+        start: labels known beforehand.
         on_step: called after every step.
 
+    Returns:
+        The best complete labeling with its score, and what else the judge needs.
+
     Raises:
-        ConfigError: a setting does not fit the data set, or that is empty.
+        ConfigError: a setting does not fit the data set, or the data set is empty.
         ProviderError: the model gave no usable logprobs.
     """
     size, start = len(objective.dataset), start or Start()
@@ -166,26 +184,27 @@ async def search_labels(
         seed: replaces the settings' seed.
         fixed: labels that a person gave to some of the examples: part of every labeling, never relabelled. Relations
             that they break among themselves are logged as warnings, and count in I.
-        start: labels that the first restart begins from; replaces the settings' `start`.
+        start: labels that the first restart begins from, e.g. `Result.load(folder).labeling`.
         on_step: called after every step.
 
     Returns:
         A label for every example. U, P and I are those of the best complete labeling seen.
 
     Raises:
-        ConfigError: a setting, a constraint or a label does not fit the data or the label set.
+        ConfigError: a setting, a constraint or a label does not fit the data or the label set; or the settings name a
+            run to start from, which only a run's own configuration can.
         PromptError: an example lacks a field of the template, or is longer than the context window.
         ProviderError: the model gave no usable logprobs.
-        RunError: the settings start from a run that is missing or not finished.
 
     Source: Wen et al. 2025, Algorithms 1 and 2; the other engines say theirs.
     """
     settings = settings or SearchSettings()
     if seed is not None:
         settings = settings.changed(seed=seed)
+    refuse_folder(settings)
     task = task or Task()
     task = Task(task.template, task.verbalizer, (*task.constraints, *constraints))
-    known = make_start(dataset, task.verbalizer.labels, fixed, load_warm(settings) if start is None else start)
+    known = make_start(dataset, task.verbalizer.labels, fixed, start)
     objective = build_objective(dataset, model, task, settings)
     for clash in known.clashes(objective.relations):
         _LOG.warning(clash)
@@ -193,12 +212,17 @@ async def search_labels(
 
 
 def result_of(found: Found, settings: SearchSettings) -> Result:
-    """The result that a search hands out."""
+    """The result that a search hands out.
+
+    Args:
+        found: by `search`.
+        settings: of that search; they are written into the summary.
+    """
     dataset, state = found.objective.dataset, found.state
-    return build_result(dataset, found.score, found.usage, state.step, about(settings, state), found.start.fixed)
+    return build_result(dataset, found.score, found.usage, state.step, _about(settings, state), found.start.fixed)
 
 
-def about(settings: SearchSettings, state: State) -> dict[str, Any]:
+def _about(settings: SearchSettings, state: State) -> dict[str, Any]:
     """What a summary says of how the labels were found."""
     return {
         "method": state.score.method,

@@ -6,10 +6,10 @@ the best labeling of all rounds and restarts wins in the end.
 A restart begins at the model's own predictions: the first one zero-shot (given the fixed labels, if there are any;
 or at the labels of an earlier run), the others few-shot, after K random labels.
 
-Bootstrapping: the few-shot predictions of a round become the demonstrations of the next. They are the leave-one-out
-distributions that scored the round, so that a round costs one scoring and no more. All labels change at once, which can
-take turns between two labelings for ever: a restart that comes back to where it was ends there. Shrivastava et al. 2026
-find bootstrapping with consistency close to annealing, at a small part of its cost.
+Bootstrapping: the few-shot predictions of a round become the demonstrations of the next. They usually came with the
+score of the round, so that a round costs one scoring and no more. All labels change at once, so that two labelings can
+take turns for ever: a restart ends when a labeling returns. Shrivastava et al. 2026 find bootstrapping with consistency
+close to annealing, at a small part of its cost.
 """
 
 from __future__ import annotations
@@ -36,15 +36,22 @@ class Update(Protocol):
 
     @property
     def settles(self) -> bool:
-        """Whether within a restart it is a function of the labeling: one seen before then brings nothing new."""
+        """Whether within a restart it is a function of the labeling: a labeling seen before brings nothing new."""
         ...
 
     def temperature(self, state: State) -> float:
-        """T of the step after `state`, 0 where nothing is drawn at random."""
+        """T of the step after `state`, 0 if nothing is drawn at random."""
         ...
 
     async def __call__(self, state: State) -> Labeling:
-        """The next complete labeling."""
+        """The next complete labeling.
+
+        Args:
+            state: after the step before, with a complete labeling.
+
+        Raises:
+            ProviderError: the model gave no usable logprobs.
+        """
         ...
 
     def requests(self) -> int:
@@ -54,7 +61,14 @@ class Update(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Rounds:
-    """Restarts of at most `settings.rounds` updates; one that leads back to a labeling it had ends there."""
+    """Restarts of at most `settings.rounds` updates; a restart ends early when a labeling that it had returns.
+
+    Attributes:
+        objective: U(D).
+        settings: of the search.
+        start: labels known beforehand.
+        update: how all labels are redone in one step.
+    """
 
     objective: Objective
     settings: SearchSettings
@@ -62,18 +76,29 @@ class Rounds:
     update: Update
 
     async def init(self) -> tuple[State, Info]:
-        """The first restart's first labels."""
+        """The first restart's first labels.
+
+        Raises:
+            ProviderError: the model gave no usable logprobs.
+        """
         return await self._begin(State(await self.objective(Labeling())), 0, 0)
 
     async def step(self, state: State) -> tuple[State, Info]:
-        """One update, or the first labels of the next restart where this one is over."""
+        """One update, or the first labels of the next restart if this one is over.
+
+        Args:
+            state: after the step before.
+
+        Raises:
+            ProviderError: the model gave no usable logprobs.
+        """
         number = state.step + 1
         if self._over(state):
             return await self._begin(state, number, state.restart + 1)
         labeling = await self.update(state)
         if self.update.settles and labeling in state.seen:
             return self._settled(state, number, labeling)
-        # Sampling can come back to the labels it left, whose score is known.
+        # Sampling can change nothing, and then the score is known.
         same = labeling == state.labeling
         score = state.score if same else await self.objective(labeling, near=state.score)
         temperature = self.update.temperature(state)
@@ -93,12 +118,16 @@ class Rounds:
         return after, info
 
     def finished(self, state: State) -> bool:
-        """The last restart is over, or a person has labelled everything."""
+        """Whether the last restart is over, or a person has labelled everything."""
         last = state.restart + 1 >= self.settings.restarts
         return (last and self._over(state)) or not self.start.free(self.objective.dataset)
 
     def most_requests(self, steps: int) -> int:
-        """Every step scores one labeling; before that, it predicts every free example, or updates."""
+        """Every step scores one labeling; before that, it predicts every free example, or updates.
+
+        Args:
+            steps: that the search may take.
+        """
         free = len(self.start.free(self.objective.dataset))
         update = self.update.requests()
         begun = min(self.settings.restarts, steps + 1) if free > update else 1
@@ -131,7 +160,7 @@ class Rounds:
         return align(objective, predicted, kept, most_probable)
 
     def _settled(self, state: State, number: int, labeling: Labeling) -> tuple[State, Info]:
-        """The labels would come round again: none of them is taken, and the restart is over."""
+        """The labels are those of an earlier round: none of them is taken, and the restart is over."""
         examples, old, new = touched(state.labeling, labeling)
         info = Info(
             number, state.restart, "relabel", self.update.move, examples, old, new, 0.0, 0.0, False, state.score
@@ -142,7 +171,12 @@ class Rounds:
 
 @dataclass(frozen=True, slots=True)
 class Bootstrap:
-    """Every example gets what was predicted from all the others, relations kept."""
+    """Every example gets what was predicted from all the others, relations kept.
+
+    Attributes:
+        objective: gives the predictions.
+        start: labels known beforehand.
+    """
 
     objective: Objective
     start: Start
@@ -154,7 +188,14 @@ class Bootstrap:
         return 0.0
 
     async def __call__(self, state: State) -> Labeling:
-        """The labels most probable given all the others; no request if the score at hand has their distributions."""
+        """The labels most probable given all the others; no request if the score at hand has their distributions.
+
+        Args:
+            state: after the step before, with a complete labeling.
+
+        Raises:
+            ProviderError: the model gave no usable logprobs.
+        """
         fixed = self.start.fixed
         free = [key for key in state.score.logprobs if key not in fixed]
         predicted = await self.objective.conditionals(free, state.labeling, near=state.score)

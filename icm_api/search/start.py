@@ -1,7 +1,6 @@
 """What a search is given beforehand: labels fixed by a person, and labels to begin from.
 
-Checks that both fit the data, reads the latter from a finished run, and draws the random labels that a restart begins
-with. Fixed labels are a person's own answers, known before the search; gold labels never come here.
+Checks that both fit the data, and draws the random labels that a restart begins with. Fixed labels are a person's own answers, known before the search; gold labels never come here.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ from icm_api.config import SearchSettings
 from icm_api.consistency import Relations
 from icm_api.errors import ConfigError
 from icm_api.objective import Objective
-from icm_api.result import Result
 from icm_api.types import Dataset, Label, Labeling
 
 
@@ -24,7 +22,7 @@ class Start:
 
     Attributes:
         fixed: part of every labeling from the start, and never relabelled.
-        warm: where the first restart begins, instead of at random labels; empty for a cold start.
+        warm: labels that the first restart begins from, instead of random ones; empty for a cold start.
     """
 
     fixed: Labeling = field(default_factory=Labeling)
@@ -40,7 +38,11 @@ class Start:
         return tuple(key for key in dataset.ids if key not in self.fixed)
 
     def clashes(self, relations: Relations) -> tuple[str, ...]:
-        """The relations that fixed labels break among themselves, in words; every labeling will break them."""
+        """The relations that fixed labels break among themselves, in words; every labeling will break them.
+
+        Args:
+            relations: of the data set.
+        """
         broken = [relations[at] for at in sorted(relations.broken(self.fixed))]
         return tuple(
             f"fixed labels break {relation.constraint} with each other: "
@@ -58,7 +60,7 @@ def make_start(
         dataset: the examples of the search.
         labels: the label set.
         fixed: labels of some of the examples.
-        warm: labels of the first restart; ids that the data set doesn't have are left out.
+        warm: labels that the first restart begins from; ids that the data set does not have are left out.
 
     Raises:
         ConfigError: a fixed id is not in the data set, a label is not in the label set, or `warm` has labels and
@@ -84,17 +86,28 @@ def make_start(
     return Start(fixed, begin)
 
 
-def load_warm(settings: SearchSettings) -> Labeling:
-    """The labels of the finished run that the settings name; none where they name none.
+def refuse_folder(settings: SearchSettings) -> None:
+    """Whoever searches in memory gives labels to start from, and not the folder of a run: nothing is read here.
 
     Raises:
-        RunError: the run is missing, not finished or damaged.
+        ConfigError: the settings name a folder to start from.
     """
-    return Labeling() if settings.start is None else Result.load(settings.start).labeling
+    if settings.start is not None:
+        raise ConfigError(
+            f"search.start names a folder, {settings.start}, which only a configuration's run reads: give its labels, "
+            "start=Result.load(folder).labeling"
+        )
 
 
 def random_start(objective: Objective, settings: SearchSettings, start: Start, rng: Random) -> Labeling:
-    """The fixed labels and K random ones, such that no relation is broken where that is possible."""
+    """The fixed labels and K random ones, such that no relation is broken if that is possible.
+
+    Args:
+        objective: holds the examples, the label set and the relations.
+        settings: K is `seed_labels`, and at most a quarter of the examples (but 2).
+        start: labels known beforehand.
+        rng: all chance comes from here.
+    """
     relations, labels = objective.relations, objective.labels
     # With K random labels among few examples there would be nothing left to infer.
     count = min(settings.seed_labels, max(2, len(objective.dataset) // 4))
@@ -106,5 +119,11 @@ def random_start(objective: Objective, settings: SearchSettings, start: Start, r
 
 
 def seed_ids(ids: Sequence[str], count: int, rng: Random) -> list[str]:
-    """K of these examples, to label at random, in the order drawn; all where there are no more than K."""
+    """K of these examples, to label at random, in the order drawn; all if there are no more than K.
+
+    Args:
+        ids: to draw from.
+        count: K.
+        rng: all chance comes from here.
+    """
     return rng.sample(ids, min(count, len(ids)))

@@ -17,7 +17,7 @@ from icm_api.objective import Objective
 from icm_api.search import Progress, build_objective, consistency_fix, search_labels
 from icm_api.search.align import units
 from icm_api.search.anneal import legal_options, sampling_weights
-from icm_api.search.group_anneal import _draw_units
+from icm_api.search.component_anneal import _draw_units
 from icm_api.search.kernel import acceptance_probability, logarithmic
 from icm_api.types import Constraint, Dataset, Labeling, PromptTemplate, Score, Task
 from tests.bayes import BayesModel, candidates, pairs

@@ -199,16 +199,19 @@ async def test_one_engine_refines_anothers_outcome_and_fixed_labels_win_over_it(
     assert seen[0].info.score.labeling == first.labeling.assign(fixed)
 
 
-async def test_settings_name_a_finished_run_to_start_from(tmp_path: Path) -> None:
+async def test_a_search_reads_no_run_it_is_given_the_labels(tmp_path: Path) -> None:
     dataset, truth = pairs(4)
     first = await search_labels(dataset, BayesModel(truth), task=task(PAIRS))
     first.save(tmp_path)
     seen: list[Progress] = []
-    settings = SearchSettings(engine="gibbs", start=tmp_path)
-    await search_labels(dataset, BayesModel(truth), task=task(PAIRS), settings=settings, on_step=seen.append)
+    found = Result.load(tmp_path).labeling
+    settings = SearchSettings(engine="gibbs")
+    await search_labels(
+        dataset, BayesModel(truth), task=task(PAIRS), settings=settings, start=found, on_step=seen.append
+    )
     assert seen[0].info.score.labeling == first.labeling
-    with pytest.raises(RunError, match="finished run"):
-        await search_labels(dataset, BayesModel(truth), settings=SearchSettings(start=tmp_path / "none"))
+    with pytest.raises(ConfigError, match=r"search\.start names a folder"):
+        await search_labels(dataset, BayesModel(truth), settings=SearchSettings(start=tmp_path))
 
 
 def test_labels_that_do_not_fit_are_refused_by_name() -> None:

@@ -1,12 +1,12 @@
-"""The default search: grow, relabel whole groups, restart; annealing with moves that waste little.
+"""The default search: grow, relabel whole components, restart; annealing with moves that waste little.
 
 It differs from Algorithm 1 in these ways, each measured in `tests/benchmarks`:
-- Growth takes several examples a step, whole groups with their best legal labels, and is always accepted:
+- Growth takes several examples a step, whole components with their best legal labels, and is always accepted:
   every example has to be labelled, and U of a small labeling says nothing about U of a larger one.
-- What to relabel is read off the leave-one-out distributions that the current score already paid for: the
-  legal relabeling of a group that promises the largest dU is tried first.
-- A restart ends where the most promising relabelings have all been refused, not after a fixed time.
-- Several restarts share one budget of steps, and the best complete labeling of all of them wins, also over
+- What to relabel is read off the conditionals of the current labeling, which usually came with its score: the
+  legal relabeling of a component that promises the largest dU is tried first.
+- A restart ends when the most promising relabelings have all been refused, not after a fixed time.
+- Several restarts share one number of steps, and the best complete labeling of all of them wins, also over
   labelings that growth would miss: every example labelled alike, and the inverse of the best.
 
 Nothing here talks to a model except through the objective.
@@ -24,21 +24,24 @@ from random import Random
 from icm_api.chance import draw
 from icm_api.config import SearchSettings
 from icm_api.objective import Objective
-from icm_api.search.align import MOST_WAYS, most_probable, units
+from icm_api.search.align import LARGEST_UNIT, MOST_WAYS, most_probable, units
 from icm_api.search.kernel import Info, Kind, State, Updates, better, logarithmic, metropolis, touched
 from icm_api.search.start import Start, random_start
 from icm_api.types import Label, Labeling, Score
-
-LARGEST_UNIT = 8
-"""Groups with more examples than this are moved one example at a time."""
-
 
 _KINDS: Mapping[str, Kind] = {"seed": "begin", "challenge": "begin", "grow": "grow", "relabel": "relabel"}
 
 
 @dataclass(frozen=True)
-class GroupAnnealing:
-    """The kernel of the `default` preset. `steps` is the budget that all restarts share."""
+class ComponentAnnealing:
+    """The kernel of the `default` preset.
+
+    Attributes:
+        objective: U(D).
+        settings: of the search.
+        steps: that all restarts together may take.
+        start: labels known beforehand.
+    """
 
     objective: Objective
     settings: SearchSettings
@@ -50,11 +53,22 @@ class GroupAnnealing:
         return units(self.objective.dataset, self.objective.relations, LARGEST_UNIT)
 
     async def init(self) -> tuple[State, Info]:
-        """The first restart's seeds, or the labels to start from."""
+        """The first restart's seeds, or the labels to start from.
+
+        Raises:
+            ProviderError: the model gave no usable logprobs.
+        """
         return await self._seed(State(await self.objective(Labeling())), number=0, restart=0)
 
     async def step(self, state: State) -> tuple[State, Info]:
-        """Relabel what is contested, grow while there is something to grow, else begin the next restart."""
+        """Relabel what promises to raise U, else grow while something is unlabelled, else begin the next restart.
+
+        Args:
+            state: after the step before.
+
+        Raises:
+            ProviderError: the model gave no usable logprobs.
+        """
         number = state.step + 1
         updates = self._relabeling(state)
         if updates is not None:
@@ -66,13 +80,17 @@ class GroupAnnealing:
         return await self._seed(state, number, state.restart + 1)
 
     def finished(self, state: State) -> bool:
-        """The last challenger has been heard, and there is nothing promising left to try."""
+        """Whether the last restart and all challengers are over, and nothing promising is left to try."""
         last = state.restart + 1 >= self.settings.restarts + self._challengers
         done = last and not self._growing(state) and self._relabeling(state) is None
         return done or not self.start.free(self.objective.dataset)
 
     def most_requests(self, steps: int) -> int:
-        """Every step scores one labeling of at most full size; growth asks once more per example it adds."""
+        """Every step scores one labeling of at most full size; growth asks once more per example it adds.
+
+        Args:
+            steps: that the search may take.
+        """
         size = len(self.objective.dataset)
         per_step = self.objective.requests(size)
         return (steps + 2) * per_step + (self.settings.restarts + 1) * size
@@ -112,7 +130,7 @@ class GroupAnnealing:
         return await self._moved(before, number, "challenge", score, accepted=True)
 
     async def _grow(self, state: State, number: int) -> tuple[State, Info]:
-        """Add the next groups, related ones first, each with its best legal labels given the current ones."""
+        """Add the next units, related ones first, each with its best legal labels given the current ones."""
         labeling, relations = state.labeling, self.objective.relations
         left = [tuple(key for key in unit if key not in labeling) for unit in self._units]
         left = [unit for unit in left if unit]
@@ -161,7 +179,7 @@ class GroupAnnealing:
         )
 
     def _relabeling(self, state: State) -> Updates | None:
-        """The most promising relabeling that was not refused yet, None where the restart has had its chance."""
+        """The most promising relabeling that was not refused yet, None if the restart is over."""
         growing = self._growing(state)
         patience = self.settings.growth_patience if growing else self.settings.patience
         if len(state.refused) >= patience or (not growing and self._exhausted(state)):
@@ -238,7 +256,10 @@ async def label_units(objective: Objective, open_units: Sequence[tuple[str, ...]
     Args:
         objective: gives the predictions; one request per example.
         open_units: examples without a label, in units that are labelled together.
-        labeling: the labels that the predictions are conditioned on, and that relations are held against.
+        labeling: the labels that the predictions are given, and with which no relation is to be broken.
+
+    Returns:
+        `labeling` and the new labels.
 
     Raises:
         ProviderError: the model gave no usable logprobs.
