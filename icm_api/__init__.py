@@ -53,7 +53,7 @@ if TYPE_CHECKING:
         diagnose,
         evaluate,
         expected_calibration_error,
-        uncertain_first,
+        queue_of,
     )
     from icm_api.model import LanguageModel, Meter, open_model
     from icm_api.model.client.cache import ResponseCache
@@ -98,7 +98,7 @@ else:
         """,
         "icm_api.evaluation": """
             Diagnosis Evaluation Judged Verdict accuracy auroc balanced_accuracy diagnose evaluate
-            expected_calibration_error uncertain_first
+            expected_calibration_error queue_of
         """,
         "icm_api.model": "LanguageModel Meter open_model",
         "icm_api.model.client.cache": "ResponseCache",
@@ -200,10 +200,10 @@ __all__ = [
     "mutually_exclusive",
     "open_model",
     "plan",
+    "queue_of",
     "resume",
     "run",
     "run_config",
     "search_labels",
     "transitive",
-    "uncertain_first",
 ]

@@ -1,6 +1,6 @@
 """Examples and their labels become prompts: a template gives the words, a builder chooses the demonstrations.
 
-Text is never cut. Where not all demonstrations fit, whole ones are left out; a query that doesn't fit alone
+Text is never cut. If not all demonstrations fit, whole demonstrations are left out; a query that does not fit alone
 is an error. Nothing here talks to a model or knows its tokenizer: a function that counts tokens is enough.
 """
 
@@ -65,7 +65,7 @@ class PromptBuilder:
 
         All that fit together are used. Else a subset is, in which demonstrations of the query's group come
         first, and then labels are kept in balance; within a label the order is by a hash of the id, so that
-        nearly the same subset serves every query. Either way they stand in the order given.
+        nearly the same subset serves every query. Either way they are in the order given.
 
         Args:
             query: the example in question.

@@ -3,7 +3,7 @@
 They read groups, answers, fields and metadata; they see no label of any example and ask no model. A constraint
 of your own is a plain function `def mine(data, labels): yield Relation(...)`, called by its `__name__`.
 
-A key such as `by` means the example's answer where it is "answer", its group where it is "group", else the field
+A key such as `by` means the example's answer if it is "answer", its group if it is "group", else the field
 and then the metadata of that name. Equal numbers are equal (3, 3.0 and "3"); examples without a value are
 skipped. Examples without a group share none. All constraints raise ConfigError, when they are compiled, for a
 label outside the label set and for a key that no example has.
@@ -25,6 +25,11 @@ _Relate: TypeAlias = Callable[[Dataset, tuple[Label, ...]], Iterator[Relation]]
 def mutually_exclusive(label: Label, *, by: str = "answer", weight: float = 1.0) -> Constraint:
     """Within a group, two examples that differ in `by` cannot both have the label.
 
+    Args:
+        label: of which one answer per group is possible.
+        by: key of what the examples claim.
+        weight: of each relation.
+
     Example:
         >>> data = Dataset([Example("a", {}, "q", "3"), Example("b", {}, "q", "4"), Example("c", {}, "q", "4")])
         >>> [relation.ids for relation in mutually_exclusive("True")(data, ("True", "False"))]
@@ -44,7 +49,12 @@ def mutually_exclusive(label: Label, *, by: str = "answer", weight: float = 1.0)
 
 
 def equivalent(*, by: str = "answer", weight: float = 1.0) -> Constraint:
-    """Within a group, two examples that are equal in `by` have the same label."""
+    """Within a group, two examples that are equal in `by` have the same label.
+
+    Args:
+        by: key of what the examples claim.
+        weight: of each relation.
+    """
     name = f"equivalent(by={by!r}{_shown(weight)})"
 
     def relate(dataset: Dataset, labels: tuple[Label, ...]) -> Iterator[Relation]:
@@ -61,9 +71,15 @@ def equivalent(*, by: str = "answer", weight: float = 1.0) -> Constraint:
 def implies(if_label: Label, then_label: Label, *, to: str = "implies", weight: float = 1.0) -> Constraint:
     """An example with `if_label` forces `then_label` on every example that its key `to` names.
 
-    `to` holds an id or a list of ids, of any group. As all constraints, this one also works backwards: an
-    example that lacks `then_label` cannot be implied by one with `if_label`. ConfigError for an id that no
-    example has, and for an example that names itself.
+    As all constraints, this one also works backwards: an example that lacks `then_label` cannot be implied by an
+    example with `if_label`. An id that no example has, or an example that names itself, is a ConfigError when the
+    constraint is compiled.
+
+    Args:
+        if_label: of the example that implies.
+        then_label: of the examples that it implies.
+        to: key that holds an id or a list of ids, of any group.
+        weight: of each relation.
     """
     name = f"implies({if_label!r}, {then_label!r}, to={to!r}{_shown(weight)})"
 
@@ -89,7 +105,7 @@ def asymmetric(
 ) -> Constraint:
     """Two examples that compare the same two things the other way round cannot both have the label.
 
-    Things are looked up in the whole data set, not within groups: where one text can mean two things, as the
+    Things are looked up in the whole data set, not within groups: if one text can mean two things, as the
     same short reply to two prompts, let `first` and `second` name keys that hold unique ids. A thing compared
     with itself is skipped.
 
@@ -117,8 +133,12 @@ def asymmetric(
 def exactly_one(label: Label, *, weight: float = 1.0) -> Constraint:
     """Within a group of two or more, exactly one example has the label.
 
-    One relation per pair (not both) and one per group (not none): n wrong examples with the label too many
-    break more relations than one.
+    One relation per pair (not both) and one per group (not none), so that more examples with the label too many
+    break more relations.
+
+    Args:
+        label: that one example of each group has.
+        weight: of each relation.
     """
     name = f"exactly_one({label!r}{_shown(weight)})"
 
@@ -134,9 +154,9 @@ def exactly_one(label: Label, *, weight: float = 1.0) -> Constraint:
 
 
 def transitive(label: Label, *, first: str = "left", second: str = "right", weight: float = 1.0) -> Constraint:
-    """a over b and b over c force a over c; where only c over a was asked, the three cannot all hold.
+    """a over b and b over c force a over c; if only c over a was asked, the three cannot all be true.
 
-    Things are looked up as in `asymmetric`. A relation exists only where examples compare all three pairs.
+    Things are looked up as in `asymmetric`. A relation exists only if examples compare all three pairs.
 
     Args:
         label: what says that the first thing wins.
@@ -151,7 +171,7 @@ def transitive(label: Label, *, first: str = "left", second: str = "right", weig
         pairs = _pairs(name, dataset, first, second)
         beaten = _bucketed(pairs)
         for a, b in pairs:
-            # Where c is a there is no third pair, since nothing is compared with itself.
+            # If c is a there is no third pair, since nothing is compared with itself.
             for c in beaten.get(b, ()):
                 forward, backward = pairs.get((a, c), ()), pairs.get((c, a), ())
                 for chain in product(pairs[a, b], pairs[b, c], forward or backward):

@@ -19,7 +19,12 @@ from icm_api.types import Constraint, Dataset, Label, Labeling, Relation
 class Relations(Sequence[Relation]):
     """All relations of a data set, found by position, by example and by connected component.
 
-    Built by `compile_relations`. Methods that take an id raise KeyError for one that is not in the data set.
+    Built by `compile_relations`. Methods that take an id raise KeyError if the data set does not have it.
+
+    Args:
+        relations: in the order of their positions.
+        ids: of all examples, in data set order.
+        labels: the label set, in its fixed order.
     """
 
     __slots__ = ("_component", "_labels", "_neighbours", "_relations", "_touching")
@@ -63,10 +68,14 @@ class Relations(Sequence[Relation]):
     @property
     def components(self) -> tuple[tuple[str, ...], ...]:
         """All connected components, single examples included, in data set order of their first members."""
-        return tuple(group for key, group in self._component.items() if key == group[0])
+        return tuple(members for key, members in self._component.items() if key == members[0])
 
     def broken(self, labeling: Mapping[str, Label]) -> frozenset[int]:
-        """Positions of the relations that a labeling breaks; looks at all of them."""
+        """Positions of the relations that a labeling breaks; looks at all of them.
+
+        Args:
+            labeling: complete or partial.
+        """
         labels = dict(labeling)
         return frozenset(at for at, relation in enumerate(self._relations) if relation.is_broken(labels))
 
@@ -76,7 +85,7 @@ class Relations(Sequence[Relation]):
         """`broken(labeling_after)`, looking only at the relations that touch a change.
 
         Args:
-            broken: what the labeling before broke.
+            broken: positions of what the labeling before broke.
             labeling_after: the labeling now.
             changed: every example whose label differs, or that is labelled in only one of the two.
         """
@@ -84,7 +93,11 @@ class Relations(Sequence[Relation]):
         return (broken - touched) | {at for at in touched if self._relations[at].is_broken(labeling_after)}
 
     def weight(self, broken: Iterable[int]) -> float:
-        """I(D): the weight of the relations at these positions, rounded once, so that order cannot matter."""
+        """I(D): the weight of the relations at these positions, rounded once, so that order cannot matter.
+
+        Args:
+            broken: as `broken` gives them.
+        """
         return fsum(self._relations[at].weight for at in broken)
 
     def legal_labelings(
@@ -92,7 +105,7 @@ class Relations(Sequence[Relation]):
     ) -> tuple[Labeling, ...] | None:
         """Every way to label `ids` that breaks no relation between them, or between them and `fixed`.
 
-        Relations that name none of `ids`, or an example that is neither among them nor in `fixed`, don't
+        Relations that name none of `ids`, or an example that is neither among them nor in `fixed`, do not
         count. Connected parts are enumerated apart, by backtracking; a part that is hard to satisfy can take
         time exponential in its size.
 
@@ -103,7 +116,7 @@ class Relations(Sequence[Relation]):
 
         Returns:
             The labelings of exactly `ids`, in the order of the product of the label set over `ids`; empty
-            where none is legal, None where more than `limit` are.
+            if none is legal, None if more than `limit` are.
         """
         wanted = dict.fromkeys(ids)
         around = {other for key in wanted for other in self._neighbours[key] if other not in wanted}
@@ -145,7 +158,7 @@ def _components(ids: Sequence[str], relations: Iterable[Relation]) -> dict[str, 
     members: dict[str, list[str]] = {}
     for key in ids:
         members.setdefault(root(key), []).append(key)
-    whole = {top: tuple(group) for top, group in members.items()}
+    whole = {top: tuple(found) for top, found in members.items()}
     return {key: whole[root(key)] for key in ids}
 
 
@@ -224,10 +237,10 @@ def compile_relations(dataset: Dataset, labels: tuple[Label, ...], constraints: 
     Args:
         dataset: the examples.
         labels: the label set, in its fixed order.
-        constraints: in the order in which their relations shall stand.
+        constraints: whose order is the order of their relations.
 
     Raises:
-        ConfigError: a relation names an id or a label that there is not, or comes twice with two weights.
+        ConfigError: a relation names an id or a label that does not exist, or is made twice with two weights.
     """
     known, allowed = frozenset(dataset.ids), frozenset(labels)
     found: dict[tuple[str, object], Relation] = {}

@@ -1,6 +1,6 @@
-"""Judges a finished result: without gold, by diagnostics and a verdict, and against gold labels where there are any.
+"""Judges a finished result: without gold, by diagnostics and a verdict, and against gold labels if there are any.
 
-It comes after the search and hands nothing back to it.
+It follows the search and returns nothing to it.
 """
 
 from icm_api.evaluation.calibration import (
@@ -18,7 +18,7 @@ from icm_api.evaluation.diagnostics import Diagnosis, diagnose
 from icm_api.evaluation.intervals import Interval, Measure, Spread, Undefined, spread, wilson_interval
 from icm_api.evaluation.measures import Judged, Measures
 from icm_api.evaluation.metrics import Evaluation, accuracy, auroc, balanced_accuracy, evaluate
-from icm_api.evaluation.queue import contested, uncertain_first
+from icm_api.evaluation.queue import margins, queue_of
 from icm_api.evaluation.verdict import Verdict, judge
 
 __all__ = [
@@ -40,15 +40,15 @@ __all__ = [
     "brier",
     "calibrated",
     "coherence",
-    "contested",
     "diagnose",
     "evaluate",
     "expected_calibration_error",
     "judge",
+    "margins",
     "scaled",
     "spread",
     "temperature_of_agreement",
     "temperature_of_labels",
-    "uncertain_first",
+    "queue_of",
     "wilson_interval",
 ]

@@ -16,7 +16,7 @@ from math import exp, fsum
 from icm_api.types import Label, LabelDistribution, Labeling, Score, logsumexp
 
 COLDEST, HOTTEST = 0.5, 20.0
-"""Temperatures that a fit ends at. Where all labels given are the most probable ones, the likelihood rises all the way
+"""Limits of a fitted temperature. If all labels given are the most probable ones, the likelihood rises all the way
 to T = 0, which would call everything certain because of a few answers: log-odds are doubled at most."""
 _HALVINGS = 60
 BINS = 10
@@ -30,7 +30,7 @@ class Temperature:
         value: above 0; above 1 makes less sure.
         source: "given labels", "agreement", or "none".
         evidence: labels given, or predictions compared.
-        agreement: share of repeated predictions that agree, where that is the source.
+        agreement: share of repeated predictions that agree, in (0, 1), if that is the source; else None.
     """
 
     value: float = 1.0
@@ -45,7 +45,7 @@ class Calibrated:
 
     Attributes:
         id: of the example.
-        label: found; None where its probability is below the threshold: "don't know".
+        label: found; None if its probability is below the threshold: "don't know".
         probability: of the label found, scaled.
         probabilities: of every label, scaled, in label order.
     """
@@ -58,6 +58,10 @@ class Calibrated:
 
 def scaled(read: LabelDistribution, temperature: float) -> LabelDistribution:
     """The distribution with log p divided by a temperature, normalised again.
+
+    Args:
+        read: the distribution.
+        temperature: above 0; above 1 makes less sure.
 
     Example:
         >>> from math import log
@@ -76,11 +80,11 @@ def temperature_of_labels(read: Sequence[tuple[LabelDistribution, Label]]) -> Te
 
     Args:
         read: per given label, the model's distribution for it given all others (never itself), and the label. Other
-            given labels may stand in its context, so with few of them this is somewhat too sure.
+            given labels may be in its context, so with few of them this is somewhat too sure.
 
     Returns:
-        The maximum of sum of log p_T(y_i), inside [COLDEST, HOTTEST]; 1 where there are no labels. The likelihood is
-        concave in 1 / T, so the maximum is where its slope, sum of log p(y_i) - mean of log p under p_T, is 0.
+        The maximum of sum of log p_T(y_i), inside [COLDEST, HOTTEST]; 1 if there are no labels. The likelihood is
+        concave in 1 / T, and its slope, sum of log p(y_i) - mean of log p under p_T, is 0 at the maximum.
     """
     if not read:
         return Temperature()
@@ -101,7 +105,7 @@ def temperature_of_agreement(reads: Mapping[str, LabelDistribution], repeats: Se
 
     Returns:
         T with mean of max p_T = (agreements + 1) / (predictions + 2), Laplace's rule, since a few agreements don't
-        make certainty; inside [1, HOTTEST]. 1 where nothing was repeated.
+        make certainty; inside [1, HOTTEST]. 1 if nothing was repeated.
     """
     pairs = [(read.best, repeat[key]) for repeat in repeats for key, read in reads.items() if key in repeat]
     if not pairs:
@@ -120,7 +124,7 @@ def _mean_logprob(read: LabelDistribution, inverse: float) -> float:
 
 
 def _root(falling: Callable[[float], float], low: float, high: float) -> float:
-    """Where a falling function is 0, by bisection; the nearer end where it is not inside."""
+    """The zero of a falling function, by bisection; the nearer end if it is not inside."""
     if falling(high) >= 0:
         return high
     if falling(low) <= 0:
@@ -138,6 +142,9 @@ def calibrated(score: Score, temperature: Temperature, abstain_below: float = 0.
         score: of the labels found.
         temperature: fitted, or `Temperature()`.
         abstain_below: in [0, 1]; 0 leaves no label open.
+
+    Returns:
+        One row per labelled example, in the order of the score.
 
     Raises:
         ValueError: a threshold outside [0, 1].
@@ -159,6 +166,14 @@ def expected_calibration_error(confidences: Sequence[float], correct: Sequence[b
     Sorted by confidence, bin b of B holds the examples from n * b // B to n * (b + 1) // B. With few examples it is
     biased upwards, since an accuracy of few is never near its confidence.
 
+    Args:
+        confidences: per example the probability of the label found, shape (n,), in [0, 1].
+        correct: per example whether it is right, shape (n,).
+        bins: B, at least 1.
+
+    Returns:
+        In [0, 1].
+
     Raises:
         ValueError: nothing to measure, lengths that differ, or no bin.
 
@@ -177,6 +192,13 @@ def expected_calibration_error(confidences: Sequence[float], correct: Sequence[b
 
 def brier(confidences: Sequence[float], correct: Sequence[bool]) -> float:
     """Mean of (confidence - correct) squared (Brier, 1950); 0 is best, always saying one half gives 0.25.
+
+    Args:
+        confidences: per example the probability of the label found, shape (n,), in [0, 1].
+        correct: per example whether it is right, shape (n,).
+
+    Returns:
+        In [0, 1].
 
     Raises:
         ValueError: nothing to measure, or lengths that differ.

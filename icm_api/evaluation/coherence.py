@@ -19,7 +19,10 @@ from icm_api.types import Label, Labeling, Score
 
 
 def label_entropy(labeling: Mapping[str, Label]) -> float:
-    """H of the label shares, in nats per example: what guessing by shares alone costs; 0 where all are alike.
+    """H of the label shares, in nats per example: what guessing by shares alone costs; 0 if all are alike.
+
+    Args:
+        labeling: of at least one example.
 
     Example:
         >>> round(label_entropy({"a": "True", "b": "False"}), 4), label_entropy({"a": "True"})
@@ -32,11 +35,11 @@ def label_entropy(labeling: Mapping[str, Label]) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Coherence:
-    """What one labeling of n examples comes to.
+    """How coherent one labeling of n examples is.
 
     Attributes:
         labeling: the labeling.
-        utility: U(D), as the run's objective has it.
+        utility: U(D) by the run's objective.
         predictability: mean log p(y_i | x_i, the others), nats per example, whatever the objective's statistic.
         entropy: H of its label shares, nats per example.
         inconsistency: I(D).
@@ -55,10 +58,10 @@ class Coherence:
 
     @property
     def share(self) -> float:
-        """Share of the label entropy that the other labels explain, 1 + P / H; 0 where all labels are alike.
+        """Share of the label entropy that the other labels explain, 1 + P / H; 0 if all labels are alike.
 
-        McFadden's pseudo R squared of the leave-one-out predictions (McFadden, 1974): 1 where every label is
-        foretold with certainty, 0 where the shares of the labels foretell as well, below 0 where they do better.
+        McFadden's pseudo R squared of the predictions from the others (McFadden, 1974): 1 if every label is
+        predicted with certainty, 0 if the shares of the labels predict as well, below 0 if they predict better.
         """
         return 1 + self.predictability / self.entropy if self.entropy else 0.0
 
@@ -81,31 +84,38 @@ class Coherence:
 
 
 def coherence(score: Score) -> Coherence:
-    """Of a scored labeling that labels at least one example."""
+    """How coherent a scored labeling is.
+
+    Args:
+        score: of a labeling that labels at least one example.
+    """
     predictability = fsum(score.logprobs.values()) / len(score.logprobs)
     return Coherence(score.labeling, score.utility, predictability, label_entropy(score.labeling), score.inconsistency)
 
 
 CORE = 2 / 3
-"""Of the groups, by which `core_share` judges."""
+"""The share of the components that `core_share` looks at."""
 
 
-def core_share(score: Score, groups: Sequence[Sequence[str]]) -> float:
-    """Share explained of the groups whose labels are foretold best, two thirds of them.
+def core_share(score: Score, components: Sequence[Sequence[str]]) -> float:
+    """Share explained of the two thirds of the components whose labels are predicted best.
 
-    The best part is chosen by what it is then measured by, so it is too high: of labels of noise, too. What it can
-    tell is that a low share is the work of some examples and not of all.
+    The best part is chosen by what it is then measured by, so the share is too high, also for labels of noise. What it
+    shows is whether a low share is due to some examples only.
 
     Args:
-        score: complete over the groups.
-        groups: a partition of the examples.
+        score: complete over the components.
+        components: a partition of the examples.
+
+    Returns:
+        1 + P / H of that part; 0 if its labels are all alike.
     """
 
-    def foretold(group: Sequence[str]) -> float:
-        return fsum(score.logprobs[key] for key in group) / len(group)
+    def predicted(component: Sequence[str]) -> float:
+        return fsum(score.logprobs[key] for key in component) / len(component)
 
-    best = sorted(groups, key=foretold, reverse=True)[: max(1, round(CORE * len(groups)))]
-    ids = [key for group in best for key in group]
+    best = sorted(components, key=predicted, reverse=True)[: max(1, round(CORE * len(components)))]
+    ids = [key for component in best for key in component]
     predictability = fsum(score.logprobs[key] for key in ids) / len(ids)
     entropy = label_entropy({key: score.labeling[key] for key in ids})
     return 1 + predictability / entropy if entropy else 0.0
@@ -118,6 +128,10 @@ MOST_LABELS = 6
 def rename(labeling: Mapping[str, Label], names: Mapping[Label, Label]) -> Labeling:
     """The same division under other names.
 
+    Args:
+        labeling: complete or partial.
+        names: the new name of every label.
+
     Example:
         >>> rename({"a": "True", "b": "False"}, {"True": "False", "False": "True"})
         Labeling({'a': 'False', 'b': 'True'})
@@ -126,7 +140,16 @@ def rename(labeling: Mapping[str, Label], names: Mapping[Label, Label]) -> Label
 
 
 def renamings(labels: Sequence[Label], most: int, rng: Random) -> list[dict[Label, Label]]:
-    """Ways to name the labels otherwise: the one there is for two labels, else at most `most`, drawn at random."""
+    """Ways to name the labels otherwise.
+
+    Args:
+        labels: the label set, two or more.
+        most: ways to draw; of two labels there is one.
+        rng: all chance comes from here.
+
+    Returns:
+        From the old names to the new ones.
+    """
     if len(labels) <= MOST_LABELS:
         others = list(islice(permutations(labels), 1, None))
         return [dict(zip(labels, other, strict=True)) for other in rng.sample(others, min(most, len(others)))]
@@ -135,7 +158,14 @@ def renamings(labels: Sequence[Label], most: int, rng: Random) -> list[dict[Labe
 
 
 def agreement(one: Mapping[str, Label], other: Mapping[str, Label]) -> float:
-    """Share of the examples labelled in both that have the same label in both; they share at least one.
+    """Share of the examples labelled in both that have the same label in both.
+
+    Args:
+        one: a labeling.
+        other: a labeling with at least one example in common.
+
+    Returns:
+        In [0, 1].
 
     Example:
         >>> agreement({"a": "True", "b": "False"}, {"a": "True", "b": "True"})
@@ -146,10 +176,18 @@ def agreement(one: Mapping[str, Label], other: Mapping[str, Label]) -> float:
 
 
 def agreement_renamed(one: Mapping[str, Label], other: Mapping[str, Label], labels: Sequence[Label]) -> float:
-    """Agreement after the renaming of `other` that agrees best: 1 where both divide the examples alike.
+    """Agreement after the renaming of `other` that agrees best: 1 if both divide the examples alike.
 
     For two labels that is agreement or 1 - agreement, whichever is larger. Beyond `MOST_LABELS` labels it is
     a lower bound: names are matched one by one, most frequent pair first.
+
+    Args:
+        one: a labeling.
+        other: a labeling with at least one example in common.
+        labels: the label set.
+
+    Returns:
+        In [0, 1].
     """
     both = [key for key in one if key in other]
     pairs = Counter((one[key], other[key]) for key in both)
@@ -168,38 +206,37 @@ def agreement_renamed(one: Mapping[str, Label], other: Mapping[str, Label], labe
 
 
 def shuffled(labeling: Labeling, relations: Relations, rng: Random) -> Labeling:
-    """The labels in other places: moved about inside each group, groups of one label exchanged between groups.
+    """The labels in other places: moved inside each component, or exchanged between components of one label.
 
-    Groups are what chains of relations connect. One with different labels gets one of its legal labelings with the
-    same label counts; where that can only be its own, any legal one, so that what the constraints settle does not
-    count as coherence. Groups whose labels are all alike, single examples among them, exchange labels with others
-    of their size.
+    A component with different labels gets another of its legal labelings with the same label counts; if there is no
+    other, any legal one, so that what the constraints settle does not count as coherence. Components whose labels are
+    all alike, single examples among them, exchange labels with others of their size.
 
     Args:
         labeling: complete.
-        relations: what is legal, and the groups.
+        relations: what is legal, and the components.
         rng: all chance comes from here.
     """
     moved: dict[str, Label] = {}
     alike: dict[int, list[tuple[str, ...]]] = {}
-    for group in relations.components:
-        if len({labeling[key] for key in group}) == 1:
-            alike.setdefault(len(group), []).append(group)
+    for component in relations.components:
+        if len({labeling[key] for key in component}) == 1:
+            alike.setdefault(len(component), []).append(component)
         else:
-            moved.update(_other_way(labeling, relations, group, rng))
+            moved.update(_other_way(labeling, relations, component, rng))
     for same_size in alike.values():
-        labels = [labeling[group[0]] for group in same_size]
+        labels = [labeling[component[0]] for component in same_size]
         rng.shuffle(labels)
-        for group, label in zip(same_size, labels, strict=True):
-            moved.update(dict.fromkeys(group, label))
+        for component, label in zip(same_size, labels, strict=True):
+            moved.update(dict.fromkeys(component, label))
     return Labeling({key: moved[key] for key in labeling})
 
 
-def _other_way(labeling: Labeling, relations: Relations, group: tuple[str, ...], rng: Random) -> Mapping[str, Label]:
-    own = Labeling({key: labeling[key] for key in group})
-    legal = relations.legal_labelings(group, {}, MOST_WAYS) or ()
+def _other_way(labeling: Labeling, relations: Relations, ids: tuple[str, ...], rng: Random) -> Mapping[str, Label]:
+    own = Labeling({key: labeling[key] for key in ids})
+    legal = relations.legal_labelings(ids, {}, MOST_WAYS) or ()
     same_counts = [way for way in legal if Counter(way.values()) == Counter(own.values())]
     for ways in (same_counts, legal):
         if any(way != own for way in ways):
             return rng.choice(ways)
-    return dict(zip(group, rng.sample(list(own.values()), len(group)), strict=True))
+    return dict(zip(ids, rng.sample(list(own.values()), len(ids)), strict=True))

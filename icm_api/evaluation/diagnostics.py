@@ -30,7 +30,7 @@ from icm_api.evaluation.coherence import (
     shuffled,
 )
 from icm_api.evaluation.measures import Chance, Judged, Measures, Opinion, Orders, Rival
-from icm_api.evaluation.queue import contested
+from icm_api.evaluation.queue import margins
 from icm_api.evaluation.verdict import SALIENT, Verdict, judge, one_sided
 from icm_api.objective import Objective
 from icm_api.search.align import Predictions, align, most_probable
@@ -50,7 +50,7 @@ class Diagnosis:
         verdict: what to make of the labels.
         measures: what that rests on.
         repeats: the same examples labelled again: the most probable labels in other orders of the demonstrations,
-            and the labels of other restarts and of the second opinion where they are coherent.
+            and the labels of other restarts and of the second opinion if they are coherent.
         usage: requests and tokens that judging asked for, beyond those that the search had asked for.
     """
 
@@ -80,6 +80,9 @@ async def diagnose(
         judged: the labels found, and what is known of the run.
         settings: how much to spend.
         seed: of shuffles, orders and renamings.
+
+    Returns:
+        The verdict, what it rests on, and what it cost.
 
     Raises:
         ProviderError: the model gave no usable logprobs.
@@ -112,7 +115,7 @@ async def diagnose(
         opinion=opinion,
         spread=spread,
         coverage=_coverage(score),
-        contested=contested(score)[: settings.contested],
+        margins=margins(score)[: settings.contested],
         conflicts=Counter(objective.relations[at].constraint for at in sorted(score.broken)),
         requests=objective.tally.usage.requests,
     )
@@ -151,7 +154,7 @@ async def _rival(objective: Objective, name: str, labeling: Labeling, found: Lab
 
 
 async def _opinion(objective: Objective, judged: Judged, rounds: int) -> tuple[Opinion, float]:
-    """The plain chain; where that comes to nothing coherent, the debiased one, if it is more so."""
+    """The plain chain; if its labels are not coherent, the debiased one, if it is more so."""
     first, found = await zero_shot(objective), judged.score.labeling
     chain = await bootstrap_chain(objective, first, rounds, debias=False)
     rival = await _rival(objective, "second opinion", chain.labeling, found)
@@ -199,12 +202,12 @@ async def _orders(objective: Objective, score: Score, orders: int, seed: int) ->
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """Where a bootstrap ended.
+    """The outcome of a bootstrap.
 
     Attributes:
         labeling: complete.
-        rounds: taken; fewer than asked for where a round changed nothing.
-        debiased: every round's predictions were set off against their mean, see `debiased`.
+        rounds: taken; fewer than asked for if a round changed nothing.
+        debiased: every round's predictions were taken relative to their mean, see `debiased`.
     """
 
     labeling: Labeling
@@ -213,19 +216,26 @@ class Chain:
 
 
 async def zero_shot(objective: Objective) -> Predictions:
-    """The model's prediction for every example with no demonstrations; n requests."""
+    """The model's prediction for every example with no demonstrations; n requests.
+
+    Args:
+        objective: gives the predictions.
+
+    Raises:
+        ProviderError: the model gave no usable logprobs.
+    """
     ids = objective.dataset.ids
     return await objective.conditionals(ids, Labeling())
 
 
 async def bootstrap_chain(objective: Objective, first: Predictions, rounds: int, *, debias: bool) -> Chain:
-    """Predict, make legal, and again with that as demonstrations; n requests for every round after the first.
+    """Predict, make legal, and again with those labels as demonstrations; n requests per round after the first.
 
     Args:
         objective: gives predictions and relations.
         first: zero-shot predictions.
         rounds: at most; at least 1.
-        debias: set predictions off against their mean before labels are read off them.
+        debias: take predictions relative to their mean, see `debiased`.
 
     Raises:
         ProviderError: the model gave no usable logprobs.
@@ -244,8 +254,14 @@ async def bootstrap_chain(objective: Objective, first: Predictions, rounds: int,
 def debiased(predictions: Predictions) -> Predictions:
     """Predictions relative to the mean log p of each label (batch calibration, Zhou et al. 2024, section 3).
 
-    A model that says True to everything still says it more readily to some examples; with that bias taken off,
-    the labels come out about balanced, which is wrong where the truth is not.
+    A model that says True to everything still says it more readily to some examples; without that bias,
+    the labels are about balanced, which is wrong if the truth is not.
+
+    Args:
+        predictions: of at least one example.
+
+    Returns:
+        The same examples, each distribution divided by the mean and normalised again.
 
     Example:
         >>> from math import log
@@ -267,9 +283,12 @@ def _shifted(read: LabelDistribution, means: Sequence[float]) -> LabelDistributi
 def opinion_spread(predictions: Predictions) -> float:
     """How differently the model sees the examples: standard deviation of its log-odds, in nats.
 
-    For more than two labels, the root of 2 / (K - 1) times the summed variances of the log p of each label, each
-    set off against the mean over labels; with two labels that is the standard deviation of the log-odds. What
-    is common to all examples, such as a bias to one label, leaves it alone.
+    For K labels, the root of 2 / (K - 1) times the summed variances of the log p of each label, less its mean over
+    labels; with two labels that is the standard deviation of the log-odds. A bias to one label that all examples
+    share does not change it.
+
+    Args:
+        predictions: of at least one example.
 
     Example:
         >>> from math import log

@@ -20,9 +20,9 @@ class Interval:
 
     Attributes:
         value: the number measured.
-        low: lower limit, or None where there is none.
-        high: upper limit, or None where there is none.
-        note: why there are no limits; empty where there are.
+        low: lower limit, or None if there is none.
+        high: upper limit, or None if there is none.
+        note: why there are no limits; empty if there are.
     """
 
     value: float
@@ -64,8 +64,12 @@ def wilson_interval(successes: int, n: int) -> Interval:
     """A proportion of independent trials with its 95% Wilson score interval.
 
     The limits are the two p that solve |successes / n - p| = z * sqrt(p * (1 - p) / n) with z = 1.96 (Wilson,
-    1927, Journal of the American Statistical Association 22). It holds up at 0 and n successes too. Trials
-    that come in groups are not independent: `evaluate` resamples groups instead.
+    1927, Journal of the American Statistical Association 22). It is sound at 0 and n successes too. Trials
+    that form groups are not independent: `evaluate` resamples groups instead.
+
+    Args:
+        successes: in 0..n.
+        n: trials, at least 1.
 
     Raises:
         ValueError: n is below 1, or successes are not in 0..n.
@@ -98,6 +102,9 @@ def spread(values: Sequence[float]) -> Spread:
     """Mean, sample standard deviation (n - 1), smallest and largest of one number per seed.
 
     To compare two methods, give it the differences of seeds that both ran, and not each method's own values.
+
+    Args:
+        values: at least two.
 
     Raises:
         ValueError: fewer than two values, which have no standard deviation.

@@ -1,4 +1,4 @@
-"""What is measured of a finished labeling, as values. How it is measured is `diagnostics`, what follows `verdict`."""
+"""What is measured of a finished labeling, as values: `diagnostics` measures them, `verdict` draws the conclusion."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Judged:
 
     Attributes:
         score: of the labels found, complete.
-        ends: complete labelings in which its restarts ended.
+        ends: per restart, the best complete labeling of it.
         fixed: labels that a person gave, which the search could not move.
         path: the labelings that it went through, first to last; for the drift of the label balance.
     """
@@ -29,13 +29,13 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class Rival:
-    """Another labeling, beside the one found.
+    """Another labeling, compared with the labels found.
 
     Attributes:
         name: what it is, in a few words.
         coherence: of it.
-        agreement: with the labels found.
-        agreement_renamed: after the renaming of the labels that agrees best.
+        agreement: share of the examples with the same label in both, in [0, 1].
+        agreement_renamed: the same after the renaming of the labels that agrees best.
     """
 
     name: str
@@ -44,6 +44,7 @@ class Rival:
     agreement_renamed: float
 
     def as_json(self) -> dict[str, object]:
+        """For `summary.json`."""
         return {
             "name": self.name,
             "agreement": self.agreement,
@@ -54,13 +55,14 @@ class Rival:
 
 @dataclass(frozen=True, slots=True)
 class Opinion:
-    """The independent second opinion, see `second_opinion`.
+    """The independent second opinion, see `diagnostics`.
 
     Attributes:
-        rival: its labeling, held against the one found.
+        rival: its labeling, compared with the labels found.
         rounds: that it took.
-        debiased: whether predictions were set off against their mean.
-        given: how many labels a person gave; `given_shared`: how many of them it has too.
+        debiased: whether predictions were taken relative to their mean.
+        given: how many labels a person gave.
+        given_shared: how many of them it has too.
     """
 
     rival: Rival
@@ -71,10 +73,11 @@ class Opinion:
 
     @property
     def given_agreement(self) -> float | None:
-        """Share of the given labels that it has too; None where none were given."""
+        """Share of the given labels that it has too; None if none were given."""
         return self.given_shared / self.given if self.given else None
 
     def as_json(self) -> dict[str, object]:
+        """For `summary.json`."""
         return {
             **self.rival.as_json(),
             "rounds": self.rounds,
@@ -86,12 +89,12 @@ class Opinion:
 
 @dataclass(frozen=True, slots=True)
 class Chance:
-    """A labeling against shuffles of itself.
+    """A labeling compared with shuffles of itself.
 
     Attributes:
-        of: "found", or "second opinion" where the labels found are all alike and shuffling them changes nothing.
+        of: "found", or "second opinion" if the labels found are all alike and shuffling them changes nothing.
         gain: of the labeling, nats per example.
-        shuffled: of each shuffle.
+        shuffled: gain of each shuffle, nats per example.
     """
 
     of: str
@@ -105,16 +108,17 @@ class Chance:
 
     @property
     def margin(self) -> float | None:
-        """Nats per example by which the labeling is ahead of the mean shuffle; None where there are no shuffles."""
+        """Nats per example by which the labeling is ahead of the mean shuffle; None if there are no shuffles."""
         return self.gain - fmean(self.shuffled) if self.shuffled else None
 
     @property
     def z(self) -> float | None:
-        """The margin in standard deviations of the shuffles; None where they do not vary."""
+        """The margin in standard deviations of the shuffles; None if they do not vary."""
         deviation = stdev(self.shuffled) if len(self.shuffled) > 1 else 0.0
         return None if self.margin is None or not deviation else self.margin / deviation
 
     def as_json(self) -> dict[str, object]:
+        """For `summary.json`."""
         return {
             "of": self.of,
             "gain": self.gain,
@@ -130,25 +134,26 @@ class Orders:
     """The same labels, demonstrated in other orders.
 
     Attributes:
-        predictability: mean log p of the labels, in each other order.
-        flipped: share of (example, order) pairs where the most probable label is another than in the run's order.
+        predictability: mean log p of the labels in each other order, nats per example.
+        flipped: share of (example, order) pairs whose most probable label is another than in the run's order.
     """
 
     predictability: tuple[float, ...]
     flipped: float
 
     def as_json(self) -> dict[str, object]:
+        """For `summary.json`."""
         return {"predictability": list(self.predictability), "flipped": self.flipped}
 
 
 @dataclass(frozen=True, slots=True)
-class Contested:
+class Margin:
     """An example and how far its label is ahead.
 
     Attributes:
         id: of the example.
         label: found.
-        margin: log p of the label less log p of the best other one, nats; below 0 where another is more probable.
+        margin: log p of the label less log p of the best other label, nats; below 0 if that is more probable.
     """
 
     id: str
@@ -163,21 +168,21 @@ class Measures:
     Attributes:
         labels: the label set.
         found: coherence of the labels found.
-        one_sided: (nearly) all labels that no person gave are alike, and the labels are not foretold.
-        core: share explained of the best two thirds of the groups, see `core_share`.
+        one_sided: (nearly) all labels that no person gave are alike, and the others do not predict them.
+        core: share explained of the best two thirds of the components, see `core_share`.
         counts: examples per label.
         drift: share of each label among those labelled, at evenly spaced places of the run, last the end.
-        chance: against shuffles; None where not even a second opinion could be shuffled.
+        chance: compared with shuffles; None if not even a second opinion could be shuffled.
         renamed: the same division under other names: the inverse, for two labels.
-        ends: where restarts ended, without those that ended at the labels found.
-        ends_agreeing: restarts that ended at the labels found.
-        orders: other orders of demonstrations; None where none were asked for.
+        ends: the best of each restart, without those that are the labels found.
+        ends_agreeing: restarts whose best is the labels found.
+        orders: other orders of demonstrations; None if none were asked for.
         opinion: the second opinion.
         spread: how differently the model sees the examples without demonstrations, nats, see `opinion_spread`.
         coverage: mean and smallest share of probability that fell on the labels.
-        contested: examples, smallest margin first.
+        margins: examples, smallest margin first.
         conflicts: broken relations by constraint.
-        requests: that judging took, whether a cache answered or the model.
+        requests: that judging took, whether the cache answered or the model.
     """
 
     labels: tuple[Label, ...]
@@ -194,7 +199,7 @@ class Measures:
     opinion: Opinion
     spread: float
     coverage: tuple[float, float]
-    contested: tuple[Contested, ...]
+    margins: tuple[Margin, ...]
     conflicts: Mapping[str, int]
     requests: int
 
@@ -218,7 +223,7 @@ class Measures:
             "second_opinion": self.opinion.as_json(),
             "zero_shot_spread": self.spread,
             "coverage": {"mean": self.coverage[0], "smallest": self.coverage[1]},
-            "contested": [{"id": each.id, "label": each.label, "margin": each.margin} for each in self.contested],
+            "contested": [{"id": each.id, "label": each.label, "margin": each.margin} for each in self.margins],
             "conflicts": dict(self.conflicts),
             "requests": self.requests,
         }

@@ -1,7 +1,7 @@
 """How well the labels of a result agree with gold labels: accuracy, balanced accuracy, AUROC, calibration error.
 
 Numbers are reported as they are: an accuracy below one half is not turned around, although a search that knows no
-gold label can find the right division under swapped names. What the data do not define has a reason in its place.
+gold label can find the right division under swapped names. For what the data do not define there is a reason instead.
 Changes no label, draws no picture and asks no model.
 """
 
@@ -37,10 +37,10 @@ class Evaluation:
     Attributes:
         accuracy: share of examples whose label found is the gold label.
         balanced_accuracy: mean over the labels present in gold of the share found.
-        auroc: share of pairs that p orders rightly, ties half; of the first label where there are two labels,
+        auroc: share of pairs that p orders rightly, ties half; of the first label if there are two labels,
             else the mean over the labels present in gold of one label against the rest.
-        calibration_error: expected calibration error of how sure each label is held to be (calibrated where the run
-            did that), in bins of equal mass; biased upwards where examples are few.
+        calibration_error: expected calibration error of the probability of each label found (calibrated if the run
+            did that), in bins of equal mass; biased upwards if examples are few.
         labels: the label set; the first is the positive label of a set of two.
         compared: examples with a gold label.
         groups: groups among them; an example without one is its own.
@@ -77,7 +77,7 @@ class Evaluation:
         ]
 
     def as_json(self) -> dict[str, Any]:
-        """For machines: what `json.dumps` takes as it is; null stands where `note` says why."""
+        """For machines: what `json.dumps` takes as it is; null if `note` says why."""
         return {
             "accuracy": _plain(self.accuracy),
             "balanced_accuracy": _plain(self.balanced_accuracy),
@@ -98,6 +98,10 @@ def evaluate(result: Result, gold: Gold) -> Evaluation:
     Each number comes with a 95% interval: 2,000 times as many groups as there are, drawn with replacement from
     a fixed seed, so that the same result and gold give the same interval. Whole groups are drawn since
     examples of one group are not independent. With few groups such intervals are somewhat too narrow.
+
+    Args:
+        result: with at least one example that has a gold label.
+        gold: gold labels by id.
 
     Raises:
         DataError: no id in common, a gold label outside the label set, or probabilities that cannot be used.
@@ -138,7 +142,11 @@ def evaluate(result: Result, gold: Gold) -> Evaluation:
 
 
 def accuracy(result: Result, gold: Gold) -> float:
-    """Share of the examples with gold whose label found is the gold label; below one half where it is.
+    """Share of the examples with gold whose label found is the gold label.
+
+    Args:
+        result: with at least one example that has a gold label.
+        gold: gold labels by id.
 
     Raises:
         DataError: as `evaluate`.
@@ -149,6 +157,10 @@ def accuracy(result: Result, gold: Gold) -> float:
 def balanced_accuracy(result: Result, gold: Gold) -> float:
     """Mean over the labels present in gold of the share of their examples that were found.
 
+    Args:
+        result: with at least one example that has a gold label.
+        gold: gold labels by id.
+
     Raises:
         DataError: as `evaluate`; or gold has one label only, so that there is nothing to balance.
     """
@@ -157,6 +169,10 @@ def balanced_accuracy(result: Result, gold: Gold) -> float:
 
 def auroc(result: Result, gold: Gold) -> float:
     """How well the model's probabilities order examples; `Evaluation.auroc` says of which label.
+
+    Args:
+        result: with at least one example that has a gold label.
+        gold: gold labels by id.
 
     Raises:
         DataError: as `evaluate`; or gold has one label only, so that there is no pair to order.

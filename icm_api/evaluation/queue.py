@@ -9,11 +9,11 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 
 from icm_api.consistency import Relations
-from icm_api.evaluation.measures import Contested
+from icm_api.evaluation.measures import Margin
 from icm_api.types import Dataset, Label, LabelDistribution, Labeling, Score
 
 
-def uncertain_first(
+def queue_of(
     score: Score,
     dataset: Dataset,
     relations: Relations,
@@ -28,13 +28,16 @@ def uncertain_first(
     sure label, by the mean of p(label) and one vote (1 or 0) for each repeated prediction.
 
     Args:
-        score: of the labels found.
-        dataset: its groups are those of which at most `per_group` members are listed; an example without a group
-            belongs to those that relations connect it to.
-        relations: that the labels found were held against.
+        score: of the labels found, with distributions.
+        dataset: of each of its groups at most `per_group` examples are listed; if an example has no group, its
+            component counts as such.
+        relations: of the search.
         repeats: predictions made again: other orders, other restarts, a second opinion.
-        per_group: one label tells much about the others of its group.
+        per_group: the most examples of one group, since one label tells much about the others.
         fixed: ids that have a person's label already, and are left out.
+
+    Returns:
+        Ids, the one to look at first first.
 
     Raises:
         ValueError: `per_group` is below 1.
@@ -53,18 +56,22 @@ def uncertain_first(
     taken: Counter[tuple[str, str]] = Counter()
     for key in sorted((key for key in score.distributions if key not in fixed), key=uncertainty):
         group = dataset.get(key).group
-        # A group may be called like the id of an example without one.
-        home = ("group", group) if group is not None else ("related", relations.component(key)[0])
+        # A group may be named like the id of an example that has no group.
+        home = ("group", group) if group is not None else ("component", relations.component(key)[0])
         taken[home] += 1
         if taken[home] <= per_group:
             listed.append(key)
     return tuple(listed)
 
 
-def contested(score: Score) -> tuple[Contested, ...]:
-    """All labelled examples, the one whose label is least ahead of another first."""
+def margins(score: Score) -> tuple[Margin, ...]:
+    """How far each label is ahead of the next best, the least far first.
+
+    Args:
+        score: with distributions.
+    """
     rows = [
-        Contested(key, score.labeling[key], _margin(read, score.labeling[key]))
+        Margin(key, score.labeling[key], _margin(read, score.labeling[key]))
         for key, read in score.distributions.items()
     ]
     return tuple(sorted(rows, key=lambda row: row.margin))

@@ -47,12 +47,16 @@ class Matched:
 
     @property
     def group_count(self) -> int:
-        """G."""
+        """G, at least 1."""
         return int(self.groups.max()) + 1
 
 
 def match(result: Result, gold: Gold) -> Matched:
-    """Bring the labels found and the gold labels together by id.
+    """Pair the labels found and the gold labels by id.
+
+    Args:
+        result: the labels found.
+        gold: gold labels by id.
 
     Raises:
         DataError: no id in common; a gold label outside the label set; or an example whose probabilities are
@@ -67,7 +71,7 @@ def match(result: Result, gold: Gold) -> Matched:
         )
     labels = tuple(result.examples[0].probabilities)
     numbers: dict[tuple[bool, str], int] = {}
-    # A group may be called like the id of an example without one, hence the flag.
+    # A group may be named like the id of an example that has no group, hence the flag.
     keys = [(True, row.id) if row.group is None else (False, row.group) for row in rows]
     return Matched(
         labels,
@@ -114,17 +118,33 @@ _CELLS_AT_ONCE = 1_000_000  # 8 MB an array
 
 Floats: TypeAlias = NDArray[np.float64]
 Metric: TypeAlias = Callable[[Matched, Floats], Floats]
-"""Multiplicities of groups, shape (B, G), to the metric's B values; NaN where a draw leaves it undefined."""
+"""Multiplicities of groups, shape (B, G), to the metric's B values; NaN if a draw leaves it undefined."""
 
 
 def accuracies(matched: Matched, draws: Floats) -> Floats:
-    """Share of examples whose label found is the gold label."""
+    """Share of examples whose label found is the gold label.
+
+    Args:
+        matched: n examples in G groups.
+        draws: multiplicities of groups, shape (B, G).
+
+    Returns:
+        Shape (B,), in [0, 1].
+    """
     hits = np.bincount(matched.groups, matched.correct, matched.group_count)
     return _ratio(draws @ hits, draws @ np.bincount(matched.groups))
 
 
 def balanced_accuracies(matched: Matched, draws: Floats) -> Floats:
-    """Mean over the labels present in gold of the share found; NaN where fewer than two are present."""
+    """Mean over the labels present in gold of the share found.
+
+    Args:
+        matched: n examples in G groups.
+        draws: multiplicities of groups, shape (B, G).
+
+    Returns:
+        Shape (B,), in [0, 1]; NaN if a draw has fewer than two labels.
+    """
     width = len(matched.labels)
     cells, size = matched.groups * width + matched.gold, matched.group_count * width
     hits = draws @ np.bincount(cells, matched.correct, size).reshape(-1, width)
@@ -133,7 +153,15 @@ def balanced_accuracies(matched: Matched, draws: Floats) -> Floats:
 
 
 def aurocs(matched: Matched, draws: Floats) -> Floats:
-    """AUROC of p(first label) for two labels; for more, the mean of one-vs-rest AUROCs over labels in gold."""
+    """AUROC of p(first label) for two labels; for more, the mean of one-vs-rest AUROCs over labels in gold.
+
+    Args:
+        matched: n examples in G groups.
+        draws: multiplicities of groups, shape (B, G).
+
+    Returns:
+        Shape (B,), in [0, 1]; NaN if a draw has fewer than two labels.
+    """
     if len(matched.labels) == 2:
         return _one_vs_rest(matched, draws, 0)
     present = np.unique(matched.gold)
@@ -157,7 +185,7 @@ def _one_vs_rest(matched: Matched, draws: Floats, label: int) -> Floats:
 
 
 def _mean_over_labels(values: Floats) -> Floats:
-    """Mean of each row without its NaN; NaN where fewer than two are left."""
+    """Mean of each row without its NaN; NaN if fewer than two are left."""
     known = ~np.isnan(values)
     count = known.sum(axis=1)
     total = np.where(known, values, 0.0).sum(axis=1)
@@ -165,14 +193,19 @@ def _mean_over_labels(values: Floats) -> Floats:
 
 
 def _ratio(above: Floats, below: NDArray[Any]) -> Floats:
-    """Element by element; NaN where there is nothing to divide by."""
+    """Element by element; NaN if there is nothing to divide by."""
     found: Floats = np.full_like(above, np.nan)
     np.divide(above, below, out=found, where=below > 0)
     return found
 
 
 def value_of(metric: Metric, matched: Matched) -> float | Undefined:
-    """The metric, every group counted once."""
+    """The metric, every group counted once.
+
+    Args:
+        metric: such as `accuracies`.
+        matched: n examples in G groups.
+    """
     value = float(metric(matched, np.ones((1, matched.group_count)))[0])
     if np.isnan(value):
         only = matched.labels[matched.gold[0]]
@@ -183,10 +216,14 @@ def value_of(metric: Metric, matched: Matched) -> float | Undefined:
 def measure(metric: Metric, matched: Matched) -> Measure:
     """The metric with its 95% interval, the same at every call.
 
-    Draws that leave the metric undefined are left out. There are no limits where that is more than a tenth of
-    them (a label found in three or more groups is missing from 5% of draws at most), where there is one group
-    only, or where all draws agree: then the bootstrap has seen no variation, which is no proof of none. Accuracy of
+    Draws that leave the metric undefined are left out. There are no limits if that is more than a tenth of
+    them (a label found in three or more groups is missing from 5% of draws at most), if there is one group
+    only, or if all draws agree: then the bootstrap has seen no variation, which is no proof of none. Accuracy of
     0 or 1 has the Wilson interval of as many trials as there are groups.
+
+    Args:
+        metric: such as `accuracies`.
+        matched: n examples in G groups.
     """
     value = value_of(metric, matched)
     if isinstance(value, Undefined):

@@ -1,9 +1,9 @@
 """What to make of a labeling: salient, not salient, collapsed or unsure, with reasons and what to do.
 
 A pure function of the measurements. Thresholds were chosen on some seeds of the embedded model's world, amended once,
-and hold on others (`python -m tests.benchmarks verdicts`); for another model they are a starting point, and the
-numbers that they are applied to stand in every summary. None of this can tell a concept from another that divides the
-examples alike: it says that the model finds a division coherent, not that it is the division that was meant.
+and confirmed on others (`python -m tests.benchmarks verdicts`); for another model they are a starting point, and the
+numbers that they are applied to are in every summary. None of this can distinguish a concept from another that divides
+the examples alike: it says that the model finds a division coherent, not that it is the division that was meant.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ explain 0.64 to 0.98, and once 0.50; the most coherent labels of its concept-fre
 NOT_SALIENT = 0.4
 """Below this share, labels are not coherent; between the two, it is too close to say."""
 CORE_SALIENT = 0.6
-"""Share explained of the best two thirds of the groups from which a part may be coherent by itself. Chosen for being
-best, such a part of noise explains up to 0.4; where a third of the questions had no answer, 0.68 to 0.95."""
+"""Share explained of the best two thirds of the components from which a part may be coherent by itself. Chosen for
+being best, such a part of noise explains up to 0.4; if a third of the questions had no answer, 0.68 to 0.95."""
 PART_GAP = 0.27
-"""And by which the best two thirds must be ahead of all: 0.29 to 0.49 ahead where a third of the questions had no
-answer, at most 0.24 where all had."""
+"""And by which the best two thirds must be ahead of all: 0.29 to 0.49 ahead if a third of the questions had no
+answer, at most 0.24 if all had."""
 ONE_SIDED = 0.9
-"""A label that more examples have than this is nearly all there is: unless the few others are foretold too (share
+"""A label that more examples have than this is nearly all there is: unless the few others are predicted too (share
 explained at least `SALIENT`), the labels have collapsed."""
 AGREEING = 0.8
 """Two labelings that agree on fewer examples than this are two opinions; noise and myths cost less than a fifth."""
@@ -41,7 +41,7 @@ RIVAL_MARGIN = 0.1
 what another order of the demonstrations changes (0.03 at most in exploration)."""
 OPINIONATED = 0.38
 """Standard deviation, in nats, of zero-shot log-odds from which the model sees the examples as different: at most
-0.31 where it knows nothing of them, 0.45 or more where it does, also where nearly all are true."""
+0.31 if it knows nothing of them, 0.45 or more if it does, also if nearly all are true."""
 FLIPPING = 0.15
 """Share of examples whose most probable label may change with the order of demonstrations."""
 COVERED = 0.5
@@ -83,14 +83,26 @@ class Verdict:
 
 
 def one_sided(coherence: Coherence, given: Collection[str] = ()) -> bool:
-    """Whether (nearly) all labels that no person gave are alike, and the labels are not foretold."""
+    """Whether (nearly) all labels that no person gave are alike, and the others do not predict them.
+
+    Args:
+        coherence: of the labels found.
+        given: ids whose labels a person gave.
+    """
     free = [label for key, label in coherence.labeling.items() if key not in given]
     majority = max(Counter(free).values(), default=0)
     return majority > ONE_SIDED * len(free) and coherence.share < SALIENT
 
 
 def judge(measures: Measures) -> Verdict:
-    """The verdict that the measurements come to."""
+    """The verdict on a labeling, from its measures alone.
+
+    Args:
+        measures: by `diagnostics.diagnose`.
+
+    Returns:
+        Name, reasons and advice; the notes that hold whatever the name come last among the reasons.
+    """
     by_itself = _of_one_sided if measures.one_sided else _doubted
     verdict = _contradicted(measures) or by_itself(measures) or _of_coherence(measures)
     return Verdict(verdict.name, (*verdict.reasons, *_notes(measures)), verdict.advice)
@@ -195,8 +207,8 @@ def _of_coherence(m: Measures) -> Verdict:
     )
     if m.core >= max(CORE_SALIENT, m.found.share + PART_GAP) and _beats_chance(m):
         part = (
-            f"only a part of the examples is coherent: of the best two thirds of the groups {m.core:.0%} is explained, "
-            f"of all {max(m.found.share, 0):.0%}; the others may have no answer"
+            f"only a part of the examples is coherent: of the best two thirds of the components {m.core:.0%} is "
+            f"explained, of all {max(m.found.share, 0):.0%}; the others may have no answer"
         )
         return Verdict("unsure", (part,), ("look at the most contested examples, and drop those without an answer",))
     if m.found.share < NOT_SALIENT or not _beats_chance(m):
@@ -221,7 +233,7 @@ def _of_coherence(m: Measures) -> Verdict:
 
 
 def _beats_chance(m: Measures) -> bool:
-    """More coherent than every shuffle. Where nothing could be shuffled, the share explained stands alone."""
+    """More coherent than every shuffle. If nothing could be shuffled, the share explained decides alone."""
     return m.chance is None or not m.chance.exceeded
 
 

@@ -1,4 +1,4 @@
-"""What an estimator of mutual predictability is. It measures; the statistic and alpha are the objective's."""
+"""What an estimator of mutual predictability is. It measures; the statistic and alpha belong to the objective."""
 
 from __future__ import annotations
 
@@ -52,11 +52,18 @@ class Estimator(Protocol):
             prompts: turns an example and its demonstrations into a prompt.
             model: whom to ask.
 
+        Returns:
+            log p(y_i) for exactly the examples that the labeling labels.
+
         Raises:
             ProviderError: the model gave no usable logprobs.
         """
         ...
 
     def requests(self, labelled: int) -> int:
-        """The most requests that one estimate takes with this many labelled examples."""
+        """The most requests that one estimate takes.
+
+        Args:
+            labelled: examples that the labeling labels.
+        """
         ...

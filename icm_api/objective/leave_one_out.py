@@ -1,12 +1,12 @@
 """Exact leave-one-out: one request per labelled example, every other labelled example in its context.
 
-Contexts are ordered by divide and conquer over the positions in the data set: to score the left half, the
-right half comes first, and so on inside. A context holds all the others all the same, but n contexts share
-beginnings, so that a prefix cache meets n*log2(n)+n new demonstrations instead of about n*n/2. The tree is
-laid over the whole data set, not over what is labelled so far: labelling one more example then moves no
+Contexts are ordered by divide and conquer over the positions in the data set: to read the left half, the
+right half comes first, and so on inside. Each context still holds all the others, but n contexts share
+beginnings, so that a prefix cache sees n*log2(n)+n new demonstrations instead of about n*n/2. The tree
+covers the whole data set, not what is labelled so far: labelling one more example then moves no
 other, and an example's context is the same before and after it is labelled itself.
 
-This file neither sums nor weighs the numbers; that is the objective's.
+This file neither sums nor weighs the numbers.
 """
 
 from __future__ import annotations
@@ -59,6 +59,15 @@ class LeaveOneOut:
     async def estimate(self, labeling: Labeling, dataset: Dataset, prompts: PromptBuilder, model: Model) -> Estimate:
         """One distribution per labelled example; `len(labeling)` requests.
 
+        Args:
+            labeling: complete or partial.
+            dataset: holds its examples.
+            prompts: turns an example and its demonstrations into a prompt.
+            model: whom to ask.
+
+        Returns:
+            log p(y_i) and the distribution over all labels, per labelled example.
+
         Raises:
             ProviderError: the model gave no usable logprobs.
             PromptError: an example alone is longer than the context window.
@@ -71,6 +80,7 @@ class LeaveOneOut:
         return Estimate(logprobs, self.name, distributions, costs=answers.costs)
 
     def requests(self, labelled: int) -> int:
+        """One per labelled example."""
         return labelled
 
 
@@ -78,6 +88,15 @@ def context_prompts(ids: Sequence[str], labeling: Labeling, dataset: Dataset, pr
     """Per id, the prompt that asks for its label given all other labelled examples.
 
     Whether an id is itself labelled makes no difference: its own label is never in its prompt.
+
+    Args:
+        ids: of the examples to ask about.
+        labeling: gives the demonstrations.
+        dataset: holds the examples.
+        prompts: turns an example and its demonstrations into a prompt.
+
+    Raises:
+        PromptError: an example alone is longer than the context window.
     """
     labelled = sorted(dataset.position(example_id) for example_id in labeling)
     shown = {position: (dataset[position], labeling[dataset[position].id]) for position in labelled}

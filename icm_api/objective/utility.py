@@ -1,7 +1,7 @@
 """U(D) = alpha * P(D) - I(D): the one number that every search maximises.
 
-P(D) comes from an estimator and is summed up by one of three statistics; I(D) is the weight of the relations
-that the labeling breaks. This file neither decides what to try next nor talks to a model.
+P(D) is estimated by an estimator and summed up by one of three statistics; I(D) is the weight of the relations
+that the labeling breaks. Nothing here decides what to try next.
 """
 
 from __future__ import annotations
@@ -22,17 +22,32 @@ Statistic = Callable[[Estimate, Labeling], float]
 
 
 def mean_logprob(estimate: Estimate, labeling: Labeling) -> float:
-    """Mean of log p(y_i | x_i, D without i). At most 0; does not fall merely because D grows."""
+    """Mean of log p(y_i | x_i, D without i), nats per example. At most 0; does not fall merely because D grows.
+
+    Args:
+        estimate: of at least one labelled example.
+        labeling: that it is the estimate of.
+    """
     return fsum(estimate.logprobs.values()) / len(estimate.logprobs)
 
 
 def sum_logprob(estimate: Estimate, labeling: Labeling) -> float:
-    """The paper's formula (section 2.1), the sum. Every added label lowers it, since log p <= 0."""
+    """The paper's formula (section 2.1), the sum in nats. Every added label lowers it, since log p <= 0.
+
+    Args:
+        estimate: of at least one labelled example.
+        labeling: that it is the estimate of.
+    """
     return fsum(estimate.logprobs.values())
 
 
 def mean_logodds(estimate: Estimate, labeling: Labeling) -> float:
-    """The published code's: mean of log p(y_i) - log p(not y_i). Unbounded above; the label set is binary."""
+    """The published code's statistic: mean of log p(y_i) - log p(other label), nats per example; two labels only.
+
+    Args:
+        estimate: of at least one labelled example.
+        labeling: that it is the estimate of.
+    """
     odds = (
         value - _other(value, estimate.distributions.get(key), labeling[key])
         for key, value in estimate.logprobs.items()
@@ -62,7 +77,7 @@ class Objective:
         dataset: the examples.
         prompts: turns an example and its demonstrations into a prompt.
         model: whom to ask.
-        relations: what the constraints came to.
+        relations: made by the task's constraints.
         alpha: weight of P(D) against I(D).
         statistic: a name in `STATISTICS`.
         estimator: how P(D) is estimated.
@@ -100,6 +115,9 @@ class Objective:
             near: the score of a labeling that differs little; only relations that touch the difference are
                 looked at again. The result is the same without it.
 
+        Returns:
+            U, P and I, with log p(y_i) per labelled example, and distributions if they came with it.
+
         Raises:
             ProviderError: the model gave no usable logprobs.
         """
@@ -122,10 +140,15 @@ class Objective:
         )
 
     def broken(self, labeling: Labeling, near: Score | None = None) -> frozenset[int]:
-        """Which relations a labeling breaks; costs what the difference to `near` touches."""
+        """Positions of the relations that a labeling breaks.
+
+        Args:
+            labeling: complete or partial.
+            near: the score of a labeling that differs little: only relations that touch the difference are looked at.
+        """
         if near is None:
             return self.relations.broken(labeling)
-        return self.relations.broken_after(near.broken, labeling, changed_ids(near.labeling, labeling))
+        return self.relations.broken_after(near.broken, labeling, _changed_ids(near.labeling, labeling))
 
     async def conditionals(
         self, ids: Sequence[str], labeling: Labeling, near: Score | None = None
@@ -176,6 +199,9 @@ class Objective:
     async def completed(self, score: Score) -> Score:
         """The score with a distribution for every labelled example, asked for if it did not come with log p(y_i).
 
+        Args:
+            score: by this objective.
+
         Raises:
             ProviderError: the model gave no usable logprobs.
         """
@@ -185,6 +211,9 @@ class Objective:
 
     async def read(self, prompts: Sequence[Prompt]) -> Sequence[LabelDistribution]:
         """The model's distribution after each prompt, counted in the tally.
+
+        Args:
+            prompts: any; in the order of the answers.
 
         Raises:
             ProviderError: the model gave no usable logprobs.
@@ -201,11 +230,11 @@ class Objective:
         Args:
             ids: the examples to label together.
             distributions: the model's distribution for each of them.
-            fixed: labels of other examples, which relations are held against.
+            fixed: labels of other examples, with which no relation is to be broken.
             limit: give up beyond this many legal labelings.
 
         Returns:
-            The labels; None where nothing is legal or there are more than `limit` ways.
+            The labels; None if no labeling is legal or more than `limit` are.
         """
         legal = self.relations.legal_labelings(ids, fixed, limit)
         best, most = None, -inf
@@ -216,11 +245,6 @@ class Objective:
         return best
 
 
-def changed_ids(before: Labeling, after: Labeling) -> frozenset[str]:
-    """The ids whose label differs between two labelings, unlabelled counting as a label of its own.
-
-    Example:
-        >>> sorted(changed_ids(Labeling({"a": "1", "b": "1"}), Labeling({"b": "2", "c": "1"})))
-        ['a', 'b', 'c']
-    """
+def _changed_ids(before: Labeling, after: Labeling) -> frozenset[str]:
+    """The ids whose label differs between two labelings, unlabelled counting as a label of its own."""
     return frozenset(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))

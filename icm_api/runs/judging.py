@@ -14,9 +14,9 @@ from icm_api.evaluation import (
     Temperature,
     calibrated,
     diagnose,
+    queue_of,
     temperature_of_agreement,
     temperature_of_labels,
-    uncertain_first,
 )
 from icm_api.result import LabelledExample, Result
 from icm_api.search import Found
@@ -63,7 +63,7 @@ async def judged(found: Found, result: Result, trail: Trail, settings: Diagnosti
     diagnosis = await diagnose(found.objective, judgement, settings, seed)
     temperature = _temperature(found, diagnosis)
     sure = {row.id: row for row in calibrated(found.score, temperature, settings.abstain_below)}
-    queue = uncertain_first(
+    queue = queue_of(
         found.score,
         found.objective.dataset,
         found.objective.relations,

@@ -129,7 +129,7 @@ async def search(
     start: Start | None = None,
     on_step: Callable[[Progress], None] | None = None,
 ) -> Found:
-    """The labeling with the largest U(D) that an engine sees, and where its restarts ended.
+    """The labeling with the largest U(D) that an engine sees, and the best of each restart.
 
     Args:
         objective: U(D).

@@ -1,6 +1,7 @@
 """What a search is given beforehand: labels fixed by a person, and labels to begin from.
 
-Checks that both fit the data, and draws the random labels that a restart begins with. Fixed labels are a person's own answers, known before the search; gold labels never come here.
+Checks that both fit the data, and draws the random labels that a restart begins with. Fixed labels are a person's own
+answers, known before the search; gold labels never get here.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ def make_start(
     """
     given: dict[str, object] = {"fixed": fixed or Labeling(), "start": warm or Labeling()}
     for name, value in given.items():
-        # Also keeps gold labels out where no type checker does.
+        # Also keeps gold labels out if no type checker does.
         if not isinstance(value, Labeling):
             raise ConfigError(f"{name} is a {type(value).__name__}: make it a Labeling, of labels that are not gold")
     known = frozenset(dataset.ids)

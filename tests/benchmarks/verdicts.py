@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from statistics import fmean
 
-from icm_api.evaluation.queue import uncertain_first
+from icm_api.evaluation.queue import queue_of
 from icm_api.model import open_model
 from tests.planted import CASES, Outcome, answerable, outcome
 
@@ -36,7 +36,7 @@ def queue_head(one: Outcome) -> float | None:
     if not open_groups or len(open_groups) == len(frozenset(groups.values())):
         return None
     score, objective = one.judged.score, one.objective
-    queue = uncertain_first(score, objective.dataset, objective.relations, repeats=one.diagnosis.repeats)
+    queue = queue_of(score, objective.dataset, objective.relations, repeats=one.diagnosis.repeats)
     return fmean(groups[key] in open_groups for key in queue[: len(open_groups)])
 
 

@@ -66,7 +66,7 @@ async def test_every_engine_the_judge_and_the_result_work_with_it(given: dict[st
         await diagnose(each, Judged(found.score, found.ends)) for each, found in ((objective, whole), (other, alone))
     ]
     assert verdicts[0].verdict == verdicts[1].verdict
-    assert verdicts[0].measures.contested == verdicts[1].measures.contested
+    assert verdicts[0].measures.margins == verdicts[1].measures.margins
 
 
 async def test_conditionals_are_asked_for_only_where_they_are_not_known() -> None:

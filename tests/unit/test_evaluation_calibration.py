@@ -22,7 +22,7 @@ from icm_api.evaluation.calibration import (
     temperature_of_agreement,
     temperature_of_labels,
 )
-from icm_api.evaluation.queue import uncertain_first
+from icm_api.evaluation.queue import queue_of
 from icm_api.types import Dataset, Example, Label, LabelDistribution, Labeling, Score
 
 LABELS = ("A", "B", "C")
@@ -154,11 +154,11 @@ def test_the_queue_holds_the_least_sure_of_each_group_and_no_fixed_ones() -> Non
     dataset = questions("p", "p", "q", "q", None)
     reads = {f"e{at}": read(p, 1 - p) for at, p in enumerate((0.6, 0.7, 0.9, 0.95, 0.8))}
     found, relations = score(reads, dict.fromkeys(reads, "A")), compile_relations(dataset, ("A", "B"), ())
-    assert uncertain_first(found, dataset, relations) == ("e0", "e4", "e2")
-    assert uncertain_first(found, dataset, relations, per_group=2) == ("e0", "e1", "e4", "e2", "e3")
-    assert uncertain_first(found, dataset, relations, fixed={"e0"}) == ("e1", "e4", "e2")
+    assert queue_of(found, dataset, relations) == ("e0", "e4", "e2")
+    assert queue_of(found, dataset, relations, per_group=2) == ("e0", "e1", "e4", "e2", "e3")
+    assert queue_of(found, dataset, relations, fixed={"e0"}) == ("e1", "e4", "e2")
     with pytest.raises(ValueError, match="per_group is 0"):
-        uncertain_first(found, dataset, relations, per_group=0)
+        queue_of(found, dataset, relations, per_group=0)
 
 
 def test_the_queue_begins_with_broken_relations_then_with_what_repetitions_disagree_on() -> None:
@@ -167,6 +167,6 @@ def test_the_queue_begins_with_broken_relations_then_with_what_repetitions_disag
     relations = compile_relations(dataset, ("A", "B"), [exactly_one("A")])
     labels = dict.fromkeys(reads, "A")
     found = score(reads, labels, relations.broken(labels))
-    assert uncertain_first(found, dataset, relations) == ("e1", "e3", "e2")
+    assert queue_of(found, dataset, relations) == ("e1", "e3", "e2")
     doubted = Labeling({**labels, "e2": "B"})
-    assert uncertain_first(found, dataset, relations, repeats=[doubted]) == ("e1", "e2", "e3")
+    assert queue_of(found, dataset, relations, repeats=[doubted]) == ("e1", "e2", "e3")

@@ -246,9 +246,9 @@ async def test_what_is_left_open_is_listed() -> None:
     labeling = Labeling({key: str(so) for key, so in truth.items()}).assign({"q0=1": "True"})
     path = (Labeling({"q0=0": "True"}), labeling)
     found = await diagnose(objective, Judged(await objective(labeling), path=path), DiagnosticsSettings(contested=2))
-    assert found.measures.contested[0].id == "q0=1"
-    assert found.measures.contested[0].margin < 0
-    assert len(found.measures.contested) == 2
+    assert found.measures.margins[0].id == "q0=1"
+    assert found.measures.margins[0].margin < 0
+    assert len(found.measures.margins) == 2
     assert list(found.measures.conflicts.values()) == [1]
     assert any("1 relations of exactly_one" in line for line in found.lines())
     assert found.measures.drift[0] == {"True": 1.0, "False": 0.0}
@@ -286,7 +286,7 @@ def measures(share: float = 0.9) -> Measures:
         opinion=Opinion(a_rival(0.9, 1.0), 2, False, 0, 0),
         spread=1.0,
         coverage=(1.0, 1.0),
-        contested=(),
+        margins=(),
         conflicts={},
         requests=0,
     )
