@@ -67,7 +67,14 @@ def most_confident(
 ) -> Mapping[str, Label]:
     """The surest example keeps its label; the others get the most probable labels that are legal with it.
 
-    Args and result are those of `most_probable`.
+    Args:
+        objective: holds the relations.
+        unit: the examples to label together.
+        predicted: a distribution for each of them.
+        context: labels of other examples, with which no relation is to be broken.
+
+    Returns:
+        A label per example of `unit`; one by one, as by `most_probable`, if there is no better way.
     """
     [first, *others] = _by_confidence(unit, predicted)
     if not others:

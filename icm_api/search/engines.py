@@ -29,7 +29,7 @@ class Engine:
     Attributes:
         name: as `[search] engine` says it.
         settings: keys of `[search]` that this engine reads and not every other one does.
-        kernel: makes its kernel of the objective, the settings and what is known beforehand.
+        kernel: makes its kernel of the objective, the settings and the labels known beforehand.
         steps: how many steps it takes on a data set of n examples if the settings do not say.
     """
 
@@ -87,8 +87,11 @@ ENGINES: Mapping[str, Engine] = MappingProxyType(
 def engine_of(settings: SearchSettings) -> Engine:
     """The engine that the settings name.
 
+    Args:
+        settings: of the search.
+
     Raises:
-        ConfigError: there is none of that name.
+        ConfigError: there is no engine of that name.
     """
     if settings.engine not in ENGINES:
         near = get_close_matches(settings.engine, ENGINES)
@@ -120,7 +123,7 @@ def build_kernel(objective: Objective, settings: SearchSettings, start: Start | 
     Args:
         objective: U(D).
         settings: of the search.
-        start: what is known beforehand.
+        start: labels known beforehand.
 
     Raises:
         ConfigError: there is no engine of that name, or a setting of it does not fit the data set.

@@ -35,7 +35,11 @@ class Start:
         return self.warm.assign(self.fixed)
 
     def free(self, dataset: Dataset) -> tuple[str, ...]:
-        """The examples that a search may label, in data set order."""
+        """The examples that a search may label, in data set order.
+
+        Args:
+            dataset: the examples of the search.
+        """
         return tuple(key for key in dataset.ids if key not in self.fixed)
 
     def clashes(self, relations: Relations) -> tuple[str, ...]:
@@ -89,6 +93,9 @@ def make_start(
 
 def refuse_folder(settings: SearchSettings) -> None:
     """Whoever searches in memory gives labels to start from, and not the folder of a run: nothing is read here.
+
+    Args:
+        settings: of a search in memory.
 
     Raises:
         ConfigError: the settings name a folder to start from.
