@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import expm1, fsum, inf, log
+from math import expm1, fsum, log
 from types import MappingProxyType
 
 from icm_api.consistency import Relations
@@ -221,28 +221,6 @@ class Objective:
         answers = await self.model.label_distributions(prompts)
         self.tally.add(answers.costs)
         return answers
-
-    def best_legal(
-        self, ids: Sequence[str], distributions: Sequence[LabelDistribution], fixed: Labeling, limit: int
-    ) -> Mapping[str, Label] | None:
-        """The labels for `ids` with the largest sum of log p among those that break no relation.
-
-        Args:
-            ids: the examples to label together.
-            distributions: the model's distribution for each of them.
-            fixed: labels of other examples, with which no relation is to be broken.
-            limit: give up beyond this many legal labelings.
-
-        Returns:
-            The labels; None if no labeling is legal or more than `limit` are.
-        """
-        legal = self.relations.legal_labelings(ids, fixed, limit)
-        best, most = None, -inf
-        for labels in legal or ():
-            fit = fsum(read.logprob(labels[at]) for at, read in zip(ids, distributions, strict=True))
-            if fit > most:
-                best, most = labels, fit
-        return best
 
 
 def _changed_ids(before: Labeling, after: Labeling) -> frozenset[str]:

@@ -8,6 +8,7 @@ of relations connect. Nothing here asks the model or looks at U.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from math import fsum, inf
 from typing import TypeAlias
 
 from icm_api.consistency import Relations
@@ -58,7 +59,7 @@ def most_probable(
         A label per example of `unit`. If more than `MOST_WAYS` labelings are legal, or none is, they are labelled
         one by one, the surest first.
     """
-    best = objective.best_legal(unit, [predicted[key] for key in unit], context, MOST_WAYS)
+    best = _best_legal(objective.relations, unit, predicted, context)
     return _one_by_one(objective, unit, predicted, context) if best is None else best
 
 
@@ -80,9 +81,20 @@ def most_confident(
     if not others:
         return _one_by_one(objective, unit, predicted, context)
     anchored = _one_by_one(objective, [first], predicted, context)
-    reads = [predicted[key] for key in others]
-    best = objective.best_legal(others, reads, context.assign(anchored), MOST_WAYS)
+    best = _best_legal(objective.relations, others, predicted, context.assign(anchored))
     return _one_by_one(objective, unit, predicted, context) if best is None else {**anchored, **best}
+
+
+def _best_legal(
+    relations: Relations, unit: Sequence[str], predicted: Predictions, context: Labeling
+) -> Mapping[str, Label] | None:
+    """The legal labels with the largest sum of log p; None if none is legal, or more than `MOST_WAYS` are."""
+    best, most = None, -inf
+    for labels in relations.legal_labelings(unit, context, MOST_WAYS) or ():
+        fit = fsum(predicted[key].logprob(labels[key]) for key in unit)
+        if fit > most:
+            best, most = labels, fit
+    return best
 
 
 def _one_by_one(
