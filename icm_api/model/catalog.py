@@ -35,8 +35,8 @@ class Entry:
 
     Attributes:
         name: what a spec calls it.
-        base_url: with its version; empty where the user has to give it.
-        api: "chat" for chat models, "completions" for base models, where a spec doesn't say.
+        base_url: with its version; empty if the user has to give it.
+        api: "chat" for chat models, "completions" for base models, if a spec doesn't say.
         reads: whose own ways to read labels the server has: those of any host of the format, vLLM's or SGLang's.
         key_variable: environment variable that holds the key.
         key_required: False for servers that may want none.
@@ -48,7 +48,7 @@ class Entry:
             marked with `"prefix": true`, or with vLLM's pair of flags.
         openai_models: the model names are OpenAI's, so `FAMILIES` apply.
         extra: part of every body.
-        context_window: tokens assumed where the options don't say.
+        context_window: tokens assumed if the options don't say.
         notes: what else to know.
         checked: when that was true, year and month.
     """

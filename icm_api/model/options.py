@@ -53,6 +53,10 @@ class Options(BaseModel):
 def settled(entry: Entry, options: Options) -> Entry:
     """The entry with the user's options in place of its own.
 
+    Args:
+        entry: of the catalogue.
+        options: of the user.
+
     Raises:
         ConfigError: neither says where the API is.
 
@@ -154,6 +158,11 @@ class LocalOptions(BaseModel):
 
 def checked_options(kind: type[_T], name: str, options: Mapping[str, Any]) -> _T:
     """The options as a value of their kind, a pydantic model or a dataclass.
+
+    Args:
+        kind: the class of the options.
+        name: of the provider, for messages.
+        options: by name.
 
     Raises:
         ConfigError: one is unknown or has a wrong value: which, and the nearest valid name.

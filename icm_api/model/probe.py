@@ -16,8 +16,17 @@ from icm_api.config import ClientSettings
 from icm_api.errors import LogprobsUnavailableError, ProviderError
 from icm_api.model.client.client import Client
 from icm_api.model.client.meter import Meter
-from icm_api.model.exchanges import Recorder, alternatives_found, first_list, limits_found, seconds_found, single_tokens
-from icm_api.model.findings import Finding, Findings, Probe
+from icm_api.model.findings import (
+    Finding,
+    Findings,
+    Probe,
+    Recorder,
+    alternatives_found,
+    first_list,
+    limits_found,
+    seconds_found,
+    single_tokens,
+)
 from icm_api.model.language_model import LanguageModel
 from icm_api.model.reading.echo import METHOD as _ECHO
 from icm_api.model.reading.label_tokens import Place, coverage_warning, read_forms
@@ -105,7 +114,7 @@ async def echo_agreement(
 ) -> Finding[float]:
     """Whether echoed logprobs are those of the next token for the same beginning.
 
-    Some servers echo logprobs that are off by one token, e.g. llama-cpp-python where a model has no BOS token.
+    Some servers echo logprobs that are off by one token, e.g. llama-cpp-python if a model has no BOS token.
 
     Args:
         readers: of the endpoint.
@@ -177,7 +186,13 @@ def short_prompt(verbalizer: Verbalizer) -> Prompt:
 
 
 def long_prompt(verbalizer: Verbalizer, count_tokens: Callable[[str], int], tokens: int) -> Prompt:
-    """As many such demonstrations as fit so many tokens, before the same query."""
+    """As many such demonstrations as fit so many tokens, before the same query.
+
+    Args:
+        verbalizer: the labels.
+        count_tokens: of a text.
+        tokens: the most that the prompt may have.
+    """
     short = short_prompt(verbalizer)
     turns: list[Turn] = []
     room = tokens - count_tokens(short.query)

@@ -68,10 +68,14 @@ class Endpoint(Protocol):
     """
 
     @property
-    def identity(self) -> str: ...
+    def identity(self) -> str:
+        """Provider, host and model."""
+        ...
 
     @property
-    def capabilities(self) -> Capabilities: ...
+    def capabilities(self) -> Capabilities:
+        """What can be read of the model."""
+        ...
 
     def count_tokens(self, text: str) -> int:
         """How many tokens the model sees in this text."""

@@ -330,10 +330,10 @@ def test_pocket_asks_the_model_once_and_only_for_the_sequences_it_needs() -> Non
     assert asked == [2 + len(beginnings)]
 
 
-def test_pocket_refuses_a_form_that_melts_into_the_prompt() -> None:
+def test_pocket_refuses_a_form_that_shares_a_token_with_the_prompt() -> None:
     melting = Verbalizer({"True": ["ue"], "False": ["!"]})
     for parts in (prompt("it is Tr", verbalizer=melting), Prompt("it is Tr", (), "", melting, separator="")):
-        with pytest.raises(ProviderError, match=r"'ue' melts into the end of the prompt.*begin the form"):
+        with pytest.raises(ProviderError, match=r"'ue' shares a token with the end of the prompt.*begin the form"):
             ask(PocketEndpoint(), [parts])
     apart = prompt("it is (", verbalizer=Verbalizer({"True": ["True"], "False": ["False"]}))
     (answer,) = ask(PocketEndpoint(), [apart])

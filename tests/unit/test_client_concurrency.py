@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from icm_api.model.client.concurrency import Slots
+from icm_api.model.client.limits import Slots
 from tests.virtual import VirtualTime
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from icm_api.errors import LogprobsUnavailableError
-from icm_api.model.reading.label_tokens import Place, TokenLogprob, next_rung, read_forms
+from icm_api.model.reading.label_tokens import Place, TokenLogprob, read_forms
 from icm_api.model.reading.reading import Below
 from icm_api.model.reading.top_k import branches_of, grown
 
@@ -113,14 +113,6 @@ def test_probabilities_that_sum_to_more_than_one_are_refused() -> None:
 
 def test_two_labels_may_tie() -> None:
     assert len(read_forms(place((" a", 0.3), (" b", 0.3)), [" a", " b"]).forms) == 2
-
-
-def test_the_ladder_goes_down() -> None:
-    everything = {"token_walk", "prompt_logprobs", "top_k", "exact_ids"}
-    tried: list[str] = []
-    while rung := next_rung(everything, tried):
-        tried.append(rung)
-    assert tried == ["exact_ids", "top_k", "prompt_logprobs", "token_walk"]
 
 
 def test_a_walk_multiplies_along_the_way() -> None:

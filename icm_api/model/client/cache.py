@@ -92,7 +92,7 @@ class ResponseCache:
     killed (a power cut may lose the last transactions, never part of one).
 
     Args:
-        directory: made where it doesn't exist.
+        directory: made if it doesn't exist.
 
     Raises:
         StorageError: the directory cannot be written, or holds no response cache.
@@ -146,7 +146,7 @@ class ResponseCache:
                 yield self._decode(key, raw)
 
     def put_many(self, entries: Mapping[str, Response], source: str = "") -> None:
-        """Keep all entries, or none where it fails.
+        """Keep all entries, or none if it fails.
 
         Args:
             entries: answers by key.

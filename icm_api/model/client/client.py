@@ -20,9 +20,8 @@ from typing import TYPE_CHECKING
 from icm_api.config import ClientSettings
 from icm_api.errors import LogprobsUnavailableError, ProviderError
 from icm_api.model.client.dispatch import Batch, Dispatcher
-from icm_api.model.client.entries import cache_key, encode_body
+from icm_api.model.client.entries import Writes, cache_key, encode_body
 from icm_api.model.client.meter import Meter
-from icm_api.model.client.writes import Writes
 from icm_api.model.request import Body, Endpoint, Request, Response
 from icm_api.types import Answers, Usage
 

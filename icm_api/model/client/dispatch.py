@@ -19,8 +19,7 @@ from typing import TypeAlias
 
 from icm_api.config import ClientSettings
 from icm_api.errors import ProviderError, RequestError
-from icm_api.model.client.concurrency import Slots
-from icm_api.model.client.limits import Limits
+from icm_api.model.client.limits import Limits, Slots
 from icm_api.model.client.meter import Meter
 from icm_api.model.client.retry import bounded, with_retries
 from icm_api.model.request import Endpoint, Request, Response
@@ -37,7 +36,7 @@ _MAYBE_BILLED = frozenset({"timeout", "broken_answer"})
 _TOO_MANY = frozenset({"rate_limit", "overloaded"})
 
 Land: TypeAlias = Callable[[str, Response], None]
-"""Takes an answer; raises where it can't be used, which stops all others."""
+"""Takes an answer; raises if it can't be used, which stops all others."""
 
 Known: TypeAlias = Callable[[str], bool]
 """Whether an answer came from elsewhere meanwhile, so that it need not be asked for."""
@@ -160,7 +159,7 @@ class Batch:
 
     @property
     def _spare(self) -> int:
-        """Slots that no worker of this batch uses or waits for; below 0 where there are too many workers."""
+        """Slots that no worker of this batch uses or waits for; below 0 if there are too many workers."""
         return self._shared.slots.limit - (len(self._workers) - self._asleep)
 
     def _start_more(self) -> None:

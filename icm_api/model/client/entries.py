@@ -1,19 +1,26 @@
-"""What one kept answer is: its name, a hash of everything that shaped it, and its bytes, with a checksum.
+"""What one kept answer is, and answers on their way to disk.
 
-It does: make keys, encode and decode entries, notice damage. It does not: touch a disk.
+It does: name an answer by a hash of everything that shaped it, encode and decode it with a checksum, notice damage;
+write the answers of one turn of the event loop in one transaction.
+It does not: touch a file, or decide what is worth keeping.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from time import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from icm_api.errors import StorageError
 from icm_api.model.request import Request, Response
 from icm_api.types import Usage
+
+if TYPE_CHECKING:
+    from icm_api.model.client.cache import ResponseCache
 
 # Part of every key: raise it when the meaning of a request body or of an entry changes.
 _SCHEMA = 1
@@ -27,8 +34,8 @@ class Entry:
 
     Attributes:
         key: as `cache_key` makes it.
-        source: identity of the provider that answered; empty where it was not noted.
-        time: when it was kept, in seconds since 1970; None where it was not noted.
+        source: identity of the provider that answered; empty if it was not noted.
+        time: when it was kept, in seconds since 1970; None if it was not noted.
         response: the answer.
     """
 
@@ -94,12 +101,77 @@ def _checksum(key: str, content: bytes) -> bytes:
 
 
 def is_whole(key: str, raw: object) -> bool:
-    """Whether these are the bytes that were once kept under this key."""
+    """Whether these are the bytes that were once kept under this key.
+
+    Args:
+        key: of the entry.
+        raw: as it is on disk, of any type.
+    """
     return isinstance(raw, bytes) and raw[:_CHECKSUM_LENGTH] == _checksum(key, raw[_CHECKSUM_LENGTH:])
 
 
 def decode_entry(key: str, raw: bytes) -> Entry:
-    """What `encode_entry` gave, read again; the checksum is not looked at."""
+    """What `encode_entry` gave, read again; the checksum is not looked at.
+
+    Args:
+        key: of the entry.
+        raw: as `encode_entry` gave it.
+    """
     entry = json.loads(raw[_CHECKSUM_LENGTH:])
     response = Response(entry["body"], Usage(*entry["usage"]))
     return Entry(key, entry.get("source", ""), entry.get("time"), response)
+
+
+class Writes:
+    """Writes to a cache, gathered over one turn of the event loop.
+
+    A transaction costs as much as ten entries; waiting longer than a turn would let another process ask for what
+    is already here.
+
+    Args:
+        cache: where to.
+        source: whose answers they are: the provider's identity.
+    """
+
+    def __init__(self, cache: ResponseCache, source: str) -> None:
+        self._cache = cache
+        self._source = source
+        self._entries: dict[str, bytes] = {}
+        self._failure: StorageError | None = None
+
+    def put(self, key: str, body: bytes, usage: Usage) -> None:
+        """Keep an answer: it is on disk a turn later, or after `flush`.
+
+        Args:
+            key: as `cache_key` makes it.
+            body: as `encode_body` gave it.
+            usage: what the answer cost.
+
+        Raises:
+            StorageError: an earlier one could not be written.
+        """
+        self._raise_failure()
+        if not self._entries:
+            asyncio.get_running_loop().call_soon(self._write)
+        self._entries[key] = encode_entry(key, body, usage, self._source)
+
+    def flush(self) -> None:
+        """Write now what is left.
+
+        Raises:
+            StorageError: it could not be written, or something before it.
+        """
+        self._write()
+        self._raise_failure()
+
+    def _write(self) -> None:
+        entries, self._entries = self._entries, {}
+        try:
+            self._cache.put_encoded(entries)
+        except StorageError as error:
+            self._failure = error
+
+    def _raise_failure(self) -> None:
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure

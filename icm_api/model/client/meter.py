@@ -27,6 +27,10 @@ _MARGIN = 1.125
 def cost(usage: Usage, prices: Prices) -> float:
     """Money, in the currency of the prices.
 
+    Args:
+        usage: what was sent; cached tokens are part of the prompt tokens.
+        prices: per million tokens.
+
     Example:
         >>> prices = Prices(input=2.0, output=10.0, cached_input=0.5)
         >>> cost(Usage(requests=1, prompt_tokens=1_000_000, completion_tokens=1000, cached_tokens=600_000), prices)
@@ -42,7 +46,7 @@ class Meter:
 
     Args:
         budget: the most that may be spent; None for no bound.
-        prices: of the model; None where they are not known.
+        prices: of the model; None if they are not known.
         before: what earlier sessions of the same run sent; it counts against the budget and nowhere else.
         ledger: where all that is sent is written down; the meter closes it. None if nothing is to outlive the process.
 
@@ -78,7 +82,7 @@ class Meter:
 
     @property
     def spent(self) -> float | None:
-        """What the answers cost; None where prices are not known."""
+        """What the answers cost; None if prices are not known."""
         return None if self._prices is None else cost(self._sent, self._prices)
 
     async def reserve(self, requests: Sequence[Request]) -> Usage:
@@ -105,7 +109,13 @@ class Meter:
         return worst
 
     def answered(self, reserved: Usage, usage: Usage, requests: Sequence[Request]) -> None:
-        """Put the real cost in place of a reservation."""
+        """Put the real cost in place of a reservation.
+
+        Args:
+            reserved: as `reserve` gave it.
+            usage: what the answers cost.
+            requests: that were answered.
+        """
         self._sent += usage
         estimated = sum(request.tokens for request in requests)
         if estimated:
@@ -114,7 +124,12 @@ class Meter:
         self._free(reserved)
 
     def unanswered(self, reserved: Usage, *, billed: bool) -> None:
-        """Give a reservation back, or where the server may have `billed` it, leave it counted against the budget."""
+        """Give a reservation back, or if the server may have `billed` it, leave it counted against the budget.
+
+        Args:
+            reserved: as `reserve` gave it.
+            billed: the server may have done the work.
+        """
         if billed:
             self._doubtful += reserved
         else:

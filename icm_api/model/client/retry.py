@@ -1,7 +1,7 @@
 """One retry layer: what is worth another try, how long to wait for it, and when to give up.
 
 It does: wait as long as the server asks (up to a cap) and a little longer by chance, else a random time that grows
-exponentially; give up at once where trying again can't help.
+exponentially; give up at once if trying again can't help.
 It does not: classify errors (providers do), or hold anything while it waits.
 """
 
@@ -47,7 +47,7 @@ async def with_retries(
         sleep: waits so many seconds.
 
     Raises:
-        RequestError: at once where it is not worth another try; else the last one, with what was tried.
+        RequestError: at once if it is not worth another try; else the last one, with what was tried.
     """
     began = clock()
     first: RequestError | None
@@ -89,7 +89,7 @@ async def with_retries(
 
 
 def bounded(retry_after: float | None) -> float | None:
-    """The seconds to wait that a server asked for, up to the cap; None where it asked for nothing usable."""
+    """The seconds to wait that a server asked for, up to the cap; None if it asked for nothing usable."""
     if retry_after is None or not isfinite(retry_after) or retry_after < 0:
         return None
     return min(retry_after, LONGEST_WAIT)

@@ -135,6 +135,7 @@ class AnthropicEndpoint:
         )
 
     def blotted(self, text: str) -> str:
+        """The text without the key, which servers and libraries quote."""
         return blotted(text, self._key.get_secret_value())
 
 

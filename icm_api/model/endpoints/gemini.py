@@ -138,6 +138,7 @@ class GeminiEndpoint:
         return RequestError(f"{where}: {advised(text, kind)}", kind=kind, status=status, retry_after=wait)
 
     def blotted(self, text: str) -> str:
+        """The text without the key, which servers and libraries quote."""
         return blotted(text, self._key.get_secret_value())
 
 

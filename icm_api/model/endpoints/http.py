@@ -62,6 +62,10 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|[dhms])")
 def checked_url(url: str, *, allow_http: bool = False) -> str:
     """The URL without a slash at its end.
 
+    Args:
+        url: as a user wrote it.
+        allow_http: plain http to other machines is allowed.
+
     Raises:
         ConfigError: it is no http(s) URL, holds a password, or is plain http to another machine without `allow_http`.
 
@@ -160,6 +164,10 @@ def host_of(url: str) -> str:
 def advised(text: str, kind: RequestErrorKind) -> str:
     """What a server said of an error, cut to a line's length, and what to do about it.
 
+    Args:
+        text: what the server said.
+        kind: of the error.
+
     Example:
         >>> advised("No such model.", "not_found")
         "No such model.; check the model's name and base_url"
@@ -172,6 +180,10 @@ def advised(text: str, kind: RequestErrorKind) -> str:
 def kind_of(status: int, code: str = "") -> RequestErrorKind:
     """What an HTTP status means for whoever asked.
 
+    Args:
+        status: HTTP status of the answer.
+        code: the server's own name of the error, if it gives one.
+
     Example:
         >>> kind_of(429), kind_of(429, "insufficient_quota"), kind_of(500), kind_of(422)
         ('rate_limit', 'quota', 'server', 'bad_request')
@@ -183,7 +195,11 @@ def kind_of(status: int, code: str = "") -> RequestErrorKind:
 
 def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
     """Seconds that the server asks to wait: `retry-after-ms`, `retry-after` in seconds or as a date, else the longest
-    of OpenAI's reset times; None where it says nothing usable.
+    of OpenAI's reset times; None if it says nothing usable.
+
+    Args:
+        headers: of the answer.
+        now: for headers that name a date; the present time if None.
 
     Example:
         >>> retry_after({"retry-after": "2"}), retry_after({"retry-after-ms": "250"})
@@ -208,7 +224,7 @@ def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> floa
 
 
 def limits_of(headers: Mapping[str, str]) -> Mapping[str, float] | None:
-    """What OpenAI's rate limit headers allow, as `Response.limits` names it; None where there are none."""
+    """What OpenAI's rate limit headers allow, as `Response.limits` names it; None if there are none."""
     found = {name: _number(headers.get(header)) for name, header in _LIMITS.items()}
     limits = {name: value for name, value in found.items() if value}
     return limits or None

@@ -183,7 +183,13 @@ async def post(
 
 
 def request_error(error: openai.APIError, where: str, secret: str) -> RequestError:
-    """What an error of the SDK means. Servers quote keys in their messages; `secret` is blotted out."""
+    """What an error of the SDK means. Servers quote keys in their messages; `secret` is blotted out.
+
+    Args:
+        error: as the SDK raised it.
+        where: provider and model, for the message.
+        secret: the key.
+    """
     if isinstance(error, openai.APITimeoutError):
         return RequestError(f"{where}: no answer in time", kind="timeout")
     if not isinstance(error, openai.APIStatusError):

@@ -68,7 +68,7 @@ class PocketEndpoint:
 
         Raises:
             ProviderError: a prompt with its label is longer than the context window, or a form's tokens would
-                melt into the prompt's last word.
+                share a token with the prompt's last word.
         """
         sequences: list[tuple[_Tokens, ...]] = []
         rows: _Rows = {}
@@ -104,7 +104,7 @@ class PocketEndpoint:
         for form, own in tokens.items():
             if self._model.encode(end + form) != self._encode(end) + own:
                 raise ProviderError(
-                    f"{self.identity}: form {form!r} melts into the end of the prompt, {end[-20:]!r}, so its "
+                    f"{self.identity}: form {form!r} shares a token with the end of the prompt, {end[-20:]!r}, so its "
                     "tokens have no probability of their own; begin the form with a space or a newline"
                 )
         return tokens

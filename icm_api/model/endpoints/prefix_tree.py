@@ -20,7 +20,7 @@ class Step:
         rows: the sequences it serves, which share their first `start` tokens. Those are in the cache already;
             what the cache holds after them is to be cut off.
         start: where the pass begins.
-        end: all rows share their tokens up to here: computed once, and left in the cache. None where nothing
+        end: all rows share their tokens up to here: computed once, and left in the cache. None if nothing
             more is shared: each row is computed to its own end, in one batch, and leaves nothing behind.
     """
 

@@ -51,6 +51,10 @@ class AnthropicReader:
     async def read(self, prompts: Sequence[Prompt], client: Asks) -> Answers[Reading]:
         """Estimate each prompt's label probabilities from `samples` requests.
 
+        Args:
+            prompts: what stands before the labels.
+            client: asks the requests.
+
         Raises:
             CapabilityError: two labels are written alike but for white space.
             LogprobsUnavailableError: no reply to a prompt was a label, or a statement is none.
@@ -65,6 +69,11 @@ class AnthropicReader:
 
     async def write(self, texts: Sequence[str], client: Asks, sampling: Sampling) -> Answers[Sequence[str]]:
         """`samples` replies to each text, at the model's own temperature.
+
+        Args:
+            texts: what the user says.
+            client: asks the requests.
+            sampling: how to write.
 
         Raises:
             CapabilityError: another temperature than 1 is asked for, which current models refuse.
@@ -176,7 +185,12 @@ class AnthropicReader:
 
 
 def conversation(prompt: Prompt, *, cached: bool) -> dict[str, Any]:
-    """`system` and `messages`; with `cached`, marked where a beginning is likely to be shared with other prompts."""
+    """`system` and `messages`; with `cached`, marked where a beginning is likely to be shared with other prompts.
+
+    Args:
+        prompt: instruction, demonstrations and query.
+        cached: mark beginnings that other prompts are likely to share.
+    """
     messages: list[dict[str, Any]] = [dict(message) for message in chat_messages(prompt)]
     system = messages.pop(0)["content"] if prompt.instruction else None
     for at in _marked_turns(len(prompt.turns)) if cached else ():

@@ -32,7 +32,7 @@ def chat_messages(prompt: Prompt) -> list[dict[str, str]]:
 
 
 def instructed(prompt: Prompt) -> Prompt:
-    """The prompt, with an instruction that names the labels where it has none.
+    """The prompt, with an instruction that names the labels if it has none.
 
     Example:
         >>> from icm_api.types import Verbalizer

@@ -1,6 +1,6 @@
 """Forms and answers found in a prompt that a server sent back with its logprobs.
 
-It does: add up the logprobs of the tokens that write a piece of text, and refuse where tokens don't end with it.
+It does: add up the logprobs of the tokens that write a piece of text, and refuse if tokens don't end with it.
 It does not: know a wire format, or ask anything.
 """
 
@@ -37,6 +37,10 @@ class PromptLogprobs:
 
     async def read(self, prompts: Sequence[Prompt], client: Asks) -> Answers[Reading]:
         """All forms of each prompt, one request a form.
+
+        Args:
+            prompts: what stands before the labels.
+            client: asks the requests.
 
         Raises:
             ProviderError: a request failed, or an answer can't be used.
@@ -75,6 +79,10 @@ class PromptLogprobs:
         The answer that is written is exact; other forms are as exact as the listed alternatives make them. What
         follows the last turn has no influence.
 
+        Args:
+            prompts: whose turns are read.
+            client: asks the requests.
+
         Raises:
             ProviderError: a request failed, or an answer can't be used.
         """
@@ -90,6 +98,11 @@ class PromptLogprobs:
 
 def form_logprob(places: Sequence[Place], start: int, form: str) -> float:
     """log p of the tokens that write `form`, which begins at character `start`.
+
+    Args:
+        places: the tokens of the text.
+        start: the character at which the form begins.
+        form: that is written there.
 
     Raises:
         LogprobsUnavailableError: tokens reach over an end of it, or one of its tokens has no logprob.
@@ -115,6 +128,11 @@ def form_logprob(places: Sequence[Place], start: int, form: str) -> float:
 def own_places(places: Sequence[Place], start: int, form: str) -> list[Place]:
     """The places that write the form and nothing else.
 
+    Args:
+        places: the tokens of the text.
+        start: the character at which the form begins.
+        form: that is written there.
+
     Raises:
         LogprobsUnavailableError: a token reaches over an end of it.
     """
@@ -128,8 +146,9 @@ def own_places(places: Sequence[Place], start: int, form: str) -> list[Place]:
         reaches_out = len(last.token.written.decode("utf-8", "replace")) > end - last.start
     if reaches_in or reaches_out:
         raise LogprobsUnavailableError(
-            f"form {form!r} melts into the text around it: this model's tokens don't begin and end where it does, so "
-            "it has no probability of its own; begin the form with a space or a newline, and end the separator likewise"
+            f"form {form!r} shares a token with the text around it, since this model's tokens don't begin and end with "
+            "the form, so it has no probability of its own; begin the form with a space or a newline, and end the "
+            "separator likewise"
         )
     return own
 
@@ -154,6 +173,11 @@ def inside_places(prompt: Prompt) -> tuple[str, list[int]]:
 
 def inside_readings(prompt: Prompt, places: Sequence[Place], starts: Sequence[int]) -> list[Reading]:
     """One reading a turn: the written answer exactly, the other forms from the alternatives to its first token.
+
+    Args:
+        prompt: whose turns are read.
+        places: the tokens of its text.
+        starts: the characters at which the answers begin, one per turn.
 
     Raises:
         LogprobsUnavailableError: see `form_logprob`.

@@ -52,8 +52,12 @@ class ExactIds:
     async def read(self, prompts: Sequence[Prompt], client: Asks) -> Answers[Reading]:
         """Every form's tokens by their ids: one request a prompt, and one more for each beginning of longer forms.
 
+        Args:
+            prompts: what stands before the labels.
+            client: asks the requests.
+
         Raises:
-            CapabilityError: the tokens of a form can't be told from those before it.
+            CapabilityError: a form shares a token with the text before it.
             ProviderError: a request failed, or an answer can't be used.
         """
         costs: dict[str, Usage] = {}
@@ -127,8 +131,13 @@ class ExactIds:
 def ids_after(before: Sequence[int], whole: Sequence[int], form: str) -> Ids:
     """The ids that a form adds to what stands before it.
 
+    Args:
+        before: ids of the text before the form.
+        whole: ids of that text and the form.
+        form: for the message.
+
     Raises:
-        CapabilityError: its tokens melt into those before.
+        CapabilityError: the form shares a token with the text before it.
 
     Example:
         >>> ids_after([5, 7], [5, 7, 9], " True")
@@ -136,8 +145,8 @@ def ids_after(before: Sequence[int], whole: Sequence[int], form: str) -> Ids:
     """
     if list(whole[: len(before)]) != list(before) or len(whole) == len(before):
         raise CapabilityError(
-            f"form {form!r} melts into what stands before it, so its tokens have no probability of their own: begin it "
-            "with a space or a newline, or use the chat API without thinking"
+            f"form {form!r} shares a token with the text before it, so its tokens have no probability of their own: "
+            "begin it with a space or a newline, or use the chat API without thinking"
         )
     return tuple(whole[len(before) :])
 
@@ -183,6 +192,10 @@ def logprobs_by_id(place: Place, wanted: Sequence[int]) -> dict[int, float | Bel
 
     An id with a placeholder is so unlikely that the server has no number: it is `Below` what the others leave.
 
+    Args:
+        place: what the server listed.
+        wanted: the ids that it was asked for.
+
     Raises:
         LogprobsUnavailableError: an id is missing, or the numbers cannot be logprobs.
     """
@@ -201,7 +214,11 @@ def logprobs_by_id(place: Place, wanted: Sequence[int]) -> dict[int, float | Bel
 
 
 def form_logprobs(forms: FormIds, answers: Mapping[Ids, Mapping[int, float | Below]]) -> dict[str, float | Below]:
-    """log p of each form: its ways added up, each the sum over its tokens. A bound where a token has only one.
+    """log p of each form: its ways added up, each the sum over its tokens. A bound if a token has only one.
+
+    Args:
+        forms: per form the ways to write it, as ids.
+        answers: what was written so far -> log p of the ids that follow.
 
     Example:
         >>> answers = {(): {1: -1.0, 2: -0.5}, (2,): {3: -0.25}}

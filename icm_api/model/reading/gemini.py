@@ -37,6 +37,10 @@ class GeminiReader:
     async def read(self, prompts: Sequence[Prompt], client: Asks) -> Answers[Reading]:
         """The forms that the first token of a reply can be, one request per prompt.
 
+        Args:
+            prompts: what stands before the labels.
+            client: asks the requests.
+
         Raises:
             RequestError: a request failed, or the model or a filter declined to answer.
             LogprobsUnavailableError: an answer has no logprobs, or none of any label.
@@ -47,6 +51,11 @@ class GeminiReader:
 
     async def write(self, texts: Sequence[str], client: Asks, sampling: Sampling) -> Answers[Sequence[str]]:
         """`samples` replies to each text.
+
+        Args:
+            texts: what the user says.
+            client: asks the requests.
+            sampling: how to write.
 
         Raises:
             RequestError: a request failed, or the model or a filter declined to answer.
@@ -124,7 +133,7 @@ class GeminiReader:
 
 
 def declined(body: Body) -> str | None:
-    """Why the model or a filter gave no answer; None where one was given.
+    """Why the model or a filter gave no answer; None if one was given.
 
     Example:
         >>> declined({"promptFeedback": {"blockReason": "OTHER"}}), declined({"candidates": [{"finishReason": "STOP"}]})
@@ -166,7 +175,7 @@ def _token(entry: object) -> TokenLogprob:
 
 
 def written_text(body: Body) -> str:
-    """What the model wrote, without its thoughts; "" where that is nothing.
+    """What the model wrote, without its thoughts; "" if that is nothing.
 
     Example:
         >>> parts = [{"text": "Let me see.", "thought": True}, {"text": "It is "}, {"text": "18."}]

@@ -1,14 +1,14 @@
 """From what a server says of single tokens to what is known of surface forms: pure, and the same for every API.
 
 It does: refuse numbers that cannot be logprobs, match tokens with surface forms by their bytes, bound what was not
-listed, and say which way of asking comes next.
-It does not: know a wire format (that is `wire`), ask anything, or normalise over labels (that is `base`).
+listed.
+It does not: know a wire format (that is `openai_bodies`), ask anything, or normalise over labels (that is `reading`).
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import exp, isnan, log, log1p
 
@@ -16,17 +16,13 @@ from icm_api.errors import LogprobsUnavailableError
 from icm_api.model.reading.reading import Below
 from icm_api.types import LabelDistribution, logsumexp
 
-LADDER = ("exact_ids", "top_k", "prompt_logprobs", "token_walk")
-"""Ways to read a form, best first: the logprobs of given token ids; the likeliest tokens; the logprobs of a prompt
-that ends with the form; the form's tokens one after another."""
-
 # Servers write -9999, -99999 or -1e9 where they have no number; no real token is as unlikely as that.
 _PLACEHOLDER = -9999.0
 _LARGEST_SUM = 1.02
 _LARGEST_LOGPROB = log1p(1e-6)
 # What rounding can hide from a sum of probabilities.
 _ROUNDING = 1e-6
-# Two labels can tie in half precision; that three tokens tie exactly happens only where nothing was computed.
+# Two labels can tie in half precision; that three tokens tie exactly happens only if nothing was computed.
 _TOO_MANY_TIES = 3
 _WHITE_SPACE = b" \t\r\n"
 # How tokenizers show a leading space in their own vocabulary, which some servers pass on.
@@ -40,10 +36,10 @@ class TokenLogprob:
     """One token of an answer.
 
     Attributes:
-        text: as the server shows it; empty where it gives only an id.
+        text: as the server shows it; empty if it gives only an id.
         logprob: as the server gives it, which may be no number at all.
-        raw: its bytes, None where the server doesn't give them.
-        id: its number in the vocabulary, None where the server doesn't give it.
+        raw: its bytes, None if the server doesn't give them.
+        id: its number in the vocabulary, None if the server doesn't give it.
     """
 
     text: str
@@ -118,7 +114,7 @@ def logprob_of(token: TokenLogprob) -> float | None:
 def alternatives(tokens: Iterable[TokenLogprob]) -> dict[TokenLogprob, float]:
     """The different tokens at one place that have a logprob.
 
-    Tokens are the same where text, bytes and logprob are, or their ids where there is no text; these count once.
+    Tokens are the same where text, bytes and logprob are, or their ids if there is no text; these count once.
 
     Raises:
         LogprobsUnavailableError: there is none; or they are three or more and all equal; or their probabilities
@@ -164,7 +160,7 @@ def read_forms(place: Place, forms: Sequence[str], *, loose_space: bool = False)
     r"""What the listed alternatives say of each form.
 
     A token stands for the form whose bytes it writes. With `loose_space` a token that stands for none stands for the
-    first form that differs from it in leading white space alone: chat models begin an answer with "True" where a
+    first form that differs from it in leading white space alone: chat models begin an answer with "True", while a
     text would go on with " True". What several tokens write of one form is added up; no token counts twice.
 
     A form that no token writes is `Below` what it can have at most: as much as the least of the listed ones or as
@@ -196,7 +192,7 @@ def read_forms(place: Place, forms: Sequence[str], *, loose_space: bool = False)
         if form is not None:
             owned[form].append(logprob)
     left = max(1 - sum(map(exp, found.values())), _ROUNDING)
-    # Servers list the token of the text even where it is none of the likeliest, so it bounds nothing.
+    # Servers list the token of the text even if it is none of the likeliest, so it bounds nothing.
     ceiling = min([left, *(exp(value) for token, value in found.items() if not token.same(place.token))])
     read: dict[str, float | Below] = {}
     begun = {}
@@ -212,25 +208,25 @@ def read_forms(place: Place, forms: Sequence[str], *, loose_space: bool = False)
 
 
 def begins(token: TokenLogprob, form: str, *, loose_space: bool = False) -> bool:
-    """Whether the token writes a beginning of the form, and neither nothing nor the whole."""
+    """Whether the token writes a beginning of the form, and neither nothing nor the whole.
+
+    Args:
+        token: as listed.
+        form: a surface form.
+        loose_space: leading white space makes no difference.
+    """
     start, whole = token.written, form.encode()
     if loose_space:
         start, whole = start.lstrip(_WHITE_SPACE), whole.lstrip(_WHITE_SPACE)
     return bool(start) and start != whole and whole.startswith(start)
 
 
-def next_rung(available: Collection[str], tried: Collection[str] = ()) -> str | None:
-    """The best way to read a form that was not tried yet; None where there is none.
-
-    Example:
-        >>> next_rung({"top_k", "token_walk"}), next_rung({"top_k", "token_walk"}, tried={"top_k"})
-        ('top_k', 'token_walk')
-    """
-    return next((rung for rung in LADDER if rung in available and rung not in tried), None)
-
-
 def coverage_warning(distributions: Sequence[LabelDistribution], least: float = 0.5) -> str | None:
-    """What to warn of where the labels get less than `least` of the probability on average; None where all is well.
+    """What to warn of if the labels get less than `least` of the probability on average; None if all is well.
+
+    Args:
+        distributions: of any number of prompts.
+        least: the mean coverage that is enough, in [0, 1].
 
     Example:
         >>> low = LabelDistribution(("a", "b"), (log(0.5), log(0.5)), 0.02, "top_k")

@@ -28,6 +28,10 @@ class ReadsForms:
     async def read(self, prompts: Sequence[Prompt], client: Asks) -> Answers[Reading]:
         """Every form of every prompt, one request per prompt.
 
+        Args:
+            prompts: what stands before the labels.
+            client: asks the requests.
+
         Raises:
             ProviderError: the model can't compute an answer.
             LogprobsUnavailableError: an answer has no usable logprob for a form.

@@ -46,6 +46,10 @@ def readers(host: Host) -> Readers:
 def echoed_places(body: Body, text: str) -> tuple[Place, ...]:
     """The tokens of an echoed text; see `openai_bodies.echoed`.
 
+    Args:
+        body: of the answer.
+        text: that was sent.
+
     Raises:
         LogprobsUnavailableError: the answer has no logprobs of the prompt.
         RequestError: the model declined to answer.
@@ -67,19 +71,35 @@ class Questions:
         self.host = host
 
     def next(self, prompt: Prompt, begun: str = "") -> Request:
-        """Which tokens follow the prompt, and the beginning of an answer?"""
+        """Which tokens follow the prompt, and the beginning of an answer?
+
+        Args:
+            prompt: what the model is shown.
+            begun: the beginning of its answer.
+        """
         body = self.body(self.shown(prompt, begun), 1, 0.0) | self._asked_logprobs()
         if begun and self.host.chat and self.host.entry.prefill == "flags":
             body |= {"continue_final_message": True, "add_generation_prompt": False}
         return self.request(prompt, body, prompt.text + begun, lambda answer: alternatives(next_place(answer).listed))
 
     def echo(self, prompt: Prompt, text: str, top: int) -> Request:
-        """The text itself, with its logprobs. One token is generated, as some servers take 0 for no limit."""
+        """The text itself, with its logprobs. One token is generated, as some servers take 0 for no limit.
+
+        Args:
+            prompt: that is asked about.
+            text: to give the logprobs of.
+            top: the most alternatives at each token.
+        """
         body = self.body(text, 1, 0.0) | {"logprobs": top, "echo": True}
         return self.request(prompt, body, text, lambda answer: check_echo(echoed_places(answer, text)))
 
     async def write(self, texts: Sequence[str], client: Asks, sampling: Sampling) -> Answers[Sequence[str]]:
         """`samples` continuations of each text, or replies to it from a chat model; a request for each.
+
+        Args:
+            texts: what to continue or to reply to.
+            client: asks the requests.
+            sampling: how to write.
 
         Raises:
             ProviderError: a request failed, or an answer holds no text.
@@ -129,7 +149,12 @@ class Questions:
         )
 
     def shown(self, prompt: Prompt, begun: str) -> str | list[dict[str, Any]]:
-        """What the model is shown: text for a base model, messages for a chat model."""
+        """What the model is shown: text for a base model, messages for a chat model.
+
+        Args:
+            prompt: to show.
+            begun: the beginning of its answer.
+        """
         if not self.host.chat:
             return prompt.text + begun
         told = instructed(prompt)
@@ -142,7 +167,13 @@ class Questions:
         return messages
 
     def body(self, shown: str | Sequence[Any], limit: int, temperature: float) -> dict[str, Any]:
-        """The body of a request, without what it asks of logprobs."""
+        """The body of a request, without what it asks of logprobs.
+
+        Args:
+            shown: text or messages.
+            limit: the most tokens of a reply.
+            temperature: of the reply.
+        """
         entry = self.host.entry
         body: dict[str, Any] = {"model": self.host.model, "temperature": temperature}
         if not self.host.chat:

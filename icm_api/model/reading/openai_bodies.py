@@ -63,6 +63,10 @@ def next_place(body: Body) -> Place:
 def echoed(body: Body, text: str) -> tuple[Place, ...]:
     """The tokens of an echoed text, without what was generated after it.
 
+    Args:
+        body: of the answer.
+        text: that was sent.
+
     Raises:
         LogprobsUnavailableError: the answer has no logprobs of the prompt, or its tokens are not those of the text.
     """
@@ -83,6 +87,11 @@ def placed(
     """The tokens at their places in the text, without those that a server put after it.
 
     Servers' own offsets are not used: some count a beginning-of-text token that the text does not have.
+
+    Args:
+        tokens: as the server lists them.
+        tops: the alternatives to each token.
+        text: that was sent.
 
     Raises:
         LogprobsUnavailableError: they are not those of the text.
@@ -162,7 +171,7 @@ def _starts(tokens: Sequence[str], text: str) -> list[int]:
 
 
 def _aligned(tokens: Sequence[str], text: str) -> list[int] | None:
-    """Where each token begins, of which some show only parts of a character; None where they don't fit the text."""
+    """Where each token begins, of which some show only parts of a character; None if they don't fit the text."""
     starts: list[int] = []
     at = hidden = 0
     for token in tokens:

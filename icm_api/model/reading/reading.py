@@ -34,9 +34,9 @@ class Reading:
     Attributes:
         forms: raw log p of each surface form after the prompt, or a bound on it.
         method: how it was read.
-        standard_error: of the probabilities, where they were sampled; else None.
-        labels: raw log p of each whole label, or a bound on it, where the method cannot tell a label's forms
-            apart; then `forms` is empty. None where forms were read.
+        standard_error: of the probabilities, if they were sampled; else None.
+        labels: raw log p of each whole label, or a bound on it, if the method cannot tell a label's forms
+            apart; then `forms` is empty. None if forms were read.
     """
 
     forms: Mapping[str, float | Below]
@@ -70,6 +70,10 @@ class ReadsInside(Protocol):
     async def read_inside(self, prompts: Sequence[Prompt], client: Asks) -> Answers[Sequence[Reading]]:
         """Per prompt and turn, the label forms given all that stands before the turn's answer.
 
+        Args:
+            prompts: whose turns are read.
+            client: asks the requests.
+
         Raises:
             ProviderError: a request failed, or an answer can't be used.
         """
@@ -81,6 +85,11 @@ class Writes(Protocol):
 
     async def write(self, texts: Sequence[str], client: Asks, sampling: Sampling) -> Answers[Sequence[str]]:
         """Continuations of each text, or replies to it from a chat model.
+
+        Args:
+            texts: what to continue or to reply to.
+            client: asks the requests.
+            sampling: how to write.
 
         Raises:
             ProviderError: a request failed.
@@ -182,11 +191,11 @@ def label_distribution(verbalizer: Verbalizer, reading: Reading) -> LabelDistrib
             f"labels; forms asked for: {forms_of(verbalizer)}. Put what the model does write under [prompt.forms], "
             "or ask for more alternatives (option top_logprobs)"
         )
-    # In logarithms where the forms are exact, so that nothing is lost of very small probabilities.
+    # In logarithms if the forms are exact, so that nothing is lost of very small probabilities.
     merged = [_merged(written[label], read) for label in verbalizer.labels]
     total = logsumexp(merged)
     highest, lowest = sum(high for _, high in ranges.values()), sum(low for low, _ in ranges.values())
-    # Bounds may come to more than 1 together; what was read may not.
+    # Bounds may sum to more than 1; what was read may not.
     if lowest > _LARGEST_SUM:
         raise LogprobsUnavailableError(
             f"the labels' probabilities sum to {lowest:.3f}, more than 1: these are no logprobs"

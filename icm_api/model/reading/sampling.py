@@ -54,7 +54,7 @@ def from_counts(counts: Mapping[Label, int], other: int, smoothing: float) -> Es
     a / (n + a L), so a label that never came has a probability that n and a decide, not the model.
 
     Args:
-        counts: per label of the set, the replies that were it; 0 where none was.
+        counts: per label of the set, the replies that were it; 0 if none was.
         other: replies that were no label. They lower the coverage and nothing else.
         smoothing: a, above 0; 0.5 is Jeffreys' prior.
 
@@ -123,7 +123,11 @@ def spoken_forms(verbalizer: Verbalizer) -> Mapping[str, Label]:
 
 
 def read_label(reply: str, spoken: Mapping[str, Label]) -> Label | None:
-    """The label that a whole reply is, up to white space around it; None where it is anything else.
+    """The label that a whole reply is, up to white space around it; None if it is anything else.
+
+    Args:
+        reply: the whole reply.
+        spoken: as `spoken_forms` gives it.
 
     Example:
         >>> spoken = {"correct": "yes", "incorrect": "no"}
@@ -135,6 +139,10 @@ def read_label(reply: str, spoken: Mapping[str, Label]) -> Label | None:
 
 def read_statement(reply: str, verbalizer: Verbalizer) -> Mapping[Label, float]:
     """The distribution that a reply states as a JSON object from each label as written to its probability.
+
+    Args:
+        reply: the whole reply.
+        verbalizer: the label set.
 
     Returns:
         Per label its probability, scaled to sum to exactly 1.
@@ -170,6 +178,10 @@ def read_statement(reply: str, verbalizer: Verbalizer) -> Mapping[Label, float]:
 def statement_question(verbalizer: Verbalizer, turn: int) -> str:
     """What to ask for a stated distribution; `turn` rotates the order in which the labels are named.
 
+    Args:
+        verbalizer: the label set.
+        turn: rotates the order of the labels.
+
     Example:
         >>> statement_question(Verbalizer.plain(["True", "False"]), 1).partition(": ")[2]
         '"False", "True"'
@@ -182,7 +194,12 @@ def statement_question(verbalizer: Verbalizer, turn: int) -> str:
 
 
 def statement_schema(verbalizer: Verbalizer, turn: int) -> dict[str, object]:
-    """The JSON schema of a stated distribution, its labels in the order of the question."""
+    """The JSON schema of a stated distribution, its labels in the order of the question.
+
+    Args:
+        verbalizer: the label set.
+        turn: rotates the order of the labels.
+    """
     names = _names(verbalizer, turn)
     return {
         "type": "object",
@@ -198,6 +215,10 @@ def _names(verbalizer: Verbalizer, turn: int = 0) -> list[str]:
 
 def rotated(labels: Sequence[Label], turn: int) -> tuple[Label, ...]:
     """The labels in order, beginning with another one each turn.
+
+    Args:
+        labels: in their order.
+        turn: how far to rotate.
 
     Example:
         >>> rotated("abc", 4)

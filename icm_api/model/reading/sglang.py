@@ -46,14 +46,26 @@ class Generate:
         self._questions = questions
 
     def exact(self, prompt: Prompt, wanted: Sequence[int], ids: Ids | None) -> Request:
-        """How likely are these tokens after the prompt, or after these ids, which stand for it and more?"""
+        """How likely are these tokens after the prompt, or after these ids, which stand for it and more?
+
+        Args:
+            prompt: that is asked about.
+            wanted: the ids to give logprobs of.
+            ids: stand for the prompt and more; None for the prompt itself.
+        """
         given = {"text": prompt.text} if ids is None else {"input_ids": list(ids)}
         # -1: from the end of the prompt on, so that the prefix cache serves all before.
         asked = {"token_ids_logprob": list(wanted), "logprob_start_len": -1}
         return self._request(prompt, given | asked, prompt.text, lambda body: logprobs_by_id(place(body), wanted))
 
     def echo(self, prompt: Prompt, text: str, top: int) -> Request:
-        """The text itself, with its logprobs and so many alternatives at each token."""
+        """The text itself, with its logprobs and so many alternatives at each token.
+
+        Args:
+            prompt: that is asked about.
+            text: to give the logprobs of.
+            top: the most alternatives at each token.
+        """
         asked = {"logprob_start_len": 0, "top_logprobs_num": top, "return_text_in_logprobs": True}
         return self._request(prompt, {"text": text} | asked, text, lambda body: check_echo(echoed(body, text)))
 
@@ -78,6 +90,10 @@ def place(body: Body) -> Place:
 
 def echoed(body: Body, text: str) -> tuple[Place, ...]:
     """The tokens of the text that was sent.
+
+    Args:
+        body: of the answer.
+        text: that was sent.
 
     Raises:
         LogprobsUnavailableError: the answer has no logprobs of the prompt, or its tokens are not those of the text.

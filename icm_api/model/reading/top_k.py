@@ -1,4 +1,4 @@
-"""The likeliest next tokens, and a walk along a form's tokens where a listed token writes only its beginning.
+"""The likeliest next tokens, and a walk along a form's tokens if a listed token writes only its beginning.
 
 What the walk takes for a form's tokens is the likeliest listed token at each step.
 """
@@ -41,6 +41,10 @@ class TopK:
 
     async def read(self, prompts: Sequence[Prompt], client: Asks) -> Answers[Reading]:
         """Read each prompt's forms: one request a prompt, and more for forms that it leaves open.
+
+        Args:
+            prompts: what stands before the labels.
+            client: asks the requests.
 
         Raises:
             ProviderError: a request failed, or an answer can't be used.
@@ -105,7 +109,13 @@ class Branch:
 
 
 def branches_of(at: int, read: FormsRead, *, loose_space: bool = False) -> list[Branch]:
-    """The forms that the first tokens begin. Of forms that are the same but for leading white space only the first."""
+    """The forms that the first tokens begin. Of forms that are the same but for leading white space only the first.
+
+    Args:
+        at: which prompt the forms belong to.
+        read: what the first tokens say.
+        loose_space: leading white space makes no difference.
+    """
     branches: dict[tuple[str, str], Branch] = {}
     for form, token in read.begun.items():
         whole = form.lstrip() if loose_space else form
@@ -149,13 +159,13 @@ def grown(
 
 
 def _total(branch: Branch, last: float) -> float | Below:
-    """log p of the whole form, where the way that was found is likelier than all others can be; else a bound."""
+    """log p of the whole form, if the way that was found is likelier than all others can be; else a bound."""
     total = branch.logprob + last
     return min(total, 0.0) if exp(total) >= branch.beside else Below(min(log(exp(total) + branch.beside), 0.0))
 
 
 def _branch(branch: Branch, token: TokenLogprob, bound: Below, *, loose_space: bool = False) -> Branch | None:
-    """The branch with one more token; None where the token ends inside a character, which no prompt can show.
+    """The branch with one more token; None if the token ends inside a character, which no prompt can show.
 
     `bound` is on what is left of the form as a whole, this token's way included.
     """
