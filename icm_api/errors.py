@@ -12,6 +12,7 @@ from typing import ClassVar, Literal, TypeAlias
 
 RequestErrorKind: TypeAlias = Literal[
     "connection",
+    "disconnected",
     "timeout",
     "rate_limit",
     "overloaded",
@@ -24,7 +25,9 @@ RequestErrorKind: TypeAlias = Literal[
     "quota",
     "refused",
 ]
-RETRYABLE_KINDS = frozenset({"connection", "timeout", "rate_limit", "overloaded", "server", "broken_answer"})
+RETRYABLE_KINDS = frozenset(
+    {"connection", "disconnected", "timeout", "rate_limit", "overloaded", "server", "broken_answer"}
+)
 
 
 class IcmError(Exception):
@@ -61,10 +64,11 @@ class RequestError(ProviderError):
     """A request to a model failed. The provider classifies it; the client alone decides what follows.
 
     Attributes:
-        kind: "connection", "timeout", "rate_limit", "overloaded", "server", "broken_answer" (all worth another
-            try), or "bad_request", "authentication", "permission", "not_found", "quota", "refused".
-        status: HTTP status, None where there was no answer.
-        retry_after: seconds that the server asks to wait, None where it says nothing.
+        kind: worth another try are "connection" (none came about), "disconnected" (it broke while a request was under
+            way), "timeout", "rate_limit", "overloaded", "server" and "broken_answer"; the others are "bad_request",
+            "authentication", "permission", "not_found", "quota" and "refused".
+        status: HTTP status, None if there was no answer.
+        retry_after: seconds that the server asks to wait, None if it says nothing.
     """
 
     def __init__(

@@ -117,7 +117,7 @@ KINDS: list[tuple[str, RequestErrorKind, int | None]] = [
     ("500", "server", 500),
     ("503", "overloaded", 503),
     ("529", "overloaded", 529),
-    ("cut", "connection", None),
+    ("cut", "disconnected", None),
     ("truncated-json", "broken_answer", 200),
     ("400", "bad_request", 400),
     ("401", "authentication", 401),

@@ -9,7 +9,14 @@ from dataclasses import dataclass, field
 import pytest
 
 from icm_api.config import Budget, ClientSettings
-from icm_api.errors import BudgetError, LogprobsUnavailableError, ProviderError, RequestError, RequestErrorKind
+from icm_api.errors import (
+    RETRYABLE_KINDS,
+    BudgetError,
+    LogprobsUnavailableError,
+    ProviderError,
+    RequestError,
+    RequestErrorKind,
+)
 from icm_api.model.client.dispatch import _GRACE, Batch, Dispatcher
 from icm_api.model.client.meter import Meter
 from icm_api.model.request import Request, Response
@@ -144,7 +151,7 @@ async def test_who_sleeps_before_another_try_holds_no_slot() -> None:
     assert trial.model.times()["0"] >= 101
 
 
-@pytest.mark.parametrize("kind", ["connection", "timeout", "rate_limit", "overloaded", "server", "broken_answer"])
+@pytest.mark.parametrize("kind", sorted(RETRYABLE_KINDS))
 async def test_a_fifth_failing_in_a_way_that_passes_changes_nothing(kind: RequestErrorKind) -> None:
     trial = Trial()
     trial.model.faults = lambda name, before: error(kind) if (int(name) + before) % 5 == 0 else None
@@ -265,6 +272,15 @@ async def test_a_budget_is_used_up_and_never_exceeded_however_many_are_under_way
     with pytest.raises(BudgetError, match="37 of 37"):
         await trial.run(named(100))
     assert len(trial.model.sent) == len(trial.landed) == trial.meter.sent.requests == 37
+
+
+@pytest.mark.parametrize("kind", ["disconnected", "timeout", "broken_answer"])
+async def test_no_more_arrives_than_the_budget_also_if_answers_get_lost(kind: RequestErrorKind) -> None:
+    trial = Trial(ClientSettings(concurrency=8), Meter(Budget(requests=37)))
+    trial.model.faults = lambda name, before: error(kind) if (int(name) + before) % 3 == 0 else None
+    with pytest.raises(BudgetError, match="37 of 37"):
+        await trial.run(named(100))
+    assert len(trial.model.sent) == 37
 
 
 async def test_a_budget_of_tokens_stops_within_one_request_of_it() -> None:

@@ -310,7 +310,8 @@ async def test_a_prompt_that_is_too_long_is_an_error() -> None:
     [
         (httpx2.ReadTimeout("slow"), "timeout"),
         (httpx2.ConnectError("nobody there"), "connection"),
-        (httpx2.RemoteProtocolError("cut"), "connection"),
+        (httpx2.ConnectTimeout("nobody there"), "connection"),
+        (httpx2.RemoteProtocolError("cut"), "disconnected"),
         (httpx2.LocalProtocolError(f"Illegal header value b'Bearer {KEY}'"), "connection"),
     ],
 )

@@ -267,7 +267,8 @@ async def test_an_answer_that_is_no_object_may_be_asked_for_again(text: str) -> 
     [
         (httpx2.ReadTimeout("slow"), "timeout"),
         (httpx2.ConnectError("nobody there"), "connection"),
-        (httpx2.RemoteProtocolError("cut"), "connection"),
+        (httpx2.ConnectTimeout("nobody there"), "connection"),
+        (httpx2.RemoteProtocolError("cut"), "disconnected"),
         (httpx2.LocalProtocolError(f"Illegal header value b'Bearer {KEY}'"), "connection"),
     ],
 )

@@ -162,7 +162,7 @@ async def test_labels_that_are_not_listed_are_never_given_a_number() -> None:
         ("500", "server", None),
         ("503", "overloaded", None),
         ("529", "overloaded", None),
-        ("cut", "connection", None),
+        ("cut", "disconnected", None),
         ("truncated-json", "broken_answer", None),
         ("400", "bad_request", None),
         ("401", "authentication", None),
@@ -341,7 +341,7 @@ async def test_the_faster_http_client_gives_the_same_numbers() -> None:
         assert_close(reading.forms, wanted)
     with serve(dialect="openai", faults=Faults(("cut",))) as running, pytest.raises(RequestError) as caught:
         await scored(f"openai:m@{running.url}", {"http_client": "aiohttp"}, prompts())
-    assert caught.value.kind == "connection"
+    assert caught.value.kind == "disconnected"
 
 
 async def test_without_an_instruction_chat_models_are_told_the_labels() -> None:

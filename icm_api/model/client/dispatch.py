@@ -32,7 +32,7 @@ _TASKS_PER_SLOT = 2
 _GRACE = 0.5
 
 # The server may have done the work before these went wrong.
-_MAYBE_BILLED = frozenset({"timeout", "broken_answer"})
+_MAYBE_BILLED = frozenset({"disconnected", "timeout", "broken_answer"})
 _TOO_MANY = frozenset({"rate_limit", "overloaded"})
 
 Land: TypeAlias = Callable[[str, Response], None]

@@ -2,7 +2,7 @@
 
 It does: reserve what a request can cost at most before it is sent, and put the real cost in its place afterwards; have
 a ledger write both down, so that a kill loses nothing of it.
-It does not: know any price that it isn't given, or count what a server never answered as spent.
+It does not: know any price that it isn't given, or count what was refused or never arrived as spent.
 """
 
 from __future__ import annotations

@@ -14,7 +14,16 @@ import anthropic
 import httpx2
 
 from icm_api.errors import RequestError
-from icm_api.model.endpoints.http import advised, blotted, checked_url, host_of, kind_of, read_key, retry_after
+from icm_api.model.endpoints.http import (
+    advised,
+    blotted,
+    checked_url,
+    host_of,
+    kind_of,
+    read_key,
+    retry_after,
+    transport_error,
+)
 from icm_api.model.options import AnthropicOptions
 from icm_api.model.request import Request, Response, estimated_tokens
 from icm_api.types import Capabilities, Usage
@@ -119,11 +128,8 @@ class AnthropicEndpoint:
 
     def _classified(self, error: anthropic.APIError) -> RequestError:
         """What kind of failure it was."""
-        if isinstance(error, anthropic.APITimeoutError):
-            return RequestError(f"{self._identity}: no answer in time", kind="timeout")
         if not isinstance(error, anthropic.APIStatusError):
-            reason = self.blotted(f"{error.__cause__ or error!r}")
-            return RequestError(f"{self._identity}: no connection: {reason:.300}", kind="connection")
+            return transport_error(error.__cause__ or error, self._identity, self._key.get_secret_value())
         spent = error.type == "billing_error" or "spend_limit" in (error.error_code or "")
         kind = "quota" if spent else kind_of(error.status_code)
         text = self.blotted(error.api_message or error.message)

@@ -14,7 +14,16 @@ from typing import Any
 import httpx2
 
 from icm_api.errors import CapabilityError, ConfigError, RequestError
-from icm_api.model.endpoints.http import advised, blotted, checked_url, host_of, kind_of, read_key, retry_after
+from icm_api.model.endpoints.http import (
+    advised,
+    blotted,
+    checked_url,
+    host_of,
+    kind_of,
+    read_key,
+    retry_after,
+    transport_error,
+)
 from icm_api.model.options import GeminiOptions
 from icm_api.model.request import Body, Request, Response, estimated_tokens
 from icm_api.types import Capabilities, Usage
@@ -97,11 +106,8 @@ class GeminiEndpoint:
             response = await self._http.post(
                 request.endpoint, json=dict(request.body), headers={"x-goog-api-key": self._key.get_secret_value()}
             )
-        except httpx2.TimeoutException:
-            raise RequestError(f"{where}: no answer in time", kind="timeout") from None
         except httpx2.TransportError as error:
-            reason = self.blotted(f"{type(error).__name__}: {error}")
-            raise RequestError(f"{where}: no connection ({reason})", kind="connection") from None
+            raise transport_error(error, where, self._key.get_secret_value()) from None
         try:
             answer = json.loads(response.content, parse_constant=str)
         except ValueError:

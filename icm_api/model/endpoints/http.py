@@ -19,7 +19,7 @@ from math import isfinite
 import httpx2
 from pydantic import SecretStr
 
-from icm_api.errors import ConfigError, RequestErrorKind
+from icm_api.errors import ConfigError, RequestError, RequestErrorKind
 
 _KINDS: Mapping[int, RequestErrorKind] = {
     401: "authentication",
@@ -53,6 +53,15 @@ _LIMITS = {
     "requests_per_minute": "x-ratelimit-limit-requests",
     "tokens_per_minute": "x-ratelimit-limit-tokens",
 }
+# Of what a request meets before any of it is sent.
+_UNSENT = (
+    httpx2.ConnectError,
+    httpx2.ConnectTimeout,
+    httpx2.PoolTimeout,
+    httpx2.ProxyError,
+    httpx2.LocalProtocolError,
+    httpx2.UnsupportedProtocol,
+)
 # Characters of a key that give it away; some providers begin all keys with the same ten or so.
 _TELLING = 12
 _SECONDS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
@@ -175,6 +184,22 @@ def advised(text: str, kind: RequestErrorKind) -> str:
     too_long = kind == "bad_request" and "context" in text and "length" in text
     advice = _TOO_LONG if too_long else _ADVICE.get(kind)
     return f"{text:.500}; {advice}" if advice else text[:500]
+
+
+def transport_error(error: BaseException, where: str, key: str) -> RequestError:
+    """What it means that no answer came. Once a request may have arrived, it may also be billed.
+
+    Args:
+        error: as httpx2 raised it.
+        where: provider and model, for the message.
+        key: blotted out of the message.
+    """
+    text = blotted(f"{type(error).__name__}: {error}", key)[:300]
+    if isinstance(error, _UNSENT):
+        return RequestError(f"{where}: {advised(f'no connection ({text})', 'connection')}", kind="connection")
+    if isinstance(error, httpx2.TimeoutException):
+        return RequestError(f"{where}: no answer in time", kind="timeout")
+    return RequestError(f"{where}: the connection broke before an answer came ({text})", kind="disconnected")
 
 
 def kind_of(status: int, code: str = "") -> RequestErrorKind:

@@ -18,7 +18,16 @@ from pydantic import SecretStr
 
 from icm_api.errors import ConfigError, RequestError
 from icm_api.model.catalog import Host
-from icm_api.model.endpoints.http import QUOTA_CODES, advised, blotted, host_of, kind_of, limits_of, retry_after
+from icm_api.model.endpoints.http import (
+    QUOTA_CODES,
+    advised,
+    blotted,
+    host_of,
+    kind_of,
+    limits_of,
+    retry_after,
+    transport_error,
+)
 from icm_api.model.request import Body, Request, Response
 from icm_api.types import Capabilities, Usage
 
@@ -190,13 +199,8 @@ def request_error(error: openai.APIError, where: str, secret: str) -> RequestErr
         where: provider and model, for the message.
         secret: the key.
     """
-    if isinstance(error, openai.APITimeoutError):
-        return RequestError(f"{where}: no answer in time", kind="timeout")
     if not isinstance(error, openai.APIStatusError):
-        reason = error.__cause__ or error
-        text = blotted(f"{type(reason).__name__}: {reason}", secret)
-        message = advised(f"no connection ({text:.300})", "connection")
-        return RequestError(f"{where}: {message}", kind="connection")
+        return transport_error(error.__cause__ or error, where, secret)
     status = error.status_code
     kind = kind_of(status, str(error.code or error.type or ""))
     if QUOTA_CODES & {error.code, error.type}:
