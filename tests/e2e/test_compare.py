@@ -361,3 +361,32 @@ def test_one_budget_holds_over_all_of_a_comparison(tmp_path: Path, unbroken: tup
         compare(config, "--json")
         assert server.log.total == total
     assert (place(config) / "table.csv").read_bytes() == calm
+
+
+def test_one_budget_holds_over_kills_of_a_comparison(tmp_path: Path, unbroken: tuple[bytes, int]) -> None:
+    calm, total = unbroken
+    with serve(dialect="vllm") as server:
+        config = hosted(tmp_path, server.url, "\n[budget]\nrequests = 150\n")
+        for kill_at in (50, 110):
+            process = subprocess.Popen(command(config), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            while server.log.total < kill_at:
+                assert process.poll() is None
+                time.sleep(0.002)
+            process.kill()
+            process.wait(60)
+        assert main(["compare", str(config), "--gold", str(tmp_path / "gold.jsonl"), "--json"]) == 3
+        # At each kill the one question under way may be counted without having arrived.
+        assert 148 <= server.log.total <= 150 < total
+        # What was under way at a kill is asked again.
+        config.write_text(config.read_text().replace("requests = 150", f"requests = {total + 2}"))
+        compare(config, "--json")
+        assert total <= server.log.total <= total + 2
+    assert (place(config) / "table.csv").read_bytes() == calm
+
+
+def test_a_comparison_that_another_process_works_on_is_refused(done: Path, capsys: Printed) -> None:
+    from filelock import FileLock
+
+    with FileLock(place(done) / ".lock"):
+        assert main(["compare", str(done), "--gold", str(done.parent / "gold.jsonl")]) == 2
+    assert "in use" in capsys.readouterr().err

@@ -92,7 +92,7 @@ class Client:
         Raises:
             ProviderError: the endpoint failed. What it did answer readably is kept.
             BudgetError: the next request could exceed the budget; it was not sent.
-            StorageError: the cache can't be read or written.
+            StorageError: the cache can't be read or written, or the ledger of the meter can't be written.
         """
         keys = [cache_key(self.endpoint.identity, request) for request in requests]
         asked = dict(zip(keys, requests, strict=True))
