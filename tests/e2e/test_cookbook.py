@@ -18,7 +18,17 @@ MACHINE = re.compile(
 )
 
 
-@pytest.mark.parametrize("path", numbered(), ids=lambda path: path.stem)
+MINUTES = ("03", "04", "07", "08", "09")
+"""Notebooks that run for long; the others use every verb between them."""
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, id=path.stem, marks=pytest.mark.slow if path.name[:2] in MINUTES else ())
+        for path in numbered()
+    ],
+)
 def test_from_a_clean_kernel_a_notebook_prints_what_is_kept_in_it(path: Path) -> None:
     assert said(executed(path)) == said(read(path))
 

@@ -396,7 +396,8 @@ def finish(config: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "end"),
     [
-        *(("vllm", end) for end in ("success", "401", "cut")),
+        ("vllm", "cut"),
+        *(pytest.param("vllm", end, marks=pytest.mark.slow) for end in ("success", "401")),
         *(pytest.param("anthropic", end, marks=pytest.mark.slow) for end in ("success", "401")),
         ("openai-chat", "success"),
         ("gemini", "401"),

@@ -13,9 +13,6 @@ from icm_api.model import open_model
 from tests.benchmarks.prefix import SIZE, both_orders
 from tests.benchmarks.recovery import CASES, SEEDS, found
 
-# Of the demo: of the README's figures, and of every day.
-ALL_SEEDS, FEW_SEEDS = pytest.param(5, marks=pytest.mark.slow), 1
-
 
 def test_divide_and_conquer_sends_at_most_a_tenth_of_the_new_tokens_of_file_order() -> None:
     file_order, ours = both_orders(SIZE)
@@ -38,8 +35,10 @@ def demo(folder: Path, task: str, seeds: int, printed: pytest.CaptureFixture[str
     return [row["held_out"] | {"recovered": row["gap_recovered"]} for row in rows]
 
 
-@pytest.mark.parametrize("seeds", [FEW_SEEDS, ALL_SEEDS])
-@pytest.mark.parametrize("task", ["comparisons", "sums"])
+@pytest.mark.parametrize(
+    ("task", "seeds"),
+    [("sums", 1), *(pytest.param(task, 5, marks=pytest.mark.slow) for task in ("comparisons", "sums"))],
+)
 def test_icm_recovers_at_least_90_percent_of_a_gap_of_at_least_10_points(
     task: str, seeds: int, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -50,7 +49,7 @@ def test_icm_recovers_at_least_90_percent_of_a_gap_of_at_least_10_points(
     assert fmean(row["recovered"] for row in rows) >= 0.9
 
 
-@pytest.mark.parametrize("seeds", [FEW_SEEDS, ALL_SEEDS])
+@pytest.mark.parametrize("seeds", [1, pytest.param(5, marks=pytest.mark.slow)])
 def test_a_concept_that_the_model_does_not_hold_is_not_found(
     seeds: int, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -132,6 +132,7 @@ def test_killed_at_random_moments_and_resumed_same_bytes_as_unbroken(
     assert midway, "no kill met a run under way: no test"
 
 
+@pytest.mark.slow
 def test_killed_again_and_again_a_run_still_ends_in_the_same_bytes(tmp_path: Path, unbroken: dict[str, bytes]) -> None:
     """Five processes, each allowed a few more steps than the last one, then one to the end."""
     config, run = write_world(tmp_path), tmp_path / "run"

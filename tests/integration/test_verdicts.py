@@ -28,11 +28,8 @@ from tests.planted import CASES, Outcome, outcome
 
 QUICK = (
     "1 all True, comparisons",
-    "2 lucky pairs",
     "3 fixed wrong, sums",
     "4 95:5, few true",
-    "4 95:5, few false",
-    "5 mixed sums",
     "6 facts",
 )
 
@@ -51,8 +48,6 @@ async def test_the_verdict_on_a_planted_case_is_right(case: str) -> None:
         assert reasons[0].startswith("the given labels contradict what the model finds by itself")
     if case == "4 95:5, few true":
         assert any("95% of the labels are one and the same" in reason for reason in reasons)
-    if case == "5 mixed sums":
-        assert queue_head(found) == 1.0
 
 
 async def test_a_salient_concept_is_recognised_for_less_than_half_the_requests_of_its_search() -> None:
