@@ -13,10 +13,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from icm_api.data import find_format
 from icm_api.errors import ConfigError, RunError
 from icm_api.evaluation import evaluate
-from icm_api.export import FORMATS, LabelledData, Options, export_labels
+from icm_api.export import FORMATS, Options, export_labels
 from icm_api.report import write_report
 from icm_api.result import Result, write_whole
 from icm_api.runs import FinishedRun
@@ -99,26 +98,8 @@ def export_verb(arguments: Namespace) -> None:
     )
     FORMATS[arguments.to].check(options)
     folder = arguments.out or arguments.run / "export" / arguments.to
-    found = export_labels(_load_labelled(arguments.run), arguments.to, folder, options, force=arguments.force)
+    found = export_labels(FinishedRun.open(arguments.run), arguments.to, folder, options, force=arguments.force)
     print(json.dumps(found.as_json()) if arguments.json else "\n".join(found.lines()))
-
-
-def _load_labelled(run: Path) -> LabelledData:
-    """The labels of a finished run and the data that they are about.
-
-    Raises:
-        RunError: no finished run is there, or its data changed since.
-        DataError: the data cannot be read.
-    """
-    opened = FinishedRun.open(run)
-    return LabelledData(
-        opened.dataset,
-        opened.result,
-        opened.task.template,
-        opened.task.verbalizer,
-        find_format(opened.config.data.format).pairs,
-        opened.model,
-    )
 
 
 def report_verb(arguments: Namespace) -> None:

@@ -11,14 +11,14 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from icm_api.export.folder import CARD, DATA, synced
 from icm_api.export.rows import LabelledData
 from icm_api.export.tables import Column
 from icm_api.export.units import Unit, any_fixed
 
+CARD, DATA = "README.md", "data"
+"""Names in the folder: of the data card, and of the folder that holds the tables."""
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 _SETTINGS = ("engine", "preset", "alpha", "statistic", "estimator", "seed", "restarts")
 _MEANINGS = {
@@ -32,21 +32,29 @@ _MEANINGS = {
 }
 
 
-def write_card(
-    folder: Path,
+def data_card(
     data: LabelledData,
     parts: Mapping[str, Sequence[Unit]],
     columns: Sequence[Column],
     left_out: Mapping[str, int],
-) -> None:
-    """Write the data card into the folder."""
-    lines = [*_front_matter(data, parts), "", *_body(data, parts, columns, left_out)]
-    with synced(folder / CARD) as stream:
-        stream.write(("\n".join(lines) + "\n").encode())
+) -> str:
+    """The text of the data card.
+
+    Args:
+        data: the labels, and how they were found.
+        parts: name of the split -> its rows.
+        columns: of the table.
+        left_out: reason -> how many examples are not in the table.
+    """
+    return "\n".join([*_front_matter(data, parts), "", *_body(data, parts, columns, left_out)]) + "\n"
 
 
 def verdict_of(about: Mapping[str, Any]) -> tuple[str, tuple[str, ...]] | None:
-    """The run's verdict on its labels and the reasons, where a summary has one."""
+    """The run's verdict on its labels, with the reasons; None if a summary has no verdict.
+
+    Args:
+        about: what the summary says beside the numbers of the search.
+    """
     diagnosis = about.get("diagnosis")
     if not isinstance(diagnosis, Mapping) or not isinstance(diagnosis.get("verdict"), str):
         return None
@@ -54,11 +62,11 @@ def verdict_of(about: Mapping[str, Any]) -> tuple[str, tuple[str, ...]] | None:
     return diagnosis["verdict"], tuple(map(str, reasons)) if isinstance(reasons, list | tuple) else ()
 
 
-def shown_model(identity: str) -> str:
+def _shown_model(identity: str) -> str:
     """A model's identity fit for publishing: no folders of this machine, and no user name in an address.
 
     Example:
-        >>> shown_model("huggingface//home/me/models/tiny@3f2a"), shown_model("vllm/me:key@10.0.0.1:8000/v1/llama")
+        >>> _shown_model("huggingface//home/me/models/tiny@3f2a"), _shown_model("vllm/me:key@10.0.0.1:8000/v1/llama")
         ('huggingface/tiny@3f2a', 'vllm/10.0.0.1:8000/v1/llama')
     """
     provider, slash, rest = identity.partition("/")
@@ -73,7 +81,10 @@ def shown_model(identity: str) -> str:
 def _front_matter(data: LabelledData, parts: Mapping[str, Sequence[Unit]]) -> Iterator[str]:
     total = sum(map(len, parts.values()))
     size = next((name for most, name in _SIZES if total < most), "n>1M")
-    origin = ["machine-generated", *(["expert-generated"] if any(map(_fixed_in(data), parts.values())) else [])]
+    origin = [
+        "machine-generated",
+        *(["expert-generated"] if any(any_fixed(data, units) for units in parts.values()) else []),
+    ]
     yield from ("---", "pretty_name: Labels found by Internal Coherence Maximization", "task_categories:")
     yield from ("- text-classification", "annotations_creators:", *(f"- {each}" for each in origin))
     yield from ("tags:", "- icm", "- unsupervised-elicitation", "size_categories:", f"- {size}")
@@ -81,10 +92,6 @@ def _front_matter(data: LabelledData, parts: Mapping[str, Sequence[Unit]]) -> It
     for part in parts:
         yield from (f"  - split: {part}", f"    path: {DATA}/{part}.parquet")
     yield "---"
-
-
-def _fixed_in(data: LabelledData) -> Any:
-    return lambda units: any_fixed(data, units)
 
 
 def _body(
@@ -127,7 +134,7 @@ def _body(
 def _provenance(data: LabelledData) -> Iterator[str]:
     result, about = data.result, data.result.about
     settings = about.get("search")
-    rows: list[tuple[str, object]] = [("model", shown_model(data.model) or "not recorded")]
+    rows: list[tuple[str, object]] = [("model", _shown_model(data.model) or "not recorded")]
     rows.append(("estimator of P(D)", about.get("method", "not recorded")))
     if isinstance(settings, Mapping):
         rows += [(f"search.{key}", settings[key]) for key in _SETTINGS if settings.get(key) is not None]

@@ -1,34 +1,37 @@
-"""From labelled data to a folder of files: choose, split, write, and say what was written and what left out."""
+"""From a finished run to a folder of files: choose, split, write, and say what was written and what left out.
+
+The folder is there whole or not at all, and never in place of anything but an earlier export: files are written into a
+folder beside it, flushed to the disk, and moved into place in one step when all are there.
+"""
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from icm_api.errors import ConfigError
-from icm_api.export.card import verdict_of, write_card
-from icm_api.export.cleanlab import write_cleanlab
-from icm_api.export.folder import DATA, whole_folder
+from icm_api.errors import ConfigError, DataError, StorageError
+from icm_api.export.card import CARD, DATA, data_card, verdict_of
 from icm_api.export.formats import FORMATS, Format, FormatName
-from icm_api.export.jsonl import write_jsonl
-from icm_api.export.options import Options
-from icm_api.export.rows import ExportRow, LabelledData
-from icm_api.export.tables import Column, columns_of, write_csv, write_parquet
-from icm_api.export.units import (
-    TRAIN,
-    Unit,
-    any_fixed,
-    chosen_examples,
-    chosen_pairs,
-    parted,
-)
+from icm_api.export.records import write_jsonl
+from icm_api.export.rows import ExportRow, LabelledData, Options
+from icm_api.export.tables import Column, columns_of, write_cleanlab, write_csv, write_parquet
+from icm_api.export.units import TRAIN, VALIDATION, Unit, any_fixed, chosen_examples, chosen_pairs, parted
+
+if TYPE_CHECKING:
+    # `icm-api export --help` needs the formats, and no run.
+    from icm_api.runs import FinishedRun
+
+_ENDINGS = (".jsonl", ".csv", ".parquet", ".npz")
 
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What an export came to.
+    """What an export wrote, and what it left out.
 
     Attributes:
         format: its name.
@@ -49,7 +52,7 @@ class Exported:
     next_steps: tuple[str, ...]
 
     def lines(self) -> list[str]:
-        """For people."""
+        """The lines that say this to people."""
         return [
             *(f"wrote {rows:,} rows: {self.folder / name}" for name, rows in self.files.items()),
             *([f"of these, {self.fixed:,} have a label that a person gave"] if self.fixed else []),
@@ -60,7 +63,7 @@ class Exported:
         ]
 
     def as_json(self) -> dict[str, Any]:
-        """For machines."""
+        """The same as plain values, ready for JSON."""
         return {
             "format": self.format,
             "folder": str(self.folder),
@@ -73,16 +76,21 @@ class Exported:
 
 
 def export_labels(
-    data: LabelledData, to: FormatName, folder: str | Path, options: Options | None = None, *, force: bool = False
+    run: FinishedRun | LabelledData,
+    to: FormatName,
+    folder: str | Path,
+    options: Options | None = None,
+    *,
+    force: bool = False,
 ) -> Exported:
-    """Write labelled data in a format: whole, or not at all; the same data, the same bytes.
+    """Write the labels of a run in a format: whole, or not at all; the same labels, the same bytes.
 
-    Rows keep the data set's order. Where the data are pairs of texts in both orders, a preference format gets one row
-    a pair, and only pairs whose orders agree; elsewhere it sets the label found against the most probable other one.
-    Rows are made one by one: memory does not grow with the texts.
+    Rows keep the data set's order. If the data are pairs of texts in both orders, a preference format has one row a
+    pair, and only pairs whose orders agree; else it sets the label found against the most probable other label.
+    Rows are made one by one, so that the memory used does not grow with the texts.
 
     Args:
-        data: the labels, and the texts that they are about.
+        run: a finished run, or labels in memory with the texts that they are about.
         to: the format, one of `FORMAT_NAMES`.
         folder: where the files shall be.
         options: what to write, and how.
@@ -91,20 +99,23 @@ def export_labels(
     Raises:
         ConfigError: the format can't do what is asked for, nothing is left to export, something is in the folder
             already, or a package is missing.
-        DataError: an example does not fit the format.
+        RunError: the data changed since the run, or a file of the run is missing or damaged.
+        DataError: the data cannot be read, or an example does not fit the format.
         StorageError: the folder cannot be written.
     """
     form, folder, options = FORMATS[to], Path(folder), options or Options()
     form.check(options)
+    data = run if isinstance(run, LabelledData) else LabelledData.of(run)
     as_pairs = form.preferences and data.replies
     choice = chosen_pairs(data, options) if as_pairs else chosen_examples(data, options, training=form.training)
     if not choice.units:
         reasons = "; ".join(f"{count} {reason}" for reason, count in choice.left_out.items())
         raise ConfigError(f"nothing is left to export: {reasons}; lower --abstain-below, or judge the labels anew")
     parts = parted(choice.units, options)
-    plan = _Plan(form, parts, columns_of(data, options) if form.tabular else (), choice.left_out)
-    with whole_folder(folder, force=force) as scratch:
-        notes = [*_verdict_note(data), *_write(scratch, data, plan, spreadsheet=options.spreadsheet)]
+    columns = columns_of(data, options) if form.tabular else ()
+    plan = _Plan(form, parts, columns, choice.left_out, options.spreadsheet)
+    with _whole_folder(folder, force=force) as scratch:
+        notes = [*_verdict_note(data), *_write(scratch, data, plan)]
         size = (scratch / plan.file(TRAIN)).stat().st_size
         notes += form.host.complaints(plan.file(TRAIN), len(parts[TRAIN]), size)
     return Exported(
@@ -120,41 +131,48 @@ def export_labels(
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What goes where: the units of each part, the columns of a table, and what was left out."""
+    """What goes where: the units of each part, the columns of a table, what is left out, and who reads a CSV file."""
 
     form: Format
     parts: Mapping[str, Sequence[Unit]]
     columns: Sequence[Column]
     left_out: Mapping[str, int]
+    spreadsheet: bool
 
     def file(self, part: str) -> str:
         """The name of a part's file in the folder."""
         return (f"{DATA}/" if self.form.kind == "card" else "") + part + self.form.ending
 
 
-def _write(scratch: Path, data: LabelledData, plan: _Plan, *, spreadsheet: bool) -> Iterator[str]:
+def _write(scratch: Path, data: LabelledData, plan: _Plan) -> Iterator[str]:
     """Write the files; yields what to know of them."""
-    form = plan.form
     for part, units in plan.parts.items():
         name = plan.file(part)
-        match form.kind:
-            case "jsonl":
-                write_jsonl(scratch / name, (form.record(data, unit) for unit in units), mark=form.mark)
-            case "csv":
-                risky = write_csv(scratch / name, plan.columns, _rows(data, units), spreadsheet=spreadsheet)
-                if risky:
-                    yield (
-                        f"{risky:,} cells of {name} begin with = + - @ or the like, which a spreadsheet program runs "
-                        "as formulas; to open the file in one, add --spreadsheet"
-                    )
-            case "arrays":
-                absent = write_cleanlab(scratch / name, data, units)
-                if absent:
-                    yield f"no row of {name} has the label {', '.join(map(repr, absent))}"
-            case _:
-                write_parquet(scratch / name, plan.columns, _rows(data, units))
-    if form.kind == "card":
-        write_card(scratch, data, plan.parts, plan.columns, plan.left_out)
+        with _synced(scratch / name) as stream:
+            yield from _write_part(stream, name, data, plan, units)
+    if plan.form.kind == "card":
+        with _synced(scratch / CARD) as stream:
+            stream.write(data_card(data, plan.parts, plan.columns, plan.left_out).encode())
+
+
+def _write_part(stream: BinaryIO, name: str, data: LabelledData, plan: _Plan, units: Sequence[Unit]) -> Iterator[str]:
+    form = plan.form
+    match form.kind:
+        case "jsonl":
+            write_jsonl(stream, (form.record(data, unit) for unit in units), mark=form.mark)
+        case "csv":
+            risky = write_csv(stream, plan.columns, _rows(data, units), spreadsheet=plan.spreadsheet)
+            if risky:
+                yield (
+                    f"{risky:,} cells of {name} begin with = + - @ or the like, which a spreadsheet program runs "
+                    "as formulas; to open the file in one, add --spreadsheet"
+                )
+        case "arrays":
+            absent = write_cleanlab(stream, data, units)
+            if absent:
+                yield f"no row of {name} has the label {', '.join(map(repr, absent))}"
+        case _:
+            write_parquet(stream, plan.columns, _rows(data, units))
 
 
 def _rows(data: LabelledData, units: Sequence[Unit]) -> Iterator[ExportRow]:
@@ -167,3 +185,68 @@ def _verdict_note(data: LabelledData) -> list[str]:
         return []
     name, reasons = found
     return [f"the run's verdict on these labels is {name!r}" + (f": {reasons[0]}" if reasons else "")]
+
+
+@contextmanager
+def _whole_folder(folder: Path, *, force: bool) -> Iterator[Path]:
+    """A folder to write into: it becomes `folder` when the block ends, and is removed if the block fails."""
+    _check_free(folder, force=force)
+    folder = folder.resolve()
+    scratch, old = (folder.with_name(f".{folder.name}.{word}") for word in ("part", "old"))
+    try:
+        for leftover in (scratch, old):
+            shutil.rmtree(leftover, ignore_errors=True)
+        scratch.mkdir(parents=True)
+        yield scratch
+        if folder.is_dir():
+            folder.replace(old)
+        scratch.replace(folder)
+    except OSError as error:
+        raise StorageError(
+            f"cannot write {folder}: {error.strerror or error}; free or choose another place with --out"
+        ) from error
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"a text holds half a surrogate pair, which no UTF-8 file can carry, near {error.object[:60]!r}: mend the "
+            "data; nothing was written"
+        ) from error
+    finally:
+        if old.is_dir() and not folder.exists():
+            old.replace(folder)
+        for leftover in (scratch, old):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+@contextmanager
+def _synced(path: Path) -> Iterator[BinaryIO]:
+    """A new file, on the disk when the block ends."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("xb") as stream:
+        yield stream
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _check_free(folder: Path, *, force: bool) -> None:
+    if folder.suffix in _ENDINGS or (folder.exists() and not folder.is_dir()):
+        raise ConfigError(f"{folder} is the name of a file, and an export is a folder: give --out a folder")
+    there = list(folder.iterdir()) if folder.is_dir() else []
+    if not there:
+        return
+    if not force:
+        raise ConfigError(
+            f"{folder} is there already, and nothing was written: replace it with --force, or choose another place "
+            "with --out"
+        )
+    strange = [path.name for path in there if not _ours(path)]
+    if strange:
+        raise ConfigError(
+            f"{folder} holds {min(strange)!r}, which no export writes, so that it is not replaced: choose another "
+            "place with --out"
+        )
+
+
+def _ours(path: Path) -> bool:
+    if path.name == DATA and path.is_dir():
+        return all(each.is_file() and _ours(each) for each in path.iterdir())
+    return path.name == CARD or (path.stem in (TRAIN, VALIDATION) and path.suffix in _ENDINGS)

@@ -1,16 +1,25 @@
-"""Every format by its name: what a row becomes, who reads it, and what it can hold."""
+"""Every format by its name: what a row becomes, who reads it, and what it can hold.
+
+What each reader documents beside the shape of a row, as of November 2026. OpenAI:
+https://developers.openai.com/api/docs/guides/supervised-fine-tuning and /direct-preference-optimization (10 examples
+at least, files up to 512 MB). Azure: https://learn.microsoft.com/azure/ai-services/openai/how-to/fine-tuning (the same
+shape, UTF-8 with a byte-order mark, less than 512 MB). Together:
+https://docs.together.ai/docs/fine-tuning/data-preparation (`messages` and nothing beside it, up to 100 GB). Fireworks:
+https://docs.fireworks.ai/fine-tuning/fine-tuning-models (3 to 3 million examples, a system message only in first
+place). TRL: https://huggingface.co/docs/trl/dataset_formats.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from shlex import quote
 from types import MappingProxyType
 from typing import Literal, TypeAlias, get_args
 
 from icm_api.errors import ConfigError
-from icm_api.export import hosts, records
-from icm_api.export.hosts import Host
-from icm_api.export.options import Options
+from icm_api.export import records
+from icm_api.export.rows import Options
 
 FormatName: TypeAlias = Literal[
     "openai-sft",
@@ -27,6 +36,55 @@ FormatName: TypeAlias = Literal[
     "cleanlab",
 ]
 FORMAT_NAMES: tuple[FormatName, ...] = get_args(FormatName)
+_MEGABYTE = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """Who reads the files.
+
+    Attributes:
+        name: for people.
+        next_steps: command lines, or Python; `{train}` stands for the training file, `{folder}` for the folder.
+        fewest: rows that a training file needs; 1 if nothing is said.
+        most_rows, most_bytes: of one file; None if nothing is said.
+    """
+
+    name: str
+    next_steps: tuple[str, ...]
+    fewest: int = 1
+    most_rows: int | None = None
+    most_bytes: int | None = None
+
+    def steps(self, folder: str, train: str) -> tuple[str, ...]:
+        """What to do next with the files, ready for a shell or for Python.
+
+        Args:
+            folder: of the export.
+            train: path of the training file.
+        """
+        names = {"{train!r}": repr(train), "{train}": quote(train), "{folder}": quote(folder)}
+        steps = list(self.next_steps)
+        for mark, name in names.items():
+            steps = [step.replace(mark, name) for step in steps]
+        return tuple(steps)
+
+    def complaints(self, name: str, rows: int, size: int) -> Sequence[str]:
+        """What the host would refuse a file for.
+
+        Args:
+            name: of the file.
+            rows: how many it has.
+            size: bytes.
+        """
+        found = []
+        if rows < self.fewest:
+            found.append(f"{self.name} takes no file of fewer than {self.fewest} rows, and {name} has {rows}")
+        if self.most_rows is not None and rows > self.most_rows:
+            found.append(f"{self.name} takes at most {self.most_rows:,} rows, and {name} has {rows:,}")
+        if self.most_bytes is not None and size > self.most_bytes:
+            found.append(f"{self.name} takes at most {self.most_bytes:,} bytes, and {name} has {size:,}")
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +96,7 @@ class Format:
         about: one line for --help.
         kind: how it is written: one JSON object a line, a table, a table with a data card, or arrays.
         host: who reads it.
-        record: what a row becomes, where it is a JSON object.
+        record: what a row becomes, if it is a JSON object.
         preferences: whether a row is a preference: pairs of texts become one row each.
         mark: whether the files begin with a byte-order mark.
     """
@@ -58,7 +116,7 @@ class Format:
 
     @property
     def ending(self) -> str:
-        """Of its files' names."""
+        """How the names of its files end."""
         return {"jsonl": ".jsonl", "csv": ".csv", "arrays": ".npz"}.get(self.kind, ".parquet")
 
     @property
@@ -67,7 +125,14 @@ class Format:
         return self.kind in ("csv", "parquet", "card")
 
     def check(self, options: Options) -> None:
-        """Raises ConfigError where the format has no place for what is asked for."""
+        """Check what is asked for.
+
+        Args:
+            options: what to write, and how.
+
+        Raises:
+            ConfigError: the format has no place for it.
+        """
         if options.soft and self.training:
             raise ConfigError(
                 f"--soft: {self.name} has no place for the probability of every label; "
@@ -83,16 +148,58 @@ class Format:
             raise ConfigError(f"--spreadsheet is for --to csv, not for {self.name}")
 
 
+_OPENAI = Host(
+    "OpenAI",
+    (
+        'curl https://api.openai.com/v1/files -H "Authorization: Bearer $OPENAI_API_KEY" -F purpose=fine-tune '
+        "-F file=@{train}",
+    ),
+    fewest=10,
+    most_bytes=512 * _MEGABYTE,
+)
+_AZURE = Host(
+    "Azure OpenAI",
+    (
+        'curl "$AZURE_OPENAI_ENDPOINT/openai/files?api-version=2024-10-21" -H "api-key: $AZURE_OPENAI_API_KEY" '
+        "-F purpose=fine-tune -F file=@{train}",
+    ),
+    fewest=10,
+    most_bytes=512 * _MEGABYTE,
+)
+_TOGETHER = Host("Together", ("tg files upload {train}",), most_bytes=100_000 * _MEGABYTE)
+_FIREWORKS = Host(
+    "Fireworks",
+    (
+        "firectl dataset create NAME {train}",
+        "firectl supervised-fine-tuning-job create --base-model MODEL --dataset NAME --output-model TUNED",
+    ),
+    fewest=3,
+    most_rows=3_000_000,
+)
+_TRL_SFT, _TRL_DPO, _TRL_REWARD = (
+    Host("TRL", (f"trl {verb} --model_name_or_path MODEL --dataset_name {{folder}} --output_dir TUNED",))
+    for verb in ("sft", "dpo", "reward")
+)
+_HUB = Host("the Hugging Face Hub", ("hf upload OWNER/NAME {folder} . --repo-type dataset",))
+_PANDAS_CSV = Host("pandas", ("in Python: pandas.read_csv({train!r}, dtype=str, keep_default_na=False)",))
+_PANDAS_PARQUET = Host("pandas", ("in Python: pandas.read_parquet({train!r})",))
+_CLEANLAB = Host(
+    "cleanlab",
+    (
+        "in Python: d = numpy.load({train!r}); cleanlab.filter.find_label_issues(d['labels'], d['pred_probs'], "
+        "return_indices_ranked_by='self_confidence')",
+    ),
+)
 _ALL = (
-    Format("openai-sft", "chat messages, for fine-tuning at OpenAI", "jsonl", hosts.OPENAI),
-    Format("azure-sft", "the same for Azure OpenAI, with a byte-order mark", "jsonl", hosts.AZURE, mark=True),
-    Format("together-sft", "chat messages, for Together", "jsonl", hosts.TOGETHER),
-    Format("fireworks-sft", "chat messages, for Fireworks", "jsonl", hosts.FIREWORKS),
+    Format("openai-sft", "chat messages, for fine-tuning at OpenAI", "jsonl", _OPENAI),
+    Format("azure-sft", "the same for Azure OpenAI, with a byte-order mark", "jsonl", _AZURE, mark=True),
+    Format("together-sft", "chat messages, for Together", "jsonl", _TOGETHER),
+    Format("fireworks-sft", "chat messages, for Fireworks", "jsonl", _FIREWORKS),
     Format(
         "openai-dpo",
         "preferences as OpenAI, Together and Fireworks read them",
         "jsonl",
-        hosts.OPENAI,
+        _OPENAI,
         records.openai_preference,
         preferences=True,
     ),
@@ -100,14 +207,14 @@ _ALL = (
         "trl-sft",
         "prompt and completion as plain text, for TRL's SFTTrainer",
         "jsonl",
-        hosts.TRL_SFT,
+        _TRL_SFT,
         records.trl_completion,
     ),
     Format(
         "trl-dpo",
         "prompt, chosen, rejected, for TRL's DPOTrainer",
         "jsonl",
-        hosts.TRL_DPO,
+        _TRL_DPO,
         records.trl_preference,
         preferences=True,
     ),
@@ -115,13 +222,13 @@ _ALL = (
         "trl-reward",
         "chosen and rejected, for TRL's RewardTrainer",
         "jsonl",
-        hosts.TRL_REWARD,
+        _TRL_REWARD,
         records.trl_reward,
         preferences=True,
     ),
-    Format("hf-dataset", "Parquet files with a data card, for datasets.load_dataset and the hub", "card", hosts.HUB),
-    Format("csv", "a table", "csv", hosts.PANDAS_CSV),
-    Format("parquet", "a table with types", "parquet", hosts.PANDAS_PARQUET),
-    Format("cleanlab", "labels and pred_probs as arrays, to look for label errors", "arrays", hosts.CLEANLAB),
+    Format("hf-dataset", "Parquet files with a data card, for datasets.load_dataset and the hub", "card", _HUB),
+    Format("csv", "a table", "csv", _PANDAS_CSV),
+    Format("parquet", "a table with types", "parquet", _PANDAS_PARQUET),
+    Format("cleanlab", "labels and pred_probs as arrays, to look for label errors", "arrays", _CLEANLAB),
 )
 FORMATS: Mapping[FormatName, Format] = MappingProxyType({one.name: one for one in _ALL})

@@ -1,36 +1,44 @@
 """The JSON object that a row becomes, per shape: chat messages, prompt and completion, chosen and rejected.
 
-Two kinds of tasks need two readings. Where the examples are pairs of replies, each labelled in both orders, a
-preference is the pair itself: the better reply against the other, under the prompt that both answer; the words of the
-judging task are no part of it. Elsewhere the two "replies" are labels: the one found against the most probable other
-one, which teaches a classifier to keep them apart.
+Every maker takes the labelled data and a unit of it. Two kinds of tasks need two readings. If the examples are pairs of
+replies, each labelled in both orders, a preference is the pair itself: the better reply against the other, under the
+prompt that both answer; the words of the judging task are no part of it. Else the two "replies" are labels: the label
+found against the most probable other label, which teaches a classifier to keep them apart.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import codecs
+import json
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
 from icm_api.errors import DataError
-from icm_api.export.rows import LabelledData, spoken
+from icm_api.export.rows import LabelledData
 from icm_api.export.units import Unit
 
 Record: TypeAlias = dict[str, Any]
 Maker: TypeAlias = Callable[[LabelledData, Unit], Record]
+_BREAKS = str.maketrans({mark: f"\\u{ord(mark):04x}" for mark in "\x7f\x85\u2028\u2029"})
+"""What some readers take for the end of a line, and JSON allows as it stands."""
 
 
 def chat_record(data: LabelledData, unit: Unit) -> Record:
-    """`messages`: the instruction as system message where there is one, the question, and the label as written.
+    """`messages`: the instruction as system message if there is one, the question, and the label as written.
 
-    The label stands without the space that sets it apart in running text: a chat template adds its own.
+    The label has no space in front, which it has in running text: a chat template adds its own.
     """
     row = data.row(unit.id)
-    return {"messages": [*_asked(data, row.question), _message("assistant", spoken(row.answer))]}
+    return {"messages": [*_asked(data, row.question), _message("assistant", _spoken(row.answer))]}
 
 
 def openai_preference(data: LabelledData, unit: Unit) -> Record:
-    """`input`, `preferred_output` and `non_preferred_output`, each output one message of the assistant."""
+    """`input`, `preferred_output` and `non_preferred_output`, each output one message of the assistant.
+
+    Raises:
+        DataError: a pair of replies has no prompt.
+    """
     preference = _preference(data, unit)
     if not preference.messages:
         raise DataError(f"pair {unit.id!r} has no prompt, which this format needs; --to trl-reward needs none")
@@ -48,7 +56,11 @@ def trl_completion(data: LabelledData, unit: Unit) -> Record:
 
 
 def trl_preference(data: LabelledData, unit: Unit) -> Record:
-    """`prompt`, `chosen` and `rejected`: conversations for pairs of replies, plain text for labels."""
+    """`prompt`, `chosen` and `rejected`: conversations for pairs of replies, plain text for labels.
+
+    Raises:
+        DataError: a pair of replies has no prompt.
+    """
     if not data.replies:
         row = data.row(unit.id)
         return {
@@ -80,7 +92,7 @@ def trl_reward(data: LabelledData, unit: Unit) -> Record:
 
 @dataclass(frozen=True, slots=True)
 class _Preference:
-    """Messages that both answer, none where nothing is shown above the replies; then the two."""
+    """Messages that both answer, none if nothing is shown above the replies; then the two answers."""
 
     messages: list[Record]
     chosen: str
@@ -90,7 +102,7 @@ class _Preference:
 def _preference(data: LabelledData, unit: Unit) -> _Preference:
     if not data.replies:
         row = data.row(unit.id)
-        answers = spoken(row.answer), spoken(row.answers[row.runner_up])
+        answers = _spoken(row.answer), _spoken(row.answers[row.runner_up])
         return _Preference(_asked(data, row.question), *answers)
     # The label of the first member says that its first text is the better one.
     fields = data.dataset.get(unit.members[0]).fields
@@ -110,3 +122,35 @@ def _plain(data: LabelledData, question: str) -> str:
 
 def _message(role: str, content: str) -> Record:
     return {"role": role, "content": content}
+
+
+def _spoken(answer: str) -> str:
+    """A label as a chat message: without the space that sets it apart in running text."""
+    return answer.strip()
+
+
+def write_jsonl(stream: BinaryIO, records: Iterable[Mapping[str, Any]], *, mark: bool = False) -> None:
+    """Write one object a line, in UTF-8, one by one: the memory used does not grow with the number of records.
+
+    Args:
+        stream: to write to.
+        records: the objects.
+        mark: begin with a byte-order mark.
+
+    Raises:
+        UnicodeEncodeError: a text holds half a surrogate pair.
+    """
+    if mark:
+        stream.write(codecs.BOM_UTF8)
+    for record in records:
+        stream.write(json_line(record))
+
+
+def json_line(record: Mapping[str, Any]) -> bytes:
+    r"""A record as a line, whatever a reader takes for the end of one.
+
+    Example:
+        >>> json_line({"text": "naïve\u2028\n<b>"}).decode()
+        '{"text": "naïve\\u2028\\n<b>"}\n'
+    """
+    return (json.dumps(record, ensure_ascii=False, allow_nan=False).translate(_BREAKS) + "\n").encode()

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 
 from icm_api.data.pairs import FIRST, SECOND, rank
 from icm_api.errors import ConfigError, DataError
-from icm_api.export.options import Options
-from icm_api.export.rows import LabelledData
+from icm_api.export.rows import LabelledData, Options
 from icm_api.result import LabelledExample
 from icm_api.types import Example
 
@@ -28,8 +27,8 @@ class Unit:
     Attributes:
         id: of the example, or of the pair.
         group: of the example, or of the pair's.
-        members: ids of the examples it rests on; of a pair, the one whose label says that its first text is better
-            comes first.
+        members: ids of the examples it is made of; of a pair, first the example whose label says that its first text
+            is the better one.
     """
 
     id: str
@@ -65,7 +64,11 @@ def chosen_examples(data: LabelledData, options: Options, *, training: bool) -> 
 
 
 def chosen_pairs(data: LabelledData, options: Options) -> Choice:
-    """Every pair of texts whose two orders agree on the better one and are both sure enough, in data set order.
+    """Every pair of texts whose two orders agree on the better text and are both sure enough, in data set order.
+
+    Args:
+        data: the labelled examples, each a pair of texts in one of its two orders.
+        options: `abstain_below` leaves out what is less sure; without it, the run's own threshold counts.
 
     Raises:
         ConfigError: the labels are not "A" and "B".
@@ -100,7 +103,11 @@ def parted(units: Sequence[Unit], options: Options) -> dict[str, tuple[Unit, ...
     """The units by the file they belong to, "train" and, with a split, "validation".
 
     Whole groups go to one side, so that nothing of the validation set was seen in training. Groups are taken in an
-    order by hash; one that no longer fits into the training set is passed over.
+    order by hash; a group that no longer fits into the training set is passed over.
+
+    Args:
+        units: in data set order.
+        options: the share for training, the order, and the seed of both.
 
     Raises:
         ConfigError: nothing would be left on one of the sides.
@@ -133,12 +140,17 @@ def parted(units: Sequence[Unit], options: Options) -> dict[str, tuple[Unit, ...
 
 
 def any_fixed(data: LabelledData, units: Iterable[Unit]) -> int:
-    """How many of the units have a label that a person gave."""
+    """How many of the units have a label that a person gave.
+
+    Args:
+        data: the labels.
+        units: the rows to count in.
+    """
     return sum(any(data.line(member).fixed for member in unit.members) for unit in units)
 
 
 def _doubt(line: LabelledExample, threshold: float | None, *, training: bool) -> str:
-    """Why a label is not sure enough to be exported; "" where it is."""
+    """Why a label is not sure enough to be exported; "" if it is."""
     if line.fixed:
         return ""
     if threshold is not None:

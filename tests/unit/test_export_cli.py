@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from icm_api.cli.main import main
-from icm_api.export import FORMAT_NAMES, FORMATS
+from icm_api.export import FORMAT_NAMES, FORMATS, export_labels
+from icm_api.runs import FinishedRun
 from tests.worlds import write_world
 
 Printed = pytest.CaptureFixture[str]
@@ -77,6 +78,12 @@ def test_the_prompt_and_the_model_are_those_of_the_run(world: Path) -> None:
     assert [[m["content"] for m in row["messages"]] for row in rows] == [
         list(p) for p in zip(texts, labels, strict=True)
     ]
+
+
+def test_a_finished_run_is_exported_from_python_to_the_same_bytes(world: Path) -> None:
+    assert main(["export", "run", "--to", "csv", "--out", "verb"]) == 0
+    export_labels(FinishedRun.open("run"), "csv", "python")
+    assert (world / "python" / "train.csv").read_bytes() == (world / "verb" / "train.csv").read_bytes()
 
 
 def test_json_is_one_object_with_all_that_was_said(world: Path, capsys: Printed) -> None:

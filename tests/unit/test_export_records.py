@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from icm_api.errors import DataError
 from icm_api.export import FormatName, LabelledData, Options, export_labels
-from icm_api.export.jsonl import json_line
+from icm_api.export.records import json_line
 from icm_api.types import Verbalizer
 from tests.labelled import NASTY, claims, line, reply_pairs, result_of, with_line
 

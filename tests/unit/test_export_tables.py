@@ -91,7 +91,8 @@ def test_any_text_comes_back_as_it_was(tmp_path_factory: pytest.TempPathFactory,
     path = tmp_path_factory.mktemp("csv") / "table.csv"
     data = claims(texts)
     rows = (data.row(key) for key in data.dataset.ids)
-    write_csv(path, [Column("text", "text", lambda row: row.fields["text"])], rows, spreadsheet=False)
+    with path.open("wb") as stream:
+        write_csv(stream, [Column("text", "text", lambda row: row.fields["text"])], rows, spreadsheet=False)
     found = list(csv.reader(io.StringIO(path.read_bytes().decode(), newline="")))
     assert found == [["text"], *([text] for text in texts)]
 
