@@ -24,7 +24,7 @@ from icm_api.errors import ConfigError
 from icm_api.evaluation import Evaluation, evaluate, spread
 from icm_api.pocket.world import Claim, make_split
 from icm_api.result import Result, write_whole
-from icm_api.runs import INPUTS_FILE, Watch, build_task, load_dataset, open_model, resume, run_config
+from icm_api.runs import Watch, build_task, has_run, load_dataset, open_model, resume, run_config
 
 CONSTRAINTS = MappingProxyType(
     {
@@ -109,7 +109,7 @@ def _write_inputs(folder: Path, arguments: Namespace, seed: int) -> Config:
 def _run_or_resume(config: Config) -> Callable[[Watch], Coroutine[Any, Any, Result]]:
     """A new run, or what is left of one that is there already: the demo can be repeated."""
     folder = _run_folder(config)
-    if (folder / INPUTS_FILE).exists():
+    if has_run(folder):
         return lambda watch: resume(folder, watch)
     return lambda watch: run_config(config, watch)
 

@@ -28,6 +28,7 @@ from icm_api.evaluation import Verdict
 from icm_api.result import LABELS_FILE, SUMMARY_FILE, Result
 from icm_api.runs import (
     TRACE_FILE,
+    FinishedRun,
     Watch,
     build_task,
     load_dataset,
@@ -162,7 +163,7 @@ def _left_open(result: Result) -> list[str]:
 
 def _print_summary(folder: Path, *, as_json: bool) -> None:
     if as_json:
-        print((folder / SUMMARY_FILE).read_text(encoding="utf-8"), end="")
+        print(FinishedRun.open(folder).summary_text, end="")
 
 
 def _result_lines(result: Result, folder: Path) -> list[str]:

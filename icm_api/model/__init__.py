@@ -4,7 +4,7 @@ Start at `open_model`. The SDKs of providers, numpy and the cache's database are
 """
 
 from icm_api.model.client.client import Client
-from icm_api.model.client.ledger import Ledger, note_session, spent
+from icm_api.model.client.ledger import Ledger, Sent, note_session, read_sent, spent
 from icm_api.model.client.meter import Meter
 from icm_api.model.language_model import LanguageModel
 from icm_api.model.open import Opened, open_endpoint, open_model
@@ -24,11 +24,13 @@ __all__ = [
     "Readers",
     "Request",
     "Response",
+    "Sent",
     "check_endpoint",
     "label_distribution",
     "note_session",
     "open_endpoint",
     "open_model",
     "probe",
+    "read_sent",
     "spent",
 ]

@@ -14,6 +14,7 @@ from icm_api.runs.folder import (
     SPENDING_FILE,
     data_fingerprint,
     folder_of,
+    has_run,
     locked,
 )
 from icm_api.runs.parts import (
@@ -28,7 +29,7 @@ from icm_api.runs.parts import (
 )
 from icm_api.runs.planning import Plan, plan
 from icm_api.runs.running import Watch, resume, run, run_config
-from icm_api.runs.trace import TRACE_FILE, TraceStep, read_trace, replay, trace_record
+from icm_api.runs.trace import TRACE_FILE, TraceStep, count_steps, read_trace, replay, trace_record
 
 __all__ = [
     "CONFIG_FILE",
@@ -43,10 +44,12 @@ __all__ = [
     "build_constraint",
     "build_task",
     "config_of",
+    "count_steps",
     "data_fingerprint",
     "data_source",
     "default_cache_folder",
     "folder_of",
+    "has_run",
     "load_dataset",
     "load_start",
     "locked",

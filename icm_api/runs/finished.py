@@ -16,11 +16,13 @@ from typing import Any
 from icm_api.config import Config
 from icm_api.data import DataSource, Gold, load_gold_labels
 from icm_api.errors import RunError
+from icm_api.model import Sent, read_sent
+from icm_api.model.client.meter import cost
 from icm_api.result import LABELS_FILE, SUMMARY_FILE, Result
-from icm_api.runs.folder import CONFIG_FILE, INPUTS_FILE, data_fingerprint, existing
+from icm_api.runs.folder import CONFIG_FILE, INPUTS_FILE, SESSIONS_FILE, SPENDING_FILE, data_fingerprint, existing
 from icm_api.runs.parts import build_task, config_of, data_source, load_dataset
-from icm_api.runs.trace import TRACE_FILE, TraceStep, read_trace
-from icm_api.types import Dataset, Task
+from icm_api.runs.trace import TRACE_FILE, TraceStep, count_steps, read_trace
+from icm_api.types import Dataset, Task, Usage
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class FinishedRun:
 
     @cached_property
     def config_text(self) -> str:
-        """The configuration as it stands on disk. Raises RunError if it is missing."""
+        """The configuration as it is on disk. Raises RunError if it is missing."""
         return existing(self.folder, CONFIG_FILE).read_text(encoding="utf-8")
 
     @cached_property
@@ -129,6 +131,32 @@ class FinishedRun:
     def trace(self) -> Iterator[TraceStep]:
         """Every step of the search. Raises RunError if the trace is missing or damaged."""
         return read_trace(existing(self.folder, TRACE_FILE))
+
+    @cached_property
+    def trace_size(self) -> int:
+        """How many steps the trace has. Raises RunError if it is missing or empty."""
+        return count_steps(existing(self.folder, TRACE_FILE))
+
+    @cached_property
+    def sent(self) -> Sent | None:
+        """What all processes that worked on the run really sent; None if nothing is on disk of it.
+
+        Money covers what no process noted too, at the prices of the configuration.
+
+        Raises:
+            RunError: the file of sessions cannot be read, or a line of the ledger is damaged.
+            StorageError: the ledger cannot be read.
+        """
+        sent = read_sent(self.folder / SESSIONS_FILE, self.folder / SPENDING_FILE)
+        if sent is None or sent.money is None or sent.unnoted == Usage():
+            return sent
+        prices = self.config.prices
+        return replace(sent, money=None if prices is None else sent.money + cost(sent.unnoted, prices))
+
+    @property
+    def summary_text(self) -> str:
+        """The summary as it is on disk. Raises RunError if it is missing."""
+        return existing(self.folder, SUMMARY_FILE).read_text(encoding="utf-8")
 
     @property
     def diagnosis(self) -> Mapping[str, Any] | None:

@@ -35,6 +35,15 @@ def folder_of(config: Config) -> Path:
     return config.run.folder
 
 
+def has_run(folder: Path) -> bool:
+    """Whether a run began in a folder, finished or not.
+
+    Args:
+        folder: of the run.
+    """
+    return (folder / INPUTS_FILE).exists()
+
+
 def inputs_of(config: Config, dataset: Dataset, model: LanguageModel) -> dict[str, Any]:
     """Fingerprints of all that the search depends on beside its settings.
 

@@ -20,7 +20,16 @@ from icm_api.journal import Journal
 from icm_api.model import LanguageModel, check_endpoint, note_session
 from icm_api.objective import Objective
 from icm_api.result import SUMMARY_FILE, Result, write_whole
-from icm_api.runs.folder import CONFIG_FILE, INPUTS_FILE, SESSIONS_FILE, check_inputs, folder_of, inputs_of, locked
+from icm_api.runs.folder import (
+    CONFIG_FILE,
+    INPUTS_FILE,
+    SESSIONS_FILE,
+    check_inputs,
+    folder_of,
+    has_run,
+    inputs_of,
+    locked,
+)
 from icm_api.runs.judging import Trail, judged
 from icm_api.runs.parts import build_task, config_of, load_dataset, load_start, open_model
 from icm_api.runs.trace import TRACE_FILE, trace_record
@@ -94,7 +103,7 @@ async def run_config(config: Config, watch: Watch = Watch()) -> Result:
         IcmError: whatever stops the run; what was paid for is kept, so that it can be resumed.
     """
     folder = folder_of(config)
-    if (folder / INPUTS_FILE).exists():
+    if has_run(folder):
         state = "a finished run" if (folder / SUMMARY_FILE).exists() else "an unfinished run"
         raise RunError(
             f"{folder} holds {state}: go on with `icm-api resume {folder}`, or choose another folder with --out"

@@ -80,6 +80,25 @@ def trace_record(progress: Progress) -> dict[str, Any]:
     }
 
 
+def count_steps(path: Path) -> int:
+    """How many steps a trace has, without a look at what they are.
+
+    Args:
+        path: of `trace.jsonl`.
+
+    Raises:
+        RunError: the file is missing or empty.
+    """
+    try:
+        with path.open("rb") as stream:
+            total = sum(1 for _ in stream)
+    except OSError as error:
+        raise RunError(f"cannot read {path}: {error.strerror or error}") from error
+    if not total:
+        raise RunError(f"{path} is empty: go on with the run by icm-api resume")
+    return total
+
+
 def read_trace(path: Path) -> Iterator[TraceStep]:
     """The steps of a trace, a line at a time, since the trace of a long run is large.
 

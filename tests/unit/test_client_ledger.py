@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from collections.abc import Sequence
 from io import FileIO
@@ -13,7 +14,7 @@ import pytest
 
 from icm_api.config import Budget, ClientSettings, Prices
 from icm_api.errors import BudgetError, RunError, StorageError
-from icm_api.model import Client, Ledger, Meter, Request, Response, spent
+from icm_api.model import Client, Ledger, Meter, Request, Response, Sent, read_sent, spent
 from icm_api.model.client.cache import ResponseCache
 from icm_api.model.client.meter import cost
 from icm_api.types import Capabilities, Usage
@@ -245,3 +246,28 @@ class Full(FileIO):
 
     def write(self, data: Any, /) -> int:
         return super().write(bytes(data)[:4])
+
+
+def test_sessions_are_added_up_and_money_only_where_all_have_it(tmp_path: Path) -> None:
+    path = tmp_path / "sessions.jsonl"
+    ledger = tmp_path / "spending.jsonl"
+    assert read_sent(path, ledger) is None
+    one = {"sent": {"requests": 2, "prompt_tokens": 20}, "seconds": 1.5, "money": 0.25}
+    path.write_text(json.dumps(one) + "\n" + json.dumps(one) + "\n" + '{"sent": {"req')
+    assert read_sent(path, ledger) == Sent(2, 1, Usage(4, 40), 3.0, 0.5)
+    del one["money"]
+    path.write_text(path.read_text().splitlines()[0] + "\n" + json.dumps(one) + "\n")
+    assert read_sent(path, ledger) == Sent(2, 0, Usage(4, 40), 3.0, None)
+
+
+def test_what_no_session_noted_is_the_rest_of_the_ledger(tmp_path: Path) -> None:
+    path, ledger = tmp_path / "sessions.jsonl", tmp_path / "spending.jsonl"
+    ledger.write_text(
+        '{"requests": 3, "prompt_tokens": 30}\n{"requests": 4, "prompt_tokens": 40, "cached_tokens": 5}\n'
+    )
+    killed = Usage(7, 70, 0, 5)
+    assert read_sent(path, ledger) == Sent(0, 0, killed, 0.0, 0.0, killed)
+    path.write_text(json.dumps({"sent": {"requests": 4, "prompt_tokens": 45}, "seconds": 1.5}) + "\n")
+    assert read_sent(path, ledger) == Sent(1, 0, killed, 1.5, None, Usage(3, 25, 0, 5))
+    ledger.write_text('{"requests": 4, "prompt_tokens": 45}\n')
+    assert read_sent(path, ledger) == Sent(1, 0, Usage(4, 45), 1.5, None)

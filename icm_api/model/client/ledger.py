@@ -1,6 +1,6 @@
 """What is spent, over all processes that work on a run, so that a budget holds over all of them, killed ones included.
 
-It does: keep a file whose lines add up to what counts as spent, and note a line a session for people.
+It does: keep a file whose lines add up to what counts as spent, note a line a session for people, and read both back.
 It does not: know a budget or a price.
 """
 
@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import asdict, fields
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, fields
 from io import FileIO
 from pathlib import Path
 from typing import Protocol
@@ -18,7 +19,7 @@ from icm_api.types import Usage
 
 logger = logging.getLogger(__name__)
 
-_NAMES = tuple(field.name for field in fields(Usage))
+_NAMES = tuple(each.name for each in fields(Usage))
 
 
 class Ledger:
@@ -178,3 +179,68 @@ def note_session(path: Path, meter: Spends, seconds: float) -> None:
     except OSError:
         # On a full disk the error that matters is already on its way.
         logger.warning("could not note this session in %s", path)
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What reached the model, over all processes that worked on a run.
+
+    Attributes:
+        sessions: how many processes noted what they sent.
+        unreadable: notes that cannot be read, of processes that were killed while writing them.
+        usage: requests and tokens of all processes, those without a note included.
+        seconds: that the processes with a note took together.
+        money: what the processes with a note paid; None if any of them had no prices.
+        unnoted: the part of `usage` that no note has, but the ledger counts: of processes that were killed, and
+            requests that may have been billed without an answer. Requests without an answer are counted at their most.
+    """
+
+    sessions: int
+    unreadable: int
+    usage: Usage
+    seconds: float
+    money: float | None
+    unnoted: Usage = field(default_factory=Usage)
+
+
+def read_sent(notes: Path, ledger: Path) -> Sent | None:
+    """What the processes of a run sent, from their notes and their ledger.
+
+    Args:
+        notes: the file that `note_session` writes.
+        ledger: the file of the `Ledger`; it may be missing.
+
+    Returns:
+        The sums; None if there is neither a note nor any spending.
+
+    Raises:
+        RunError: the notes cannot be read, or a line of the ledger is damaged.
+        StorageError: the ledger cannot be read.
+    """
+    try:
+        lines = notes.read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        lines = []
+    except OSError as error:
+        raise RunError(f"cannot read {notes}: {error.strerror or error}") from error
+    found = list(_sessions(lines))
+    noted = sum((usage for usage, _, _ in found), Usage())
+    missed = spent(ledger) - noted
+    unnoted = missed if missed.requests > 0 else Usage()
+    if not found and unnoted == Usage():
+        return None
+    paid = [money for _, _, money in found]
+    # Part of a sum is no sum.
+    money = None if None in paid else sum((value for value in paid if value is not None), 0.0)
+    seconds = sum((took for _, took, _ in found), 0.0)
+    return Sent(len(found), len(lines) - len(found), noted + unnoted, seconds, money, unnoted)
+
+
+def _sessions(lines: list[str]) -> Iterator[tuple[Usage, float, float | None]]:
+    for line in lines:
+        try:
+            note = json.loads(line)
+            money = note.get("money")
+            yield Usage(**note["sent"]), float(note["seconds"]), None if money is None else float(money)
+        except (ValueError, TypeError, KeyError, AttributeError):
+            continue
