@@ -4,7 +4,6 @@ It reads what the run left on disk, and asks no model. Needs the extra `report` 
 imported only when a report is written.
 """
 
-from icm_api.report.reading import Report, read_report
-from icm_api.report.writing import Written, write_report
+from icm_api.report.reading import Report, Written, read_report, write_report
 
 __all__ = ["Report", "Written", "read_report", "write_report"]

@@ -1,32 +1,38 @@
-"""From a run folder to all that its report tells, as one value. Lays out nothing and draws nothing.
+"""From a finished run to its report: all that the report tells as one value, and the files that tell it.
 
-Texts and relations need the run's data as they were. Where those are gone or changed, the report does without, and
-says so.
+What is shown is gathered here; `page` lays it out, and `charts` draws it. Texts and relations need the run's data as
+they were. If those are gone or changed, the report does without, and says so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from importlib.util import find_spec
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from icm_api.config import Config
 from icm_api.consistency import compile_relations
 from icm_api.data import Gold
-from icm_api.errors import IcmError
+from icm_api.errors import ConfigError, IcmError, RunError, StorageError
 from icm_api.evaluation import Evaluation, Interval, brier, evaluate, expected_calibration_error, wilson_interval
-from icm_api.report.comparison import Compared, read_comparison
+from icm_api.model import Sent
 from icm_api.report.contested import Conflict, ContestedExample, Evidence, conflicts, contested_examples
-from icm_api.report.costs import Sent, Stage, read_sent, stages
-from icm_api.report.trace import Trace, gathered
-from icm_api.result import LabelledExample, Result
-from icm_api.runs import SESSIONS_FILE, TRACE_FILE, FinishedRun
+from icm_api.report.trace import Stage, Trace, gathered, stages
+from icm_api.result import LabelledExample, Result, write_whole
+from icm_api.runs import FinishedRun
 
 _PER_BIN = 10
 """Examples that a bin of the reliability curve has at least."""
-MOST_BINS = 10
+_MOST_BINS = 10
+_PAGE_FILE = Path("report") / "report.html"
+"""Where in the run folder a report is written by default."""
+_NEEDED = ("matplotlib", "jinja2")
+_COMPARISON_FILE = "comparison.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +67,33 @@ class AgainstGold:
 
     evaluation: Evaluation
     reliability: tuple[Reliability, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedBar:
+    """One way to get labels, and accuracy on held-out examples with it: mean and, where there are any, limits."""
+
+    name: str
+    mean: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """The bars of a comparison.
+
+    Attributes:
+        bars: in its order; rows that have no accuracy on held-out examples are left out.
+        seeds: how many it ran.
+        model: which it asked.
+        notes: what else a reader has to know.
+    """
+
+    bars: tuple[ComparedBar, ...]
+    seeds: int
+    model: str
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +140,7 @@ class Report:
     @property
     def rescaled(self) -> bool:
         """Whether calibrated probabilities are others than the model's own."""
-        return is_rescaled(self.result.examples)
+        return _is_rescaled(self.result.examples)
 
 
 def read_report(folder: Path, *, gold: Path | None = None, comparison: Path | None = None) -> Report:
@@ -123,7 +156,7 @@ def read_report(folder: Path, *, gold: Path | None = None, comparison: Path | No
         DataError: the gold labels cannot be read, or are not of this run.
     """
     run = FinishedRun.open(folder)
-    trace = gathered(folder / TRACE_FILE, run.config.prompt.labels)
+    trace = gathered(run.trace(), run.trace_size, run.config.prompt.labels)
     evidence, note = _evidence(run, trace)
     listed, broken = conflicts(evidence)
     return Report(
@@ -141,39 +174,39 @@ def read_report(folder: Path, *, gold: Path | None = None, comparison: Path | No
         listed,
         None if evidence.relations is None else broken,
         stages(run.result, trace),
-        read_sent(folder / SESSIONS_FILE),
-        None if gold is None else against_gold(run.result, run.gold(gold)),
+        run.sent,
+        None if gold is None else _against_gold(run.result, run.gold(gold)),
         None if comparison is None else read_comparison(comparison),
         version("icm-api"),
     )
 
 
-def against_gold(result: Result, gold: Gold) -> AgainstGold:
+def _against_gold(result: Result, gold: Gold) -> AgainstGold:
     """Accuracy and its like, and reliability of the labels that no person gave.
 
     Raises:
         DataError: gold and result do not belong together.
     """
     rows = [row for row in result.examples if row.id in gold and not row.fixed]
-    judged = rows and is_rescaled(rows)
+    judged = rows and _is_rescaled(rows)
     curves = []
     if rows:
-        curves.append(reliability("raw", [row.probability for row in rows], rows, gold))
+        curves.append(_reliability("raw", [row.probability for row in rows], rows, gold))
     if judged:
-        curves.append(reliability("calibrated", [row.confidence for row in rows], rows, gold))
+        curves.append(_reliability("calibrated", [row.confidence for row in rows], rows, gold))
     return AgainstGold(evaluate(result, gold), tuple(curves))
 
 
-def is_rescaled(rows: Sequence[LabelledExample]) -> bool:
+def _is_rescaled(rows: Sequence[LabelledExample]) -> bool:
     """Whether calibration changed any probability of a label found."""
     return all(row.calibrated for row in rows) and any(row.confidence != row.probability for row in rows)
 
 
-def reliability(name: str, confidences: Sequence[float], rows: Sequence[LabelledExample], gold: Gold) -> Reliability:
+def _reliability(name: str, confidences: Sequence[float], rows: Sequence[LabelledExample], gold: Gold) -> Reliability:
     """Accuracy by confidence, in bins of equal mass with at least 10 examples, at most 10 bins."""
     correct = [row.label == gold[row.id] for row in rows]
     size = len(rows)
-    count = max(1, min(MOST_BINS, size // _PER_BIN))
+    count = max(1, min(_MOST_BINS, size // _PER_BIN))
     ranked = sorted(zip(confidences, correct, strict=True))
     bins = []
     for at in range(count):
@@ -195,3 +228,104 @@ def _evidence(run: FinishedRun, trace: Trace) -> tuple[Evidence, str]:
     except (IcmError, OSError) as error:
         return bare, f"texts and relations are not shown, since the data cannot be read: {error}"
     return Evidence(result, run.dataset, relations, trace.changes), ""
+
+
+def read_comparison(folder: Path) -> Compared:
+    """The bars of a finished comparison.
+
+    Raises:
+        RunError: the file is missing, is no comparison, or has a bad row; which one.
+    """
+    path = folder / _COMPARISON_FILE
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise RunError(f"{path} is missing: {folder} is not the folder of a finished comparison") from error
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path}: cannot be read: {error}") from error
+    try:
+        rows, seeds, model, notes = found["rows"], found["seeds"], found["model"], found["notes"]
+        bars = tuple(bar for number, row in enumerate(rows, 1) for bar in _bar(row, f"{path}: row {number}"))
+        return Compared(bars, len(seeds), str(model), tuple(map(str, notes)))
+    except (KeyError, TypeError) as error:
+        raise RunError(f"{path}: not a comparison: {error!r}") from error
+
+
+def _bar(row: Mapping[str, Any], where: str) -> Iterator[ComparedBar]:
+    try:
+        measure = row["held_out"]["accuracy"] if "held_out" in row else None
+        if measure is None or measure["mean"] is None:
+            return
+        low, high = (None if measure[key] is None else _number(measure[key]) for key in ("low", "high"))
+        bar = ComparedBar(str(row["title"]), _number(measure["mean"]), low, high)
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(f"{where}: not a row of a comparison: {error!r}") from error
+    yield bar
+
+
+def _number(value: Any) -> float:
+    if not isfinite(number := float(value)):
+        raise ValueError(f"{value} is not finite")
+    return number
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What was written: the page, and the figures beside it."""
+
+    page: Path
+    figures: tuple[Path, ...] = ()
+
+
+def write_report(
+    folder: Path,
+    out: Path | None = None,
+    *,
+    gold: Path | None = None,
+    comparison: Path | None = None,
+    png: bool | None = None,
+) -> Written:
+    """Write the report of a finished run; the same run, the same bytes.
+
+    Args:
+        folder: of the run.
+        out: the page to write; by default `report/report.html` in the run folder.
+        gold: a file of gold labels to hold the labels against.
+        comparison: the folder of a comparison, whose bars to show.
+        png: write the figures beside the page too; by default where the page goes into the run folder.
+
+    Raises:
+        ConfigError: Matplotlib or Jinja2 is not installed.
+        RunError: the run is not finished, or a file is missing or damaged.
+        DataError: the gold labels cannot be used.
+        StorageError: the page cannot be written.
+    """
+    _check_installed()
+    from icm_api.report.charts import charts
+    from icm_api.report.drawing import png as drawn_png
+    from icm_api.report.page import render
+
+    report = read_report(folder, gold=gold, comparison=comparison)
+    drawn = charts(report)
+    path = out or folder / _PAGE_FILE
+    write_whole(path, render(report, drawn))
+    figures = []
+    if png or (png is None and out is None):
+        for chart in drawn:
+            figure = path.with_name(f"{path.stem}-{chart.name}.png")
+            _write_bytes(figure, drawn_png(chart))
+            figures.append(figure)
+    return Written(path, tuple(figures))
+
+
+def _check_installed() -> None:
+    missing = [name for name in _NEEDED if find_spec(name) is None]
+    if missing:
+        raise ConfigError(f"a report needs {' and '.join(missing)}: pip install 'icm-api[report]'")
+
+
+def _write_bytes(path: Path, content: bytes) -> None:
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error.strerror or error}; free or choose another place") from error

@@ -1,21 +1,20 @@
-"""The steps of a run as series that can be drawn: U, P, I, acceptance, temperature, label balance, cost by move.
+"""The steps of a run as series that can be drawn: U, P, I, acceptance, temperature, label balance; and cost by stage.
 
-Draws nothing.
+It draws nothing, and reads no file: steps are what `FinishedRun.trace` gives.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from icm_api.errors import RunError
-from icm_api.runs import TraceStep, read_trace, replay
+from icm_api.result import Result
+from icm_api.runs import TraceStep, replay
 from icm_api.types import Label
 
 MOST_POINTS = 2000
@@ -25,7 +24,7 @@ _NUMBERS = ("step", "restart", "temperature", "utility", "mutual_predictability"
 
 @dataclass(slots=True)
 class Move:
-    """What one kind of move came to.
+    """What one kind of move did and asked for.
 
     Attributes:
         name: as the trace has it.
@@ -41,6 +40,15 @@ class Move:
     prompt_tokens: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Requests and prompt tokens that a stage asked for, whether a cache answered or the model."""
+
+    name: str
+    requests: int
+    prompt_tokens: int
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Trace:
     """All steps of a run, S of them, and K labels.
@@ -50,7 +58,7 @@ class Trace:
         relabelings: whether the step proposed to change labels there are, shape (S,).
         accepted: whether its proposal became the labeling, shape (S,).
         drawn: positions of the steps to draw, ascending, D of them.
-        balance: how many examples had each label after each drawn step, shape (D, K); None where the lines don't add
+        balance: how many examples had each label after each drawn step, shape (D, K); None if the lines don't add
             up to the number of labelled examples that they state.
         moves: per kind of move, in order of first use.
         changes: per example how often its label was changed, beginnings anew apart; examples never changed left out.
@@ -74,7 +82,11 @@ class Trace:
         return np.flatnonzero(np.diff(self.series["restart"]) != 0) + 1
 
     def best(self, size: int) -> int | None:
-        """Position of the first step with the largest U of all complete labelings; None where none was complete."""
+        """Position of the first step with the largest U of all complete labelings; None if none was complete.
+
+        Args:
+            size: examples of the data set.
+        """
         complete = np.flatnonzero(self.series["labelled"] == size)
         return int(complete[np.argmax(self.series["utility"][complete])]) if len(complete) else None
 
@@ -118,26 +130,20 @@ class _Reader:
         self.asked = asked
 
 
-def gathered(path: Path, labels: Sequence[Label]) -> Trace:
-    """The trace of a run as series.
+def gathered(steps: Iterable[TraceStep], size: int, labels: Sequence[Label]) -> Trace:
+    """The steps of a run as series.
 
     Args:
-        path: of `trace.jsonl`.
+        steps: S of them, from the first.
+        size: S, which says beforehand which of the steps are drawn.
         labels: the label set, in the order in which label balance is given.
 
     Raises:
-        RunError: the file is missing, empty or damaged; which line.
+        RunError: a line of the trace is damaged.
     """
-    try:
-        with path.open("rb") as stream:
-            total = sum(1 for _ in stream)
-    except OSError as error:
-        raise RunError(f"cannot read {path}: {error.strerror or error}") from error
-    if not total:
-        raise RunError(f"{path} is empty: go on with the run by icm-api resume")
-    drawn = evenly(total, MOST_POINTS)
+    drawn = evenly(size, MOST_POINTS)
     reader = _Reader(labels, frozenset(drawn.tolist()))
-    for at, (step, labelled) in enumerate(replay(read_trace(path))):
+    for at, (step, labelled) in enumerate(replay(steps)):
         reader.add(at, step, labelled)
     return Trace(
         {name: np.array(values) for name, values in reader.columns.items()},
@@ -153,6 +159,10 @@ def gathered(path: Path, labels: Sequence[Label]) -> Trace:
 def evenly(total: int, most: int) -> NDArray[np.int64]:
     """At most `most` of the positions 0..total-1, evenly spaced, both ends included.
 
+    Args:
+        total: positions there are.
+        most: positions to choose.
+
     Example:
         >>> evenly(3, 5).tolist(), evenly(9, 3).tolist()
         ([0, 1, 2], [0, 4, 8])
@@ -165,8 +175,12 @@ def evenly(total: int, most: int) -> NDArray[np.int64]:
 def accepted_by_window(trace: Trace, windows: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Share of the proposed relabelings that were accepted, in windows of equally many steps.
 
+    Args:
+        trace: S steps.
+        windows: W, at most S.
+
     Returns:
-        Edges of the windows as steps, shape (W + 1,), and shares, shape (W,); NaN where nothing was proposed.
+        Edges of the windows as steps, shape (W + 1,), and shares, shape (W,); NaN if nothing was proposed in a window.
     """
     count = max(1, min(windows, trace.size))
     edges = np.unique(np.linspace(0, trace.size, count + 1).round().astype(np.int64))
@@ -177,3 +191,21 @@ def accepted_by_window(trace: Trace, windows: int) -> tuple[NDArray[np.float64],
         shares.append(taken.sum() / proposed.sum() if proposed.any() else np.nan)
     first = trace.series["step"][0]
     return edges + first, np.array(shares, dtype=np.float64)
+
+
+def stages(result: Result, trace: Trace) -> tuple[Stage, ...]:
+    """What the search asked for, by kind of move, and what judging its labels asked for.
+
+    Args:
+        result: whose usage is the total. What it has beyond the last step of the trace is the judging.
+        trace: of the search.
+    """
+    names = {"seed": "search: beginnings", "challenge": "search: challengers", "grow": "search: growth"}
+    listed = [
+        Stage(names.get(move.name, f"search: {move.name}"), move.requests, move.prompt_tokens) for move in trace.moves
+    ]
+    requests = result.usage.requests - sum(stage.requests for stage in listed)
+    tokens = result.usage.prompt_tokens - sum(stage.prompt_tokens for stage in listed)
+    if requests or tokens:
+        listed.append(Stage("judging the labels", requests, tokens))
+    return tuple(listed)

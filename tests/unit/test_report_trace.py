@@ -12,15 +12,19 @@ import pytest
 
 from icm_api.config import load_config
 from icm_api.errors import RunError
-from icm_api.report.costs import Sent, read_sent, stages
-from icm_api.report.trace import accepted_by_window, evenly, gathered
-from icm_api.runs import Watch, run_config
+from icm_api.report.trace import Trace, accepted_by_window, evenly, gathered, stages
+from icm_api.runs import Watch, count_steps, read_trace, run_config
 from icm_api.search import Progress
-from icm_api.types import Labeling, Usage
+from icm_api.types import Labeling
 from tests.finished import MadeUp, finished_run
 from tests.worlds import write_world
 
 LABELS = ("True", "False")
+
+
+def series_of(path: Path) -> Trace:
+    """The steps of a trace as a report draws them."""
+    return gathered(read_trace(path), count_steps(path), LABELS)
 
 
 @pytest.mark.parametrize(
@@ -35,7 +39,7 @@ def test_label_balance_and_changes_are_those_of_the_search(tmp_path: Path, searc
         moves.append(progress.info.move)
 
     result = asyncio.run(run_config(load_config(write_world(tmp_path, "facts", 16, search)), Watch(on_step=seen)))
-    trace = gathered(tmp_path / "run" / "trace.jsonl", LABELS)
+    trace = series_of(tmp_path / "run" / "trace.jsonl")
     assert trace.size == len(labelings)
     assert trace.balance is not None
     expected = [[Counter(labeling.values())[label] for label in LABELS] for labeling in labelings]
@@ -58,11 +62,11 @@ def test_label_balance_and_changes_are_those_of_the_search(tmp_path: Path, searc
 
 def test_a_trace_that_does_not_add_up_gives_no_label_balance(tmp_path: Path) -> None:
     path = finished_run(tmp_path, MadeUp(["a", "b", "c", "d"])) / "trace.jsonl"
-    assert gathered(path, LABELS).balance is not None
+    assert series_of(path).balance is not None
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     lines[5]["labelled"] = 3
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    assert gathered(path, LABELS).balance is None
+    assert series_of(path).balance is None
 
 
 @pytest.mark.parametrize("damage", ["{", "[]", "3", '{"step": 1}'])
@@ -72,13 +76,13 @@ def test_a_damaged_trace_is_refused_with_its_place(tmp_path: Path, damage: str) 
     lines[3] = damage
     path.write_text("\n".join(lines) + "\n")
     with pytest.raises(RunError, match=r"trace\.jsonl:4: not a step of a run"):
-        gathered(path, LABELS)
+        series_of(path)
 
 
 def test_an_empty_trace_is_refused(tmp_path: Path) -> None:
     (tmp_path / "trace.jsonl").write_text("")
     with pytest.raises(RunError, match="is empty"):
-        gathered(tmp_path / "trace.jsonl", LABELS)
+        series_of(tmp_path / "trace.jsonl")
 
 
 def test_thinning_keeps_both_ends_and_even_steps() -> None:
@@ -96,7 +100,7 @@ def test_acceptance_counts_proposed_relabelings_alone(tmp_path: Path) -> None:
     for line in lines[10:20]:
         line["kind"] = line["move"] = "grow"
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    edges, shares = accepted_by_window(gathered(path, LABELS), 4)
+    edges, shares = accepted_by_window(series_of(path), 4)
     assert edges.tolist() == [0, 10, 20, 30, 40]
     for window, share in enumerate(shares):
         some = [line for line in lines[window * 10 : window * 10 + 10] if line["move"] == "relabel"]
@@ -104,14 +108,3 @@ def test_acceptance_counts_proposed_relabelings_alone(tmp_path: Path) -> None:
             assert np.isnan(share)
         else:
             assert share == pytest.approx(sum(line["accepted"] for line in some) / len(some))
-
-
-def test_sessions_are_added_up_and_money_only_where_all_have_it(tmp_path: Path) -> None:
-    path = tmp_path / "sessions.jsonl"
-    assert read_sent(path) is None
-    one = {"sent": {"requests": 2, "prompt_tokens": 20}, "seconds": 1.5, "money": 0.25}
-    path.write_text(json.dumps(one) + "\n" + json.dumps(one) + "\n" + '{"sent": {"req')
-    assert read_sent(path) == Sent(2, 1, Usage(4, 40), 3.0, 0.5)
-    del one["money"]
-    path.write_text(path.read_text().splitlines()[0] + "\n" + json.dumps(one) + "\n")
-    assert read_sent(path) == Sent(2, 0, Usage(4, 40), 3.0, None)
