@@ -20,7 +20,7 @@ from icm_api.export.formats import FORMATS, Format, FormatName
 from icm_api.export.records import write_jsonl
 from icm_api.export.rows import ExportRow, LabelledData, Options
 from icm_api.export.tables import Column, columns_of, write_cleanlab, write_csv, write_parquet
-from icm_api.export.units import TRAIN, VALIDATION, Unit, any_fixed, chosen_examples, chosen_pairs, parted
+from icm_api.export.units import TRAIN, VALIDATION, Choice, Unit, any_fixed, chosen_examples, chosen_pairs, parted
 
 if TYPE_CHECKING:
     # `icm-api export --help` needs the formats, and no run.
@@ -109,8 +109,7 @@ def export_labels(
     as_pairs = form.preferences and data.replies
     choice = chosen_pairs(data, options) if as_pairs else chosen_examples(data, options, training=form.training)
     if not choice.units:
-        reasons = "; ".join(f"{count} {reason}" for reason, count in choice.left_out.items())
-        raise ConfigError(f"nothing is left to export: {reasons}; lower --abstain-below, or judge the labels anew")
+        raise _nothing_left(choice)
     parts = parted(choice.units, options)
     columns = columns_of(data, options) if form.tabular else ()
     plan = _Plan(form, parts, columns, choice.left_out, options.spreadsheet)
@@ -127,6 +126,11 @@ def export_labels(
         tuple(notes),
         form.host.steps(str(folder), str(folder / plan.file(TRAIN))),
     )
+
+
+def _nothing_left(choice: Choice) -> ConfigError:
+    reasons = "; ".join(f"{count} {reason}" for reason, count in choice.left_out.items())
+    return ConfigError(f"nothing is left to export: {reasons}; lower --abstain-below, or judge the labels anew")
 
 
 @dataclass(frozen=True, slots=True)

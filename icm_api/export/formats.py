@@ -45,7 +45,7 @@ class Host:
 
     Attributes:
         name: for people.
-        next_steps: command lines, or Python; `{train}` stands for the training file, `{folder}` for the folder.
+        next_steps: command lines, or Python; `{train}` is the training file in them, `{folder}` the folder.
         fewest: rows that a training file needs; 1 if nothing is said.
         most_rows, most_bytes: of one file; None if nothing is said.
     """

@@ -1,6 +1,6 @@
 """The JSON object that a row becomes, per shape: chat messages, prompt and completion, chosen and rejected.
 
-Every maker takes the labelled data and a unit of it. Two kinds of tasks need two readings. If the examples are pairs of
+Two kinds of tasks need two readings. If the examples are pairs of
 replies, each labelled in both orders, a preference is the pair itself: the better reply against the other, under the
 prompt that both answer; the words of the judging task are no part of it. Else the two "replies" are labels: the label
 found against the most probable other label, which teaches a classifier to keep them apart.
@@ -20,8 +20,9 @@ from icm_api.export.units import Unit
 
 Record: TypeAlias = dict[str, Any]
 Maker: TypeAlias = Callable[[LabelledData, Unit], Record]
+"""Makes a record of a unit of the labelled data."""
 _BREAKS = str.maketrans({mark: f"\\u{ord(mark):04x}" for mark in "\x7f\x85\u2028\u2029"})
-"""What some readers take for the end of a line, and JSON allows as it stands."""
+"""What some readers take for the end of a line, and JSON allows as it is."""
 
 
 def chat_record(data: LabelledData, unit: Unit) -> Record:
@@ -147,7 +148,10 @@ def write_jsonl(stream: BinaryIO, records: Iterable[Mapping[str, Any]], *, mark:
 
 
 def json_line(record: Mapping[str, Any]) -> bytes:
-    r"""A record as a line, whatever a reader takes for the end of one.
+    r"""A record as a line to every reader, whatever characters it takes for the end of a line.
+
+    Args:
+        record: plain values, ready for JSON.
 
     Example:
         >>> json_line({"text": "naïve\u2028\n<b>"}).decode()

@@ -155,6 +155,9 @@ class LabelledData:
     def line(self, example_id: str) -> LabelledExample:
         """What the search found for an example.
 
+        Args:
+            example_id: of the example.
+
         Raises:
             KeyError: there is no example of this id.
         """
@@ -162,6 +165,9 @@ class LabelledData:
 
     def row(self, example_id: str) -> ExportRow:
         """The row of an example.
+
+        Args:
+            example_id: of the example.
 
         Raises:
             KeyError: there is no example of this id.

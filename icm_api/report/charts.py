@@ -198,7 +198,7 @@ def _draw_search(trace: Trace, best: int | None, figure: Figure, narrow: bool) -
             axes.plot([trace.series["step"][best]], [trace.series[name][best]], "o", color=INK, markersize=4)
         axes.yaxis.set_major_locator(MaxNLocator(4, integer=name == "inconsistency"))
         if name == "inconsistency":
-            # I is never below 0, and where it is 0 throughout there is nothing to zoom into.
+            # I is never below 0, and if it is 0 throughout there is nothing to zoom into.
             top = max(1.0, 1.1 * float(np.nanmax(values)))
             axes.set_ylim(bottom=-0.06 * top, top=top)
     _steps(panels[-1], narrow)
@@ -207,7 +207,7 @@ def _draw_search(trace: Trace, best: int | None, figure: Figure, narrow: bool) -
 def _draw_acceptance(
     trace: Trace, edges: NDArray[np.float64], shares: NDArray[np.float64], figure: Figure, narrow: bool
 ) -> None:
-    """Share accepted, and the temperature below it where there is one."""
+    """Share accepted, and the temperature below it if there is a temperature."""
     temperature = trace.series["temperature"]
     cools = bool(np.any(temperature > 0))
     panels = figure.subplots(2 if cools else 1, 1, sharex=True, squeeze=False)[:, 0]
@@ -302,7 +302,7 @@ def _draw_bars(rows: Sequence[_BarRow], figure: Figure, narrow: bool) -> None:
 
 
 def _broken_up(trace: Trace, values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The drawn steps, with a gap where the search began anew."""
+    """The drawn steps, with a gap wherever the search began anew."""
     at = trace.drawn
     gaps = np.flatnonzero(np.diff(trace.series["restart"][at]) != 0) + 1
     steps = np.insert(trace.series["step"][at], gaps, np.nan)

@@ -1,6 +1,6 @@
 """The most contested examples with what speaks for and against their labels, and the relations that are broken.
 
-Everything is read off the labels found and the relations they were held against; no label is changed, none asked for.
+All follows from the labels found and the relations between examples; no label is changed, and no model asked.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from icm_api.types import Dataset, Label, Relation
 
 MOST_LISTED = 50
 SURE = 0.95
-"""Labels at least this probable are not contested, unless a relation that holds them is broken."""
+"""Labels at least this probable are not contested, unless a relation that they are part of is broken."""
 _TEXT, _SHORT = 1200, 160
 _MATES = 6
 _LARGEST = 14.0
@@ -36,11 +36,11 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """A relation that holds a contested example.
+    """A relation that a contested example is part of.
 
     Attributes:
-        constraint: that made it.
-        others: the examples that it holds beside this one, some of them where there are many; `left`, how many not.
+        constraint: the kind of constraint that made it.
+        others: the other examples that it relates, some of them if there are many; `left`, how many are not listed.
         state: "broken" now, "would break" under the most probable other label, else "holds".
     """
 
@@ -56,11 +56,11 @@ class ContestedExample:
 
     Attributes:
         row: its line of `labels.jsonl`.
-        texts: name and beginning of each field; empty where the data are not at hand.
+        texts: name and beginning of each field; empty if the data are not at hand.
         other: the most probable other label.
         why: what makes it contested, in sentences.
         mates: others of its group; `mates_left`, how many are not listed; `mates_counts`, all of them by label.
-        bindings: relations that hold it, those that decide first; `bindings_left`, how many are not listed.
+        bindings: relations that it is part of, those that decide first; `bindings_left`, how many are not listed.
     """
 
     row: LabelledExample
@@ -76,7 +76,7 @@ class ContestedExample:
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """A broken relation: who, and which labels cannot stand together."""
+    """A broken relation: its weight, and the examples whose labels break it; `left`, how many are not listed."""
 
     constraint: str
     weight: float
@@ -84,14 +84,21 @@ class Conflict:
     left: int
 
 
-def other_label(row: LabelledExample) -> Label:
-    """The most probable label beside the one found; the first in label order where several are."""
+def _other_label(row: LabelledExample) -> Label:
+    """The most probable label beside the label found; the first in label order if several are equally probable."""
     return max((label for label in row.probabilities if label != row.label), key=lambda label: row.probabilities[label])
 
 
 def margin(row: LabelledExample) -> float:
-    """log p of the label less log p of the best other one, nats; infinite where one of them is 0 to six places."""
-    label, other = row.probability, row.probabilities[other_label(row)]
+    """log p of the label found, less log p of the most probable other label.
+
+    Args:
+        row: of the example.
+
+    Returns:
+        Nats; infinite if one of the two is 0 to six places.
+    """
+    label, other = row.probability, row.probabilities[_other_label(row)]
     if not label or not other:
         return inf if label else -inf
     return log(label) - log(other)
@@ -99,7 +106,7 @@ def margin(row: LabelledExample) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What labels are held against: a result, and where the data are at hand, texts and relations.
+    """What speaks for and against labels: a result, and if the data are at hand, texts and relations.
 
     Attributes:
         result: of the run.
@@ -119,7 +126,11 @@ class Evidence:
 
 
 def conflicts(evidence: Evidence) -> tuple[tuple[Conflict, ...], int]:
-    """Broken relations, the first of them, and how many there are in all."""
+    """The first 50 broken relations, and how many there are in all.
+
+    Args:
+        evidence: labels and relations.
+    """
     relations, rows = evidence.relations, {row.id: row for row in evidence.result.examples}
     broken = evidence.broken()
     listed = []
@@ -132,7 +143,14 @@ def conflicts(evidence: Evidence) -> tuple[tuple[Conflict, ...], int]:
 
 
 def contested_examples(evidence: Evidence) -> tuple[ContestedExample, ...]:
-    """At most 50, the example whose label is least ahead first; without those that are sure and in no conflict."""
+    """The examples whose labels are least ahead of another label, least ahead first.
+
+    Args:
+        evidence: labels, texts and relations.
+
+    Returns:
+        At most 50, none of them sure and in no conflict.
+    """
     in_conflict: set[str] = set()
     for at in evidence.broken():
         assert evidence.relations is not None
@@ -157,7 +175,7 @@ def _contested(
     group = by_group[row.group] if row.group is not None else ()
     mates = [mate for mate in group if mate.id != row.id]
     counts = {label: sum(mate.label == label for mate in mates) for label in row.probabilities}
-    other = other_label(row)
+    other = _other_label(row)
     bindings = list(_bindings(row, other, evidence, known))
     bindings.sort(key=lambda binding: ("broken", "would break", "holds").index(binding.state))
     dataset = evidence.dataset

@@ -24,7 +24,7 @@ from matplotlib.patches import Patch
 
 from icm_api.report.text import shortened
 
-INK, RULE, PAPER = "#1f2329", "#c9ced6", "#ffffff"
+INK, RULE = "#1f2329", "#c9ced6"
 # After Okabe and Ito (2008): told apart with any common colour blindness.
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#56b4e9", "#7a7f87")
 _COLOURS = MappingProxyType(
@@ -57,7 +57,7 @@ _STYLE = MappingProxyType(
         "path.simplify": True,
     }
 )
-WIDE, NARROW = 7.2, 3.4
+_WIDE, _NARROW = 7.2, 3.4
 """Inches: of a page's column, and of a phone."""
 _DOTS = 200
 _LEGEND = 100
@@ -79,7 +79,7 @@ class Chart:
         caption: how to read it.
         draw: puts it on an empty figure; told whether the figure is narrow.
         height: inches.
-        legend: names in the order of `SERIES`, for the page; empty where the figure says it itself.
+        legend: names in the order of `SERIES`, for the page; empty if the figure says it itself.
     """
 
     name: str
@@ -99,13 +99,17 @@ def _drawn(chart: Chart, width: float, height: float) -> Iterator[Figure]:
         warnings.filterwarnings("ignore", message=r"Glyph .* missing from")
         warnings.filterwarnings("ignore", message=r"Matplotlib currently does not support")
         figure = Figure(figsize=(width, height), layout="constrained")
-        chart.draw(figure, width < (WIDE + NARROW) / 2)
+        chart.draw(figure, width < (_WIDE + _NARROW) / 2)
         yield figure
 
 
 def png(chart: Chart) -> bytes:
-    """The figure as a PNG on white, 1440 dots wide, its legend inside."""
-    with _drawn(chart, WIDE, chart.height) as figure:
+    """The figure as a PNG on white, 1440 dots wide, its legend inside.
+
+    Args:
+        chart: to draw.
+    """
+    with _drawn(chart, _WIDE, chart.height) as figure:
         if chart.legend:
             handles = [Patch(color=colour) for colour in SERIES[: len(chart.legend)]]
             # A name that begins with an underscore would be left out.
@@ -119,8 +123,13 @@ def png(chart: Chart) -> bytes:
 
 
 def svg(chart: Chart, *, narrow: bool) -> Markup:
-    """The figure as an SVG element for a page, with title and description."""
-    with _drawn(chart, NARROW if narrow else WIDE, chart.height) as figure:
+    """The figure as an SVG element for a page, with title and description.
+
+    Args:
+        chart: to draw.
+        narrow: draw it for a phone, 3.4 inches wide, not 7.2.
+    """
+    with _drawn(chart, _NARROW if narrow else _WIDE, chart.height) as figure:
         figure.patch.set_visible(False)
         for axes in figure.axes:
             axes.patch.set_visible(False)

@@ -21,7 +21,7 @@ from icm_api.report.drawing import Chart, svg
 from icm_api.report.reading import Report
 from icm_api.report.text import clean
 
-VERDICTS = MappingProxyType(
+_VERDICTS = MappingProxyType(
     {
         "salient": ("good", "The model finds a coherent division here, more so than chance would give."),
         "not salient": ("bad", "The model finds no coherent division here: don't use these labels."),
@@ -32,15 +32,15 @@ VERDICTS = MappingProxyType(
         "unsure": ("unsure", "Something speaks against these labels, or there is too little to go by."),
     }
 )
-NOT_JUDGED = (
+_NOT_JUDGED = (
     "unsure",
     "The labels were not judged: switch on [diagnostics] and run again to know what to make of them.",
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
-    """A chart as it stands in the page: for a wide and for a narrow screen."""
+class _Figure:
+    """A chart as the page has it: for a wide and for a narrow screen."""
 
     chart: Chart
     wide: Markup
@@ -48,7 +48,12 @@ class Figure:
 
 
 def render(report: Report, charts: Sequence[Chart]) -> str:
-    """The page; the same report, the same text."""
+    """The page; the same report, the same text.
+
+    Args:
+        report: what the page tells.
+        charts: its figures, in order.
+    """
     environment = Environment(
         loader=PackageLoader("icm_api.report"),
         autoescape=True,
@@ -58,9 +63,9 @@ def render(report: Report, charts: Sequence[Chart]) -> str:
         finalize=_fit,
     )
     environment.filters.update(percent=_percent, count=_count, interval=_interval)
-    figures = {chart.name: Figure(chart, svg(chart, narrow=False), svg(chart, narrow=True)) for chart in charts}
+    figures = {chart.name: _Figure(chart, svg(chart, narrow=False), svg(chart, narrow=True)) for chart in charts}
     name = report.diagnosis["verdict"] if report.diagnosis else "not judged"
-    tone, sentence = VERDICTS.get(str(name), ("unsure", "")) if report.diagnosis else NOT_JUDGED
+    tone, sentence = _VERDICTS.get(str(name), ("unsure", "")) if report.diagnosis else _NOT_JUDGED
     page = environment.get_template("page.html.j2").render(
         report=report,
         result=report.result,
@@ -184,7 +189,7 @@ def _temperature(calibration: Mapping[str, Any] | None) -> str:
 
 
 def _cost(report: Report) -> dict[str, str]:
-    """The cost tile: money where it is known, else requests."""
+    """The cost tile: money if it is known, else requests."""
     sent, prices = report.sent, report.config.prices
     asked = f"{report.result.usage.requests:,}"
     if sent is not None and sent.money is not None and prices is not None:

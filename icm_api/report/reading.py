@@ -63,7 +63,7 @@ class Reliability:
 
 @dataclass(frozen=True, slots=True)
 class AgainstGold:
-    """The labels held against gold ones."""
+    """The labels beside gold labels: measures of agreement, and how confidence and accuracy go together."""
 
     evaluation: Evaluation
     reliability: tuple[Reliability, ...]
@@ -71,7 +71,7 @@ class AgainstGold:
 
 @dataclass(frozen=True, slots=True)
 class ComparedBar:
-    """One way to get labels, and accuracy on held-out examples with it: mean and, where there are any, limits."""
+    """One way to get labels, and accuracy on held-out examples with it: mean and, if there are any, limits."""
 
     name: str
     mean: float
@@ -85,8 +85,8 @@ class Compared:
 
     Attributes:
         bars: in its order; rows that have no accuracy on held-out examples are left out.
-        seeds: how many it ran.
-        model: which it asked.
+        seeds: how many seeds it ran.
+        model: identity of the model that it asked.
         notes: what else a reader has to know.
     """
 
@@ -102,19 +102,19 @@ class Report:
 
     Attributes:
         folder: of the run.
-        config: resolved; `config_text` as it stands on disk.
+        config: resolved; `config_text` as it is on disk.
         inputs: fingerprints of data and model.
         result: labels, U, P, I and cost.
         trace: its steps.
-        diagnosis: the verdict with its measures, as `summary.json` has it; None where labels were not judged.
-        calibration: by which temperature probabilities were scaled; None where labels were not judged.
-        data_note: why there are no texts and relations; empty where there are.
-        relations: how many there are; None where the data are not at hand.
+        diagnosis: the verdict with its measures, as `summary.json` has it; None if labels were not judged.
+        calibration: by which temperature probabilities were scaled; None if labels were not judged.
+        data_note: why there are no texts and relations; empty if there are.
+        relations: how many there are; None if the data are not at hand.
         contested: the most contested examples.
-        conflicts: broken relations, the first of them; `broken`, all of them; None where the data are not at hand.
-        stages: what each stage asked for; `sent`, what was sent, None where no session noted it.
-        gold: None where no gold labels are given.
-        compared: the bars of a comparison; None where none is given.
+        conflicts: broken relations, the first of them; `broken`, all of them; None if the data are not at hand.
+        stages: what each stage asked for; `sent`, what was sent, None if nothing is on disk of it.
+        gold: None if no gold labels are given.
+        compared: the bars of a comparison; None if no comparison is given.
         version: of this library.
     """
 
@@ -182,11 +182,7 @@ def read_report(folder: Path, *, gold: Path | None = None, comparison: Path | No
 
 
 def _against_gold(result: Result, gold: Gold) -> AgainstGold:
-    """Accuracy and its like, and reliability of the labels that no person gave.
-
-    Raises:
-        DataError: gold and result do not belong together.
-    """
+    """Accuracy and its like, and reliability of the labels that no person gave."""
     rows = [row for row in result.examples if row.id in gold and not row.fixed]
     judged = rows and _is_rescaled(rows)
     curves = []
@@ -232,6 +228,9 @@ def _evidence(run: FinishedRun, trace: Trace) -> tuple[Evidence, str]:
 
 def read_comparison(folder: Path) -> Compared:
     """The bars of a finished comparison.
+
+    Args:
+        folder: of the comparison.
 
     Raises:
         RunError: the file is missing, is no comparison, or has a bad row; which one.
@@ -290,9 +289,9 @@ def write_report(
     Args:
         folder: of the run.
         out: the page to write; by default `report/report.html` in the run folder.
-        gold: a file of gold labels to hold the labels against.
+        gold: a file of gold labels to compare the labels with.
         comparison: the folder of a comparison, whose bars to show.
-        png: write the figures beside the page too; by default where the page goes into the run folder.
+        png: write the figures beside the page too; by default if the page goes into the run folder.
 
     Raises:
         ConfigError: Matplotlib or Jinja2 is not installed.

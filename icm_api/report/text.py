@@ -26,7 +26,10 @@ class Excerpt:
 
 
 def clean(text: str) -> str:
-    """The text with what neither HTML nor XML can hold in a visible stand-in.
+    """The text, with a visible character for each character that neither HTML nor XML can hold.
+
+    Args:
+        text: of any origin.
 
     Example:
         >>> clean("a\\x00b\\r\\nc"), clean("\\x1b[31m"), clean("\\ud800")
@@ -41,7 +44,11 @@ def _stand_in(found: re.Match[str]) -> str:
 
 
 def excerpt(text: str, most: int) -> Excerpt:
-    """At most this many characters of a text, cleaned.
+    """The beginning of a text, cleaned.
+
+    Args:
+        text: of any origin.
+        most: characters to keep.
 
     Example:
         >>> excerpt("abcdef", 4), excerpt("abc", 4)
@@ -52,7 +59,11 @@ def excerpt(text: str, most: int) -> Excerpt:
 
 
 def shortened(text: str, most: int) -> str:
-    """One line of at most `most` characters, an ellipsis where there was more.
+    """One line of at most `most` characters, an ellipsis at its end if there was more.
+
+    Args:
+        text: of any origin.
+        most: characters, the ellipsis included.
 
     Example:
         >>> shortened("one\\ntwo three", 8)

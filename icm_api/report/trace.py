@@ -22,27 +22,9 @@ MOST_POINTS = 2000
 _NUMBERS = ("step", "restart", "temperature", "utility", "mutual_predictability", "inconsistency", "labelled")
 
 
-@dataclass(slots=True)
-class Move:
-    """What one kind of move did and asked for.
-
-    Attributes:
-        name: as the trace has it.
-        steps: that made it.
-        accepted: of them.
-        requests, prompt_tokens: asked for in these steps.
-    """
-
-    name: str
-    steps: int = 0
-    accepted: int = 0
-    requests: int = 0
-    prompt_tokens: int = 0
-
-
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Requests and prompt tokens that a stage asked for, whether a cache answered or the model."""
+    """Requests and prompt tokens that a stage of the run asked for, whether a cache answered or the model."""
 
     name: str
     requests: int
@@ -60,7 +42,7 @@ class Trace:
         drawn: positions of the steps to draw, ascending, D of them.
         balance: how many examples had each label after each drawn step, shape (D, K); None if the lines don't add
             up to the number of labelled examples that they state.
-        moves: per kind of move, in order of first use.
+        moves: requests and prompt tokens asked for by kind of move, in order of first use.
         changes: per example how often its label was changed, beginnings anew apart; examples never changed left out.
     """
 
@@ -69,7 +51,7 @@ class Trace:
     accepted: NDArray[np.bool_]
     drawn: NDArray[np.int64]
     balance: NDArray[np.int64] | None
-    moves: tuple[Move, ...]
+    moves: Mapping[str, tuple[int, int]]
     changes: Mapping[str, int]
 
     @property
@@ -92,15 +74,15 @@ class Trace:
 
 
 @dataclass(slots=True)
-class _Reader:
-    """What is gathered while lines go by."""
+class _Gathering:
+    """What is gathered while steps go by."""
 
     labels: Sequence[Label]
     drawn: frozenset[int]
     columns: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in _NUMBERS})
     relabelings: list[bool] = field(default_factory=list)
     accepted: list[bool] = field(default_factory=list)
-    moves: dict[str, Move] = field(default_factory=dict)
+    moves: dict[str, tuple[int, int]] = field(default_factory=dict)
     changes: Counter[str] = field(default_factory=Counter)
     balance: list[list[int]] = field(default_factory=list)
     adds_up: bool = True
@@ -111,7 +93,12 @@ class _Reader:
             self.columns[name].append(float(getattr(step, name)))
         self.relabelings.append(step.kind == "relabel")
         self.accepted.append(step.accepted)
-        self._count_move(step)
+        requests, tokens = self.moves.get(step.move, (0, 0))
+        self.moves[step.move] = (
+            requests + step.requests - self.asked[0],
+            tokens + step.prompt_tokens - self.asked[1],
+        )
+        self.asked = (step.requests, step.prompt_tokens)
         if step.accepted and step.kind != "begin":
             for key, old, new in zip(step.examples, step.old, step.new, strict=True):
                 self.changes[key] += old is not None and new is not None and old != new
@@ -119,15 +106,6 @@ class _Reader:
         if at in self.drawn:
             counts = Counter(labels.values())
             self.balance.append([counts[label] for label in self.labels])
-
-    def _count_move(self, step: TraceStep) -> None:
-        move = self.moves.setdefault(step.move, Move(step.move))
-        asked = (step.requests, step.prompt_tokens)
-        move.steps += 1
-        move.accepted += step.accepted
-        move.requests += asked[0] - self.asked[0]
-        move.prompt_tokens += asked[1] - self.asked[1]
-        self.asked = asked
 
 
 def gathered(steps: Iterable[TraceStep], size: int, labels: Sequence[Label]) -> Trace:
@@ -142,17 +120,17 @@ def gathered(steps: Iterable[TraceStep], size: int, labels: Sequence[Label]) -> 
         RunError: a line of the trace is damaged.
     """
     drawn = evenly(size, MOST_POINTS)
-    reader = _Reader(labels, frozenset(drawn.tolist()))
+    found = _Gathering(labels, frozenset(drawn.tolist()))
     for at, (step, labelled) in enumerate(replay(steps)):
-        reader.add(at, step, labelled)
+        found.add(at, step, labelled)
     return Trace(
-        {name: np.array(values) for name, values in reader.columns.items()},
-        np.array(reader.relabelings),
-        np.array(reader.accepted),
+        {name: np.array(values) for name, values in found.columns.items()},
+        np.array(found.relabelings),
+        np.array(found.accepted),
         drawn,
-        np.array(reader.balance, dtype=np.int64) if reader.adds_up else None,
-        tuple(reader.moves.values()),
-        {key: times for key, times in reader.changes.items() if times},
+        np.array(found.balance, dtype=np.int64) if found.adds_up else None,
+        found.moves,
+        {key: times for key, times in found.changes.items() if times},
     )
 
 
@@ -202,7 +180,7 @@ def stages(result: Result, trace: Trace) -> tuple[Stage, ...]:
     """
     names = {"seed": "search: beginnings", "challenge": "search: challengers", "grow": "search: growth"}
     listed = [
-        Stage(names.get(move.name, f"search: {move.name}"), move.requests, move.prompt_tokens) for move in trace.moves
+        Stage(names.get(move, f"search: {move}"), requests, tokens) for move, (requests, tokens) in trace.moves.items()
     ]
     requests = result.usage.requests - sum(stage.requests for stage in listed)
     tokens = result.usage.prompt_tokens - sum(stage.prompt_tokens for stage in listed)
