@@ -17,7 +17,7 @@ from typing import Any
 
 from icm_api.cli.flags import DEMO_TASKS
 from icm_api.cli.running import watched
-from icm_api.compare import Bar, HeldOut, baseline_panel, gap_recovered
+from icm_api.compare import Bar, HeldOut, baseline_panel, recovered_of_bars
 from icm_api.config import Config, load_config
 from icm_api.data import load_gold, load_jsonl
 from icm_api.errors import ConfigError
@@ -124,7 +124,7 @@ async def _measure(folder: Path, config: Config, result: Result, seed: int) -> _
 
 def _outcome_lines(outcome: _Outcome) -> list[str]:
     """One seed, for people."""
-    recovered = gap_recovered(outcome.bars)
+    recovered = recovered_of_bars(outcome.bars)
     share = "golden labels are not clearly ahead, so there is none" if recovered is None else f"{recovered:.0%}"
     return [
         f"agreement with gold: {outcome.agreement.accuracy.value:.1%}",
@@ -140,7 +140,7 @@ def _spread_lines(outcomes: Sequence[_Outcome]) -> list[str]:
     rows: dict[str, list[float]] = {"agreement with gold": [o.agreement.accuracy.value for o in outcomes]}
     for at, bar in enumerate(outcomes[0].bars):
         rows[bar.name] = [outcome.bars[at].accuracy for outcome in outcomes]
-    shares = [share for outcome in outcomes if (share := gap_recovered(outcome.bars)) is not None]
+    shares = [share for outcome in outcomes if (share := recovered_of_bars(outcome.bars)) is not None]
     rows["share of the gap recovered"] = shares
     without = len(outcomes) - len(shares)
     return [
@@ -164,7 +164,7 @@ def _as_json(outcome: _Outcome) -> dict[str, Any]:
         "usage": asdict(outcome.result.usage),
         "agreement": outcome.agreement.as_json(),
         "held_out": {bar.name: bar.accuracy for bar in outcome.bars},
-        "gap_recovered": gap_recovered(outcome.bars),
+        "gap_recovered": recovered_of_bars(outcome.bars),
     }
 
 

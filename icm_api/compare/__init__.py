@@ -4,7 +4,7 @@
 after the searches, and never handed to one.
 """
 
-from icm_api.compare.baselines import Bar, HeldOut, baseline_panel, few_shot, gap_recovered
+from icm_api.compare.baselines import Bar, HeldOut, baseline_panel, few_shot, recovered_of_bars
 from icm_api.compare.comparison import HELD_OUT, LABELS, Comparison, Cost, Difference, Part, Row
 from icm_api.compare.figures import write_figures
 from icm_api.compare.golds import Golds, load_golds
@@ -27,11 +27,11 @@ __all__ = [
     "Split",
     "baseline_panel",
     "few_shot",
-    "gap_recovered",
     "load_golds",
     "load_splits",
     "measure_all",
     "plan_panel",
+    "recovered_of_bars",
     "search_all",
     "write_figures",
 ]

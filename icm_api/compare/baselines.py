@@ -12,7 +12,7 @@ from math import sqrt
 
 from icm_api.compare.asking import Demonstrations, answers, demonstrations_of, random_labels
 from icm_api.data import Gold
-from icm_api.evaluation import Interval, wilson_interval
+from icm_api.evaluation import Interval, gap_recovered, wilson_interval
 from icm_api.result import Result
 from icm_api.types import Dataset, Label, Model, Task
 
@@ -94,21 +94,24 @@ async def baseline_panel(
     )
 
 
-def gap_recovered(bars: Sequence[Bar]) -> float | None:
-    """Share of the way from zero-shot to golden few-shot that the found labels go.
+def recovered_of_bars(bars: Sequence[Bar]) -> float | None:
+    """Share of the gap from zero-shot to golden labels that the labels found recover, see `gap_recovered`.
+
+    Args:
+        bars: as `baseline_panel` gives them.
 
     Returns:
-        The share; None where golden labels are not ahead by more than 1.96 standard errors of the difference,
-        so that there is no gap to speak of.
+        The share; None if golden labels are not ahead by more than 1.96 standard errors of the difference of two
+        independent proportions.
 
     Example:
         >>> bars = [Bar(ZERO_SHOT, 60, 100), Bar(FOUND_LABELS, 88, 100), Bar(GOLDEN_LABELS, 90, 100)]
-        >>> round(gap_recovered(bars), 3)
+        >>> round(recovered_of_bars(bars), 3)
         0.933
-        >>> gap_recovered([Bar(ZERO_SHOT, 49, 100), Bar(FOUND_LABELS, 50, 100), Bar(GOLDEN_LABELS, 52, 100)])
+        >>> recovered_of_bars([Bar(ZERO_SHOT, 49, 100), Bar(FOUND_LABELS, 50, 100), Bar(GOLDEN_LABELS, 52, 100)])
     """
     by_name = {bar.name: bar for bar in bars}
     zero, golden = by_name[ZERO_SHOT], by_name[GOLDEN_LABELS]
-    gap = golden.accuracy - zero.accuracy
     error = sqrt(sum(bar.accuracy * (1 - bar.accuracy) / bar.total for bar in (zero, golden)))
-    return None if gap <= 1.96 * error else (by_name[FOUND_LABELS].accuracy - zero.accuracy) / gap
+    lead = golden.accuracy - zero.accuracy - 1.96 * error
+    return gap_recovered(by_name[FOUND_LABELS].accuracy, zero.accuracy, golden.accuracy, lead)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import nan
 from types import MappingProxyType
 from typing import TypeAlias
 
@@ -18,7 +19,7 @@ import numpy as np
 
 from icm_api.compare.asking import Answer
 from icm_api.data import Gold
-from icm_api.evaluation import Interval, Measure, Undefined, wilson_interval
+from icm_api.evaluation import Interval, Measure, Undefined, gap_recovered, wilson_interval
 from icm_api.evaluation.calibration import BINS
 from icm_api.evaluation.intervals import LEVEL
 from icm_api.evaluation.resampling import (
@@ -166,17 +167,25 @@ def difference(one: OverSeeds, other: OverSeeds) -> Measure:
     return _limits(one.mean - other.mean, one.draws - other.draws, one.groups)
 
 
-def gap_recovered(one: OverSeeds, zero_shot: OverSeeds, golden: OverSeeds) -> Measure:
-    """Share of the way from zero-shot to golden few-shot accuracy, by the means over seeds.
+def recovered(one: OverSeeds, zero_shot: OverSeeds, golden: OverSeeds) -> Measure:
+    """Share of the gap from zero-shot to golden accuracy, by the means over seeds, see `gap_recovered`.
 
-    Undefined where golden labels are not ahead in 97.5% of the draws: then there is no gap to speak of.
+    Args:
+        one: accuracy with a method's labels as demonstrations.
+        zero_shot: accuracy without demonstrations.
+        golden: accuracy with golden labels as demonstrations.
+
+    Returns:
+        The share with the 2.5% and 97.5% quantiles of its draws. Undefined if golden labels are not ahead in 97.5% of
+        the draws: then there is no gap to speak of. The few draws without a gap have no share of it.
     """
-    gap = golden.draws - zero_shot.draws
-    if np.quantile(gap, (1 - LEVEL) / 2) <= 0:
+    lead = float(np.quantile(golden.draws - zero_shot.draws, (1 - LEVEL) / 2))
+    value = gap_recovered(one.mean, zero_shot.mean, golden.mean, lead)
+    if value is None:
         return Undefined("golden labels are not clearly ahead of zero-shot, so there is no gap to recover")
-    # The few draws without a gap have no share of it.
-    share = np.divide(one.draws - zero_shot.draws, gap, out=np.full_like(gap, np.nan), where=gap > 0)
-    return _limits((one.mean - zero_shot.mean) / (golden.mean - zero_shot.mean), share, one.groups)
+    triples = zip(one.draws.tolist(), zero_shot.draws.tolist(), golden.draws.tolist(), strict=True)
+    draws = [nan if (share := gap_recovered(*each)) is None else share for each in triples]
+    return _limits(value, np.array(draws), one.groups)
 
 
 def _limits(value: float, draws: Floats, groups: int, *, share: bool = False) -> Interval:

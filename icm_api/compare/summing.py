@@ -7,7 +7,7 @@ from statistics import fmean
 
 from icm_api.compare.asking import Answer
 from icm_api.compare.comparison import HELD_OUT, LABELS, Comparison, Cost, Difference, Part, Row
-from icm_api.compare.crossed import METRICS, OverSeeds, block, difference, gap_recovered, over_seeds
+from icm_api.compare.crossed import METRICS, OverSeeds, block, difference, over_seeds, recovered
 from icm_api.compare.curves import Point, over_iterations
 from icm_api.compare.measuring import Bench, Cell, SeedCells, absent
 from icm_api.compare.searches import Place
@@ -116,7 +116,7 @@ def _with_share(found: Mapping[str, Part], parts: Mapping[MethodName, Mapping[st
         return dict(found)
     zero, golden = (parts[name][HELD_OUT].metrics["accuracy"] for name in ("zero-shot", "golden"))
     part = found[HELD_OUT]
-    share = gap_recovered(part.metrics["accuracy"], zero, golden)
+    share = recovered(part.metrics["accuracy"], zero, golden)
     return {**found, HELD_OUT: Part(part.metrics, part.cost, part.demonstrations, share)}
 
 

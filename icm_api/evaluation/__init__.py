@@ -15,7 +15,7 @@ from icm_api.evaluation.calibration import (
 )
 from icm_api.evaluation.coherence import Coherence, coherence
 from icm_api.evaluation.diagnostics import Diagnosis, diagnose
-from icm_api.evaluation.intervals import Interval, Measure, Spread, Undefined, spread, wilson_interval
+from icm_api.evaluation.intervals import Interval, Measure, Spread, Undefined, gap_recovered, spread, wilson_interval
 from icm_api.evaluation.measures import Judged, Measures
 from icm_api.evaluation.metrics import Evaluation, accuracy, auroc, balanced_accuracy, evaluate
 from icm_api.evaluation.queue import margins, queue_of
@@ -43,6 +43,7 @@ __all__ = [
     "diagnose",
     "evaluate",
     "expected_calibration_error",
+    "gap_recovered",
     "judge",
     "margins",
     "scaled",

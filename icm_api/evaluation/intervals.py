@@ -89,6 +89,28 @@ def wilson_interval(successes: int, n: int) -> Interval:
     return Interval(share, center - half if successes else 0.0, center + half if successes < n else 1.0)
 
 
+def gap_recovered(found: float, zero_shot: float, golden: float, lead: float | None = None) -> float | None:
+    """Share of the way from zero-shot to golden few-shot accuracy that the labels found go.
+
+    Args:
+        found: accuracy with the labels found as demonstrations, in [0, 1].
+        zero_shot: accuracy without demonstrations.
+        golden: accuracy with golden labels as demonstrations.
+        lead: lower limit of golden - zero_shot, by whatever interval the caller has; None if it has none.
+
+    Returns:
+        (found - zero_shot) / (golden - zero_shot), below 0 or above 1 if the labels found are outside the gap. None if
+        golden labels are not ahead, or `lead` is not above 0: then there is no gap to recover.
+
+    Example:
+        >>> round(gap_recovered(0.88, 0.6, 0.9), 3)
+        0.933
+        >>> gap_recovered(0.88, 0.6, 0.9, lead=-0.01)
+    """
+    gap = golden - zero_shot
+    return None if gap <= 0 or (lead is not None and lead <= 0) else (found - zero_shot) / gap
+
+
 class Spread(NamedTuple):
     """How a number varies over seeds: mean, sample standard deviation, smallest and largest."""
 

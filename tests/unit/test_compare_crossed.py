@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from icm_api.compare.asking import Answer
-from icm_api.compare.crossed import METRICS, Block, OverSeeds, block, difference, gap_recovered, over_seeds
+from icm_api.compare.crossed import METRICS, Block, OverSeeds, block, difference, over_seeds, recovered
 from icm_api.data import Gold
 from icm_api.evaluation import Interval, Undefined, expected_calibration_error, wilson_interval
 from icm_api.evaluation.resampling import accuracies, aurocs, balanced_accuracies, measure
@@ -138,7 +138,7 @@ def constant(value: float, spread: float = 0.0) -> OverSeeds:
 
 
 def test_the_gap_recovered_is_a_share_of_means() -> None:
-    found = gap_recovered(constant(0.8, 0.01), constant(0.6), constant(0.9))
+    found = recovered(constant(0.8, 0.01), constant(0.6), constant(0.9))
     assert found.value == pytest.approx(2 / 3)
     assert found.low is not None
     assert found.high is not None
@@ -146,6 +146,6 @@ def test_the_gap_recovered_is_a_share_of_means() -> None:
 
 
 def test_without_a_clear_gap_there_is_none_to_recover() -> None:
-    found = gap_recovered(constant(0.8), constant(0.6), constant(0.62, 0.1))
+    found = recovered(constant(0.8), constant(0.6), constant(0.62, 0.1))
     assert isinstance(found, Undefined)
     assert "not clearly ahead" in found.note
