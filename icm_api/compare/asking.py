@@ -9,11 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from icm_api.chance import draw
-from icm_api.config import Config
-from icm_api.model import LanguageModel, Meter, open_model
 from icm_api.prompts import PromptBuilder
 from icm_api.result import Result
-from icm_api.runs import default_cache_folder
 from icm_api.types import Answers, Dataset, Example, Label, LabelDistribution, Model, Task, Usage
 
 Demonstrations = Sequence[tuple[Example, Label]]
@@ -34,18 +31,6 @@ class Answer:
     group: str | None
     label: Label
     probabilities: Mapping[Label, float]
-
-
-def open_scorer(config: Config, spec: str, options: Mapping[str, object], meter: Meter) -> LanguageModel:
-    """A model that forgets what it was asked, so that its usage is what each row would cost by itself.
-
-    Its answers come from the cache on disk all the same, and none is paid for twice.
-
-    Raises:
-        ConfigError, ProviderError, StorageError: as `open_model`.
-    """
-    cache = config.cache.folder or default_cache_folder()
-    return open_model(spec, cache=cache, settings=config.client, meter=meter, options=options, memory=0)
 
 
 async def distributions(

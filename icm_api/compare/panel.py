@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
 
-from icm_api.compare.asking import open_scorer
 from icm_api.compare.budget import Purse
 from icm_api.compare.comparison import Comparison
 from icm_api.compare.curves import doubling
@@ -31,9 +30,9 @@ from icm_api.compare.split import Split
 from icm_api.compare.summing import compared
 from icm_api.config import Config
 from icm_api.errors import ConfigError
-from icm_api.model import LanguageModel, Ledger, Meter, check_endpoint, note_session
+from icm_api.model import LanguageModel, Ledger, Meter, check_endpoint, note_session, open_model
 from icm_api.result import Result
-from icm_api.runs import Watch, build_task, locked
+from icm_api.runs import Watch, build_task, default_cache_folder, locked
 from icm_api.search import Start, build_kernel, build_objective, steps_of
 
 Searched = Mapping[tuple[str, int], Result]
@@ -90,14 +89,14 @@ async def plan_panel(config: Config, splits: Sequence[Split]) -> PanelPlan:
     """
     check(config)
     settings, runs = config.compare, [method for method in SEARCHES if method in config.compare.methods]
-    async with open_scorer(config, config.model.provider, config.model.options, Meter()) as llm:
+    async with _opened(config, config.model.provider, config.model.options, Meter()) as llm:
         asked = sum(_of_searches(config, runs, split, llm) + _of_measures(config, split) for split in splits)
         # A hosted endpoint is looked at once.
         requests = (asked + (not llm.capabilities.batches)) * llm.capabilities.requests_per_prompt
     chat = 0
     if _chats(config):
         assert settings.chat is not None
-        async with open_scorer(config, settings.chat, settings.chat_options, Meter()) as llm:
+        async with _opened(config, settings.chat, settings.chat_options, Meter()) as llm:
             questions = sum(len(split.searched) + len(split.held_out) for split in splits)
             chat = (questions + (not llm.capabilities.batches)) * llm.capabilities.requests_per_prompt
     return PanelPlan(len(runs) * len(splits), requests, chat)
@@ -180,19 +179,22 @@ async def measure_all(
             assert config.compare.chat is not None
             spec, options = config.compare.chat, config.compare.chat_options
             meter = Meter(purse.left(), config.compare.chat_prices, ledger=Ledger(purse.chat_spending))
-            async with _noted(open_scorer(config, spec, options, meter), purse.chat_sessions) as llm:
+            async with _noted(_opened(config, spec, options, meter), purse.chat_sessions) as llm:
                 _warn(watch, await check_endpoint(llm, verbalizer))
                 for split, cells in zip(splits, found, strict=True):
                     await measure_chat(bench, split, llm, cells, watch.on_measure)
                 bench = replace(bench, chat=llm.identity)
         meter = Meter(purse.left(), config.prices, ledger=Ledger(purse.spending))
-        async with _noted(
-            open_scorer(config, config.model.provider, config.model.options, meter), purse.sessions
-        ) as llm:
+        async with _noted(_opened(config, config.model.provider, config.model.options, meter), purse.sessions) as llm:
             _warn(watch, await check_endpoint(llm, verbalizer))
             for split, cells in zip(splits, found, strict=True):
                 await measure_seed(bench, split, llm, results, cells, watch.on_measure)
             return compared(replace(bench, model=llm.identity), splits, found, results, Place(folder))
+
+
+def _opened(config: Config, spec: str, options: Mapping[str, object], meter: Meter) -> LanguageModel:
+    cache = config.cache.folder or default_cache_folder()
+    return open_model(spec, cache=cache, settings=config.client, meter=meter, options=options)
 
 
 def _warn(watch: PanelWatch, warnings: Iterable[str]) -> None:
