@@ -23,7 +23,7 @@ from icm_api.compare import (
     PanelWatch,
     Part,
     Row,
-    load_golds,
+    gold_of_splits,
     load_splits,
     measure_all,
     plan_panel,
@@ -99,8 +99,8 @@ async def _compared(config: Config, arguments: Namespace, folder: Path, console:
 
         watch = PanelWatch(search, measure, warned)
         results = await search_all(config, splits, folder, watch)
-        golds = load_golds(config, Path(arguments.gold), splits, arguments.label_field)
-        return await measure_all(config, splits, results, golds, folder, watch)
+        gold = gold_of_splits(config, Path(arguments.gold), splits, arguments.label_field)
+        return await measure_all(config, splits, results, gold, folder, watch)
 
 
 def _write(comparison: Comparison, folder: Path) -> list[Path]:

@@ -7,9 +7,8 @@ after the searches, and never handed to one.
 from icm_api.compare.baselines import Bar, HeldOut, baseline_panel, few_shot, recovered_of_bars
 from icm_api.compare.comparison import HELD_OUT, LABELS, Comparison, Cost, Difference, Part, Row
 from icm_api.compare.figures import write_figures
-from icm_api.compare.golds import Golds, load_golds
 from icm_api.compare.panel import PanelPlan, PanelWatch, measure_all, plan_panel, search_all
-from icm_api.compare.split import Split, load_splits
+from icm_api.compare.split import Split, gold_of_splits, load_splits
 
 __all__ = [
     "HELD_OUT",
@@ -18,7 +17,6 @@ __all__ = [
     "Comparison",
     "Cost",
     "Difference",
-    "Golds",
     "HeldOut",
     "PanelPlan",
     "PanelWatch",
@@ -27,7 +25,7 @@ __all__ = [
     "Split",
     "baseline_panel",
     "few_shot",
-    "load_golds",
+    "gold_of_splits",
     "load_splits",
     "measure_all",
     "plan_panel",

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 
 from icm_api.compare.asking import Answer, answers, answers_of, demonstrations_of, random_labels
 from icm_api.compare.curves import doubling
-from icm_api.compare.golds import Golds
 from icm_api.compare.searches import SEARCHES
 from icm_api.compare.split import Split
 from icm_api.config import Config, MethodName
+from icm_api.data import Gold
 from icm_api.model import LanguageModel
 from icm_api.result import Result
 from icm_api.types import Example, Label, Task, Usage
@@ -28,14 +28,14 @@ class Bench:
     Attributes:
         config: of the comparison.
         task: template, labels, constraints.
-        golds: gold labels.
+        gold: of searched and held-out examples.
         longest: the most demonstrations on the curve over their number; every seed has as many.
         model, chat: who was asked, as they name themselves; no chat model, None.
     """
 
     config: Config
     task: Task
-    golds: Golds
+    gold: Gold
     longest: int
     model: str = ""
     chat: str | None = None
@@ -105,7 +105,7 @@ async def measure_seed(
             found[method] = await asking.of_result(results[method, split.seed])
         else:
             labels = random_labels(split.searched, bench.task.verbalizer.labels, split.seed)
-            found[method] = await asking.after(bench.golds.searched if method == "golden" else labels)
+            found[method] = await asking.after(bench.gold if method == "golden" else labels)
     if "icm" in found and bench.config.compare.curve:
         cells.curve.update(await asking.curve(results["icm", split.seed].labeling))
 
@@ -126,7 +126,7 @@ class _Asking:
         self._bench, self._split, self._llm = bench, split, llm
         self._most = bench.config.compare.demonstrations
         self._free = [example for example in split.searched if example.id not in split.fixed]
-        self._held_out = [example for example in split.held_out if example.id in bench.golds.held_out]
+        self._held_out = [example for example in split.held_out if example.id in bench.gold]
 
     async def zero_shot(self) -> Cell:
         """Labels and held-out answers without a demonstration."""

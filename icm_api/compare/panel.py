@@ -15,7 +15,6 @@ from time import monotonic
 from icm_api.compare.budget import Purse
 from icm_api.compare.comparison import Comparison
 from icm_api.compare.curves import doubling
-from icm_api.compare.golds import Golds
 from icm_api.compare.measuring import Bench, SeedCells, measure_chat, measure_seed
 from icm_api.compare.searches import (
     SEARCHES,
@@ -29,6 +28,7 @@ from icm_api.compare.searches import (
 from icm_api.compare.split import Split
 from icm_api.compare.summing import compared
 from icm_api.config import Config
+from icm_api.data import Gold
 from icm_api.errors import ConfigError
 from icm_api.model import LanguageModel, Ledger, Meter, check_endpoint, note_session, open_model
 from icm_api.result import Result
@@ -161,7 +161,7 @@ async def search_all(config: Config, splits: Sequence[Split], folder: Path, watc
 
 
 async def measure_all(
-    config: Config, splits: Sequence[Split], results: Searched, golds: Golds, folder: Path, watch: PanelWatch
+    config: Config, splits: Sequence[Split], results: Searched, gold: Gold, folder: Path, watch: PanelWatch
 ) -> Comparison:
     """Hold the labels of every method against gold, and ask for the held-out examples after them.
 
@@ -172,7 +172,7 @@ async def measure_all(
     check(config)
     with locked(folder):
         purse, verbalizer = Purse(config, folder), build_task(config).verbalizer
-        bench = Bench(config, build_task(config), golds, _longest(config, splits))
+        bench = Bench(config, build_task(config), gold, _longest(config, splits))
         found = [SeedCells() for _ in splits]
         # One model after the other, so that what the first spent is known to the second.
         if _chats(config):

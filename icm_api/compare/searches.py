@@ -15,7 +15,7 @@ from time import monotonic
 import tomli_w
 
 from icm_api.compare.budget import Purse
-from icm_api.compare.split import SEARCHED_FILE, Split, write_searched
+from icm_api.compare.split import Split, write_searched
 from icm_api.config import (
     CompareSettings,
     Config,
@@ -67,7 +67,7 @@ class Place:
 
     def searched(self, seed: int) -> Path:
         """The examples that a seed searches."""
-        return self.folder / "seeds" / str(seed) / SEARCHED_FILE
+        return self.folder / "seeds" / str(seed) / "searched.jsonl"
 
 
 def method_config(config: Config, method: str, split: Split, place: Place) -> Config:

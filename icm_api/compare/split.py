@@ -1,28 +1,27 @@
-"""Which examples are searched and which are held out, per seed; and the searched ones as a file for a run.
+"""Which examples are searched and which are held out, per seed; the searched ones as a file for a run; their gold.
 
 Whole groups are held out, so that no held-out example has a relative among the demonstrations. What a person labelled
-is never held out. Reads no gold label.
+is never held out. Gold labels are read by `gold_of_splits` alone, once the searches are over.
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from icm_api.chance import draw
 from icm_api.config import Config, DataSection
-from icm_api.data import load_examples, load_fixed
-from icm_api.errors import ConfigError, RunError
+from icm_api.data import Gold, load_examples, load_fixed, load_gold_labels
+from icm_api.errors import ConfigError, DataError, RunError
 from icm_api.result import write_whole
 from icm_api.runs import build_task, data_source, load_dataset
 from icm_api.types import Dataset, Example, PromptTemplate
 
-SEARCHED_FILE = "searched.jsonl"
-ID, GROUP, ANSWER = "icm_id", "icm_group", "icm_answer"
-"""Keys in that file; under names of their own, since texts may be called "id", "group" or "answer"."""
+_ID, _GROUP, _ANSWER = "icm_id", "icm_group", "icm_answer"
+"""Keys in the file of searched examples: names of their own, since texts may be called "id", "group" or "answer"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,29 +42,32 @@ class Split:
 
 
 def load_splits(config: Config) -> tuple[Split, ...]:
-    """The split of every seed.
+    """The split of every seed, from `search.seed` on.
+
+    Args:
+        config: of the comparison.
 
     Raises:
         ConfigError: nothing is left to search or to hold out.
-        DataError: a file cannot be read, or has a bad row.
+        DataError: a file cannot be read, or has a bad row; or an id in the data is what an example of `compare.test`
+            is called here.
     """
     settings, dataset = config.compare, load_dataset(config)
     labels, path = build_task(config).verbalizer.labels, config.data.fixed
     fixed = frozenset() if path is None else frozenset(load_fixed(path, dataset, labels))
     seeds = range(config.search.seed, config.search.seed + settings.seeds)
-    if settings.test is not None:
-        held_out = load_examples(replace(data_source(config), path=str(settings.test), limit=None))
-        return tuple(Split(seed, dataset, _renamed(held_out), fixed) for seed in seeds)
-    return tuple(split(dataset, settings.held_out, seed, fixed) for seed in seeds)
+    if settings.test is None:
+        return tuple(split(dataset, settings.held_out, seed, fixed) for seed in seeds)
+    loaded = load_examples(replace(data_source(config), path=str(settings.test), limit=None))
+    held_out = Dataset(replace(example, id=_held_out_id(example.id)) for example in loaded)
+    if both := sorted(set(dataset.ids) & set(held_out.ids)):
+        raise DataError(f"{config.data.path}: id {both[0]!r} is kept for an example of compare.test; rename it")
+    return tuple(Split(seed, dataset, held_out, fixed) for seed in seeds)
 
 
-def held_out_id(example_id: str) -> str:
+def _held_out_id(example_id: str) -> str:
     """The id that an example of a test file goes by: the two files may number their rows alike."""
     return f"test: {example_id}"
-
-
-def _renamed(dataset: Dataset) -> Dataset:
-    return Dataset(replace(example, id=held_out_id(example.id)) for example in dataset)
 
 
 def split(dataset: Dataset, share: float, seed: int, fixed: Collection[str] = ()) -> Split:
@@ -76,6 +78,9 @@ def split(dataset: Dataset, share: float, seed: int, fixed: Collection[str] = ()
         share: of them to hold out, above 0 and below 1.
         seed: of the choice.
         fixed: ids that stay.
+
+    Returns:
+        The split; both parts in the order of the data set.
 
     Raises:
         ConfigError: not even one group fits, or none is left.
@@ -111,6 +116,14 @@ def _group(example: Example) -> tuple[bool, str]:
 def write_searched(config: Config, searched: Dataset, path: Path) -> DataSection:
     """Write the searched examples, texts and what constraints need, and say how a run reads them.
 
+    Args:
+        config: of the comparison.
+        searched: the examples, in their order.
+        path: the file to write, JSON Lines.
+
+    Returns:
+        The `[data]` of a run on that file.
+
     Raises:
         RunError: the file is there with other examples: the data or the split changed since.
     """
@@ -122,10 +135,62 @@ def write_searched(config: Config, searched: Dataset, path: Path) -> DataSection
             "began; put back what changed, or choose another folder with --out"
         )
     write_whole(path, text)
-    return DataSection(path=path, fixed=config.data.fixed, id=ID, group=GROUP, answer=ANSWER)
+    return DataSection(path=path, fixed=config.data.fixed, id=_ID, group=_GROUP, answer=_ANSWER)
 
 
 def _row(example: Example, keys: Collection[str]) -> dict[str, object]:
     values = {**example.metadata, **example.fields}
-    known = {ID: example.id, GROUP: example.group, ANSWER: example.answer}
+    known = {_ID: example.id, _GROUP: example.group, _ANSWER: example.answer}
     return known | {key: values[key] for key in keys if key in values}
+
+
+def gold_of_splits(config: Config, path: Path, splits: Sequence[Split], label_field: str | None = None) -> Gold:
+    """The gold labels of all examples, searched and held out, read as the data are read and checked against them.
+
+    Args:
+        config: of the comparison.
+        path: gold labels of the data, and of `compare.test` unless that has a file of its own.
+        splits: the examples.
+        label_field: key of the labels; by default "gold", else "label".
+
+    Raises:
+        DataError: a file cannot be read, has a bad row or a label outside the label set, or has no label for any of
+            the examples; or data and test share ids, so that one file cannot have labels for both.
+    """
+    settings, searched = config.compare, splits[0].searched
+    gold = _loaded(config, path, label_field)
+    if settings.test is not None:
+        if settings.test_gold is None:
+            _check_apart(splits[0], path)
+        of_test = gold if settings.test_gold is None else _loaded(config, settings.test_gold, label_field)
+        of_data = {key: gold[key] for key in searched.ids if key in gold}
+        gold = Gold(of_data | {_held_out_id(key): label for key, label in of_test.items()})
+    for each in splits:
+        _check(each.searched, gold, config.prompt.labels, "searched", path)
+        _check(each.held_out, gold, config.prompt.labels, "held-out", settings.test_gold or path)
+    return gold
+
+
+def _loaded(config: Config, path: Path, label_field: str | None) -> Gold:
+    return load_gold_labels(replace(data_source(config), path=str(path)), label_field=label_field)
+
+
+def _check_apart(one: Split, path: Path) -> None:
+    for key in one.searched.ids:
+        if _held_out_id(key) in one.held_out.ids:
+            raise DataError(
+                f"{path}: id {key!r} is in the data and in compare.test, so one file of gold labels cannot be for "
+                "both; name the other's file as compare.test_gold"
+            )
+
+
+def _check(dataset: Dataset, gold: Gold, labels: Sequence[str], part: str, path: Path) -> None:
+    known = [key for key in dataset.ids if key in gold]
+    if not known:
+        raise DataError(f"{path}: no gold label for any of the {len(dataset)} {part} examples, e.g. {dataset.ids[0]!r}")
+    for key in known:
+        if gold[key] not in labels:
+            raise DataError(
+                f"{path}: gold label {gold[key]!r} of id {key!r} is not in the label set {list(labels)}; write the "
+                "gold labels as the configuration does"
+            )

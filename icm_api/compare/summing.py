@@ -60,7 +60,7 @@ def compared(
         results: of the searches, by method and seed.
         place: where their traces are.
     """
-    methods, golds = bench.config.compare.methods, bench.golds
+    methods, gold = bench.config.compare.methods, bench.gold
     shown = [name for name in methods if name in cells[0].methods]
     parts = {name: _parts(bench, name, [each.methods[name] for each in cells]) for name in shown}
     parts = {name: _with_share(found, parts) for name, found in parts.items()}
@@ -73,14 +73,12 @@ def compared(
         rows,
         tuple(_differences(parts)),
         tuple(split.seed for split in splits),
-        tuple(sum(key in golds.searched and key not in split.fixed for key in split.searched.ids) for split in splits),
-        tuple(sum(key in golds.held_out for key in split.held_out.ids) for split in splits),
+        tuple(sum(key in gold and key not in split.fixed for key in split.searched.ids) for split in splits),
+        tuple(sum(key in gold for key in split.held_out.ids) for split in splits),
         bench.model,
         bench.chat,
-        tuple(_iterations(splits, results, golds.searched, place)),
-        tuple(
-            (count, _accuracy(bench, [each.curve[count] for each in cells], golds.held_out)) for count in cells[0].curve
-        ),
+        tuple(_iterations(splits, results, gold, place)),
+        tuple((count, _accuracy(bench, [each.curve[count] for each in cells], gold)) for count in cells[0].curve),
     )
 
 
@@ -88,9 +86,9 @@ def _parts(bench: Bench, method: MethodName, cells: Sequence[Cell]) -> dict[str,
     prices = bench.config.compare.chat_prices if method == "chat" else bench.config.prices
     found = {}
     if all(cell.labels for cell in cells):
-        metrics = _metrics(bench, [cell.labels for cell in cells], bench.golds.searched)
+        metrics = _metrics(bench, [cell.labels for cell in cells], bench.gold)
         found[LABELS] = Part(metrics, _cost([cell.labels_cost for cell in cells], prices))
-    metrics = _metrics(bench, [cell.held_out for cell in cells], bench.golds.held_out)
+    metrics = _metrics(bench, [cell.held_out for cell in cells], bench.gold)
     asked = _cost([cell.held_out_cost for cell in cells], prices)
     found[HELD_OUT] = Part(metrics, asked, fmean(cell.demonstrations for cell in cells))
     return found

@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from icm_api.compare.asking import demonstrations_of
-from icm_api.compare.golds import load_golds
-from icm_api.compare.split import load_splits, split, write_searched
+from icm_api.compare.split import gold_of_splits, load_splits, split, write_searched
 from icm_api.config import Config, load_config
 from icm_api.consistency import compile_relations
 from icm_api.errors import ConfigError, DataError, RunError
@@ -113,16 +112,23 @@ def test_a_test_file_leaves_all_examples_to_the_search_whatever_its_ids(tmp_path
     assert [one.seed for one in splits] == [0, 1]
     assert splits[0].searched.ids == load_dataset(config).ids
     assert not set(splits[0].searched.ids) & set(splits[0].held_out.ids)
-    golds = load_golds(config, tmp_path / "gold.jsonl", splits)
-    assert [golds.held_out[key] for key in splits[0].held_out.ids] == [
-        golds.searched[key] for key in splits[0].searched.ids
-    ]
+    gold = gold_of_splits(config, tmp_path / "gold.jsonl", splits)
+    assert [gold[key] for key in splits[0].held_out.ids] == [gold[key] for key in splits[0].searched.ids]
+
+
+def test_an_id_that_a_test_example_goes_by_is_refused(tmp_path: Path) -> None:
+    config = with_test_file(tmp_path, 'test_gold = "gold.jsonl"\n')
+    first = load_dataset(config).ids[0]
+    rows = (tmp_path / "claims.jsonl").read_text()
+    (tmp_path / "claims.jsonl").write_text(rows.replace(f'"id": "{first}"', f'"id": "test: {first}"', 1))
+    with pytest.raises(DataError, match="kept for an example of compare"):
+        load_splits(config)
 
 
 def test_one_gold_file_for_two_files_with_the_same_ids_is_refused(tmp_path: Path) -> None:
     config = with_test_file(tmp_path)
     with pytest.raises(DataError, match=r"compare\.test_gold"):
-        load_golds(config, tmp_path / "gold.jsonl", load_splits(config))
+        gold_of_splits(config, tmp_path / "gold.jsonl", load_splits(config))
 
 
 def test_gold_of_other_examples_or_labels_is_refused(tmp_path: Path) -> None:
@@ -130,10 +136,10 @@ def test_gold_of_other_examples_or_labels_is_refused(tmp_path: Path) -> None:
     splits = load_splits(config)
     (tmp_path / "other.jsonl").write_text('{"id": "nobody", "gold": "True"}\n')
     with pytest.raises(DataError, match="no gold label for any"):
-        load_golds(config, tmp_path / "other.jsonl", splits)
+        gold_of_splits(config, tmp_path / "other.jsonl", splits)
     (tmp_path / "odd.jsonl").write_text((tmp_path / "gold.jsonl").read_text().replace("True", "Yes"))
     with pytest.raises(DataError, match="'Yes'"):
-        load_golds(config, tmp_path / "odd.jsonl", splits)
+        gold_of_splits(config, tmp_path / "odd.jsonl", splits)
 
 
 def test_fewer_demonstrations_are_part_of_more_whatever_the_labels() -> None:
