@@ -5,13 +5,12 @@ Replays what the trace says was accepted; asks no model.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import inf
-from pathlib import Path
 
 from icm_api.data import Gold
-from icm_api.runs import read_trace, replay
+from icm_api.runs import TraceStep, replay
 from icm_api.types import Labeling
 
 
@@ -46,29 +45,29 @@ class Point:
     best: float | None
 
 
-def moments(trace: Path, size: int) -> Iterator[Moment]:
+def moments(steps: Iterable[TraceStep], size: int) -> Iterator[Moment]:
     """Every step of a finished search.
 
     Args:
-        trace: its `trace.jsonl`.
+        steps: of its trace.
         size: examples in its data set.
 
     Raises:
-        RunError: the trace is missing or damaged; the line.
+        RunError: a line of the trace is damaged; which one.
     """
     best, most = None, -inf
-    for step, labels in replay(read_trace(trace)):
+    for step, labels in replay(steps):
         current = Labeling(labels)
         if len(current) == size and step.utility > most:
             best, most = current, step.utility
         yield Moment(step.step, step.restart, step.requests, current, best)
 
 
-def over_iterations(trace: Path, size: int, gold: Gold, seed: int) -> list[Point]:
+def over_iterations(steps: Iterable[TraceStep], size: int, gold: Gold, seed: int) -> list[Point]:
     """Agreement with gold after every step of a search, of its labels and of the best ones so far."""
     return [
         Point(seed, at.step, at.restart, at.requests, _agreement(at.labeling, gold), _agreement(at.best, gold))
-        for at in moments(trace, size)
+        for at in moments(steps, size)
     ]
 
 

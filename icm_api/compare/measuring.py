@@ -18,6 +18,7 @@ from icm_api.config import Config, MethodName
 from icm_api.data import Gold
 from icm_api.model import LanguageModel
 from icm_api.result import Result
+from icm_api.runs import FinishedRun
 from icm_api.types import Example, Label, Task, Usage
 
 
@@ -83,7 +84,7 @@ async def measure_seed(
     bench: Bench,
     split: Split,
     llm: LanguageModel,
-    results: Mapping[tuple[str, int], Result],
+    results: Mapping[tuple[str, int], FinishedRun],
     cells: SeedCells,
     on_measure: Callable[[int, str], None],
 ) -> None:
@@ -102,12 +103,12 @@ async def measure_seed(
         elif method == "pseudo-labels":
             found[method] = await asking.pseudo_labels()
         elif method in SEARCHES:
-            found[method] = await asking.of_result(results[method, split.seed])
+            found[method] = await asking.of_result(results[method, split.seed].result)
         else:
             labels = random_labels(split.searched, bench.task.verbalizer.labels, split.seed)
             found[method] = await asking.after(bench.gold if method == "golden" else labels)
     if "icm" in found and bench.config.compare.curve:
-        cells.curve.update(await asking.curve(results["icm", split.seed].labeling))
+        cells.curve.update(await asking.curve(results["icm", split.seed].result.labeling))
 
 
 def absent(bench: Bench, method: MethodName) -> str:

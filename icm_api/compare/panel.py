@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
 
-from icm_api.compare.budget import Purse
 from icm_api.compare.comparison import Comparison
 from icm_api.compare.curves import doubling
 from icm_api.compare.measuring import Bench, SeedCells, measure_chat, measure_seed
@@ -31,12 +30,11 @@ from icm_api.config import Config
 from icm_api.data import Gold
 from icm_api.errors import ConfigError
 from icm_api.model import LanguageModel, Ledger, Meter, check_endpoint, note_session, open_model
-from icm_api.result import Result
-from icm_api.runs import Watch, build_task, default_cache_folder, locked
+from icm_api.runs import FinishedRun, Watch, build_task, default_cache_folder, locked
 from icm_api.search import Start, build_kernel, build_objective, steps_of
 
-Searched = Mapping[tuple[str, int], Result]
-"""What each search found, by method and seed."""
+Searched = Mapping[tuple[str, int], FinishedRun]
+"""The run of each search, by method and seed."""
 
 
 def _ignore(seed: int, method: str) -> None:
@@ -146,17 +144,16 @@ async def search_all(config: Config, splits: Sequence[Split], folder: Path, watc
     """
     check(config)
     with locked(folder):
-        place, purse = Place(folder), Purse(config, folder)
-        found: dict[tuple[str, int], Result] = {}
+        place, found = Place(config, folder), dict[tuple[str, int], FinishedRun]()
         for split in splits:
             for method in SEARCHES:
                 if method not in config.compare.methods or (method == "icm-unconstrained" and not config.constraints):
                     continue
                 listen = watch.on_search(split.seed, method)
-                settings = method_config(config, method, split, place)
+                settings = method_config(method, split, place)
                 if method == "bootstrap-equal":
-                    settings = await at_equal_cost(settings, found["icm", split.seed].usage.requests, purse)
-                found[method, split.seed] = await searched(settings, purse, listen)
+                    settings = await at_equal_cost(settings, found["icm", split.seed].result.usage.requests, place)
+                found[method, split.seed] = await searched(settings, place, listen)
         return found
 
 
@@ -171,25 +168,25 @@ async def measure_all(
     """
     check(config)
     with locked(folder):
-        purse, verbalizer = Purse(config, folder), build_task(config).verbalizer
+        place, verbalizer = Place(config, folder), build_task(config).verbalizer
         bench = Bench(config, build_task(config), gold, _longest(config, splits))
         found = [SeedCells() for _ in splits]
         # One model after the other, so that what the first spent is known to the second.
         if _chats(config):
             assert config.compare.chat is not None
             spec, options = config.compare.chat, config.compare.chat_options
-            meter = Meter(purse.left(), config.compare.chat_prices, ledger=Ledger(purse.chat_spending))
-            async with _noted(_opened(config, spec, options, meter), purse.chat_sessions) as llm:
+            meter = Meter(place.left(), config.compare.chat_prices, ledger=Ledger(place.spending(chat=True)))
+            async with _noted(_opened(config, spec, options, meter), place.sessions(chat=True)) as llm:
                 _warn(watch, await check_endpoint(llm, verbalizer))
                 for split, cells in zip(splits, found, strict=True):
                     await measure_chat(bench, split, llm, cells, watch.on_measure)
                 bench = replace(bench, chat=llm.identity)
-        meter = Meter(purse.left(), config.prices, ledger=Ledger(purse.spending))
-        async with _noted(_opened(config, config.model.provider, config.model.options, meter), purse.sessions) as llm:
+        meter = Meter(place.left(), config.prices, ledger=Ledger(place.spending()))
+        async with _noted(_opened(config, config.model.provider, config.model.options, meter), place.sessions()) as llm:
             _warn(watch, await check_endpoint(llm, verbalizer))
             for split, cells in zip(splits, found, strict=True):
                 await measure_seed(bench, split, llm, results, cells, watch.on_measure)
-            return compared(replace(bench, model=llm.identity), splits, found, results, Place(folder))
+            return compared(replace(bench, model=llm.identity), splits, found, results)
 
 
 def _opened(config: Config, spec: str, options: Mapping[str, object], meter: Meter) -> LanguageModel:

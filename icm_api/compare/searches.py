@@ -1,7 +1,7 @@
 """The searches of a comparison, each a run folder of its own, so that one cut short goes on where it was.
 
-`run` and `resume` do the work; this file says what each method runs, and under which budget. Judging without gold is
-left out: it changes no label. No gold label is anywhere near.
+`run` and `resume` do the work; this file says what each method runs, where, and under which budget: one budget holds
+over the whole comparison. Judging without gold is left out: it changes no label. No gold label is anywhere near.
 """
 
 from __future__ import annotations
@@ -14,26 +14,29 @@ from time import monotonic
 
 import tomli_w
 
-from icm_api.compare.budget import Purse
 from icm_api.compare.split import Split, write_searched
 from icm_api.config import (
+    Budget,
     CompareSettings,
     Config,
     Constraints,
     DiagnosticsSettings,
     RunSection,
     SearchSettings,
-    load_config,
 )
 from icm_api.errors import RunError
-from icm_api.model import note_session
-from icm_api.result import SUMMARY_FILE, Result, write_whole
+from icm_api.model import note_session, spent
+from icm_api.model.client.meter import cost
+from icm_api.result import SUMMARY_FILE, write_whole
 from icm_api.runs import (
     CONFIG_FILE,
     INPUTS_FILE,
+    SESSIONS_FILE,
+    SPENDING_FILE,
     FinishedRun,
     Watch,
     build_task,
+    config_of,
     folder_of,
     load_dataset,
     load_start,
@@ -42,10 +45,11 @@ from icm_api.runs import (
     run_config,
 )
 from icm_api.search import build_kernel, build_objective, iterate, steps_of
+from icm_api.types import Usage
 
 SEARCHES = ("icm", "icm-unconstrained", "bootstrap", "bootstrap-equal")
 """The methods that search, in the order in which they run: the last one needs to know what the first asked."""
-MOST_RESTARTS = 200
+_MOST_RESTARTS = 200
 """Of bootstrapping at ICM's cost, which may have nothing new to ask long before it has asked as much."""
 _SAME = ("data", "prompt", "model", "constraints", "search")
 """The sections that decide what a run finds."""
@@ -53,12 +57,17 @@ _SAME = ("data", "prompt", "model", "constraints", "search")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a comparison keeps its files.
+    """The folder of a comparison: where its files are, and what it may still spend.
+
+    What was spent is what the ledgers say, those in the run folders and those of its own questions, so that killed
+    processes are counted too.
 
     Attributes:
+        config: of the comparison; it states budget and prices.
         folder: of the comparison.
     """
 
+    config: Config
     folder: Path
 
     def run(self, method: str, seed: int) -> Path:
@@ -69,13 +78,60 @@ class Place:
         """The examples that a seed searches."""
         return self.folder / "seeds" / str(seed) / "searched.jsonl"
 
+    def sessions(self, *, chat: bool = False) -> Path:
+        """Where questions outside the runs are noted, or those to the chat model."""
+        return self.folder / (f"chat-{SESSIONS_FILE}" if chat else SESSIONS_FILE)
 
-def method_config(config: Config, method: str, split: Split, place: Place) -> Config:
+    def spending(self, *, chat: bool = False) -> Path:
+        """The ledger of questions outside the runs, or of those to the chat model."""
+        return self.folder / (f"chat-{SPENDING_FILE}" if chat else SPENDING_FILE)
+
+    def left(self, but: Path | None = None) -> Budget:
+        """What may still be spent.
+
+        Args:
+            but: a run folder whose ledger is not counted.
+
+        Returns:
+            Money (in the currency of the prices), requests and tokens, at least 0; None if not bounded.
+
+        Raises:
+            RunError: a ledger is damaged.
+            StorageError: a ledger cannot be read.
+        """
+        budget, prices, chat_prices = self.config.budget, self.config.prices, self.config.compare.chat_prices
+        if budget == Budget():
+            return budget
+        files = [self.spending(), *self.folder.glob(f"runs/*/{SPENDING_FILE}")]
+        asked = sum((spent(path) for path in files if but is None or path.parent != but), Usage())
+        chat = spent(self.spending(chat=True))
+        money = budget.money
+        if money is not None and prices is not None:
+            money -= cost(asked, prices) + (cost(chat, chat_prices) if chat_prices is not None else 0.0)
+        used = asked + chat
+        return Budget(
+            money=None if money is None else max(0.0, money),
+            requests=_rest(budget.requests, used.requests),
+            tokens=_rest(budget.tokens, used.prompt_tokens + used.completion_tokens),
+        )
+
+
+def _rest(most: int | None, used: int) -> int | None:
+    return None if most is None else max(0, most - used)
+
+
+def method_config(method: str, split: Split, place: Place) -> Config:
     """What a method runs on a split.
+
+    Args:
+        method: of `SEARCHES`.
+        split: whose searched examples are written into the folder of the comparison.
+        place: the folder of the comparison.
 
     Raises:
         RunError: the file of the examples is there with others.
     """
+    config = place.config
     return config.changed(
         data=write_searched(config, split.searched, place.searched(split.seed)),
         search=settings_of(config.search, method, split.seed),
@@ -92,37 +148,52 @@ def constraints_of(config: Config, method: str) -> tuple[Constraints, ...]:
 
 
 def settings_of(search: SearchSettings, method: str, seed: int) -> SearchSettings:
-    """The search of a method: the configuration's own, or bootstrapping with what of it applies there."""
+    """The search of a method: the configuration's own, or bootstrapping with those of its settings that apply there.
+
+    Args:
+        search: `[search]` of the comparison.
+        method: of `SEARCHES`.
+        seed: of the search.
+    """
     if not method.startswith("bootstrap"):
         return search.changed(seed=seed)
     kept = ("alpha", "statistic", "estimator", "seed_labels", "start", "rounds", "restarts")
     values = {name: getattr(search, name) for name in kept}
     if method == "bootstrap-equal":
-        values["restarts"] = MOST_RESTARTS
+        values["restarts"] = _MOST_RESTARTS
     return SearchSettings(engine="bootstrap", seed=seed, **values)
 
 
-async def searched(config: Config, purse: Purse, watch: Watch) -> Result:
-    """The result of a run: read where it is finished, gone on with where it was cut short, else begun.
+async def searched(config: Config, place: Place, watch: Watch) -> FinishedRun:
+    """A run: opened if it is finished, gone on with if it was cut short, else begun.
+
+    Args:
+        config: of the run, as `method_config` makes it.
+        place: the folder of the comparison, with what is left of its budget.
+        watch: is told how the run goes.
 
     Raises:
         RunError: the folder holds a run of another configuration.
         IcmError: whatever stops the run; the same call goes on with it.
     """
     folder = folder_of(config)
-    if not (folder / INPUTS_FILE).exists():
-        return await run_config(_within(config, purse), watch)
+    if not _begun(folder):
+        return FinishedRun(folder, await run_config(_within(config, place), watch))
     _check_same(folder, config)
     if (folder / SUMMARY_FILE).exists():
-        return FinishedRun.open(folder).result
-    if purse.bounded:
-        write_whole(folder / CONFIG_FILE, tomli_w.dumps(_plain(_within(config, purse))))
-    return await resume(folder, watch)
+        return FinishedRun.open(folder)
+    if config.budget != Budget():
+        write_whole(folder / CONFIG_FILE, tomli_w.dumps(_plain(_within(config, place))))
+    return FinishedRun(folder, await resume(folder, watch))
 
 
-def _within(config: Config, purse: Purse) -> Config:
+def _begun(folder: Path) -> bool:
+    return (folder / INPUTS_FILE).exists()
+
+
+def _within(config: Config, place: Place) -> Config:
     """Under what is left of the budget, its own ledger apart, which a run counts by itself."""
-    return config.changed(budget=purse.left(but=folder_of(config)))
+    return config.changed(budget=place.left(but=folder_of(config)))
 
 
 def _plain(config: Config) -> Mapping[str, object]:
@@ -130,8 +201,7 @@ def _plain(config: Config) -> Mapping[str, object]:
 
 
 def _check_same(folder: Path, config: Config) -> None:
-    then = _plain(load_config(folder / CONFIG_FILE, environment=False))
-    now = _plain(config)
+    then, now = _plain(config_of(folder)), _plain(config)
     for section in _SAME:
         if then[section] != now[section]:
             raise RunError(
@@ -140,27 +210,32 @@ def _check_same(folder: Path, config: Config) -> None:
             )
 
 
-async def at_equal_cost(config: Config, requests: int, purse: Purse) -> Config:
+async def at_equal_cost(config: Config, requests: int, place: Place) -> Config:
     """Bootstrapping with restarts until it has asked at least this many requests, as a configuration.
 
     The steps that this takes are found by taking them; the run then gets its answers from the cache. It asks less only
-    where `MOST_RESTARTS` restarts have nothing new to ask.
+    if 200 restarts have nothing new to ask.
+
+    Args:
+        config: of the run, as `method_config` makes it.
+        requests: that ICM asked.
+        place: the folder of the comparison, with what is left of its budget.
+
+    Returns:
+        The configuration with `search.steps`, at least 1.
 
     Raises:
         IcmError: whatever stops the search.
     """
     folder = folder_of(config)
-    if (folder / INPUTS_FILE).exists():
-        steps = load_config(folder / CONFIG_FILE, environment=False).search.steps
-    else:
-        steps = await _steps(config, requests, purse)
+    steps = config_of(folder).search.steps if _begun(folder) else await _steps(config, requests, place)
     return config.changed(search=config.search.changed(steps=steps))
 
 
-async def _steps(config: Config, requests: int, purse: Purse) -> int:
+async def _steps(config: Config, requests: int, place: Place) -> int:
     dataset, task = load_dataset(config), build_task(config)
     start, taken, began = load_start(config, dataset, task), 0, monotonic()
-    async with open_model(_within(config, purse)) as model:
+    async with open_model(_within(config, place)) as model:
         try:
             objective = build_objective(dataset, model, task, config.search)
             kernel, budget = build_kernel(objective, config.search, start), steps_of(config.search, len(dataset))
@@ -170,5 +245,5 @@ async def _steps(config: Config, requests: int, purse: Purse) -> int:
                     if objective.tally.usage.requests >= requests:
                         break
         finally:
-            note_session(purse.sessions, model, monotonic() - began)
+            note_session(place.sessions(), model, monotonic() - began)
     return max(1, taken)

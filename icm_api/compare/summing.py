@@ -10,13 +10,11 @@ from icm_api.compare.comparison import HELD_OUT, LABELS, Comparison, Cost, Diffe
 from icm_api.compare.crossed import METRICS, OverSeeds, block, difference, over_seeds, recovered
 from icm_api.compare.curves import Point, over_iterations
 from icm_api.compare.measuring import Bench, Cell, SeedCells, absent
-from icm_api.compare.searches import Place
 from icm_api.compare.split import Split
 from icm_api.config import MethodName, Prices
 from icm_api.data import Gold
 from icm_api.model.client.meter import cost
-from icm_api.result import Result
-from icm_api.runs import TRACE_FILE
+from icm_api.runs import FinishedRun
 from icm_api.types import Usage
 
 RIVALS: tuple[MethodName, ...] = ("bootstrap", "bootstrap-equal", "icm-unconstrained", "golden")
@@ -48,8 +46,7 @@ def compared(
     bench: Bench,
     splits: Sequence[Split],
     cells: Sequence[SeedCells],
-    results: Mapping[tuple[str, int], Result],
-    place: Place,
+    results: Mapping[tuple[str, int], FinishedRun],
 ) -> Comparison:
     """The comparison of all seeds.
 
@@ -58,7 +55,6 @@ def compared(
         splits: a seed each.
         cells: a seed each, in the order of `splits`.
         results: of the searches, by method and seed.
-        place: where their traces are.
     """
     methods, gold = bench.config.compare.methods, bench.gold
     shown = [name for name in methods if name in cells[0].methods]
@@ -77,7 +73,7 @@ def compared(
         tuple(sum(key in gold for key in split.held_out.ids) for split in splits),
         bench.model,
         bench.chat,
-        tuple(_iterations(splits, results, gold, place)),
+        tuple(_iterations(splits, results, gold)),
         tuple((count, _accuracy(bench, [each.curve[count] for each in cells], gold)) for count in cells[0].curve),
     )
 
@@ -143,10 +139,7 @@ def _note(bench: Bench, method: MethodName, cells: Sequence[SeedCells]) -> str:
     return ""
 
 
-def _iterations(
-    splits: Sequence[Split], results: Mapping[tuple[str, int], Result], gold: Gold, place: Place
-) -> Iterator[Point]:
+def _iterations(splits: Sequence[Split], results: Mapping[tuple[str, int], FinishedRun], gold: Gold) -> Iterator[Point]:
     for split in splits:
-        if ("icm", split.seed) in results:
-            trace = place.run("icm", split.seed) / TRACE_FILE
-            yield from over_iterations(trace, len(split.searched), gold, split.seed)
+        if run := results.get(("icm", split.seed)):
+            yield from over_iterations(run.trace(), len(split.searched), gold, split.seed)

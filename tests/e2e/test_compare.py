@@ -19,7 +19,7 @@ from icm_api.compare.curves import doubling, moments
 from icm_api.config import load_config
 from icm_api.model import open_model
 from icm_api.result import Result
-from icm_api.runs import build_task, load_dataset
+from icm_api.runs import FinishedRun, build_task, load_dataset
 from icm_api.testing import serve
 from icm_api.types import Prompt
 from tests.worlds import write_world
@@ -127,7 +127,7 @@ def test_bootstrap_at_equal_cost_asks_as_much_as_icm_and_at_most_one_round_more(
 def test_the_trace_replayed_ends_at_the_labels_handed_out(done: Path) -> None:
     for method in SEARCHES:
         folder = place(done) / "runs" / f"{method}-0"
-        passed = list(moments(folder / "trace.jsonl", len(searched(done, 0))))
+        passed = list(moments(FinishedRun.open(folder).trace(), len(searched(done, 0))))
         assert passed[-1].best == Result.load(folder).labeling
         assert passed[-1].requests == Result.load(folder).usage.requests
 

@@ -10,6 +10,7 @@ import pytest
 from icm_api.compare.curves import moments, over_iterations
 from icm_api.data import Gold
 from icm_api.errors import RunError
+from icm_api.runs import read_trace
 
 STEPS = (
     (0, 0, ["a"], [None], ["T"], True, -5.0),
@@ -35,7 +36,7 @@ def write(folder: Path) -> Path:
 
 
 def test_labels_and_best_after_every_step(tmp_path: Path) -> None:
-    found = list(moments(write(tmp_path), 2))
+    found = list(moments(read_trace(write(tmp_path)), 2))
     assert [dict(at.labeling) for at in found] == [
         {"a": "T"},
         {"a": "T", "b": "T"},
@@ -51,10 +52,10 @@ def test_labels_and_best_after_every_step(tmp_path: Path) -> None:
 
 
 def test_agreement_is_over_labelled_examples_with_gold(tmp_path: Path) -> None:
-    found = over_iterations(write(tmp_path), 2, Gold({"a": "T", "b": "F", "c": "T"}), seed=3)
+    found = over_iterations(read_trace(write(tmp_path)), 2, Gold({"a": "T", "b": "F", "c": "T"}), seed=3)
     assert [point.current for point in found] == [1.0, 0.5, 0.5, 0.0, 1.0, 1.0, 0.5]
     assert [point.best for point in found] == [None, *[0.5] * 6]
-    nothing = over_iterations(write(tmp_path), 2, Gold({"c": "T"}), seed=3)
+    nothing = over_iterations(read_trace(write(tmp_path)), 2, Gold({"c": "T"}), seed=3)
     assert {point.current for point in nothing} == {None}
 
 
@@ -62,4 +63,4 @@ def test_damage_has_its_place(tmp_path: Path) -> None:
     path = write(tmp_path)
     path.write_text(path.read_text().replace('"accepted": false', '"accepted": fal'))
     with pytest.raises(RunError, match=r"trace\.jsonl:3"):
-        list(moments(path, 2))
+        list(moments(read_trace(path), 2))
