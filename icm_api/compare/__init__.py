@@ -1,12 +1,12 @@
-"""Held against baselines: what the labels that a search found are worth, beside those of other methods.
+"""What the labels that a search found are worth, compared with those of other methods.
 
-`baselines` has the four bars of one search; `panel` runs every method over several seeds. Gold labels are loaded here,
-after the searches, and never handed to one.
+`baseline_panel` has the four bars of one search; `panel` runs every method over several seeds. Gold labels are loaded
+here, after the searches, and never handed to one.
 """
 
-from icm_api.compare.baselines import Bar, HeldOut, baseline_panel, few_shot, recovered_of_bars
-from icm_api.compare.comparison import HELD_OUT, LABELS, Comparison, Cost, Difference, Part, Row
+from icm_api.compare.comparison import HELD_OUT, LABELS, Comparison, Cost, Difference, Part, Point, Row
 from icm_api.compare.figures import write_figures
+from icm_api.compare.measuring import Bar, HeldOut, baseline_panel, recovered_of_bars
 from icm_api.compare.panel import PanelPlan, PanelWatch, measure_all, plan_panel, search_all
 from icm_api.compare.split import Split, gold_of_splits, load_splits
 
@@ -21,10 +21,10 @@ __all__ = [
     "PanelPlan",
     "PanelWatch",
     "Part",
+    "Point",
     "Row",
     "Split",
     "baseline_panel",
-    "few_shot",
     "gold_of_splits",
     "load_splits",
     "measure_all",

@@ -13,7 +13,6 @@ from math import isnan
 from typing import Any
 
 from icm_api.compare.crossed import METHOD, OverSeeds
-from icm_api.compare.curves import Point
 from icm_api.evaluation import Measure
 from icm_api.evaluation.intervals import LEVEL
 
@@ -79,6 +78,18 @@ class Difference:
     less: str
     part: str
     measure: Measure
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """Agreement with gold after a step, over the examples that are labelled and have gold; None where none is."""
+
+    seed: int
+    step: int
+    restart: int
+    requests: int
+    current: float | None
+    best: float | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -17,7 +17,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from icm_api.compare.asking import Answer
+from icm_api.compare.measuring import Answer
 from icm_api.data import Gold
 from icm_api.evaluation import Interval, Measure, Undefined, gap_recovered, wilson_interval
 from icm_api.evaluation.calibration import BINS

@@ -13,8 +13,7 @@ from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from icm_api.compare.comparison import HELD_OUT, Comparison
-from icm_api.compare.curves import Point
+from icm_api.compare.comparison import HELD_OUT, Comparison, Point
 from icm_api.errors import ConfigError, StorageError
 from icm_api.evaluation import Measure
 from icm_api.result import write_whole

@@ -1,25 +1,46 @@
-"""Asks what shows the worth of each method's labels on one seed. Gold labels are used here, as demonstrations.
+"""Asks a model for the labels of examples after the demonstrations that each method gives, and says what that cost.
 
-A method's labels of the searched examples are kept to be held against gold; then the same labels serve as
+A method's labels of the searched examples are kept to be compared with gold; then the same labels serve as
 demonstrations for held-out examples. Labels that a person gave are no method's merit: they are left out of the first,
-and stand in the second where the search had them.
+and stay in the second if the search had them. Golden labels are demonstrations of one method; no accuracy is computed,
+but for the four bars of one search.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import sqrt
 
-from icm_api.compare.asking import Answer, answers, answers_of, demonstrations_of, random_labels
-from icm_api.compare.curves import doubling
+from icm_api.chance import draw
 from icm_api.compare.searches import SEARCHES
 from icm_api.compare.split import Split
 from icm_api.config import Config, MethodName
 from icm_api.data import Gold
-from icm_api.model import LanguageModel
+from icm_api.evaluation import gap_recovered
+from icm_api.prompts import PromptBuilder
 from icm_api.result import Result
 from icm_api.runs import FinishedRun
-from icm_api.types import Example, Label, Task, Usage
+from icm_api.types import Dataset, Example, Label, Model, Task, Usage
+
+_Demonstrations = Sequence[tuple[Example, Label]]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The label that a method gives an example, and the model's probability of every label.
+
+    Attributes:
+        id: of the example.
+        group: of the example, or None.
+        label: given by the method.
+        probabilities: of every label, in label order; they add up to 1.
+    """
+
+    id: str
+    group: str | None
+    label: Label
+    probabilities: Mapping[Label, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,16 +51,15 @@ class Bench:
         config: of the comparison.
         task: template, labels, constraints.
         gold: of searched and held-out examples.
+        results: the run of each search, by method and seed.
         longest: the most demonstrations on the curve over their number; every seed has as many.
-        model, chat: who was asked, as they name themselves; no chat model, None.
     """
 
     config: Config
     task: Task
     gold: Gold
+    results: Mapping[tuple[str, int], FinishedRun]
     longest: int
-    model: str = ""
-    chat: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +67,9 @@ class Cell:
     """One method on one seed.
 
     Attributes:
-        labels: of the searched examples, those of a person left out; empty where the method gives none of its own.
+        labels: of the searched examples, those of a person left out; empty if the method gives none of its own.
         held_out: of the held-out examples, after the method's demonstrations.
-        labels_cost, held_out_cost: of getting them.
+        labels_cost, held_out_cost: requests and tokens that they took, whether a cache answered or the model.
         demonstrations: in a prompt for a held-out example.
     """
 
@@ -68,105 +88,248 @@ class SeedCells:
     curve: dict[int, tuple[Answer, ...]] = field(default_factory=dict)
 
 
-async def measure_chat(
-    bench: Bench, split: Split, llm: LanguageModel, cells: SeedCells, on_measure: Callable[[int, str], None]
-) -> None:
-    """Ask the chat model on one seed.
-
-    Raises:
-        ProviderError, BudgetError, StorageError: as the client.
-    """
-    on_measure(split.seed, "chat")
-    cells.methods["chat"] = await _Asking(bench, split, llm).zero_shot()
-
-
 async def measure_seed(
     bench: Bench,
     split: Split,
-    llm: LanguageModel,
-    results: Mapping[tuple[str, int], FinishedRun],
-    cells: SeedCells,
+    model: Model,
+    methods: Sequence[MethodName],
     on_measure: Callable[[int, str], None],
-) -> None:
-    """Ask what the other methods need on one seed.
+) -> SeedCells:
+    """Ask what methods need on one seed.
+
+    Args:
+        bench: what every seed is measured with.
+        split: the examples of the seed.
+        model: who is asked.
+        methods: those to measure with this model; those without numbers are left out.
+        on_measure: called before each method, with seed and method.
 
     Raises:
         ProviderError, BudgetError, StorageError: as the client.
     """
-    asking, found = _Asking(bench, split, llm), cells.methods
-    for method in bench.config.compare.methods:
-        if method == "chat" or absent(bench, method):
+    asking, found = _Asking(bench, split, model), SeedCells()
+    for method in methods:
+        if absent(bench.config, method):
             continue
         on_measure(split.seed, method)
-        if method == "zero-shot":
-            found[method] = await asking.zero_shot()
-        elif method == "pseudo-labels":
-            found[method] = await asking.pseudo_labels()
-        elif method in SEARCHES:
-            found[method] = await asking.of_result(results[method, split.seed].result)
-        else:
-            labels = random_labels(split.searched, bench.task.verbalizer.labels, split.seed)
-            found[method] = await asking.after(bench.gold if method == "golden" else labels)
-    if "icm" in found and bench.config.compare.curve:
-        cells.curve.update(await asking.curve(results["icm", split.seed].result.labeling))
+        found.methods[method] = await asking.cell(method)
+    if "icm" in found.methods and bench.config.compare.curve:
+        found.curve.update(await asking.curve(bench.results["icm", split.seed].result.labeling))
+    return found
 
 
-def absent(bench: Bench, method: MethodName) -> str:
-    """Why a row has no numbers; empty where it has some."""
-    if method == "chat" and bench.config.compare.chat is None:
+def absent(config: Config, method: MethodName) -> str:
+    """Why a row has no numbers; empty if it has some."""
+    if method == "chat" and config.compare.chat is None:
         return "not asked: name a chat model with --chat"
-    if method == "icm-unconstrained" and not bench.config.constraints:
+    if method == "icm-unconstrained" and not config.constraints:
         return "not run: the configuration has no constraints, so this is ICM"
     return ""
+
+
+def doubling(most: int) -> tuple[int, ...]:
+    """0, 1, 2, 4, ... up to and with `most`.
+
+    Example:
+        >>> doubling(6), doubling(1)
+        ((0, 1, 2, 4, 6), (0, 1))
+    """
+    counts = [0]
+    while (following := max(1, 2 * counts[-1])) < most:
+        counts.append(following)
+    return (*counts, most)
 
 
 class _Asking:
     """The questions of one seed."""
 
-    def __init__(self, bench: Bench, split: Split, llm: LanguageModel) -> None:
-        self._bench, self._split, self._llm = bench, split, llm
+    def __init__(self, bench: Bench, split: Split, model: Model) -> None:
+        self._bench, self._split, self._model = bench, split, model
         self._most = bench.config.compare.demonstrations
         self._free = [example for example in split.searched if example.id not in split.fixed]
         self._held_out = [example for example in split.held_out if example.id in bench.gold]
 
-    async def zero_shot(self) -> Cell:
-        """Labels and held-out answers without a demonstration."""
-        llm, task = self._llm, self._bench.task
-        labels, asked = await answers(llm, task, self._free, [])
-        held_out, more = await answers(llm, task, self._held_out, [])
-        return Cell(labels, held_out, asked, more, 0)
+    async def cell(self, method: MethodName) -> Cell:
+        """The labels of a method, and held-out answers after them."""
+        if method in ("zero-shot", "chat"):
+            labels, asked = await self._answers(self._free, [])
+            return await self._after([], labels, asked)
+        if method == "pseudo-labels":
+            return await self._pseudo_labels()
+        if method in SEARCHES:
+            result = self._bench.results[method, self._split.seed].result
+            return await self._after(self._shown(result.labeling), _answers_of(result), result.usage)
+        if method == "golden":
+            return await self._after(self._shown(self._bench.gold))
+        labels_of = _random_labels(self._split.searched, self._bench.task.verbalizer.labels, self._split.seed)
+        return await self._after(self._shown(labels_of))
 
-    async def pseudo_labels(self) -> Cell:
+    async def _pseudo_labels(self) -> Cell:
         """One round: zero-shot predictions that are sure enough are the demonstrations for all examples.
 
-        Where none is sure enough there are no demonstrations, and this is zero-shot.
+        If none is sure enough there are no demonstrations, and this is zero-shot.
         """
-        llm, task, least = self._llm, self._bench.task, self._bench.config.compare.threshold
-        first, asked = await answers(llm, task, self._free, [])
-        sure = {answer.id: answer.label for answer in first if answer.probabilities[answer.label] >= least}
-        shown = self._shown(sure)
-        labels, more = (first, Usage()) if not shown else await answers(llm, task, self._free, shown)
-        held_out, last = await answers(llm, task, self._held_out, shown)
-        return Cell(labels, held_out, asked + more, last, len(shown))
-
-    async def of_result(self, result: Result) -> Cell:
-        """A search's labels, and held-out answers after them."""
-        cell = await self.after(result.labeling)
-        return Cell(answers_of(result), cell.held_out, result.usage, cell.held_out_cost, cell.demonstrations)
-
-    async def after(self, labels: Mapping[str, Label]) -> Cell:
-        """Held-out answers after these labels alone."""
-        shown = self._shown(labels)
-        held_out, asked = await answers(self._llm, self._bench.task, self._held_out, shown)
-        return Cell((), held_out, Usage(), asked, len(shown))
+        first, asked = await self._answers(self._free, [])
+        least = self._bench.config.compare.threshold
+        shown = self._shown({one.id: one.label for one in first if one.probabilities[one.label] >= least})
+        labels, more = await self._answers(self._free, shown) if shown else (first, Usage())
+        return await self._after(shown, labels, asked + more)
 
     async def curve(self, labels: Mapping[str, Label]) -> dict[int, tuple[Answer, ...]]:
         """Held-out answers by number of demonstrations."""
-        found = {}
-        for count in doubling(self._bench.longest):
-            shown = self._shown(labels, count)
-            found[count], _ = await answers(self._llm, self._bench.task, self._held_out, shown)
-        return found
+        counts = doubling(self._bench.longest)
+        return {count: (await self._answers(self._held_out, self._shown(labels, count)))[0] for count in counts}
 
-    def _shown(self, labels: Mapping[str, Label], most: int | None = None) -> list[tuple[Example, Label]]:
+    async def _after(self, shown: _Demonstrations, labels: tuple[Answer, ...] = (), cost: Usage | None = None) -> Cell:
+        held_out, asked = await self._answers(self._held_out, shown)
+        return Cell(labels, held_out, cost or Usage(), asked, len(shown))
+
+    async def _answers(self, queries: Sequence[Example], shown: _Demonstrations) -> tuple[tuple[Answer, ...], Usage]:
+        return await _answers(self._model, self._bench.task, queries, shown)
+
+    def _shown(self, labels: Mapping[str, Label], most: int | None = None) -> _Demonstrations:
         return demonstrations_of(self._split.searched, labels, self._most if most is None else most, self._split.seed)
+
+
+async def _answers(
+    model: Model, task: Task, queries: Sequence[Example], demonstrations: _Demonstrations
+) -> tuple[tuple[Answer, ...], Usage]:
+    """The most probable label of each query after the same demonstrations, and what that cost; one request each.
+
+    A query that is among the demonstrations is asked without itself.
+    """
+    prompts = PromptBuilder(task.template, task.verbalizer, model.count_tokens, model.capabilities.context_window)
+    asked = [prompts.prompt(query, [shown for shown in demonstrations if shown[0].id != query.id]) for query in queries]
+    reads = await model.label_distributions(asked)
+    found = tuple(
+        Answer(query.id, query.group, read.best, {label: read.probability(label) for label in read.labels})
+        for query, read in zip(queries, reads, strict=True)
+    )
+    return found, reads.usage
+
+
+def _answers_of(result: Result) -> tuple[Answer, ...]:
+    """The labels that a search found, with p(label | x_i, all other labels found); those of a person left out."""
+    return tuple(Answer(row.id, row.group, row.label, row.probabilities) for row in result.examples if not row.fixed)
+
+
+def _random_labels(dataset: Dataset, labels: Sequence[Label], seed: int) -> dict[str, Label]:
+    """Every label as probable as any other, for each example."""
+    rng = draw(seed, 0, "random labels")
+    return {example.id: rng.choice(labels) for example in dataset}
+
+
+def demonstrations_of(
+    dataset: Dataset, labels: Mapping[str, Label], most: int | None = None, seed: int = 0
+) -> list[tuple[Example, Label]]:
+    """The labelled examples in data set order; if there are more than `most`, a random part.
+
+    The part is drawn from the ids alone: it is the same whatever the labels, and a smaller one is part of a larger.
+
+    Args:
+        dataset: the examples.
+        labels: by id; ids that the data set does not have are left out.
+        most: demonstrations; None for all.
+        seed: of the part.
+
+    Example:
+        >>> data = Dataset(Example(key, {"text": key}) for key in "abcd")
+        >>> parts = [demonstrations_of(data, dict.fromkeys("abcd", "True"), most) for most in (1, 2, None)]
+        >>> [[example.id for example, _ in part] for part in parts]
+        [['d'], ['a', 'd'], ['a', 'b', 'c', 'd']]
+    """
+    order = list(dataset.ids)
+    draw(seed, 0, "demonstrations").shuffle(order)
+    chosen = frozenset([key for key in order if key in labels][:most])
+    return [(example, labels[example.id]) for example in dataset if example.id in chosen]
+
+
+_ZERO_SHOT = "zero-shot"
+_RANDOM_LABELS = "few-shot, random labels"
+_FOUND_LABELS = "few-shot, ICM labels"
+_GOLDEN_LABELS = "few-shot, golden labels"
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """Accuracy on held-out examples under one kind of prompt.
+
+    Attributes:
+        name: which demonstrations the prompts held.
+        correct: examples answered as the gold has it.
+        total: examples asked.
+    """
+
+    name: str
+    correct: int
+    total: int
+
+    @property
+    def accuracy(self) -> float:
+        """Share of right answers, in [0, 1]."""
+        return self.correct / self.total
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """Examples that the search did not see, with their gold."""
+
+    dataset: Dataset
+    gold: Gold
+
+
+async def baseline_panel(
+    model: Model, task: Task, dataset: Dataset, result: Result, gold: Gold, held_out: HeldOut, seed: int
+) -> tuple[Bar, ...]:
+    """The four bars of one search on held-out examples, demonstrations being the searched data set, in its order.
+
+    Args:
+        model: that the search used.
+        task: its template and labels.
+        dataset: the examples that were searched.
+        result: the labels found for them.
+        gold: their golden labels.
+        held_out: examples to answer.
+        seed: of the random labels.
+
+    Returns:
+        Zero-shot; then few-shot with random labels, with the labels found, and with golden labels.
+
+    Raises:
+        ProviderError: the model gave no usable logprobs.
+        KeyError: a held-out example has no gold.
+    """
+    sets: Mapping[str, Mapping[str, Label]] = {
+        _ZERO_SHOT: {},
+        _RANDOM_LABELS: _random_labels(dataset, task.verbalizer.labels, seed),
+        _FOUND_LABELS: result.labeling,
+        _GOLDEN_LABELS: gold,
+    }
+    bars = []
+    for name, labels in sets.items():
+        found, _ = await _answers(model, task, held_out.dataset, demonstrations_of(dataset, labels))
+        bars.append(Bar(name, sum(answer.label == held_out.gold[answer.id] for answer in found), len(found)))
+    return tuple(bars)
+
+
+def recovered_of_bars(bars: Sequence[Bar]) -> float | None:
+    """Share of the gap from zero-shot to golden labels that the labels found recover, see `gap_recovered`.
+
+    Args:
+        bars: as `baseline_panel` gives them.
+
+    Returns:
+        The share; None if golden labels are not ahead by more than 1.96 standard errors of the difference of two
+        independent proportions.
+
+    Example:
+        >>> bars = [Bar(_ZERO_SHOT, 60, 100), Bar(_FOUND_LABELS, 88, 100), Bar(_GOLDEN_LABELS, 90, 100)]
+        >>> round(recovered_of_bars(bars), 3)
+        0.933
+        >>> recovered_of_bars([Bar(_ZERO_SHOT, 49, 100), Bar(_FOUND_LABELS, 50, 100), Bar(_GOLDEN_LABELS, 52, 100)])
+    """
+    by_name = {bar.name: bar for bar in bars}
+    zero, golden = by_name[_ZERO_SHOT], by_name[_GOLDEN_LABELS]
+    error = sqrt(sum(bar.accuracy * (1 - bar.accuracy) / bar.total for bar in (zero, golden)))
+    lead = golden.accuracy - zero.accuracy - 1.96 * error
+    return gap_recovered(by_name[_FOUND_LABELS].accuracy, zero.accuracy, golden.accuracy, lead)

@@ -6,15 +6,14 @@ through the cache, so that a comparison that was cut short goes on where it was.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
 from icm_api.compare.comparison import Comparison
-from icm_api.compare.curves import doubling
-from icm_api.compare.measuring import Bench, SeedCells, measure_chat, measure_seed
+from icm_api.compare.measuring import Bench, SeedCells, doubling, measure_seed
 from icm_api.compare.searches import (
     SEARCHES,
     Place,
@@ -71,7 +70,29 @@ class PanelPlan:
     chat_requests: int
 
 
-def check(config: Config) -> None:
+async def plan_panel(config: Config, splits: Sequence[Split]) -> PanelPlan:
+    """How many requests a comparison may take at most; sends nothing.
+
+    Args:
+        config: of the comparison.
+        splits: a seed each.
+
+    Raises:
+        IcmError: whatever would stop it before its first request.
+    """
+    _check(config)
+    runs = [method for method in SEARCHES if method in config.compare.methods]
+    async with _opened(config, Meter()) as model:
+        asked = sum(_of_searches(config, runs, split, model) + _of_measures(config, split) for split in splits)
+        requests = _with_check(asked, model)
+    chat = 0
+    if _chats(config):
+        async with _opened(config, Meter(), chat=True) as model:
+            chat = _with_check(sum(len(split.searched) + len(split.held_out) for split in splits), model)
+    return PanelPlan(len(runs) * len(splits), requests, chat)
+
+
+def _check(config: Config) -> None:
     """Raise ConfigError for what no comparison can be made with."""
     if not config.cache.enabled:
         raise ConfigError("cache.enabled = false: a comparison needs the cache, or it would pay for questions twice")
@@ -79,39 +100,23 @@ def check(config: Config) -> None:
         raise ConfigError("budget.money needs the chat model's prices: state them under [compare.chat_prices]")
 
 
-async def plan_panel(config: Config, splits: Sequence[Split]) -> PanelPlan:
-    """How many requests a comparison may take at most; sends nothing.
-
-    Raises:
-        IcmError: whatever would stop it before its first request.
-    """
-    check(config)
-    settings, runs = config.compare, [method for method in SEARCHES if method in config.compare.methods]
-    async with _opened(config, config.model.provider, config.model.options, Meter()) as llm:
-        asked = sum(_of_searches(config, runs, split, llm) + _of_measures(config, split) for split in splits)
-        # A hosted endpoint is looked at once.
-        requests = (asked + (not llm.capabilities.batches)) * llm.capabilities.requests_per_prompt
-    chat = 0
-    if _chats(config):
-        assert settings.chat is not None
-        async with _opened(config, settings.chat, settings.chat_options, Meter()) as llm:
-            questions = sum(len(split.searched) + len(split.held_out) for split in splits)
-            chat = (questions + (not llm.capabilities.batches)) * llm.capabilities.requests_per_prompt
-    return PanelPlan(len(runs) * len(splits), requests, chat)
+def _with_check(questions: int, model: LanguageModel) -> int:
+    """As requests, with the check of the endpoint that a hosted one has once."""
+    return (questions + (not model.capabilities.batches)) * model.capabilities.requests_per_prompt
 
 
 def _chats(config: Config) -> bool:
     return config.compare.chat is not None and "chat" in config.compare.methods
 
 
-def _of_searches(config: Config, runs: Sequence[str], split: Split, llm: LanguageModel) -> int:
+def _of_searches(config: Config, runs: Sequence[str], split: Split, model: LanguageModel) -> int:
     size, most = len(split.searched), dict[str, int]()
     for method in runs:
         # At ICM's cost, and at most one round over it.
         like = "icm" if method == "bootstrap-equal" else method
         settings = settings_of(config.search, like, split.seed)
         task = build_task(config.changed(constraints=constraints_of(config, like)))
-        kernel = build_kernel(build_objective(split.searched, llm, task, settings), settings, Start())
+        kernel = build_kernel(build_objective(split.searched, model, task, settings), settings, Start())
         most[method] = kernel.most_requests(steps_of(settings, size)) + (2 * size if method != like else 0)
     return sum(most.values())
 
@@ -142,7 +147,7 @@ async def search_all(config: Config, splits: Sequence[Split], folder: Path, watc
         RunError: another process is working on this comparison.
         IcmError: whatever stops a search; what was paid for is kept, and the same call goes on.
     """
-    check(config)
+    _check(config)
     with locked(folder):
         place, found = Place(config, folder), dict[tuple[str, int], FinishedRun]()
         for split in splits:
@@ -160,51 +165,57 @@ async def search_all(config: Config, splits: Sequence[Split], folder: Path, watc
 async def measure_all(
     config: Config, splits: Sequence[Split], results: Searched, gold: Gold, folder: Path, watch: PanelWatch
 ) -> Comparison:
-    """Hold the labels of every method against gold, and ask for the held-out examples after them.
+    """Compare the labels of every method with gold, and ask for the held-out examples after them.
+
+    Args:
+        config: of the comparison.
+        splits: a seed each.
+        results: as `search_all` gives them.
+        gold: as `gold_of_splits` gives it.
+        folder: of the comparison.
+        watch: is told of each method before it is measured.
 
     Raises:
         RunError: another process is working on this comparison.
         IcmError: whatever stops a question; what was paid for is kept, and the same call goes on.
     """
-    check(config)
+    _check(config)
     with locked(folder):
-        place, verbalizer = Place(config, folder), build_task(config).verbalizer
-        bench = Bench(config, build_task(config), gold, _longest(config, splits))
-        found = [SeedCells() for _ in splits]
+        place = Place(config, folder)
+        bench = Bench(config, build_task(config), gold, results, _longest(config, splits))
+        chat, of_chat = None, [SeedCells()] * len(splits)
         # One model after the other, so that what the first spent is known to the second.
         if _chats(config):
-            assert config.compare.chat is not None
-            spec, options = config.compare.chat, config.compare.chat_options
-            meter = Meter(place.left(), config.compare.chat_prices, ledger=Ledger(place.spending(chat=True)))
-            async with _noted(_opened(config, spec, options, meter), place.sessions(chat=True)) as llm:
-                _warn(watch, await check_endpoint(llm, verbalizer))
-                for split, cells in zip(splits, found, strict=True):
-                    await measure_chat(bench, split, llm, cells, watch.on_measure)
-                bench = replace(bench, chat=llm.identity)
-        meter = Meter(place.left(), config.prices, ledger=Ledger(place.spending()))
-        async with _noted(_opened(config, config.model.provider, config.model.options, meter), place.sessions()) as llm:
-            _warn(watch, await check_endpoint(llm, verbalizer))
-            for split, cells in zip(splits, found, strict=True):
-                await measure_seed(bench, split, llm, results, cells, watch.on_measure)
-            return compared(replace(bench, model=llm.identity), splits, found, results)
-
-
-def _opened(config: Config, spec: str, options: Mapping[str, object], meter: Meter) -> LanguageModel:
-    cache = config.cache.folder or default_cache_folder()
-    return open_model(spec, cache=cache, settings=config.client, meter=meter, options=options)
-
-
-def _warn(watch: PanelWatch, warnings: Iterable[str]) -> None:
-    for warning in warnings:
-        watch.on_warning(warning)
+            async with _checked(place, watch, chat=True) as model:
+                of_chat = [await measure_seed(bench, split, model, ["chat"], watch.on_measure) for split in splits]
+                chat = model.identity
+        methods = [method for method in config.compare.methods if method != "chat"]
+        async with _checked(place, watch) as model:
+            cells = [await measure_seed(bench, split, model, methods, watch.on_measure) for split in splits]
+            both = [SeedCells(one.methods | two.methods, two.curve) for one, two in zip(of_chat, cells, strict=True)]
+            return compared(bench, splits, both, model.identity, chat)
 
 
 @asynccontextmanager
-async def _noted(llm: LanguageModel, sessions: Path) -> AsyncIterator[LanguageModel]:
-    """A model; what it sent is noted when it is closed."""
-    began = monotonic()
-    async with llm:
+async def _checked(place: Place, watch: PanelWatch, *, chat: bool = False) -> AsyncIterator[LanguageModel]:
+    """The model or the chat model, its endpoint checked; what it sent is noted when it is closed."""
+    config = place.config
+    prices = config.compare.chat_prices if chat else config.prices
+    meter = Meter(place.left(), prices, ledger=Ledger(place.spending(chat=chat)))
+    async with _opened(config, meter, chat=chat) as model:
+        began = monotonic()
         try:
-            yield llm
+            for warning in await check_endpoint(model, build_task(config).verbalizer):
+                watch.on_warning(warning)
+            yield model
         finally:
-            note_session(sessions, llm, monotonic() - began)
+            note_session(place.sessions(chat=chat), model, monotonic() - began)
+
+
+def _opened(config: Config, meter: Meter, *, chat: bool = False) -> LanguageModel:
+    spec, options = config.model.provider, config.model.options
+    if chat:
+        assert config.compare.chat is not None
+        spec, options = config.compare.chat, config.compare.chat_options
+    cache = config.cache.folder or default_cache_folder()
+    return open_model(spec, cache=cache, settings=config.client, meter=meter, options=options)

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import inf
 from statistics import fmean
 
-from icm_api.compare.asking import Answer
-from icm_api.compare.comparison import HELD_OUT, LABELS, Comparison, Cost, Difference, Part, Row
+from icm_api.compare.comparison import HELD_OUT, LABELS, Comparison, Cost, Difference, Part, Point, Row
 from icm_api.compare.crossed import METRICS, OverSeeds, block, difference, over_seeds, recovered
-from icm_api.compare.curves import Point, over_iterations
-from icm_api.compare.measuring import Bench, Cell, SeedCells, absent
+from icm_api.compare.measuring import Answer, Bench, Cell, SeedCells, absent
 from icm_api.compare.split import Split
 from icm_api.config import MethodName, Prices
 from icm_api.data import Gold
 from icm_api.model.client.meter import cost
-from icm_api.runs import FinishedRun
-from icm_api.types import Usage
+from icm_api.runs import TraceStep, replay
+from icm_api.types import Labeling, Usage
 
 RIVALS: tuple[MethodName, ...] = ("bootstrap", "bootstrap-equal", "icm-unconstrained", "golden")
 """The rows that are subtracted from ICM's."""
@@ -46,7 +46,8 @@ def compared(
     bench: Bench,
     splits: Sequence[Split],
     cells: Sequence[SeedCells],
-    results: Mapping[tuple[str, int], FinishedRun],
+    model: str,
+    chat: str | None,
 ) -> Comparison:
     """The comparison of all seeds.
 
@@ -54,7 +55,7 @@ def compared(
         bench: what they were measured with.
         splits: a seed each.
         cells: a seed each, in the order of `splits`.
-        results: of the searches, by method and seed.
+        model, chat: who was asked, as they name themselves; no chat model, None.
     """
     methods, gold = bench.config.compare.methods, bench.gold
     shown = [name for name in methods if name in cells[0].methods]
@@ -62,7 +63,7 @@ def compared(
     parts = {name: _with_share(found, parts) for name, found in parts.items()}
     threshold = bench.config.compare.threshold
     rows = tuple(
-        Row(name, title(name, threshold), parts.get(name, {}), absent(bench, name) or _note(bench, name, cells))
+        Row(name, title(name, threshold), parts.get(name, {}), absent(bench.config, name) or _note(bench, name, cells))
         for name in methods
     )
     return Comparison(
@@ -71,9 +72,9 @@ def compared(
         tuple(split.seed for split in splits),
         tuple(sum(key in gold and key not in split.fixed for key in split.searched.ids) for split in splits),
         tuple(sum(key in gold for key in split.held_out.ids) for split in splits),
-        bench.model,
-        bench.chat,
-        tuple(_iterations(splits, results, gold)),
+        model,
+        chat,
+        tuple(_iterations(bench, splits)),
         tuple((count, _accuracy(bench, [each.curve[count] for each in cells], gold)) for count in cells[0].curve),
     )
 
@@ -139,7 +140,57 @@ def _note(bench: Bench, method: MethodName, cells: Sequence[SeedCells]) -> str:
     return ""
 
 
-def _iterations(splits: Sequence[Split], results: Mapping[tuple[str, int], FinishedRun], gold: Gold) -> Iterator[Point]:
+def _iterations(bench: Bench, splits: Sequence[Split]) -> Iterator[Point]:
     for split in splits:
-        if run := results.get(("icm", split.seed)):
-            yield from over_iterations(run.trace(), len(split.searched), gold, split.seed)
+        if run := bench.results.get(("icm", split.seed)):
+            yield from over_iterations(run.trace(), len(split.searched), bench.gold, split.seed)
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A search after a step.
+
+    Attributes:
+        step: its number.
+        restart: the restart it belongs to.
+        requests: asked for by then.
+        labeling: where the search stood.
+        best: the complete labeling that it would have handed out; None before the first.
+    """
+
+    step: int
+    restart: int
+    requests: int
+    labeling: Labeling
+    best: Labeling | None
+
+
+def moments(steps: Iterable[TraceStep], size: int) -> Iterator[Moment]:
+    """Every step of a finished search.
+
+    Args:
+        steps: of its trace.
+        size: examples in its data set.
+
+    Raises:
+        RunError: a line of the trace is damaged; which one.
+    """
+    best, most = None, -inf
+    for step, labels in replay(steps):
+        current = Labeling(labels)
+        if len(current) == size and step.utility > most:
+            best, most = current, step.utility
+        yield Moment(step.step, step.restart, step.requests, current, best)
+
+
+def over_iterations(steps: Iterable[TraceStep], size: int, gold: Gold, seed: int) -> list[Point]:
+    """Agreement with gold after every step of a search, of its labels and of the best ones so far."""
+    return [
+        Point(seed, at.step, at.restart, at.requests, _agreement(at.labeling, gold), _agreement(at.best, gold))
+        for at in moments(steps, size)
+    ]
+
+
+def _agreement(labeling: Labeling | None, gold: Gold) -> float | None:
+    known = [label == gold[key] for key, label in (labeling or {}).items() if key in gold]
+    return sum(known) / len(known) if known else None

@@ -15,7 +15,8 @@ from statistics import fmean
 import pytest
 
 from icm_api.cli.main import main
-from icm_api.compare.curves import doubling, moments
+from icm_api.compare.measuring import doubling
+from icm_api.compare.summing import moments
 from icm_api.config import load_config
 from icm_api.model import open_model
 from icm_api.result import Result

@@ -8,8 +8,8 @@ from random import Random
 import numpy as np
 import pytest
 
-from icm_api.compare.asking import Answer
 from icm_api.compare.crossed import METRICS, Block, OverSeeds, block, difference, over_seeds, recovered
+from icm_api.compare.measuring import Answer
 from icm_api.data import Gold
 from icm_api.evaluation import Interval, Undefined, expected_calibration_error, wilson_interval
 from icm_api.evaluation.resampling import accuracies, aurocs, balanced_accuracies, measure

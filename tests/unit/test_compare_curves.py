@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from icm_api.compare.curves import moments, over_iterations
+from icm_api.compare.summing import moments, over_iterations
 from icm_api.data import Gold
 from icm_api.errors import RunError
 from icm_api.runs import read_trace

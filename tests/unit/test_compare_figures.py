@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from icm_api.compare import HELD_OUT, Comparison, Cost, Part, Row, write_figures
+from icm_api.compare import HELD_OUT, Comparison, Cost, Part, Point, Row, write_figures
 from icm_api.compare.crossed import OverSeeds
-from icm_api.compare.curves import Point
 from icm_api.errors import ConfigError
 
 SVG = "{http://www.w3.org/2000/svg}"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from icm_api.compare.asking import demonstrations_of
+from icm_api.compare.measuring import demonstrations_of
 from icm_api.compare.split import gold_of_splits, load_splits, split, write_searched
 from icm_api.config import Config, load_config
 from icm_api.consistency import compile_relations
