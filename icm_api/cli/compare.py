@@ -1,6 +1,6 @@
 """`icm-api compare`: the baseline panel of a configuration, as a table, files and figures.
 
-It prints and writes; what is compared, and how, is `icm_api.compare`. Gold labels are loaded when all searches end.
+It prints; what is compared, how, and into which files, is `icm_api.compare`. Gold labels are loaded last.
 """
 
 from __future__ import annotations
@@ -34,11 +34,8 @@ from icm_api.config import Config, load_config
 from icm_api.data import HUB
 from icm_api.errors import BudgetError, ConfigError, DataError, StorageError
 from icm_api.evaluation import Measure
-from icm_api.result import write_whole
 from icm_api.runs import Watch, folder_of
 
-_TABLE_FILE, _JSON_FILE = "table.csv", "comparison.json"
-_ITERATIONS_FILE, _DEMONSTRATIONS_FILE = "iterations.csv", "demonstrations.csv"
 _WIDTH = 100
 
 
@@ -55,7 +52,7 @@ def compare_verb(arguments: Namespace) -> None:
     except (KeyboardInterrupt, StorageError, BudgetError):
         console.print("to go on: the same command again")
         raise
-    written = _write(comparison, folder)
+    written = comparison.save(folder)
     try:
         written += write_figures(comparison, folder)
     except ConfigError as error:
@@ -101,18 +98,6 @@ async def _compared(config: Config, arguments: Namespace, folder: Path, console:
         results = await search_all(config, splits, folder, watch)
         gold = gold_of_splits(config, Path(arguments.gold), splits, arguments.label_field)
         return await measure_all(config, splits, results, gold, folder, watch)
-
-
-def _write(comparison: Comparison, folder: Path) -> list[Path]:
-    files = {
-        _TABLE_FILE: comparison.table_csv(),
-        _JSON_FILE: json.dumps(comparison.as_json(), indent=2, ensure_ascii=False) + "\n",
-        **({_ITERATIONS_FILE: comparison.iterations_csv()} if comparison.iterations else {}),
-        **({_DEMONSTRATIONS_FILE: comparison.demonstrations_csv()} if comparison.demonstrations else {}),
-    }
-    for name, text in files.items():
-        write_whole(folder / name, text)
-    return [folder / name for name in files]
 
 
 def _show(comparison: Comparison, console: Console) -> None:

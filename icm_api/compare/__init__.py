@@ -4,7 +4,19 @@
 here, after the searches, and never handed to one.
 """
 
-from icm_api.compare.comparison import HELD_OUT, LABELS, Comparison, Cost, Difference, Part, Point, Row
+from icm_api.compare.comparison import (
+    HELD_OUT,
+    LABELS,
+    Compared,
+    ComparedBar,
+    Comparison,
+    Cost,
+    Difference,
+    Part,
+    Point,
+    Row,
+    read_comparison,
+)
 from icm_api.compare.figures import write_figures
 from icm_api.compare.measuring import Bar, HeldOut, baseline_panel, recovered_of_bars
 from icm_api.compare.panel import PanelPlan, PanelWatch, measure_all, plan_panel, search_all
@@ -14,6 +26,8 @@ __all__ = [
     "HELD_OUT",
     "LABELS",
     "Bar",
+    "Compared",
+    "ComparedBar",
     "Comparison",
     "Cost",
     "Difference",
@@ -29,6 +43,7 @@ __all__ = [
     "load_splits",
     "measure_all",
     "plan_panel",
+    "read_comparison",
     "recovered_of_bars",
     "search_all",
     "write_figures",

@@ -1,4 +1,4 @@
-"""A finished comparison: its rows, what they come to over seeds, and how that is written down.
+"""A finished comparison: its rows and their means over seeds; its files, written here and read here.
 
 It prints and draws nothing.
 """
@@ -7,18 +7,23 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from math import isnan
+from math import isfinite, isnan
+from pathlib import Path
 from typing import Any
 
 from icm_api.compare.crossed import METHOD, OverSeeds
+from icm_api.errors import RunError
 from icm_api.evaluation import Measure
 from icm_api.evaluation.intervals import LEVEL
+from icm_api.result import write_whole
 
 LABELS, HELD_OUT = "labels", "held_out"
 """What is measured: the labels that a method gives the searched examples, and what its demonstrations are worth."""
-COLUMNS = ("row", "part", "metric", "mean", "low", "high", "seeds", "note")
+_COMPARISON_FILE = "comparison.json"
+_COLUMNS = ("row", "part", "metric", "mean", "low", "high", "seeds", "note")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +33,7 @@ class Cost:
     Attributes:
         requests: asked, those to a server's tokenizer included.
         prompt_tokens: in them.
-        money: by the prices given, no discount for prefixes that a server has; None where there are none.
+        money: in the currency of the prices, no discount for prefixes that a server has; None if prices are not known.
     """
 
     requests: float
@@ -41,10 +46,10 @@ class Part:
     """One of the two things measured, of one row.
 
     Attributes:
-        metrics: by name, over seeds.
+        metrics: over seeds, by name: accuracy, balanced_accuracy, auroc, calibration_error.
         cost: of getting these labels, or of asking for the held-out ones.
         demonstrations: in a prompt for a held-out example, on average over seeds; None for `LABELS`.
-        recovered: share of the gap from zero-shot to golden labels; None where it is not defined for the row.
+        recovered: share of the gap from zero-shot to golden labels; None if zero-shot or golden labels were not asked.
     """
 
     metrics: Mapping[str, OverSeeds]
@@ -60,8 +65,8 @@ class Row:
     Attributes:
         method: its name in the configuration.
         title: for people.
-        parts: `LABELS` and `HELD_OUT`, where they make sense and were asked.
-        note: what else to know; why there are no numbers, where there are none.
+        parts: `LABELS` and `HELD_OUT`, those that make sense and were asked.
+        note: what else to know; why there are no numbers, if there are none.
     """
 
     method: str
@@ -72,7 +77,13 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One row's accuracy less another's, paired over seeds and examples."""
+    """One row's accuracy less another's, paired over seeds and examples.
+
+    Attributes:
+        row, less: names of the two methods.
+        part: `LABELS` or `HELD_OUT`.
+        measure: the difference of the means, in [-1, 1], with the 2.5% and 97.5% quantiles of its draws.
+    """
 
     row: str
     less: str
@@ -82,7 +93,15 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """Agreement with gold after a step, over the examples that are labelled and have gold; None where none is."""
+    """Agreement with gold after a step of a search, over the examples that are labelled and have gold.
+
+    Attributes:
+        seed: of the search.
+        step, restart: where in the search.
+        requests: asked for by then.
+        current: share of right labels at that step, in [0, 1]; None if no labelled example has gold.
+        best: likewise of the best complete labels so far; None before the first.
+    """
 
     seed: int
     step: int
@@ -122,31 +141,46 @@ class Comparison:
         return tuple(f"{row.title}: {row.note}" for row in self.rows if row.note)
 
     def row(self, method: str) -> Row | None:
-        """The row of a method, where it has numbers."""
+        """The row of a method; None if it has no numbers."""
         return next((row for row in self.rows if row.method == method and row.parts), None)
 
-    def table_csv(self) -> str:
-        """Tidy: a line per row, part and metric."""
-        lines = [
-            *(line for row in self.rows for line in _row_lines(row, len(self.seeds))),
-            *(
-                (f"{each.row} - {each.less}", each.part, "accuracy", *_numbers(each.measure), len(self.seeds), "paired")
-                for each in self.differences
-            ),
-        ]
-        return _csv(COLUMNS, lines)
+    def save(self, folder: Path) -> list[Path]:
+        """Write `table.csv`, `comparison.json`, and what there is of `iterations.csv` and `demonstrations.csv`.
 
-    def iterations_csv(self) -> str:
-        """Agreement with gold after every step."""
-        return _csv(Point.__slots__, (tuple(_shown(value) for value in asdict(at).values()) for at in self.iterations))
+        `table.csv` is tidy: a line per row, part and metric, with mean, limits and number of seeds.
 
-    def demonstrations_csv(self) -> str:
-        """Held-out accuracy by number of demonstrations."""
-        rows = ((_shown(count), *_numbers(found.measure())) for count, found in self.demonstrations)
-        return _csv(("demonstrations", "mean", "low", "high"), rows)
+        Args:
+            folder: of the comparison.
+
+        Returns:
+            The files written.
+
+        Raises:
+            StorageError: a file cannot be written.
+        """
+        files = {
+            "table.csv": _csv(_COLUMNS, self._table()),
+            _COMPARISON_FILE: json.dumps(self.as_json(), indent=2, ensure_ascii=False) + "\n",
+        }
+        if self.iterations:
+            points = (tuple(map(_shown, asdict(at).values())) for at in self.iterations)
+            files["iterations.csv"] = _csv(Point.__slots__, points)
+        if self.demonstrations:
+            curve = ((count, *_numbers(found.measure())) for count, found in self.demonstrations)
+            files["demonstrations.csv"] = _csv(("demonstrations", "mean", "low", "high"), curve)
+        for name, text in files.items():
+            write_whole(folder / name, text)
+        return [folder / name for name in files]
+
+    def _table(self) -> Iterator[tuple[object, ...]]:
+        for row in self.rows:
+            yield from _row_lines(row, len(self.seeds))
+        for each in self.differences:
+            numbers = _numbers(each.measure)
+            yield f"{each.row} - {each.less}", each.part, "accuracy", *numbers, len(self.seeds), "paired"
 
     def as_json(self) -> dict[str, Any]:
-        """All of it as plain values; null stands where a note says why."""
+        """All but the iterations as plain values, as `comparison.json` has them; a note says why a number is null."""
         return {
             "model": self.model,
             "chat": self.chat,
@@ -216,9 +250,84 @@ def _shown(value: object) -> object:
     return "" if value is None else value
 
 
-def _csv(header: tuple[str, ...], rows: Any) -> str:
+def _csv(header: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
     writer.writerows(rows)
     return text.getvalue()
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedBar:
+    """One way to get labels, and accuracy on held-out examples with them.
+
+    Attributes:
+        name: for people.
+        mean: over seeds, in [0, 1].
+        low, high: 95% limits; None if there are none.
+    """
+
+    name: str
+    mean: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """The bars of a comparison, as read back.
+
+    Attributes:
+        bars: in the order of its rows; rows that have no accuracy on held-out examples are left out.
+        seeds: how many were run.
+        model: who was asked.
+        notes: what else a reader has to know.
+    """
+
+    bars: tuple[ComparedBar, ...]
+    seeds: int
+    model: str
+    notes: tuple[str, ...]
+
+
+def read_comparison(folder: Path) -> Compared:
+    """The bars of a finished comparison.
+
+    Args:
+        folder: of the comparison.
+
+    Raises:
+        RunError: the file is missing, is no comparison, or has a bad row; which row.
+    """
+    path = folder / _COMPARISON_FILE
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise RunError(f"{path} is missing: {folder} is not the folder of a finished comparison") from error
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path}: cannot be read: {error}") from error
+    try:
+        rows, seeds, model, notes = found["rows"], found["seeds"], found["model"], found["notes"]
+        bars = tuple(bar for number, row in enumerate(rows, 1) for bar in _bar(row, f"{path}: row {number}"))
+        return Compared(bars, len(seeds), str(model), tuple(map(str, notes)))
+    except (KeyError, TypeError) as error:
+        raise RunError(f"{path}: not a comparison: {error!r}") from error
+
+
+def _bar(row: Mapping[str, Any], where: str) -> Iterator[ComparedBar]:
+    try:
+        measure = row["held_out"]["accuracy"] if "held_out" in row else None
+        if measure is None or measure["mean"] is None:
+            return
+        low, high = (None if measure[key] is None else _number(measure[key]) for key in ("low", "high"))
+        bar = ComparedBar(str(row["title"]), _number(measure["mean"]), low, high)
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(f"{where}: not a row of a comparison: {error!r}") from error
+    yield bar
+
+
+def _number(value: Any) -> float:
+    if not isfinite(number := float(value)):
+        raise ValueError(f"{value} is not finite")
+    return number

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from icm_api.compare import HELD_OUT, Comparison, Cost, Part, Point, Row, write_figures
+from icm_api.compare import HELD_OUT, Comparison, Cost, Part, Point, Row, read_comparison, write_figures
 from icm_api.compare.crossed import OverSeeds
 from icm_api.errors import ConfigError
 
@@ -35,6 +35,20 @@ def comparison(*, iterations: bool = True) -> Comparison:
         points if iterations else (),
         curve,
     )
+
+
+def test_what_is_saved_is_read_back(tmp_path: Path) -> None:
+    saved = comparison()
+    written = saved.save(tmp_path)
+    assert [path.name for path in written] == ["table.csv", "comparison.json", "iterations.csv", "demonstrations.csv"]
+    found = read_comparison(tmp_path)
+    assert [bar.name for bar in found.bars] == ["zero-shot", "icm", "golden"]
+    for bar in found.bars:
+        known = saved.row(bar.name)
+        assert known is not None
+        measure = known.parts[HELD_OUT].metrics["accuracy"].measure()
+        assert (bar.mean, bar.low, bar.high) == (measure.value, measure.low, measure.high)
+    assert (found.seeds, found.model, found.notes) == (2, "pocket", ("chat: not asked",))
 
 
 def test_every_svg_says_what_it_shows(tmp_path: Path) -> None:
