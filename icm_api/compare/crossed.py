@@ -45,8 +45,8 @@ class Block:
 
     Attributes:
         matched: as evaluation counts them; groups are numbered within the block.
-        confidence: p of the label given, per example.
-        groups: the name of each group, by its number.
+        confidence: p of the label given, per example, shape (n,).
+        groups: the name of each group, by its number; G of them.
     """
 
     matched: Matched
@@ -54,12 +54,21 @@ class Block:
     groups: tuple[_Group, ...]
 
 
-Metric: TypeAlias = Callable[[Block, Floats], Floats]
-"""Multiplicities of the block's groups, shape (B, G), to B values; NaN where undefined."""
+_Metric: TypeAlias = Callable[[Block, Floats], Floats]
+"""Multiplicities of the block's groups, shape (B, G), to B values; NaN if undefined."""
 
 
 def block(answers: Sequence[Answer], gold: Gold, labels: Sequence[Label]) -> Block:
-    """The answers that have a gold label, as arrays. Gold labels outside the label set are a KeyError."""
+    """The answers that have a gold label, as arrays.
+
+    Args:
+        answers: of one method to the examples of one seed.
+        gold: labels by id.
+        labels: the label set, K labels.
+
+    Raises:
+        KeyError: a gold label is not in the label set.
+    """
     rows = [answer for answer in answers if answer.id in gold]
     numbers: dict[_Group, int] = {}
     keys = [(True, row.id) if row.group is None else (False, row.group) for row in rows]
@@ -77,7 +86,7 @@ def block(answers: Sequence[Answer], gold: Gold, labels: Sequence[Label]) -> Blo
     return Block(matched, confidence, tuple(numbers))
 
 
-def calibration_errors(one: Block, draws: Floats) -> Floats:
+def _calibration_errors(one: Block, draws: Floats) -> Floats:
     """Expected calibration error over ten bins of equal mass, an example counted as often as its group is drawn.
 
     With whole multiplicities it is `evaluation.expected_calibration_error` of the examples so repeated.
@@ -95,12 +104,12 @@ def calibration_errors(one: Block, draws: Floats) -> Floats:
     return found
 
 
-METRICS: Mapping[str, Metric] = MappingProxyType(
+METRICS: Mapping[str, _Metric] = MappingProxyType(
     {
         "accuracy": lambda one, draws: accuracies(one.matched, draws),
         "balanced_accuracy": lambda one, draws: balanced_accuracies(one.matched, draws),
         "auroc": lambda one, draws: aurocs(one.matched, draws),
-        "calibration_error": calibration_errors,
+        "calibration_error": _calibration_errors,
     }
 )
 
@@ -110,10 +119,10 @@ class OverSeeds:
     """A metric over seeds.
 
     Attributes:
-        seeds: its value in each seed; NaN where undefined.
-        draws: its mean over seeds in each draw; NaN where undefined.
+        seeds: its value in each seed; NaN if undefined.
+        draws: its mean over seeds in each draw, shape (2000,); NaN if undefined.
         groups: distinct groups over all seeds.
-        share: whether it is a share of right answers, whose limits are known where it is 0 or 1.
+        share: whether it is a share of right answers, whose limits are known if it is 0 or 1.
     """
 
     seeds: tuple[float, ...]
@@ -123,11 +132,16 @@ class OverSeeds:
 
     @property
     def mean(self) -> float:
-        """Over seeds; NaN where one of them has none."""
+        """Over seeds; NaN if one of them has none."""
         return float(np.mean(self.seeds))
 
     def measure(self) -> Measure:
-        """The mean with its interval, or why there is none; the rules are `evaluation.resampling.measure`'s."""
+        """The mean with its interval, or why there is none.
+
+        Returns:
+            The mean over seeds; its limits are the 2.5% and 97.5% quantiles of the draws, by the rules of
+            `evaluation.resampling.measure`. Undefined if a seed does not define the metric.
+        """
         value = self.mean
         if np.isnan(value):
             return Undefined("gold has one label only among the examples of a seed; two are needed")
@@ -135,7 +149,12 @@ class OverSeeds:
 
 
 def over_seeds(name: str, blocks: Sequence[Block]) -> OverSeeds:
-    """A metric of `METRICS` of one method in each seed, and in 2,000 draws of seeds and groups."""
+    """A metric of one method in each seed, and in 2,000 draws of seeds and groups.
+
+    Args:
+        name: of `METRICS`.
+        blocks: a seed each.
+    """
     metric = METRICS[name]
     values = tuple(float(metric(one, np.ones((1, one.matched.group_count)))[0]) for one in blocks)
     names = {group: at for at, group in enumerate(dict.fromkeys(key for one in blocks for key in one.groups))}
@@ -163,7 +182,15 @@ def _counts(rng: np.random.Generator, rows: int, kinds: int) -> Floats:
 
 
 def difference(one: OverSeeds, other: OverSeeds) -> Measure:
-    """One method's metric less another's, both in the same draws."""
+    """One method's metric less another's, both in the same draws.
+
+    Args:
+        one: of the first method.
+        other: of the second, over the same seeds and groups.
+
+    Returns:
+        The difference of the means, with the 2.5% and 97.5% quantiles of the differences in each draw.
+    """
     return _limits(one.mean - other.mean, one.draws - other.draws, one.groups)
 
 

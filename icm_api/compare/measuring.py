@@ -89,11 +89,7 @@ class SeedCells:
 
 
 async def measure_seed(
-    bench: Bench,
-    split: Split,
-    model: Model,
-    methods: Sequence[MethodName],
-    on_measure: Callable[[int, str], None],
+    bench: Bench, split: Split, model: Model, methods: Sequence[MethodName], on_measure: Callable[[int, str], None]
 ) -> SeedCells:
     """Ask what methods need on one seed.
 

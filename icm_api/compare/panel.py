@@ -36,10 +36,6 @@ Searched = Mapping[tuple[str, int], FinishedRun]
 """The run of each search, by method and seed."""
 
 
-def _ignore(seed: int, method: str) -> None:
-    del seed, method
-
-
 @dataclass(frozen=True, slots=True)
 class PanelWatch:
     """What a caller may want to hear of.
@@ -51,7 +47,7 @@ class PanelWatch:
     """
 
     on_search: Callable[[int, str], Watch] = lambda seed, method: Watch()
-    on_measure: Callable[[int, str], None] = _ignore
+    on_measure: Callable[[int, str], None] = lambda seed, method: None
     on_warning: Callable[[str], None] = lambda warning: None
 
 
@@ -61,7 +57,7 @@ class PanelPlan:
 
     Attributes:
         searches: run folders.
-        requests: of the model, where every label is one token, and before any cache.
+        requests: of the model, if every label is one token, before any cache.
         chat_requests: of the chat model, likewise.
     """
 

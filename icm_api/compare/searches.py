@@ -177,7 +177,7 @@ async def searched(config: Config, place: Place, watch: Watch) -> FinishedRun:
         IcmError: whatever stops the run; the same call goes on with it.
     """
     folder = folder_of(config)
-    if not _begun(folder):
+    if not (folder / INPUTS_FILE).exists():
         return FinishedRun(folder, await run_config(_within(config, place), watch))
     _check_same(folder, config)
     if (folder / SUMMARY_FILE).exists():
@@ -185,10 +185,6 @@ async def searched(config: Config, place: Place, watch: Watch) -> FinishedRun:
     if config.budget != Budget():
         write_whole(folder / CONFIG_FILE, tomli_w.dumps(_plain(_within(config, place))))
     return FinishedRun(folder, await resume(folder, watch))
-
-
-def _begun(folder: Path) -> bool:
-    return (folder / INPUTS_FILE).exists()
 
 
 def _within(config: Config, place: Place) -> Config:
@@ -228,7 +224,8 @@ async def at_equal_cost(config: Config, requests: int, place: Place) -> Config:
         IcmError: whatever stops the search.
     """
     folder = folder_of(config)
-    steps = config_of(folder).search.steps if _begun(folder) else await _steps(config, requests, place)
+    begun = (folder / INPUTS_FILE).exists()
+    steps = config_of(folder).search.steps if begun else await _steps(config, requests, place)
     return config.changed(search=config.search.changed(steps=steps))
 
 

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 from statistics import fmean
+from types import MappingProxyType
 
 from icm_api.compare.comparison import HELD_OUT, LABELS, Comparison, Cost, Difference, Part, Point, Row
-from icm_api.compare.crossed import METRICS, OverSeeds, block, difference, over_seeds, recovered
+from icm_api.compare.crossed import METRICS, Block, OverSeeds, block, difference, over_seeds, recovered
 from icm_api.compare.measuring import Answer, Bench, Cell, SeedCells, absent
 from icm_api.compare.split import Split
 from icm_api.config import MethodName, Prices
@@ -17,39 +18,29 @@ from icm_api.model.client.meter import cost
 from icm_api.runs import TraceStep, replay
 from icm_api.types import Labeling, Usage
 
-RIVALS: tuple[MethodName, ...] = ("bootstrap", "bootstrap-equal", "icm-unconstrained", "golden")
+_RIVALS: tuple[MethodName, ...] = ("bootstrap", "bootstrap-equal", "icm-unconstrained", "golden")
 """The rows that are subtracted from ICM's."""
 
 
-def title(method: MethodName, threshold: float) -> str:
-    """A method's name for people.
-
-    Example:
-        >>> title("pseudo-labels", 0.9), title("icm", 0.9)
-        ('pseudo-labels, p >= 0.9', 'ICM')
-    """
-    titles: dict[MethodName, str] = {
+_TITLES: Mapping[MethodName, str] = MappingProxyType(
+    {
         "zero-shot": "zero-shot, base model",
         "chat": "zero-shot, chat model",
         "random": "random labels",
-        "pseudo-labels": f"pseudo-labels, p >= {threshold:g}",
+        "pseudo-labels": "pseudo-labels, p >= {threshold:g}",
         "bootstrap": "bootstrap",
         "bootstrap-equal": "bootstrap at ICM's cost",
         "icm": "ICM",
         "icm-unconstrained": "ICM, no consistency",
         "golden": "golden labels",
     }
-    return titles[method]
+)
 
 
 def compared(
-    bench: Bench,
-    splits: Sequence[Split],
-    cells: Sequence[SeedCells],
-    model: str,
-    chat: str | None,
+    bench: Bench, splits: Sequence[Split], cells: Sequence[SeedCells], model: str, chat: str | None
 ) -> Comparison:
-    """The comparison of all seeds.
+    """The comparison of all seeds: the mean of each metric over seeds with its interval, see `crossed`.
 
     Args:
         bench: what they were measured with.
@@ -61,13 +52,8 @@ def compared(
     shown = [name for name in methods if name in cells[0].methods]
     parts = {name: _parts(bench, name, [each.methods[name] for each in cells]) for name in shown}
     parts = {name: _with_share(found, parts) for name, found in parts.items()}
-    threshold = bench.config.compare.threshold
-    rows = tuple(
-        Row(name, title(name, threshold), parts.get(name, {}), absent(bench.config, name) or _note(bench, name, cells))
-        for name in methods
-    )
     return Comparison(
-        rows,
+        tuple(_row(bench, name, parts.get(name, {}), cells) for name in methods),
         tuple(_differences(parts)),
         tuple(split.seed for split in splits),
         tuple(sum(key in gold and key not in split.fixed for key in split.searched.ids) for split in splits),
@@ -75,29 +61,36 @@ def compared(
         model,
         chat,
         tuple(_iterations(bench, splits)),
-        tuple((count, _accuracy(bench, [each.curve[count] for each in cells], gold)) for count in cells[0].curve),
+        tuple(
+            (count, over_seeds("accuracy", _blocks(bench, (each.curve[count] for each in cells))))
+            for count in cells[0].curve
+        ),
     )
+
+
+def _row(bench: Bench, method: MethodName, parts: Mapping[str, Part], cells: Sequence[SeedCells]) -> Row:
+    title = _TITLES[method].format(threshold=bench.config.compare.threshold)
+    return Row(method, title, parts, absent(bench.config, method) or _note(bench, method, cells))
 
 
 def _parts(bench: Bench, method: MethodName, cells: Sequence[Cell]) -> dict[str, Part]:
     prices = bench.config.compare.chat_prices if method == "chat" else bench.config.prices
     found = {}
     if all(cell.labels for cell in cells):
-        metrics = _metrics(bench, [cell.labels for cell in cells], bench.gold)
+        metrics = _metrics(_blocks(bench, (cell.labels for cell in cells)))
         found[LABELS] = Part(metrics, _cost([cell.labels_cost for cell in cells], prices))
-    metrics = _metrics(bench, [cell.held_out for cell in cells], bench.gold)
+    metrics = _metrics(_blocks(bench, (cell.held_out for cell in cells)))
     asked = _cost([cell.held_out_cost for cell in cells], prices)
     found[HELD_OUT] = Part(metrics, asked, fmean(cell.demonstrations for cell in cells))
     return found
 
 
-def _metrics(bench: Bench, seeds: Sequence[Sequence[Answer]], gold: Gold) -> dict[str, OverSeeds]:
-    blocks = [block(answers, gold, bench.config.prompt.labels) for answers in seeds]
+def _blocks(bench: Bench, seeds: Iterable[Sequence[Answer]]) -> list[Block]:
+    return [block(answers, bench.gold, bench.config.prompt.labels) for answers in seeds]
+
+
+def _metrics(blocks: Sequence[Block]) -> dict[str, OverSeeds]:
     return {name: over_seeds(name, blocks) for name in METRICS}
-
-
-def _accuracy(bench: Bench, seeds: Sequence[Sequence[Answer]], gold: Gold) -> OverSeeds:
-    return over_seeds("accuracy", [block(answers, gold, bench.config.prompt.labels) for answers in seeds])
 
 
 def _cost(used: Sequence[Usage], prices: Prices | None) -> Cost:
@@ -106,7 +99,7 @@ def _cost(used: Sequence[Usage], prices: Prices | None) -> Cost:
 
 
 def _with_share(found: Mapping[str, Part], parts: Mapping[MethodName, Mapping[str, Part]]) -> dict[str, Part]:
-    """With the share of the gap recovered, where the two ends of it were asked."""
+    """With the share of the gap recovered, if both ends of the gap were asked."""
     if "zero-shot" not in parts or "golden" not in parts:
         return dict(found)
     zero, golden = (parts[name][HELD_OUT].metrics["accuracy"] for name in ("zero-shot", "golden"))
@@ -116,7 +109,7 @@ def _with_share(found: Mapping[str, Part], parts: Mapping[MethodName, Mapping[st
 
 
 def _differences(parts: Mapping[MethodName, Mapping[str, Part]]) -> Iterator[Difference]:
-    for name in RIVALS:
+    for name in _RIVALS:
         if "icm" not in parts or name not in parts:
             continue
         for at, part in parts["icm"].items():
@@ -154,7 +147,7 @@ class Moment:
         step: its number.
         restart: the restart it belongs to.
         requests: asked for by then.
-        labeling: where the search stood.
+        labeling: of the search.
         best: the complete labeling that it would have handed out; None before the first.
     """
 
@@ -184,7 +177,17 @@ def moments(steps: Iterable[TraceStep], size: int) -> Iterator[Moment]:
 
 
 def over_iterations(steps: Iterable[TraceStep], size: int, gold: Gold, seed: int) -> list[Point]:
-    """Agreement with gold after every step of a search, of its labels and of the best ones so far."""
+    """Agreement with gold after every step of a search, of its labels and of the best complete ones so far.
+
+    Args:
+        steps: of its trace.
+        size: examples in its data set.
+        gold: labels by id; examples without one are left out.
+        seed: of the search, for the points.
+
+    Raises:
+        RunError: a line of the trace is damaged; which one.
+    """
     return [
         Point(seed, at.step, at.restart, at.requests, _agreement(at.labeling, gold), _agreement(at.best, gold))
         for at in moments(steps, size)
