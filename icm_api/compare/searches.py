@@ -30,7 +30,6 @@ from icm_api.model.client.meter import cost
 from icm_api.result import SUMMARY_FILE, write_whole
 from icm_api.runs import (
     CONFIG_FILE,
-    INPUTS_FILE,
     SESSIONS_FILE,
     SPENDING_FILE,
     FinishedRun,
@@ -38,6 +37,7 @@ from icm_api.runs import (
     build_task,
     config_of,
     folder_of,
+    has_run,
     load_dataset,
     load_start,
     open_model,
@@ -177,7 +177,7 @@ async def searched(config: Config, place: Place, watch: Watch) -> FinishedRun:
         IcmError: whatever stops the run; the same call goes on with it.
     """
     folder = folder_of(config)
-    if not (folder / INPUTS_FILE).exists():
+    if not has_run(folder):
         return FinishedRun(folder, await run_config(_within(config, place), watch))
     _check_same(folder, config)
     if (folder / SUMMARY_FILE).exists():
@@ -224,8 +224,7 @@ async def at_equal_cost(config: Config, requests: int, place: Place) -> Config:
         IcmError: whatever stops the search.
     """
     folder = folder_of(config)
-    begun = (folder / INPUTS_FILE).exists()
-    steps = config_of(folder).search.steps if begun else await _steps(config, requests, place)
+    steps = config_of(folder).search.steps if has_run(folder) else await _steps(config, requests, place)
     return config.changed(search=config.search.changed(steps=steps))
 
 
