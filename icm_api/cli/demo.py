@@ -17,7 +17,7 @@ from typing import Any
 
 from icm_api.cli.flags import DEMO_TASKS
 from icm_api.cli.running import watched
-from icm_api.compare import Bar, HeldOut, baseline_panel, recovered_of_bars
+from icm_api.compare import Bar, WithGold, baseline_panel, recovered_of_bars
 from icm_api.config import Config, load_config
 from icm_api.data import load_gold, load_jsonl
 from icm_api.errors import ConfigError
@@ -116,9 +116,9 @@ def _run_or_resume(config: Config) -> Callable[[Watch], Coroutine[Any, Any, Resu
 
 async def _measure(folder: Path, config: Config, result: Result, seed: int) -> _Outcome:
     task, gold = build_task(config), load_gold(folder / "claims_gold.jsonl")
-    held_out = HeldOut(load_jsonl(folder / "held_out.jsonl"), load_gold(folder / "held_out_gold.jsonl"))
+    held_out = WithGold(load_jsonl(folder / "held_out.jsonl"), load_gold(folder / "held_out_gold.jsonl"))
     async with open_model(config) as model:
-        bars = await baseline_panel(model, task, load_dataset(config), result, gold, held_out, seed)
+        bars = await baseline_panel(model, task, WithGold(load_dataset(config), gold), result, held_out, seed)
     return _Outcome(seed, result, evaluate(result, gold), bars)
 
 

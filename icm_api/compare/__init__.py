@@ -18,7 +18,7 @@ from icm_api.compare.comparison import (
     read_comparison,
 )
 from icm_api.compare.figures import write_figures
-from icm_api.compare.measuring import Bar, HeldOut, baseline_panel, recovered_of_bars
+from icm_api.compare.measuring import Bar, WithGold, baseline_panel, recovered_of_bars
 from icm_api.compare.panel import PanelPlan, PanelWatch, measure_all, plan_panel, search_all
 from icm_api.compare.split import Split, gold_of_splits, load_splits
 
@@ -31,13 +31,13 @@ __all__ = [
     "Comparison",
     "Cost",
     "Difference",
-    "HeldOut",
     "PanelPlan",
     "PanelWatch",
     "Part",
     "Point",
     "Row",
     "Split",
+    "WithGold",
     "baseline_panel",
     "gold_of_splits",
     "load_splits",

@@ -115,7 +115,12 @@ async def measure_seed(
 
 
 def absent(config: Config, method: MethodName) -> str:
-    """Why a row has no numbers; empty if it has some."""
+    """Why a row has no numbers; empty if it has some.
+
+    Args:
+        config: of the comparison.
+        method: of the row.
+    """
     if method == "chat" and config.compare.chat is None:
         return "not asked: name a chat model with --chat"
     if method == "icm-unconstrained" and not config.constraints:
@@ -125,6 +130,9 @@ def absent(config: Config, method: MethodName) -> str:
 
 def doubling(most: int) -> tuple[int, ...]:
     """0, 1, 2, 4, ... up to and with `most`.
+
+    Args:
+        most: at least 1.
 
     Example:
         >>> doubling(6), doubling(1)
@@ -267,25 +275,24 @@ class Bar:
 
 
 @dataclass(frozen=True, slots=True)
-class HeldOut:
-    """Examples that the search did not see, with their gold."""
+class WithGold:
+    """Examples and their golden labels."""
 
     dataset: Dataset
     gold: Gold
 
 
 async def baseline_panel(
-    model: Model, task: Task, dataset: Dataset, result: Result, gold: Gold, held_out: HeldOut, seed: int
+    model: Model, task: Task, searched: WithGold, result: Result, held_out: WithGold, seed: int
 ) -> tuple[Bar, ...]:
     """The four bars of one search on held-out examples, demonstrations being the searched data set, in its order.
 
     Args:
         model: that the search used.
         task: its template and labels.
-        dataset: the examples that were searched.
+        searched: the examples that were searched.
         result: the labels found for them.
-        gold: their golden labels.
-        held_out: examples to answer.
+        held_out: examples to answer, which the search did not see.
         seed: of the random labels.
 
     Returns:
@@ -297,13 +304,13 @@ async def baseline_panel(
     """
     sets: Mapping[str, Mapping[str, Label]] = {
         _ZERO_SHOT: {},
-        _RANDOM_LABELS: _random_labels(dataset, task.verbalizer.labels, seed),
+        _RANDOM_LABELS: _random_labels(searched.dataset, task.verbalizer.labels, seed),
         _FOUND_LABELS: result.labeling,
-        _GOLDEN_LABELS: gold,
+        _GOLDEN_LABELS: searched.gold,
     }
     bars = []
     for name, labels in sets.items():
-        found, _ = await _answers(model, task, held_out.dataset, demonstrations_of(dataset, labels))
+        found, _ = await _answers(model, task, held_out.dataset, demonstrations_of(searched.dataset, labels))
         bars.append(Bar(name, sum(answer.label == held_out.gold[answer.id] for answer in found), len(found)))
     return tuple(bars)
 

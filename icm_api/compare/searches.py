@@ -143,7 +143,12 @@ def method_config(method: str, split: Split, place: Place) -> Config:
 
 
 def constraints_of(config: Config, method: str) -> tuple[Constraints, ...]:
-    """The constraints that a method keeps."""
+    """The constraints that a method keeps.
+
+    Args:
+        config: of the comparison.
+        method: of `SEARCHES`.
+    """
     return () if method == "icm-unconstrained" else config.constraints
 
 
