@@ -206,7 +206,7 @@ def recovered(one: OverSeeds, zero_shot: OverSeeds, golden: OverSeeds) -> Measur
         The share with the 2.5% and 97.5% quantiles of its draws. Undefined if golden labels are not ahead in 97.5% of
         the draws: then there is no gap to speak of. The few draws without a gap have no share of it.
     """
-    lead = float(np.quantile(golden.draws - zero_shot.draws, (1 - LEVEL) / 2))
+    lead = float(np.nanquantile(golden.draws - zero_shot.draws, (1 - LEVEL) / 2))
     value = gap_recovered(one.mean, zero_shot.mean, golden.mean, lead)
     if value is None:
         return Undefined("golden labels are not clearly ahead of zero-shot, so there is no gap to recover")

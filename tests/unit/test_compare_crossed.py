@@ -149,3 +149,9 @@ def test_without_a_clear_gap_there_is_none_to_recover() -> None:
     found = recovered(constant(0.8), constant(0.6), constant(0.62, 0.1))
     assert isinstance(found, Undefined)
     assert "not clearly ahead" in found.note
+
+
+def test_draws_without_a_value_do_not_hide_that_there_is_no_clear_gap() -> None:
+    golden = constant(0.62, 0.1)
+    golden.draws[7] = np.nan
+    assert isinstance(recovered(constant(0.8), constant(0.6), golden), Undefined)
