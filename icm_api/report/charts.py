@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
+from icm_api.compare import Compared
 from icm_api.report.drawing import INK, RULE, SERIES, Chart
-from icm_api.report.reading import Compared, Reliability, Report
+from icm_api.report.reading import Reliability, Report
 from icm_api.report.text import clean, shortened
 from icm_api.report.trace import MOST_POINTS, Trace, accepted_by_window, evenly
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
+from icm_api.compare import ComparedBar, read_comparison
 from icm_api.errors import DataError, RunError
 from icm_api.evaluation import expected_calibration_error
 from icm_api.report import read_report
 from icm_api.report.contested import Evidence, contested_examples, margin
-from icm_api.report.reading import ComparedBar, read_comparison
 from icm_api.result import Result
 from icm_api.runs import build_task, config_of, load_dataset
 from tests.finished import DIAGNOSIS, MadeUp, finished_run
