@@ -173,7 +173,10 @@ class _Scorer:
 
         self._torch, self._new_cache = torch, DynamicCache
         self._network, self._batch_size = network, batch_size
-        self._keeps = "logits_to_keep" in inspect.signature(network.forward).parameters
+        taken = inspect.signature(network.forward).parameters
+        self._keeps = "logits_to_keep" in taken
+        # The name it has from transformers 5.24 on, or the one before.
+        self._cache_name = "cache" if "cache" in taken else "past_key_values"
         # Plain keys and values can be cut back to a shared beginning; recurrent states and the like cannot.
         layers = DynamicCache(config=network.config).layers
         plain = all(type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) for layer in layers)
@@ -230,8 +233,8 @@ class _Scorer:
             logits = self._network(
                 input_ids=ids.to(device),
                 attention_mask=mask.to(device),
-                past_key_values=cache,
                 use_cache=cache is not None,
+                **{self._cache_name: cache},
                 **({"logits_to_keep": kept} if self._keeps else {}),
             ).logits
             logits = logits if self._keeps else logits[:, kept]
