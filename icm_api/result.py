@@ -8,16 +8,33 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from icm_api.errors import RunError, StorageError
+from icm_api.errors import ConfigError, RunError, StorageError
 from icm_api.types import Dataset, Label, Labeling, Score, Usage
 
 LABELS_FILE = "labels.jsonl"
 SUMMARY_FILE = "summary.json"
+
+
+LABELS = ("found", "zero-shot", "zero-shot-calibrated")
+"""Whose labels of a run are taken: the search's, or those that the model gives without demonstrations."""
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """A label that the model gives with no demonstration.
+
+    Attributes:
+        label: the most probable one; if calibrated, such that no relation is broken.
+        probabilities: p of every label, in label order.
+    """
+
+    label: Label
+    probabilities: Mapping[Label, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +51,9 @@ class LabelledExample:
         fixed: whether a person gave the label before the search.
         calibrated: p of every label, as sure as the evidence allows; empty where the labels were not judged.
         abstained: whether the calibrated p of the label is below the run's threshold: "don't know".
-        review: place in the queue for a person, the most uncertain first, from 1; None where it is not in it.
+        review: place in the queue for a person, the most uncertain first, from 1; None if it is not in it.
+        zero_shot: the label with no demonstration, as the model gives it; None if it was not asked for.
+        zero_shot_calibrated: the same, calibrated.
     """
 
     id: str
@@ -47,6 +66,8 @@ class LabelledExample:
     calibrated: Mapping[Label, float] = field(default_factory=dict)
     abstained: bool = False
     review: int | None = None
+    zero_shot: Guess | None = None
+    zero_shot_calibrated: Guess | None = None
 
     @property
     def confidence(self) -> float:
@@ -81,6 +102,22 @@ class Result:
     def labeling(self) -> Labeling:
         """The labels alone."""
         return Labeling({example.id: example.label for example in self.examples})
+
+    def taking(self, labels: str) -> Result:
+        """The result with other labels in place of those found, and what is known of these alone.
+
+        Args:
+            labels: one of `LABELS`.
+
+        Raises:
+            ConfigError: no such labels.
+            RunError: the run did not ask for them.
+        """
+        if labels not in LABELS:
+            raise ConfigError(f"--labels {labels}: choose from {', '.join(LABELS)}")
+        if labels == LABELS[0]:
+            return self
+        return replace(self, examples=tuple(_guessed(row, labels.replace("-", "_")) for row in self.examples))
 
     def save(self, folder: str | Path) -> None:
         """Write `labels.jsonl` and `summary.json`; each appears whole or not at all.
@@ -157,6 +194,25 @@ def build_result(
     )
 
 
+def _guessed(row: LabelledExample, name: str) -> LabelledExample:
+    guess: Guess | None = getattr(row, name)
+    if row.fixed:
+        return row
+    if guess is None:
+        raise RunError(
+            f"{row.id}: the run did not ask for zero-shot labels, since its budget ended before: run it again"
+        )
+    return replace(
+        row,
+        label=guess.label,
+        probability=guess.probabilities[guess.label],
+        probabilities=guess.probabilities,
+        calibrated={},
+        abstained=False,
+        review=None,
+    )
+
+
 def write_whole(path: Path, text: str) -> None:
     """Write a file so that it is either there whole or not at all, also after a power cut.
 
@@ -182,12 +238,17 @@ def _counts(labels: Iterable[Label]) -> dict[Label, int]:
     return dict(sorted(counts.items()))
 
 
+_GUESSES = ("zero_shot", "zero_shot_calibrated")
+
+
 def _read_rows(path: Path) -> Iterable[LabelledExample]:
     for number, line in enumerate(_read(path).split("\n"), 1):
         if not line:
             continue
         try:
-            row = LabelledExample(**json.loads(line))
+            values = json.loads(line)
+            guesses = {name: Guess(**values[name]) for name in _GUESSES if values.get(name) is not None}
+            row = LabelledExample(**{**values, **guesses})
             usable = isfinite(row.probability) and isfinite(row.coverage) and row.label in row.probabilities
             if not isinstance(row.fixed, bool):
                 raise TypeError(f"fixed is {row.fixed!r}, and not true or false")

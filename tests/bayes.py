@@ -19,7 +19,7 @@ class BayesModel:
     """`Model` over claims whose truth is known by their text.
 
     Args:
-        truth: text -> whether it is true.
+        truth: text -> whether it is true; of other texts, no labeller knows anything but to say True.
         noise: how often a labeller slips.
         window: context window in characters.
     """
@@ -57,9 +57,10 @@ class BayesModel:
         return LabelDistribution(("True", "False"), (log(true), log(1 - true)), 1.0, "exact")
 
     def _log_p(self, labeller: str, text: str, answer: bool) -> float:
+        known = self._truth.get(text)
         likely = {
-            "truth": self._truth[text],
-            "opposite": not self._truth[text],
+            "truth": known,
+            "opposite": None if known is None else not known,
             "always": True,
             "coin": None,
         }[labeller]

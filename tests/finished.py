@@ -113,6 +113,7 @@ def _line(step: int, move: str, ids: list[str], old: Sequence[str | None], new: 
         "utility_change": 0.1,
         "temperature": 10 / (1 + step),
         "accepted": True,
+        "value": -50 + step * 0.01,
         "utility": -50 + step * 0.01,
         "mutual_predictability": -1 + step * 0.0001,
         "inconsistency": 0.0,

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from icm_api.pocket.world import make_claims
+from icm_api.types import Dataset, Example, Label
 
 CONSTRAINTS = {
     "comparisons": '[[constraints]]\nkind = "asymmetric"\nlabel = "True"\ntotal = true\n',
@@ -37,3 +38,15 @@ def write_world(folder: Path, task: str = "comparisons", size: int = 16, search:
         f'{CONSTRAINTS[task]}\n[search]\n{search}\n\n[cache]\nfolder = "cache"\n\n[run]\nfolder = "run"\n'
     )
     return config
+
+
+def biased(task: str, size: int, seed: int) -> tuple[Dataset, dict[str, Label]]:
+    """Claims with no constraint between them, and their gold labels.
+
+    The embedded model says True more readily than False, and in a one-sided context ever more so: labels that are all
+    True have a larger P than the truth, or about the same.
+    """
+    claims = make_claims(task, size, seed=seed)
+    return Dataset(Example(claim.id, {"text": claim.text}) for claim in claims), {
+        claim.id: str(claim.truth) for claim in claims
+    }

@@ -76,12 +76,17 @@ def demo_verb(arguments: Namespace) -> None:
         raise ConfigError("demo: --seeds must be at least 1, --size at least 4, --seed at least 0")
     outcomes = []
     for seed in range(arguments.seed, arguments.seed + arguments.seeds):
-        folder = arguments.out / f"{arguments.task}-{arguments.size}-{arguments.preset}-{seed}"
+        folder = arguments.out / _name(arguments, seed)
         outcome = _outcome(folder, arguments, seed)
         outcomes.append(outcome)
         print(json.dumps(_as_json(outcome)) if arguments.json else "\n".join(_outcome_lines(outcome)), flush=True)
     if len(outcomes) > 1 and not arguments.json:
         print("\n".join(_spread_lines(outcomes)))
+
+
+def _name(arguments: Namespace, seed: int) -> str:
+    bare = "-no-constraints" if arguments.no_constraints else ""
+    return f"{arguments.task}-{arguments.size}-{arguments.preset}{bare}-{seed}"
 
 
 def _outcome(folder: Path, arguments: Namespace, seed: int) -> _Outcome:
@@ -101,7 +106,9 @@ def _write_inputs(folder: Path, arguments: Namespace, seed: int) -> Config:
     for name, some in (("claims", claims), ("held_out", held_out)):
         write_whole(folder / f"{name}.jsonl", _lines(_unlabelled(claim) for claim in some))
         write_whole(folder / f"{name}_gold.jsonl", _lines({"id": c.id, "gold": str(c.truth)} for c in some))
-    text = _CONFIG.format(preset=arguments.preset, seed=seed, constraints=CONSTRAINTS[arguments.task])
+    text = _CONFIG.format(
+        preset=arguments.preset, seed=seed, constraints="" if arguments.no_constraints else CONSTRAINTS[arguments.task]
+    )
     write_whole(folder / "config.toml", text)
     return load_config(folder / "config.toml")
 

@@ -88,6 +88,7 @@ def _as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
 def export_verb(arguments: Namespace) -> None:
     """`icm-api export RUN --to FORMAT`."""
     options = Options(
+        labels=arguments.labels,
         soft=arguments.soft,
         abstain_below=arguments.abstain_below,
         fields=arguments.fields,

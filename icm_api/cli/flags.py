@@ -57,6 +57,7 @@ def _demo(parser: ArgumentParser) -> None:
     parser.add_argument("--seeds", type=int, default=1, help="how many seeds to run, from --seed on")
     parser.add_argument("--size", type=int, default=32, help="how many claims to label")
     parser.add_argument("--preset", choices=get_args(Preset), default="default", help="settings of the search")
+    parser.add_argument("--no-constraints", action="store_true", help="label them as if nothing related them")
     parser.add_argument("--out", type=Path, default=Path("demo"), help="folder to write to (default: demo)")
     parser.add_argument("--json", action="store_true", help="print one JSON object per seed, and nothing else")
 
@@ -144,6 +145,12 @@ def _export(parser: ArgumentParser) -> None:
     parser.add_argument("--to", required=True, choices=FORMAT_NAMES, metavar="FORMAT", help="see below")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="where to write (default: RUN/export/FORMAT)")
     parser.add_argument("--force", action="store_true", help="replace an earlier export in that folder")
+    parser.add_argument(
+        "--labels",
+        choices=("found", "zero-shot", "zero-shot-calibrated"),
+        default="found",
+        help="whose labels: those found (default), or those that the model gives with no demonstration",
+    )
     parser.add_argument("--soft", action="store_true", help="write the probability of every label too")
     parser.add_argument(
         "--abstain-below",

@@ -25,9 +25,12 @@ if TYPE_CHECKING:
 
 _BARS = (
     ("zero-shot", "zero-shot,\nbase model", "#9aa5b1"),
+    ("zero-shot-calibrated", "zero-shot,\ncalibrated", "#9aa5b1"),
     ("chat", "zero-shot,\nchat model", "#6b7c93"),
     ("icm", "ICM\nlabels", "#0072b2"),
+    ("icm-calibrated", "ICM,\ncalibrated", "#0072b2"),
     ("golden", "golden\nlabels", "#e69f00"),
+    ("golden-calibrated", "golden,\ncalibrated", "#e69f00"),
 )
 """Row, name under the bar, colour: two greys for what has no labels, blue and orange for what has."""
 _BLUE, _GREY, _ORANGE = "#0072b2", "#6b7c93", "#e69f00"

@@ -9,8 +9,9 @@ but for the four bars of one search.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from math import sqrt
+from dataclasses import dataclass, field, replace
+from math import log, sqrt
+from types import MappingProxyType
 
 from icm_api.chance import draw
 from icm_api.compare.searches import SEARCHES
@@ -18,10 +19,17 @@ from icm_api.compare.split import Split
 from icm_api.config import Config, MethodName
 from icm_api.data import Gold
 from icm_api.evaluation import gap_recovered
+from icm_api.objective import Calibration
+from icm_api.objective.utility import SMALLEST
 from icm_api.prompts import PromptBuilder
 from icm_api.result import Result
 from icm_api.runs import FinishedRun
-from icm_api.types import Dataset, Example, Label, Model, Task, Usage
+from icm_api.types import Dataset, Example, Label, LabelDistribution, Model, Task, Usage
+
+CALIBRATED: Mapping[MethodName, MethodName] = MappingProxyType(
+    {"zero-shot-calibrated": "zero-shot", "icm-calibrated": "icm", "golden-calibrated": "golden"}
+)
+"""Rows whose answers are those of another row, calibrated; they ask nothing more."""
 
 _Demonstrations = Sequence[tuple[Example, Label]]
 
@@ -155,6 +163,8 @@ class _Asking:
 
     async def cell(self, method: MethodName) -> Cell:
         """The labels of a method, and held-out answers after them."""
+        if method in CALIBRATED:
+            return self._calibrated(await self.cell(CALIBRATED[method]), labels=method == "zero-shot-calibrated")
         if method in ("zero-shot", "chat"):
             labels, asked = await self._answers(self._free, [])
             return await self._after([], labels, asked)
@@ -167,6 +177,13 @@ class _Asking:
             return await self._after(self._shown(self._bench.gold))
         labels_of = _random_labels(self._split.searched, self._bench.task.verbalizer.labels, self._split.seed)
         return await self._after(self._shown(labels_of))
+
+    def _calibrated(self, cell: Cell, *, labels: bool) -> Cell:
+        """The same answers, and with `labels` the method's own labels, calibrated over those asked together."""
+        settings = self._bench.config.search
+        calibration = Calibration(settings.calibration or "batch", settings.prior)
+        own = _calibrated(cell.labels, calibration) if labels else cell.labels
+        return replace(cell, labels=own, held_out=_calibrated(cell.held_out, calibration))
 
     async def _pseudo_labels(self) -> Cell:
         """One round: zero-shot predictions that are sure enough are the demonstrations for all examples.
@@ -210,6 +227,27 @@ async def _answers(
         for query, read in zip(queries, reads, strict=True)
     )
     return found, reads.usage
+
+
+def _calibrated(answers: Sequence[Answer], calibration: Calibration) -> tuple[Answer, ...]:
+    reads = {
+        one.id: LabelDistribution(
+            tuple(one.probabilities),
+            tuple(log(max(p, SMALLEST)) for p in one.probabilities.values()),
+            1.0,
+            "calibrated",
+        )
+        for one in answers
+    }
+    found = calibration(reads)
+    return tuple(
+        replace(
+            one,
+            label=found[one.id].best,
+            probabilities={label: found[one.id].probability(label) for label in one.probabilities},
+        )
+        for one in answers
+    )
 
 
 def _answers_of(result: Result) -> tuple[Answer, ...]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from time import monotonic
 
 from icm_api.compare.comparison import Comparison
-from icm_api.compare.measuring import Bench, SeedCells, doubling, measure_seed
+from icm_api.compare.measuring import CALIBRATED, Bench, SeedCells, doubling, measure_seed
 from icm_api.compare.searches import (
     SEARCHES,
     Place,
@@ -120,9 +120,10 @@ def _of_searches(config: Config, runs: Sequence[str], split: Split, model: Langu
 def _of_measures(config: Config, split: Split) -> int:
     settings, size, out = config.compare, len(split.searched), len(split.held_out)
     rows = [method for method in settings.methods if method != "chat"]
+    asked = {CALIBRATED.get(method, method) for method in rows}
     curve = len(doubling(size)) if settings.curve and "icm" in rows else 0
-    zero = {"zero-shot", "pseudo-labels"} & set(rows)
-    return size * (bool(zero) + ("pseudo-labels" in rows)) + out * (len(rows) + curve)
+    zero = {"zero-shot", "pseudo-labels"} & asked
+    return size * (bool(zero) + ("pseudo-labels" in asked)) + out * (len(asked) + curve)
 
 
 def _longest(config: Config, splits: Sequence[Split]) -> int:

@@ -25,14 +25,17 @@ _RIVALS: tuple[MethodName, ...] = ("bootstrap", "bootstrap-equal", "icm-unconstr
 _TITLES: Mapping[MethodName, str] = MappingProxyType(
     {
         "zero-shot": "zero-shot, base model",
+        "zero-shot-calibrated": "zero-shot, calibrated",
         "chat": "zero-shot, chat model",
         "random": "random labels",
         "pseudo-labels": "pseudo-labels, p >= {threshold:g}",
         "bootstrap": "bootstrap",
         "bootstrap-equal": "bootstrap at ICM's cost",
         "icm": "ICM",
+        "icm-calibrated": "ICM, calibrated",
         "icm-unconstrained": "ICM, no consistency",
         "golden": "golden labels",
+        "golden-calibrated": "golden labels, calibrated",
     }
 )
 
@@ -171,8 +174,8 @@ def moments(steps: Iterable[TraceStep], size: int) -> Iterator[Moment]:
     best, most = None, -inf
     for step, labels in replay(steps):
         current = Labeling(labels)
-        if len(current) == size and step.utility > most:
-            best, most = current, step.utility
+        if step.kind == "choose" or (len(current) == size and step.value > most):
+            best, most = current, step.value
         yield Moment(step.step, step.restart, step.requests, current, best)
 
 

@@ -14,6 +14,11 @@ from pydantic import Field, model_validator
 from icm_api.config.presets import MethodName
 from icm_api.config.sections import Prices, Section
 
+NULL_EXAMPLES = 64
+"""Examples that the null is measured on, at most: with fewer than the run has, noise is fitted better, not worse."""
+NULL_ROUNDS = 4
+"""Of the null, each a request per example; before them zero-shot and a start are asked for."""
+
 
 class DiagnosticsSettings(Section):
     """`[diagnostics]`: how the labels found are judged without gold. With n examples, each unit below is n requests.
@@ -25,6 +30,7 @@ class DiagnosticsSettings(Section):
         rounds: rounds of each of the two second opinions, which start from the model's zero-shot predictions.
         renamings: other ways to name the labels, if there are more than two; with two there is one.
         ends: the most ends of other restarts that are scored again; the cache answers those that the search scored.
+        null: search made-up words too, if the search maximises information, to see what fitting noise gives.
         contested: how many of the most contested examples are listed.
         abstain_below: labels less probable than this, calibrated, are marked as open ("don't know").
         per_group: the most examples of one group that are put forward to a person.
@@ -36,6 +42,7 @@ class DiagnosticsSettings(Section):
     rounds: int = Field(default=3, ge=1)
     renamings: int = Field(default=4, ge=1)
     ends: int = Field(default=4, ge=0)
+    null: bool = True
     contested: int = Field(default=10, ge=0)
     abstain_below: float = Field(default=0.0, ge=0, le=1)
     per_group: int = Field(default=1, ge=1)
@@ -48,12 +55,13 @@ class DiagnosticsSettings(Section):
             labels: how many labels there are.
 
         Example:
-            >>> DiagnosticsSettings().most_requests(100, labels=2)
+            >>> DiagnosticsSettings(null=False).most_requests(100, labels=2)
             1800
         """
         renamings = 1 if labels == 2 else self.renamings
         opinions = 2 * self.rounds + 1  # both share their first round, and each result is scored
-        return size * (self.shuffles + self.orders + renamings + self.ends + opinions)
+        null = (NULL_ROUNDS + 2) * min(size, NULL_EXAMPLES) if self.null else 0
+        return size * (self.shuffles + self.orders + renamings + self.ends + opinions) + null
 
 
 class CompareSettings(Section):
@@ -91,6 +99,8 @@ class CompareSettings(Section):
             raise ValueError("methods: name each method once, and at least one")
         if "bootstrap-equal" in self.methods and "icm" not in self.methods:
             raise ValueError('methods: "bootstrap-equal" is given the requests of "icm": name that too')
+        if "icm-calibrated" in self.methods and "icm" not in self.methods:
+            raise ValueError('methods: "icm-calibrated" has the labels of "icm": name that too')
         if self.test_gold is not None and self.test is None:
             raise ValueError("test_gold: holds the gold labels of `test`, which is missing")
         return self

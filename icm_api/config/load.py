@@ -136,7 +136,7 @@ def _with_absolute_paths(config: Config, path: Path) -> Config:
 
 def _absolute(section: _S, base: Path, *keys: str) -> _S:
     """The section with its paths starting at a folder; a path that is not given stays so."""
-    given = {key: path for key in keys if (path := getattr(section, key)) is not None}
+    given = {key: path for key in keys if isinstance(path := getattr(section, key), Path)}
     return section.changed(**{key: base / path.expanduser() for key, path in given.items()})
 
 

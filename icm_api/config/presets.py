@@ -19,24 +19,29 @@ from icm_api.errors import ConfigError
 Preset: TypeAlias = Literal["default", "paper", "reference"]
 MethodName: TypeAlias = Literal[
     "zero-shot",
+    "zero-shot-calibrated",
     "chat",
     "random",
     "pseudo-labels",
     "bootstrap",
     "bootstrap-equal",
     "icm",
+    "icm-calibrated",
     "icm-unconstrained",
     "golden",
+    "golden-calibrated",
 ]
-"""One row of a comparison's table each; "bootstrap-equal" is given as many requests as "icm" asked for."""
+"""One row of a comparison's table each; "bootstrap-equal" is given as many requests as "icm" asked for.
+The calibrated ones are the answers of the others, with the bias taken off that all of them share."""
 
 PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "default": {},
         # Algorithms 1 and 2 to the letter: the sum, one example a step, one long annealing.
-        "paper": {"moves": "single", "statistic": "sum_logprob", "restarts": 1},
+        "paper": {"engine": "anneal", "moves": "single", "statistic": "sum_logprob", "restarts": 1},
         # What the published code does: log-odds, and a temperature that falls with accepted changes, by 2.
         "reference": {
+            "engine": "anneal",
             "moves": "single",
             "statistic": "mean_logodds",
             "restarts": 1,
@@ -48,7 +53,11 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 
 ENGINE_DEFAULTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     # Gibbs tempers log p itself: T = 1 is the model's own distribution, and the schedule sharpens it from there.
-    {"gibbs": {"initial_temperature": 1.0}}
+    {
+        "gibbs": {"initial_temperature": 1.0},
+        # Two chains from zero-shot predictions, which differ in calibration, and a witness from random labels.
+        "rounds": {"restarts": 3, "rounds": 8},
+    }
 )
 
 

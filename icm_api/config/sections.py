@@ -44,7 +44,7 @@ class Section(BaseModel):
 
         Example:
             >>> SearchSettings(preset="paper", seed=3).changed(preset="default").restarts
-            4
+            3
         """
         given = {name: getattr(self, name) for name in self.model_fields_set}
         try:
@@ -163,17 +163,23 @@ class SearchSettings(Section):
     Attributes:
         preset: "default", "paper" (Algorithms 1 and 2 to the letter) or "reference" (the published code); the last
             two are ways to anneal.
-        engine: "anneal"; "bootstrap", where predictions become the next round's demonstrations; "folds", where a
-            fold is relabelled given the others; or "gibbs", which samples from the model's own conditionals.
+        engine: "rounds", calibrated rounds that start at zero-shot predictions; "anneal"; "bootstrap", where
+            predictions become the next round's demonstrations; "folds", where a fold is relabelled given the others;
+            or "gibbs", which samples from the model's own conditionals.
         seed: seed of every random draw.
         steps: proposals, or rounds (bootstrap) and sweeps (folds, gibbs), over all restarts; by default as
             many as the size of the data set asks for (anneal), or so that every restart has its `rounds`.
         restarts: how many times the search begins anew within `steps`.
         rounds: the most rounds or sweeps of one restart (bootstrap, folds, gibbs).
         folds: F, parts of the data set (folds).
-        start: the folder of a finished run, from whose labels the first restart begins.
+        start: where the first restart begins: "zero-shot" predictions, "random" labels, or the labels of a finished
+            run, by its folder; by default as the engine does. Write a folder of such a name as "./random".
         alpha: weight of P(D) against I(D).
-        statistic: how P(D) is summed up.
+        statistic: what is maximised: "information", or U(D) with P(D) summed up in one of the other ways; by default
+            information, unless the constraints rule out that all labels are alike.
+        calibration: how predictions are calibrated: "none", "batch" or "centres"; by default rounds tries the last two
+            and takes what is worth more, and the other engines do not calibrate.
+        prior: the share of each label, if it is known.
         estimator: how P(D) is estimated.
         moves: "groups" moves whole groups of related examples, "single" one example and then repairs (anneal).
         seed_labels: K, examples labelled at random at the start, besides those that a person labelled.
@@ -189,15 +195,17 @@ class SearchSettings(Section):
     """
 
     preset: Preset = "default"
-    engine: str = "anneal"
+    engine: str = "rounds"
     seed: int = Field(default=0, ge=0)
     steps: int | None = Field(default=None, ge=1)
     restarts: int = Field(default=4, ge=1)
     rounds: int = Field(default=10, ge=1)
     folds: int = Field(default=4, ge=2)
-    start: Path | None = None
+    start: Literal["zero-shot", "random"] | Path | None = None
     alpha: float = Field(default=50.0, gt=0)
-    statistic: Literal["mean_logprob", "sum_logprob", "mean_logodds"] = "mean_logprob"
+    statistic: Literal["information", "mean_logprob", "sum_logprob", "mean_logodds"] | None = None
+    calibration: Literal["none", "batch", "centres"] | None = None
+    prior: Mapping[str, float] | None = None
     estimator: Literal["leave_one_out"] = "leave_one_out"
     moves: Literal["groups", "single"] = "groups"
     seed_labels: int = Field(default=8, ge=0)
@@ -211,13 +219,20 @@ class SearchSettings(Section):
     patience: int = Field(default=24, ge=1)
     growth_patience: int = Field(default=2, ge=0)
 
+    @property
+    def earlier(self) -> Path | None:
+        """The folder of the finished run that the search starts from, if it does."""
+        return self.start if isinstance(self.start, Path) else None
+
     @model_validator(mode="wrap")
     @classmethod
     def _fill_from_preset(cls, given: Any, build: ModelWrapValidatorHandler[Self]) -> Self:
         if not isinstance(given, Mapping):
             return build(given)
         preset = PRESETS.get(str(given.get("preset", "default")), {})
-        found = build({**preset, **ENGINE_DEFAULTS.get(str(given.get("engine", "anneal")), {}), **given})
+        found = build(
+            {**preset, **ENGINE_DEFAULTS.get(str(given.get("engine", preset.get("engine", "rounds"))), {}), **given}
+        )
         # What a preset fills in was not given: `changed` fills it in anew.
         found.model_fields_set.intersection_update(given)
         return found

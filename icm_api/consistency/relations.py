@@ -70,6 +70,19 @@ class Relations(Sequence[Relation]):
         """All connected components, single examples included, in data set order of their first members."""
         return tuple(members for key, members in self._component.items() if key == members[0])
 
+    def rule_out_alike(self) -> bool:
+        """Whether they forbid that one label is everywhere: each label, for more than half of the examples.
+
+        Then a labeling with all labels alike cannot win, whatever a model says of it.
+        """
+        size = len(self._component)
+        for label in self._labels:
+            alike = dict.fromkeys(self._component, label)
+            breaking = {key for at in self.broken(alike) for key in self._component[self._relations[at].ids[0]]}
+            if 2 * len(breaking) <= size:
+                return False
+        return True
+
     def broken(self, labeling: Mapping[str, Label]) -> frozenset[int]:
         """Positions of the relations that a labeling breaks; looks at all of them.
 

@@ -20,6 +20,7 @@ from icm_api.evaluation.measures import Judged, Measures
 from icm_api.evaluation.metrics import Evaluation, accuracy, auroc, balanced_accuracy, evaluate
 from icm_api.evaluation.queue import margins, queue_of
 from icm_api.evaluation.verdict import Verdict, judge
+from icm_api.evaluation.zero_shot import ZeroShot, ask_zero_shot, zero_shot_lines
 
 __all__ = [
     "Calibrated",
@@ -34,7 +35,9 @@ __all__ = [
     "Temperature",
     "Undefined",
     "Verdict",
+    "ZeroShot",
     "accuracy",
+    "ask_zero_shot",
     "auroc",
     "balanced_accuracy",
     "brier",
@@ -46,10 +49,11 @@ __all__ = [
     "gap_recovered",
     "judge",
     "margins",
+    "queue_of",
     "scaled",
     "spread",
     "temperature_of_agreement",
     "temperature_of_labels",
-    "queue_of",
     "wilson_interval",
+    "zero_shot_lines",
 ]

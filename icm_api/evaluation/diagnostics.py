@@ -30,11 +30,12 @@ from icm_api.evaluation.coherence import (
     shuffled,
 )
 from icm_api.evaluation.measures import Chance, Judged, Measures, Opinion, Orders, Rival
+from icm_api.evaluation.null import null_of
 from icm_api.evaluation.queue import margins
 from icm_api.evaluation.verdict import SALIENT, Verdict, judge, one_sided
-from icm_api.objective import Objective
-from icm_api.search.align import Predictions, align, most_probable
-from icm_api.types import Dataset, Label, LabelDistribution, Labeling, Score, Usage, logsumexp
+from icm_api.objective import INFORMATION, Objective
+from icm_api.search.align import align, most_probable
+from icm_api.types import Dataset, Label, LabelDistribution, Labeling, Predictions, Score, Usage, logsumexp
 
 _TRIES = 20
 """Draws of a shuffle that changes something, before it is given up."""
@@ -117,6 +118,7 @@ async def diagnose(
         coverage=_coverage(score),
         margins=margins(score)[: settings.contested],
         conflicts=Counter(objective.relations[at].constraint for at in sorted(score.broken)),
+        null=await null_of(objective, score, seed) if settings.null and objective.statistic == INFORMATION else None,
         requests=objective.tally.usage.requests,
     )
     others = [other.coherence for other in (opinion.rival, *measures.ends)]

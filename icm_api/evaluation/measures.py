@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from statistics import fmean, stdev
 
 from icm_api.evaluation.coherence import Coherence
+from icm_api.evaluation.null import Null
 from icm_api.types import Label, Labeling, Score
 
 
@@ -182,6 +183,7 @@ class Measures:
         coverage: mean and smallest share of probability that fell on the labels.
         margins: examples, smallest margin first.
         conflicts: broken relations by constraint.
+        null: what the same search finds in made-up words; None if it was not measured.
         requests: that judging took, whether the cache answered or the model.
     """
 
@@ -202,6 +204,7 @@ class Measures:
     margins: tuple[Margin, ...]
     conflicts: Mapping[str, int]
     requests: int
+    null: Null | None = None
 
     @property
     def size(self) -> int:
@@ -225,5 +228,6 @@ class Measures:
             "coverage": {"mean": self.coverage[0], "smallest": self.coverage[1]},
             "contested": [{"id": each.id, "label": each.label, "margin": each.margin} for each in self.margins],
             "conflicts": dict(self.conflicts),
+            "null": self.null.as_json() if self.null else None,
             "requests": self.requests,
         }

@@ -10,7 +10,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -106,6 +106,7 @@ def export_labels(
     form, folder, options = FORMATS[to], Path(folder), options or Options()
     form.check(options)
     data = run if isinstance(run, LabelledData) else LabelledData.of(run)
+    data = replace(data, result=data.result.taking(options.labels))
     as_pairs = form.preferences and data.replies
     choice = chosen_pairs(data, options) if as_pairs else chosen_examples(data, options, training=form.training)
     if not choice.units:

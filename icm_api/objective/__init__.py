@@ -1,7 +1,25 @@
 """P(D), I(D) and U(D): estimators of mutual predictability, and the objective that the search maximises."""
 
+from icm_api.objective.calibration import CENTRES, Calibration, entropy, pooled, shares
 from icm_api.objective.estimator import Estimate, Estimator
+from icm_api.objective.information import Term, information, information_terms
 from icm_api.objective.leave_one_out import LeaveOneOut, leave_one_out_context
-from icm_api.objective.utility import STATISTICS, Objective
+from icm_api.objective.utility import INFORMATION, STATISTICS, Objective
 
-__all__ = ["STATISTICS", "Estimate", "Estimator", "LeaveOneOut", "Objective", "leave_one_out_context"]
+__all__ = [
+    "CENTRES",
+    "INFORMATION",
+    "STATISTICS",
+    "Calibration",
+    "Estimate",
+    "Estimator",
+    "LeaveOneOut",
+    "Objective",
+    "Term",
+    "entropy",
+    "information",
+    "information_terms",
+    "leave_one_out_context",
+    "pooled",
+    "shares",
+]

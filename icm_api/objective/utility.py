@@ -1,7 +1,7 @@
-"""U(D) = alpha * P(D) - I(D): the one number that every search maximises.
+"""U(D) = alpha * P(D) - I(D), and the one number that a search maximises: U(D), or alpha * J(D) - I(D).
 
-P(D) is estimated by an estimator and summed up by one of three statistics; I(D) is the weight of the relations
-that the labeling breaks. Nothing here decides what to try next.
+P(D) is estimated by an estimator and summed up by one of three statistics; J(D) is `information`; I(D) is the weight of
+the relations that the labeling breaks. Nothing here decides what to try next.
 """
 
 from __future__ import annotations
@@ -9,14 +9,28 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import expm1, fsum, log
+from random import Random
 from types import MappingProxyType
 
 from icm_api.consistency import Relations
 from icm_api.errors import ConfigError
 from icm_api.objective.estimator import Estimate, Estimator
+from icm_api.objective.information import information
 from icm_api.objective.leave_one_out import LeaveOneOut, context_prompts
 from icm_api.prompts import PromptBuilder
-from icm_api.types import Dataset, Label, LabelDistribution, Labeling, Model, Prompt, Score, Tally, Usage, logsumexp
+from icm_api.types import (
+    Dataset,
+    Label,
+    LabelDistribution,
+    Labeling,
+    Model,
+    Predictions,
+    Prompt,
+    Score,
+    Tally,
+    Usage,
+    logsumexp,
+)
 
 Statistic = Callable[[Estimate, Labeling], float]
 
@@ -67,6 +81,8 @@ SMALLEST = 1e-300
 STATISTICS: Mapping[str, Statistic] = MappingProxyType(
     {"mean_logprob": mean_logprob, "sum_logprob": sum_logprob, "mean_logodds": mean_logodds}
 )
+INFORMATION = "information"
+"""The statistic that maximises J(D); P(D) is then the mean log p."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +95,7 @@ class Objective:
         model: whom to ask.
         relations: made by the task's constraints.
         alpha: weight of P(D) against I(D).
-        statistic: a name in `STATISTICS`.
+        statistic: a name in `STATISTICS`, or "information", which maximises J(D) instead of P(D).
         estimator: how P(D) is estimated.
         tally: what was asked of the model through this objective.
 
@@ -97,8 +113,9 @@ class Objective:
     tally: Tally = field(default_factory=Tally)
 
     def __post_init__(self) -> None:
-        if self.statistic not in STATISTICS:
-            raise ConfigError(f"unknown statistic {self.statistic!r}; known: {', '.join(STATISTICS)}")
+        known = (*STATISTICS, INFORMATION)
+        if self.statistic not in known:
+            raise ConfigError(f"unknown statistic {self.statistic!r}; known: {', '.join(known)}")
         if self.statistic == "mean_logodds" and len(self.labels) != 2:
             raise ConfigError(f"mean_logodds needs two labels, there are {len(self.labels)}: use mean_logprob")
 
@@ -123,21 +140,55 @@ class Objective:
         """
         estimate = await self.estimator.estimate(labeling, self.dataset, self.prompts, self.model)
         self.tally.add(estimate.costs)
-        broken = self.broken(labeling, near)
-        predictability = STATISTICS[self.statistic](estimate, labeling) if estimate.logprobs else 0.0
+        reads = estimate.distributions
+        if self.statistic == INFORMATION and len(reads) < len(labeling):
+            reads = await self.conditionals(tuple(estimate.logprobs), labeling)
+        statistic = STATISTICS.get(self.statistic, mean_logprob)
+        predictability = statistic(estimate, labeling) if estimate.logprobs else 0.0
+        return self._score(labeling, estimate, reads, predictability, self.broken(labeling, near))
+
+    def _score(
+        self,
+        labeling: Labeling,
+        estimate: Estimate,
+        reads: Predictions,
+        predictability: float,
+        broken: frozenset[int],
+    ) -> Score:
         inconsistency = self.relations.weight(broken)
+        utility = self.alpha * predictability - inconsistency
+        gained = information(reads, labeling, self.relations) if len(reads) == len(labeling) else None
+        if self.statistic == INFORMATION:
+            assert gained is not None
+            value = self.alpha * gained - inconsistency
+        else:
+            value = utility
         return Score(
             labeling=labeling,
-            utility=self.alpha * predictability - inconsistency,
+            utility=utility,
+            value=value,
             mutual_predictability=predictability,
             inconsistency=inconsistency,
             logprobs=estimate.logprobs,
-            distributions=estimate.distributions,
+            distributions=reads,
             broken=broken,
             method=estimate.method,
+            information=gained,
             standard_error=estimate.standard_error,
             usage=sum(estimate.costs.values(), Usage()),
         )
+
+    def reordered(self, rng: Random) -> Objective:
+        """The same objective with the demonstrations of every prompt in another order.
+
+        Demonstrations are ordered by place in the data set, so that the data set in another order gives other contexts.
+
+        Args:
+            rng: all chance comes from here.
+        """
+        examples = list(self.dataset)
+        rng.shuffle(examples)
+        return replace(self, dataset=Dataset(examples))
 
     def broken(self, labeling: Labeling, near: Score | None = None) -> frozenset[int]:
         """Positions of the relations that a labeling breaks.
@@ -207,7 +258,9 @@ class Objective:
         """
         if len(score.distributions) == len(score.labeling):
             return score
-        return replace(score, distributions=await self.conditionals(tuple(score.logprobs), score.labeling, near=score))
+        reads = await self.conditionals(tuple(score.logprobs), score.labeling, near=score)
+        gained = information(reads, score.labeling, self.relations)
+        return replace(score, distributions=reads, information=gained)
 
     async def read(self, prompts: Sequence[Prompt]) -> Sequence[LabelDistribution]:
         """The model's distribution after each prompt, counted in the tally.

@@ -15,12 +15,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from icm_api.data import find_format
-from icm_api.evaluation import Interval, Undefined
+from icm_api.evaluation import Interval, Undefined, zero_shot_lines
 from icm_api.report.contested import MOST_LISTED, SURE
 from icm_api.report.drawing import Chart, svg
 from icm_api.report.reading import Report
 from icm_api.report.text import clean
 
+_P_OF = MappingProxyType({"information": "mean log p, in nats"})
 _VERDICTS = MappingProxyType(
     {
         "salient": ("good", "The model finds a coherent division here, more so than chance would give."),
@@ -79,10 +80,25 @@ def render(report: Report, charts: Sequence[Chart]) -> str:
         temperature=_temperature(report.calibration),
         cost=_cost(report),
         provenance=list(_provenance(report)),
+        statistic=_P_OF.get(_statistic(report), _statistic(report)),
+        zero_shot=_zero_shot(report),
         limits={"listed": MOST_LISTED, "sure": SURE, "open": 10},
         rescaled=report.rescaled,
     )
     return page.rstrip() + "\n"
+
+
+def _statistic(report: Report) -> str:
+    """What was maximised: as the run resolved it, if the configuration left it open."""
+    search = report.result.about.get("search", {})
+    return str(search.get("statistic") or report.config.search.statistic)
+
+
+def _zero_shot(report: Report) -> list[str]:
+    about = report.result.about.get("zero_shot")
+    judging = report.diagnosis["measures"].get("requests", 0) if report.diagnosis else 0
+    free = sum(not row.fixed for row in report.result.examples)
+    return [] if about is None else list(zero_shot_lines(about, free, report.result.usage.requests - judging))
 
 
 def _fit(value: object) -> object:
@@ -122,7 +138,7 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
     relations = "" if report.relations is None or not kinds else f": {_many(report.relations, 'relation')}"
     yield "Constraints", listed + relations
     yield "Search", f"engine {search.engine}, preset {search.preset}, seed {search.seed}, alpha {search.alpha:g}"
-    yield "Objective", f"{search.statistic}, estimated by {about.get('method', search.estimator)}"
+    yield "Objective", f"{_statistic(report)}, estimated by {about.get('method', search.estimator)}"
     yield (
         "Steps",
         f"{_many(report.result.steps, 'step')}, {_many(int(report.trace.accepted.sum()), 'proposal')} accepted, "

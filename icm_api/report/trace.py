@@ -19,7 +19,7 @@ from icm_api.types import Label
 
 MOST_POINTS = 2000
 """Steps that are drawn; of more, as many evenly spaced ones."""
-_NUMBERS = ("step", "restart", "temperature", "utility", "mutual_predictability", "inconsistency", "labelled")
+_NUMBERS = ("step", "restart", "temperature", "value", "utility", "mutual_predictability", "inconsistency", "labelled")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,7 @@ class Trace:
         drawn: positions of the steps to draw, ascending, D of them.
         balance: how many examples had each label after each drawn step, shape (D, K); None if the lines don't add
             up to the number of labelled examples that they state.
+        chosen: whether the last step chose between the ends of all restarts.
         moves: requests and prompt tokens asked for by kind of move, in order of first use.
         changes: per example how often its label was changed, beginnings anew apart; examples never changed left out.
     """
@@ -51,6 +52,7 @@ class Trace:
     accepted: NDArray[np.bool_]
     drawn: NDArray[np.int64]
     balance: NDArray[np.int64] | None
+    chosen: bool
     moves: Mapping[str, tuple[int, int]]
     changes: Mapping[str, int]
 
@@ -64,13 +66,17 @@ class Trace:
         return np.flatnonzero(np.diff(self.series["restart"]) != 0) + 1
 
     def best(self, size: int) -> int | None:
-        """Position of the first step with the largest U of all complete labelings; None if none was complete.
+        """Position of the step whose labels were handed out; None if none was complete.
+
+        That is the last one if it chose, else the first of those with the largest value.
 
         Args:
             size: examples of the data set.
         """
+        if self.chosen:
+            return self.size - 1
         complete = np.flatnonzero(self.series["labelled"] == size)
-        return int(complete[np.argmax(self.series["utility"][complete])]) if len(complete) else None
+        return int(complete[np.argmax(self.series["value"][complete])]) if len(complete) else None
 
 
 @dataclass(slots=True)
@@ -86,6 +92,7 @@ class _Gathering:
     changes: Counter[str] = field(default_factory=Counter)
     balance: list[list[int]] = field(default_factory=list)
     adds_up: bool = True
+    chosen: bool = False
     asked: tuple[int, int] = (0, 0)
 
     def add(self, at: int, step: TraceStep, labels: Mapping[str, Label]) -> None:
@@ -93,13 +100,14 @@ class _Gathering:
             self.columns[name].append(float(getattr(step, name)))
         self.relabelings.append(step.kind == "relabel")
         self.accepted.append(step.accepted)
+        self.chosen = step.kind == "choose"
         requests, tokens = self.moves.get(step.move, (0, 0))
         self.moves[step.move] = (
             requests + step.requests - self.asked[0],
             tokens + step.prompt_tokens - self.asked[1],
         )
         self.asked = (step.requests, step.prompt_tokens)
-        if step.accepted and step.kind != "begin":
+        if step.accepted and step.kind in ("grow", "relabel"):
             for key, old, new in zip(step.examples, step.old, step.new, strict=True):
                 self.changes[key] += old is not None and new is not None and old != new
         self.adds_up = self.adds_up and len(labels) == step.labelled
@@ -129,6 +137,7 @@ def gathered(steps: Iterable[TraceStep], size: int, labels: Sequence[Label]) -> 
         np.array(found.accepted),
         drawn,
         np.array(found.balance, dtype=np.int64) if found.adds_up else None,
+        found.chosen,
         found.moves,
         {key: times for key, times in found.changes.items() if times},
     )
@@ -185,5 +194,5 @@ def stages(result: Result, trace: Trace) -> tuple[Stage, ...]:
     requests = result.usage.requests - sum(stage.requests for stage in listed)
     tokens = result.usage.prompt_tokens - sum(stage.prompt_tokens for stage in listed)
     if requests or tokens:
-        listed.append(Stage("judging the labels", requests, tokens))
+        listed.append(Stage("zero-shot labels, and judging", requests, tokens))
     return tuple(listed)

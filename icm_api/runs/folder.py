@@ -50,7 +50,7 @@ def inputs_of(config: Config, dataset: Dataset, model: LanguageModel) -> dict[st
     Raises:
         DataError: a file cannot be read.
     """
-    warm = config.search.start
+    warm = config.search.earlier
     return {
         "format": FORMAT,
         "data_sha256": data_fingerprint(config, dataset),

@@ -7,20 +7,22 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 
-from icm_api.config import DiagnosticsSettings
+from icm_api.config import DiagnosticsSettings, SearchSettings
 from icm_api.evaluation import (
     Diagnosis,
     Judged,
     Temperature,
+    ask_zero_shot,
     calibrated,
     diagnose,
     queue_of,
     temperature_of_agreement,
     temperature_of_labels,
 )
-from icm_api.result import LabelledExample, Result
+from icm_api.objective import Calibration
+from icm_api.result import Guess, LabelledExample, Result
 from icm_api.search import Found
-from icm_api.types import Labeling
+from icm_api.types import Label, LabelDistribution, Labeling
 
 FEWEST_GIVEN = 10
 """Labels from a person by which to calibrate; with fewer, how often repeated predictions agree says more."""
@@ -48,6 +50,40 @@ class Trail:
     def labelings(self) -> tuple[Labeling, ...]:
         """First to last."""
         return tuple(self._kept)
+
+
+async def with_zero_shot(found: Found, result: Result, settings: SearchSettings) -> Result:
+    """The result with what the model says of each example by itself, and what that comes to in `about`.
+
+    Args:
+        found: by the search.
+        result: made of it.
+        settings: of the search; the calibration is over the batch unless they name one.
+
+    Raises:
+        ProviderError: the model gave no usable logprobs.
+        BudgetError: the budget does not suffice.
+    """
+    calibration = Calibration(settings.calibration or "batch", settings.prior)
+    objective = replace(found.objective, tally=found.objective.tally.part())
+    asked = await ask_zero_shot(objective, found.start.fixed, calibration)
+
+    def row(example: LabelledExample) -> LabelledExample:
+        if example.id not in asked.raw:
+            return example
+        return replace(
+            example,
+            zero_shot=_guess(asked.raw[example.id], asked.labels[example.id]),
+            zero_shot_calibrated=_guess(asked.calibrated[example.id], asked.calibrated_labels[example.id]),
+        )
+
+    about = {**result.about, "zero_shot": asked.as_json(result.labeling)} if asked.raw else result.about
+    usage = result.usage + objective.tally.usage
+    return replace(result, examples=tuple(map(row, result.examples)), usage=usage, about=about)
+
+
+def _guess(read: LabelDistribution, label: Label) -> Guess:
+    return Guess(label, {name: round(read.probability(name), 6) for name in read.labels})
 
 
 async def judged(found: Found, result: Result, trail: Trail, settings: DiagnosticsSettings, seed: int) -> Result:

@@ -96,7 +96,7 @@ def load_start(config: Config, dataset: Dataset, task: Task) -> Start:
     """
     labels, path = task.verbalizer.labels, config.data.fixed
     fixed = Labeling() if path is None else load_fixed(path, dataset, labels)
-    before = config.search.start
+    before = config.search.earlier
     return make_start(dataset, labels, fixed, None if before is None else Result.load(before).labeling)
 
 

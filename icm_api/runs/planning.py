@@ -18,13 +18,13 @@ class Plan:
 
     Attributes:
         examples: in the data set.
-        relations: that the constraints came to.
-        steps: the budget.
+        relations: made by the constraints.
+        steps: the most that the search takes.
         requests: upper bound on requests.
         prompt_tokens: upper bound on prompt tokens.
         longest_prompt: tokens of the longest prompt that can occur.
         context_window: of the model.
-        bootstrap_requests: upper bound with engine "bootstrap" instead; None where that is the engine, or a preset
+        bootstrap_requests: upper bound with engine "bootstrap" instead; None if that is the engine, or a preset
             that anneals.
         money: upper bound on the cost, a token a reply, nothing off for cached prefixes; None without `[prices]`.
     """
@@ -51,7 +51,8 @@ async def plan(config: Config) -> Plan:
     async with open_model(config) as model:
         objective = build_objective(dataset, model, task, config.search)
         judging = config.diagnostics.most_requests(len(dataset), len(objective.labels))
-        extra = judging if config.diagnostics.enabled else 0
+        # Zero-shot labels are asked for in any case.
+        extra = len(dataset) + (judging if config.diagnostics.enabled else 0)
         can = model.capabilities
 
         def most_requests(search: SearchSettings) -> int:

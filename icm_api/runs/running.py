@@ -30,7 +30,7 @@ from icm_api.runs.folder import (
     inputs_of,
     locked,
 )
-from icm_api.runs.judging import Trail, judged
+from icm_api.runs.judging import Trail, judged, with_zero_shot
 from icm_api.runs.parts import build_task, config_of, load_dataset, load_start, open_model
 from icm_api.runs.trace import TRACE_FILE, trace_record
 from icm_api.search import Progress, Start, build_kernel, build_objective, make_start, refuse_folder, result_of
@@ -180,11 +180,10 @@ async def _found(
 
     found = await search_engine(objective, settings, start, step)
     result = result_of(found, settings)
-    if not diagnostics.enabled:
-        return result
     watch.on_judging()
     try:
-        return await judged(found, result, trail, diagnostics, settings.seed)
+        result = await with_zero_shot(found, result, settings)
+        return await judged(found, result, trail, diagnostics, settings.seed) if diagnostics.enabled else result
     except BudgetError as error:
         # The labels are complete, and paid for.
         watch.on_warning(f"the labels are written, but not judged: {error}")

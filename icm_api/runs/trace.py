@@ -26,9 +26,10 @@ class TraceStep:
         kind, move: what the step did, as in `Info`.
         examples: ids whose label was proposed.
         old, new: their labels before, and the proposed ones; None for unlabelled.
-        utility_change: dU of the proposal.
+        utility_change: by how much the proposal changes the value.
         temperature: T at this step.
         accepted: whether the proposal became the labeling.
+        value: what the search maximises, after the step.
         utility, mutual_predictability, inconsistency: U, P and I after the step.
         labelled: examples labelled after the step.
         requests, prompt_tokens: asked for since the search began.
@@ -44,6 +45,7 @@ class TraceStep:
     utility_change: float
     temperature: float
     accepted: bool
+    value: float
     utility: float
     mutual_predictability: float
     inconsistency: float
@@ -53,7 +55,7 @@ class TraceStep:
 
 
 _KEYS = tuple(field.name for field in fields(TraceStep))
-_NUMBERS = ("utility_change", "temperature", "utility", "mutual_predictability", "inconsistency")
+_NUMBERS = ("utility_change", "temperature", "value", "utility", "mutual_predictability", "inconsistency")
 _COUNTS = ("step", "restart", "labelled", "requests", "prompt_tokens")
 
 
@@ -71,6 +73,7 @@ def trace_record(progress: Progress) -> dict[str, Any]:
         "utility_change": info.change,
         "temperature": info.temperature,
         "accepted": info.accepted,
+        "value": info.score.value,
         "utility": info.score.utility,
         "mutual_predictability": info.score.mutual_predictability,
         "inconsistency": info.score.inconsistency,
@@ -142,8 +145,8 @@ def replay(steps: Iterable[TraceStep]) -> Iterator[tuple[TraceStep, Mapping[str,
         The step, and a view of the labels by id that changes with the next step: copy it to keep it.
 
     Example:
-        >>> one = TraceStep(0, 0, "begin", "seed", ("a",), (None,), ("True",), 0, 0, True, 0, 0, 0, 1, 1, 9)
-        >>> two = TraceStep(1, 0, "relabel", "round", ("a",), ("True",), ("False",), 0, 0, False, 0, 0, 0, 1, 2, 18)
+        >>> one = TraceStep(0, 0, "begin", "seed", ("a",), (None,), ("True",), 0, 0, True, 0, 0, 0, 0, 1, 1, 9)
+        >>> two = TraceStep(1, 0, "relabel", "round", ("a",), ("True",), ("False",), 0, 0, False, 0, 0, 0, 0, 1, 2, 18)
         >>> [dict(labels) for _, labels in replay([one, two])]
         [{'a': 'True'}, {'a': 'True'}]
     """

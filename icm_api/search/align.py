@@ -13,14 +13,13 @@ from typing import TypeAlias
 
 from icm_api.consistency import Relations
 from icm_api.objective import Objective
-from icm_api.types import Dataset, Label, LabelDistribution, Labeling
+from icm_api.types import Dataset, Label, Labeling, Predictions
 
 MOST_WAYS = 64
 """The labelings of a component are enumerated if there are at most this many."""
 LARGEST_UNIT = 8
 """The examples of a component larger than this are labelled one at a time."""
 
-Predictions: TypeAlias = Mapping[str, LabelDistribution]
 Rule: TypeAlias = Callable[[Objective, Sequence[str], Predictions, Labeling], Mapping[str, Label]]
 
 

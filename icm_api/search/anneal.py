@@ -17,7 +17,7 @@ from icm_api.consistency import Relations
 from icm_api.objective import Objective
 from icm_api.search.align import MOST_WAYS
 from icm_api.search.kernel import Info, State, better, logarithmic, metropolis, touched
-from icm_api.search.start import Start, seed_ids
+from icm_api.search.start import Start, seed_ids, zero_shot_labels
 from icm_api.types import Dataset, Label, Labeling, Score
 
 
@@ -43,14 +43,16 @@ class Annealing:
         """
         rng = draw(self.settings.seed, 0, "seed labels")
         first = self.start.given
-        if not self.start.warm:
+        if not self.start.warm and self.settings.start == "zero-shot":
+            first = await zero_shot_labels(self.objective, self.settings, self.start)
+        elif not self.start.warm:
             ids = seed_ids(self.start.free(self.objective.dataset), self.settings.seed_labels, rng)
             first = first.assign({key: rng.choice(self.objective.labels) for key in ids})
         empty = await self.objective(Labeling())
         score = await self._fix(await self.objective(first, near=empty), 0)
         state = State(score, best=better(None, score, len(self.objective.dataset)))
         examples, old, new = touched(empty.labeling, score.labeling)
-        change = score.utility - empty.utility
+        change = score.value - empty.value
         return state, Info(0, 0, "begin", "seed", examples, old, new, change, self._temperature(state), True, score)
 
     async def step(self, state: State) -> tuple[State, Info]:
@@ -72,7 +74,7 @@ class Annealing:
         read = await objective.conditionals([drawn], state.labeling, near=state.score)
         proposed = state.labeling.assign({drawn: read[drawn].best})
         score = await self._fix(await objective(proposed, near=state.score), number)
-        change = score.utility - state.score.utility
+        change = score.value - state.score.value
         temperature = self._temperature(state)
         accepted = metropolis(change, temperature, settings.seed, number)
         after = score if accepted else state.score
@@ -164,7 +166,7 @@ async def consistency_fix(
         best = score
         for updates in legal_options(objective, score.labeling, conflict, fixed):
             tried = await objective(score.labeling.assign(updates), near=score)
-            if tried.utility > best.utility:
+            if tried.value > best.value:
                 best = tried
         # A conflict whose every repair lowers U stays, so that the others get their turn.
         unsolved = unsolved | {conflict} if best is score else set()

@@ -26,7 +26,7 @@ from icm_api.config import SearchSettings
 from icm_api.objective import Objective
 from icm_api.search.align import LARGEST_UNIT, MOST_WAYS, most_probable, units
 from icm_api.search.kernel import Info, Kind, State, Updates, better, logarithmic, metropolis, touched
-from icm_api.search.start import Start, random_start
+from icm_api.search.start import Start, random_start, zero_shot_labels
 from icm_api.types import Label, Labeling, Score
 
 _KINDS: Mapping[str, Kind] = {"seed": "begin", "challenge": "begin", "grow": "grow", "relabel": "relabel"}
@@ -106,8 +106,10 @@ class ComponentAnnealing:
     async def _seed(self, state: State, number: int, restart: int) -> tuple[State, Info]:
         """K examples with random labels beside the fixed ones, or the labels to start from."""
         rng = draw(self.settings.seed, number, "seed labels")
-        warm = restart == 0 and bool(self.start.warm)
-        labeling = self.start.given if warm else random_start(self.objective, self.settings, self.start, rng)
+        if restart == 0 and (self.start.warm or self.settings.start == "zero-shot"):
+            labeling = await zero_shot_labels(self.objective, self.settings, self.start)
+        else:
+            labeling = random_start(self.objective, self.settings, self.start, rng)
         score = await self.objective(labeling)
         before = replace(state, step=number, began=number, restart=restart, refused=frozenset())
         return await self._moved(before, number, "seed", score, accepted=True)
@@ -147,7 +149,7 @@ class ComponentAnnealing:
 
     async def _relabel(self, state: State, number: int, updates: Updates) -> tuple[State, Info]:
         score = await self.objective(state.labeling.assign(dict(updates)), near=state.score)
-        change = score.utility - state.score.utility
+        change = score.value - state.score.value
         # Equal labelings would take turns for ever; and so would a worse and a better one while growth waits.
         accepted = change > 0 or (
             change < 0
@@ -164,7 +166,7 @@ class ComponentAnnealing:
         kind = _KINDS[move]
         anew = tuple(score.labeling) if kind == "begin" else ()
         examples, old, new = touched(state.labeling, score.labeling, drawn=anew)
-        change, temperature = score.utility - state.score.utility, self._temperature(state)
+        change, temperature = score.value - state.score.value, self._temperature(state)
         info = Info(number, state.restart, kind, move, examples, old, new, change, temperature, accepted, after)
         return (
             replace(

@@ -18,7 +18,8 @@ from icm_api.search.component_anneal import ComponentAnnealing
 from icm_api.search.folds import Folds
 from icm_api.search.gibbs import Gibbs
 from icm_api.search.kernel import Kernel
-from icm_api.search.rounds import Bootstrap, Rounds
+from icm_api.search.restarts import Bootstrap, Restarts
+from icm_api.search.rounds import Rounds
 from icm_api.search.start import Start
 
 
@@ -45,16 +46,20 @@ def _annealing(objective: Objective, settings: SearchSettings, start: Start) -> 
     return ComponentAnnealing(objective, settings, steps_of(settings, len(objective.dataset)), start)
 
 
+def _rounds(objective: Objective, settings: SearchSettings, start: Start) -> Kernel:
+    return Rounds(objective, settings, start)
+
+
 def _bootstrap(objective: Objective, settings: SearchSettings, start: Start) -> Kernel:
-    return Rounds(objective, settings, start, Bootstrap(objective, start))
+    return Restarts(objective, settings, start, Bootstrap(objective, settings, start))
 
 
 def _folds(objective: Objective, settings: SearchSettings, start: Start) -> Kernel:
-    return Rounds(objective, settings, start, Folds(objective, settings, start))
+    return Restarts(objective, settings, start, Folds(objective, settings, start))
 
 
 def _gibbs(objective: Objective, settings: SearchSettings, start: Start) -> Kernel:
-    return Rounds(objective, settings, start, Gibbs(objective, settings, start))
+    return Restarts(objective, settings, start, Gibbs(objective, settings, start))
 
 
 def _annealing_steps(settings: SearchSettings, size: int) -> int:
@@ -66,6 +71,11 @@ def _round_steps(settings: SearchSettings, size: int) -> int:
     return settings.restarts * (settings.rounds + 1) - 1
 
 
+def _chosen_steps(settings: SearchSettings, size: int) -> int:
+    # One more step chooses between all ends.
+    return _round_steps(settings, size) + 1
+
+
 _SCHEDULE = frozenset({"initial_temperature", "minimum_temperature", "cooling"})
 _ANNEAL = _SCHEDULE | {"preset", "moves", "cool_by", "related_weight", "repairs"}
 _ANNEAL |= {"growth", "patience", "growth_patience"}
@@ -75,6 +85,7 @@ ENGINES: Mapping[str, Engine] = MappingProxyType(
     {
         engine.name: engine
         for engine in (
+            Engine("rounds", _ROUNDS | {"calibration", "prior"}, _rounds, _chosen_steps),
             Engine("anneal", _ANNEAL, _annealing, _annealing_steps),
             Engine("bootstrap", _ROUNDS, _bootstrap, _round_steps),
             Engine("folds", _ROUNDS | {"folds"}, _folds, _round_steps),
@@ -111,8 +122,8 @@ def steps_of(settings: SearchSettings, size: int) -> int:
         ConfigError: there is no engine of that name.
 
     Example:
-        >>> steps_of(SearchSettings(), 100), steps_of(SearchSettings(engine="bootstrap", restarts=2, rounds=5), 100)
-        (600, 11)
+        >>> steps_of(SearchSettings(engine="anneal"), 100), steps_of(SearchSettings(restarts=2, rounds=5), 100)
+        (600, 12)
     """
     return engine_of(settings).steps(settings, size) if settings.steps is None else settings.steps
 

@@ -14,7 +14,7 @@ from icm_api.chance import draw
 from icm_api.errors import ConfigError
 from icm_api.types import Label, Labeling, Score
 
-Kind: TypeAlias = Literal["begin", "grow", "relabel"]
+Kind: TypeAlias = Literal["begin", "grow", "relabel", "choose"]
 
 Updates = frozenset[tuple[str, Label]]
 """Labels proposed together, as id and label."""
@@ -57,15 +57,16 @@ class Info:
     Attributes:
         step: its number; 0 is the beginning of the first restart.
         restart: the restart it belongs to.
-        kind: "begin" (new first labels take the place of all before them), "grow" (labels are added) or "relabel"
-            (labels that are there may change).
+        kind: "begin" (new first labels take the place of all before them), "grow" (labels are added), "relabel"
+            (labels that are there may change) or "choose" (of all ends, this one is handed out).
         move: the engine's own name for it: "seed" (the first labels of a restart), "complete" (outside the budget,
             what was left open); annealing's "grow", "relabel" and "challenge" (a labeling that growth would miss);
-            "round" of bootstrapping, all labels redone at once; "sweep" of folds or gibbs, all redone in turn.
+            "round" of rounds and bootstrapping, all labels redone at once; "choose" of rounds, at the end; "sweep" of
+            folds or gibbs, all redone in turn.
         examples: ids whose label was proposed, the drawn one first; empty if a round or sweep changed nothing.
         old: their labels before, None for unlabelled ones.
         new: their proposed labels.
-        change: dU of the proposal.
+        change: by how much the proposal changes what is maximised.
         temperature: T at this step; 0 if nothing is drawn by it.
         accepted: whether the proposal became the labeling.
         score: of the labeling after the step.
@@ -142,7 +143,7 @@ def better(best: Score | None, score: Score, size: int) -> Score | None:
         score: the new one.
         size: examples in the data set.
     """
-    if len(score.labeling) < size or (best is not None and score.utility <= best.utility):
+    if len(score.labeling) < size or (best is not None and score.value <= best.value):
         return best
     return score
 

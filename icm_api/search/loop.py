@@ -13,7 +13,7 @@ from typing import Any
 from icm_api.config import SearchSettings
 from icm_api.consistency import compile_relations
 from icm_api.errors import ConfigError
-from icm_api.objective import Objective
+from icm_api.objective import INFORMATION, Objective
 from icm_api.prompts import PromptBuilder
 from icm_api.result import Result, build_result
 from icm_api.search.align import LARGEST_UNIT, units
@@ -80,7 +80,9 @@ def build_objective(dataset: Dataset, model: Model, task: Task, settings: Search
     """
     prompts = PromptBuilder(task.template, task.verbalizer, model.count_tokens, model.capabilities.context_window)
     relations = compile_relations(dataset, task.verbalizer.labels, task.constraints)
-    return Objective(dataset, prompts, model, relations, alpha=settings.alpha, statistic=settings.statistic)
+    by_default = "mean_logprob" if relations.rule_out_alike() else INFORMATION
+    statistic = settings.statistic or by_default
+    return Objective(dataset, prompts, model, relations, alpha=settings.alpha, statistic=statistic)
 
 
 async def iterate(kernel: Kernel, objective: Objective, steps: int) -> AsyncIterator[tuple[State, Info]]:
@@ -117,7 +119,7 @@ async def _complete(objective: Objective, state: State) -> tuple[State, Info]:
     ]
     score = await objective(await label_units(objective, left, state.labeling), near=state.score)
     examples, old, new = touched(state.labeling, score.labeling)
-    number, change = state.step + 1, score.utility - state.score.utility
+    number, change = state.step + 1, score.value - state.score.value
     info = Info(number, state.restart, "grow", "complete", examples, old, new, change, 0.0, True, score)
     best = better(None, score, len(objective.dataset))
     return State(score, best, number, state.accepted + 1, state.restart, state.began), info
@@ -219,15 +221,17 @@ def result_of(found: Found, settings: SearchSettings) -> Result:
         settings: of that search; they are written into the summary.
     """
     dataset, state = found.objective.dataset, found.state
-    return build_result(dataset, found.score, found.usage, state.step, _about(settings, state), found.start.fixed)
+    about = _about(settings, found.objective, state, found.score)
+    return build_result(dataset, found.score, found.usage, state.step, about, found.start.fixed)
 
 
-def _about(settings: SearchSettings, state: State) -> dict[str, Any]:
+def _about(settings: SearchSettings, objective: Objective, state: State, score: Score) -> dict[str, Any]:
     """What a summary says of how the labels were found."""
     return {
+        "information": score.information,
         "method": state.score.method,
         "restarts": state.restart + 1,
         "accepted": state.accepted,
         # Where a run started from is a place on this disk; its fingerprint is kept apart.
-        "search": settings.model_dump(mode="json", exclude={"start"}),
+        "search": {**settings.model_dump(mode="json", exclude={"start"}), "statistic": objective.statistic},
     }

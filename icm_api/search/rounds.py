@@ -1,90 +1,112 @@
-"""Engines that relabel everything at once: first labels, then one update a step, then again; and their simplest update.
+"""The default search: calibrated rounds, which start from what the model knows and cannot collapse.
 
-How an update goes is the business of `Bootstrap`, here, and of `folds` and `gibbs`. Nothing is refused for lowering U:
-the best labeling of all rounds and restarts wins in the end.
+A chain begins at calibrated zero-shot predictions. Every round asks for each label given all others, in a new order of
+the demonstrations, and relabels everything at once: each component gets its most probable legal labels by the sum of
+calibrated zero-shot log p and the calibrated log p of the last rounds. Calibration takes off what all predictions
+share, so that a round cannot tip towards one label; averaging over orders takes off what one order of demonstrations
+happens to favour.
 
-A restart begins at the model's own predictions: the first one zero-shot (given the fixed labels, if there are any;
-or at the labels of an earlier run), the others few-shot, after K random labels.
+The chains differ in how they calibrate, since neither way is right for all data: `batch` expects about equal classes,
+`centres` does not. One more chain starts at random labels and never hears zero-shot: a witness. In the end J (or U, if
+that is what the objective maximises) of every chain's labels and of the labels that it started from is averaged over
+several orders, the same ones for all, and the largest wins; the witness has to be ahead by more than orders differ. So
+the labels handed out are never worth less than those that the search began with.
 
-Bootstrapping: the few-shot predictions of a round become the demonstrations of the next. They usually came with the
-score of the round, so that a round costs one scoring and no more. All labels change at once, so that two labelings can
-take turns for ever: a restart ends when a labeling returns. Shrivastava et al. 2026 find bootstrapping with consistency
-close to annealing, at a small part of its cost.
+Sources: calibration over the batch, Zhou et al. 2024 (arXiv 2309.17249); predictions as the next round's
+demonstrations, Shrivastava et al. 2026. What each part is worth is measured by `python -m tests.benchmarks real`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import ClassVar, Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from math import sqrt
+from statistics import fmean, stdev
+from typing import NamedTuple
 
 from icm_api.chance import draw
 from icm_api.config import SearchSettings
-from icm_api.objective import Objective
+from icm_api.objective import Calibration, Objective, pooled
 from icm_api.search.align import align, most_probable
 from icm_api.search.kernel import Info, State, better, touched
 from icm_api.search.start import Start, random_start
-from icm_api.types import Labeling
+from icm_api.types import Labeling, Predictions
+
+AVERAGED = 5
+"""Rounds whose predictions a relabelling adds up."""
+ORDERS = 3
+"""Orders of the demonstrations over which the ends are compared; the first is the data set's own."""
+STILL = 2
+"""Rounds in a row that change no label, after which a chain is over."""
 
 
-class Update(Protocol):
-    """How all labels are redone in one step."""
+class Chain(NamedTuple):
+    """How one chain of rounds goes.
 
-    @property
-    def move(self) -> str:
-        """The name of the move in `Info`."""
-        ...
+    Attributes:
+        calibration: of zero-shot predictions and of every round.
+        witness: it starts at random labels, and zero-shot predictions have no part in it.
+    """
 
-    @property
-    def settles(self) -> bool:
-        """Whether within a restart it is a function of the labeling: a labeling seen before brings nothing new."""
-        ...
+    calibration: Calibration
+    witness: bool
 
-    def temperature(self, state: State) -> float:
-        """T of the step after `state`, 0 if nothing is drawn at random."""
-        ...
 
-    async def __call__(self, state: State) -> Labeling:
-        """The next complete labeling.
+class Candidate(NamedTuple):
+    """A labeling that may be handed out.
 
-        Args:
-            state: after the step before, with a complete labeling.
+    Attributes:
+        labeling: complete.
+        witness: whether it must be ahead of the others by more than orders differ.
+    """
 
-        Raises:
-            ProviderError: the model gave no usable logprobs.
-        """
-        ...
-
-    def requests(self) -> int:
-        """The most requests of one update, its scoring apart."""
-        ...
+    labeling: Labeling
+    witness: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Rounds:
-    """Restarts of at most `settings.rounds` updates; a restart ends early when a labeling that it had returns.
+class RoundsState(State):
+    """What rounds need to go on.
 
     Attributes:
-        objective: U(D).
+        zero_shot: predictions for the free examples without demonstrations, not calibrated; empty in a witness.
+        recent: calibrated predictions of the chain's last rounds, the latest last.
+        still: rounds in a row that changed no label.
+        candidates: what the chains before began and ended with.
+        chosen: whether the ends have been compared.
+    """
+
+    zero_shot: Predictions = field(default_factory=dict)
+    recent: tuple[Predictions, ...] = ()
+    still: int = 0
+    candidates: tuple[Candidate, ...] = ()
+    chosen: bool = False
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """The kernel of engine "rounds".
+
+    Attributes:
+        objective: what is maximised.
         settings: of the search.
         start: labels known beforehand.
-        update: how all labels are redone in one step.
     """
 
     objective: Objective
     settings: SearchSettings
     start: Start
-    update: Update
 
     async def init(self) -> tuple[State, Info]:
-        """The first restart's first labels.
+        """Zero-shot predictions, and the first chain's first labels.
 
         Raises:
             ProviderError: the model gave no usable logprobs.
         """
-        return await self._begin(State(await self.objective(Labeling())), 0, 0)
+        return await self._begin(RoundsState(await self.objective(Labeling())), 0, 0)
 
     async def step(self, state: State) -> tuple[State, Info]:
-        """One update, or the first labels of the next restart if this one is over.
+        """One round, the first labels of the next chain if this one is over, or the choice between all ends.
 
         Args:
             state: after the step before.
@@ -92,116 +114,142 @@ class Rounds:
         Raises:
             ProviderError: the model gave no usable logprobs.
         """
+        assert isinstance(state, RoundsState)
         number = state.step + 1
-        if self._over(state):
-            return await self._begin(state, number, state.restart + 1)
-        labeling = await self.update(state)
-        if self.update.settles and labeling in state.seen:
-            return self._settled(state, number, labeling)
-        # Sampling can change nothing, and then the score is known.
-        same = labeling == state.labeling
-        score = state.score if same else await self.objective(labeling, near=state.score)
-        temperature = self.update.temperature(state)
-        examples, old, new = touched(state.labeling, labeling)
-        change = score.utility - state.score.utility
-        info = Info(
-            number, state.restart, "relabel", self.update.move, examples, old, new, change, temperature, True, score
+        if not self._over(state):
+            return await self._round(state, number)
+        ended = replace(state, candidates=(*state.candidates, self._candidate(state, state.labeling)))
+        if state.restart + 1 < len(self.chains):
+            return await self._begin(ended, number, state.restart + 1)
+        return await self._choose(ended, number)
+
+    def finished(self, state: State) -> bool:
+        """Whether the ends have been compared, or a person has labelled everything."""
+        assert isinstance(state, RoundsState)
+        return state.chosen or not self.start.free(self.objective.dataset)
+
+    def most_requests(self, steps: int) -> int:
+        """Zero-shot once; then every step scores one labeling, and the choice scores each candidate in every order.
+
+        Args:
+            steps: that the search may take.
+        """
+        size = len(self.objective.dataset)
+        chains = min(len(self.chains), steps + 1)
+        random_chains = sum(chain.witness for chain in self.chains[:chains])
+        return (1 + random_chains) * size + (steps + 1 + 2 * chains * ORDERS) * self.objective.requests(size)
+
+    @property
+    def chains(self) -> tuple[Chain, ...]:
+        """The chains, in the order in which they run; at most `settings.restarts`."""
+        known = () if self.settings.start == "random" else tuple(Chain(way, witness=False) for way in self._ways)
+        witnesses = (Chain(self._ways[0], witness=True),) * self.settings.restarts
+        return (*known, *witnesses)[: self.settings.restarts]
+
+    @property
+    def _ways(self) -> tuple[Calibration, ...]:
+        given = self.settings.calibration
+        names = ("batch", "centres") if given is None else (given,)
+        return tuple(Calibration(name, self.settings.prior) for name in names)
+
+    def _over(self, state: RoundsState) -> bool:
+        return state.still >= STILL or state.step - state.began >= self.settings.rounds
+
+    def _candidate(self, state: RoundsState, labeling: Labeling) -> Candidate:
+        return Candidate(labeling, self.chains[state.restart].witness)
+
+    async def _begin(self, state: RoundsState, number: int, restart: int) -> tuple[State, Info]:
+        """A chain's first labels: calibrated zero-shot, those of an earlier run, or few-shot after random ones."""
+        chain, fixed = self.chains[restart], self.start.fixed
+        free = self.start.free(self.objective.dataset)
+        zero_shot = state.zero_shot
+        if chain.witness:
+            rng = draw(self.settings.seed, number, "seed labels")
+            shown = random_start(self.objective, self.settings, self.start, rng)
+            predicted: Predictions = await self.objective.conditionals(free, shown)
+        else:
+            zero_shot = predicted = zero_shot or await self.objective.conditionals(free, fixed)
+        labeling = self._aligned([chain.calibration(predicted)])
+        if restart == 0:
+            labeling = labeling.assign(self.start.given)
+        score = await self._ordered(number)(labeling)
+        examples, old, new = touched(state.labeling, labeling, drawn=tuple(labeling))
+        change = score.value - state.score.value
+        info = Info(number, restart, "begin", "seed", examples, old, new, change, 0.0, True, score)
+        begun = RoundsState(
+            score,
+            better(state.best, score, len(self.objective.dataset)),
+            number,
+            state.accepted + (number > 0),
+            restart,
+            number,
+            zero_shot=zero_shot,
+            candidates=(*state.candidates, Candidate(labeling, chain.witness)),
         )
+        return begun, info
+
+    async def _round(self, state: RoundsState, number: int) -> tuple[State, Info]:
+        """Relabel everything from what was predicted by now, and ask again in another order."""
+        chain = self.chains[state.restart]
+        asked = await self.objective.completed(state.score)
+        free = self.start.free(self.objective.dataset)
+        latest = chain.calibration({key: asked.distributions[key] for key in free})
+        recent = (*state.recent, latest)[-AVERAGED:]
+        heard = recent if chain.witness else (chain.calibration(state.zero_shot), *recent)
+        labeling = self._aligned(heard)
+        score = await self._ordered(number)(labeling, near=state.score)
+        examples, old, new = touched(state.labeling, labeling)
+        same = labeling == state.labeling
+        change = score.value - state.score.value
+        info = Info(number, state.restart, "relabel", "round", examples, old, new, change, 0.0, True, score)
         after = replace(
             state,
             score=score,
             best=better(state.best, score, len(self.objective.dataset)),
             step=number,
             accepted=state.accepted + (not same),
-            seen=state.seen | {labeling},
+            recent=recent,
+            still=state.still + 1 if same else 0,
         )
         return after, info
 
-    def finished(self, state: State) -> bool:
-        """Whether the last restart is over, or a person has labelled everything."""
-        last = state.restart + 1 >= self.settings.restarts
-        return (last and self._over(state)) or not self.start.free(self.objective.dataset)
+    async def _choose(self, state: RoundsState, number: int) -> tuple[State, Info]:
+        """The candidate worth most on average over several orders, the same ones for all."""
+        candidates = list({candidate.labeling: candidate for candidate in reversed(state.candidates)}.values())
+        orders = [self.objective, *(self._ordered(-at) for at in range(1, ORDERS))]
+        scores = {each.labeling: [await order(each.labeling) for order in orders] for each in candidates}
+        chosen = choose([(each, [score.value for score in scores[each.labeling]]) for each in reversed(candidates)])
+        score = scores[chosen][0]
+        examples, old, new = touched(state.labeling, chosen)
+        change = score.value - state.score.value
+        info = Info(number, state.restart, "choose", "choose", examples, old, new, change, 0.0, True, score)
+        return replace(state, score=score, best=score, step=number, accepted=state.accepted + 1, chosen=True), info
 
-    def most_requests(self, steps: int) -> int:
-        """Every step scores one labeling; before that, it predicts every free example, or updates.
+    def _aligned(self, parts: Sequence[Predictions]) -> Labeling:
+        return align(self.objective, pooled(parts), self.start.fixed, most_probable)
 
-        Args:
-            steps: that the search may take.
-        """
-        free = len(self.start.free(self.objective.dataset))
-        update = self.update.requests()
-        begun = min(self.settings.restarts, steps + 1) if free > update else 1
-        per_score = self.objective.estimator.requests(len(self.objective.dataset))
-        return (steps + 1) * per_score + begun * free + (steps + 1 - begun) * update
-
-    def _over(self, state: State) -> bool:
-        return bool(state.refused) or state.step - state.began >= self.settings.rounds
-
-    async def _begin(self, state: State, number: int, restart: int) -> tuple[State, Info]:
-        labeling = await self._first_labels(number, restart)
-        score = await self.objective(labeling)
-        _, old, new = touched(state.labeling, labeling, drawn=tuple(labeling))
-        change = score.utility - state.score.utility
-        info = Info(number, restart, "begin", "seed", tuple(labeling), old, new, change, 0.0, True, score)
-        best = better(state.best, score, len(self.objective.dataset))
-        accepted = state.accepted + (number > 0)
-        return State(score, best, number, accepted, restart, number, seen=frozenset({labeling})), info
-
-    async def _first_labels(self, number: int, restart: int) -> Labeling:
-        """What the model predicts given what is known; of that, fixed and earlier labels stay as they are."""
-        objective, start = self.objective, self.start
-        if restart == 0:
-            known = kept = start.given
-        else:
-            rng = draw(self.settings.seed, number, "seed labels")
-            known, kept = random_start(objective, self.settings, start, rng), start.fixed
-        asked = [key for key in objective.dataset.ids if key not in kept]
-        predicted = await objective.conditionals(asked, known)
-        return align(objective, predicted, kept, most_probable)
-
-    def _settled(self, state: State, number: int, labeling: Labeling) -> tuple[State, Info]:
-        """The labels are those of an earlier round: none of them is taken, and the restart is over."""
-        examples, old, new = touched(state.labeling, labeling)
-        info = Info(
-            number, state.restart, "relabel", self.update.move, examples, old, new, 0.0, 0.0, False, state.score
-        )
-        turned_down = frozenset(zip(examples, (labeling[key] for key in examples), strict=True))
-        return replace(state, step=number, refused=frozenset({turned_down})), info
+    def _ordered(self, number: int) -> Objective:
+        return self.objective.reordered(draw(self.settings.seed, number, "order of demonstrations"))
 
 
-@dataclass(frozen=True, slots=True)
-class Bootstrap:
-    """Every example gets what was predicted from all the others, relations kept.
+def choose(candidates: Sequence[tuple[Candidate, Sequence[float]]]) -> Labeling:
+    """The labeling that is worth most on average; a witness only if it is ahead by more than orders differ.
 
-    Attributes:
-        objective: gives the predictions.
-        start: labels known beforehand.
+    The margin is the standard error, over the orders, of the difference between the two.
+
+    Args:
+        candidates: each with its value in the same orders; at least one.
+
+    Example:
+        >>> one, two = Labeling({"a": "T"}), Labeling({"a": "F"})
+        >>> choose([(Candidate(one, False), [0.30, 0.34]), (Candidate(two, True), [0.36, 0.30])]) == one
+        True
+        >>> choose([(Candidate(one, False), [0.30, 0.34]), (Candidate(two, True), [0.46, 0.50])]) == two
+        True
     """
-
-    objective: Objective
-    start: Start
-    move: ClassVar[str] = "round"
-    settles: ClassVar[bool] = True
-
-    def temperature(self, state: State) -> float:
-        """Nothing is drawn at random."""
-        return 0.0
-
-    async def __call__(self, state: State) -> Labeling:
-        """The labels most probable given all the others; no request if the score at hand has their distributions.
-
-        Args:
-            state: after the step before, with a complete labeling.
-
-        Raises:
-            ProviderError: the model gave no usable logprobs.
-        """
-        fixed = self.start.fixed
-        free = [key for key in state.score.logprobs if key not in fixed]
-        predicted = await self.objective.conditionals(free, state.labeling, near=state.score)
-        return align(self.objective, predicted, fixed, most_probable)
-
-    def requests(self) -> int:
-        """None beside the scoring, if that gives the distributions; else one per free example."""
-        whole = self.objective.estimator.gives_distributions
-        return 0 if whole else len(self.start.free(self.objective.dataset))
+    own = [each for each in candidates if not each[0].witness] or list(candidates)
+    best = max(own, key=lambda each: fmean(each[1]))
+    ahead = max(candidates, key=lambda each: fmean(each[1]))
+    differences = [theirs - ours for theirs, ours in zip(ahead[1], best[1], strict=True)]
+    error = stdev(differences) / sqrt(len(differences)) if len(differences) > 1 else 0.0
+    return ahead[0].labeling if fmean(differences) > error else best[0].labeling

@@ -13,7 +13,8 @@ from random import Random
 from icm_api.config import SearchSettings
 from icm_api.consistency import Relations
 from icm_api.errors import ConfigError
-from icm_api.objective import Objective
+from icm_api.objective import Calibration, Objective
+from icm_api.search.align import align, most_probable
 from icm_api.types import Dataset, Label, Labeling
 
 
@@ -100,11 +101,29 @@ def refuse_folder(settings: SearchSettings) -> None:
     Raises:
         ConfigError: the settings name a folder to start from.
     """
-    if settings.start is not None:
+    if settings.earlier is not None:
         raise ConfigError(
-            f"search.start names a folder, {settings.start}, which only a configuration's run reads: give its labels, "
-            "start=Result.load(folder).labeling"
+            f"search.start names a folder, {settings.earlier}, which only a configuration's run reads: give its "
+            "labels, start=Result.load(folder).labeling"
         )
+
+
+async def zero_shot_labels(objective: Objective, settings: SearchSettings, start: Start) -> Labeling:
+    """The labels of an earlier run if there are any; else calibrated zero-shot predictions, relations kept.
+
+    Args:
+        objective: gives the predictions; one request per free example, if there is no earlier run.
+        settings: the calibration, by default over the batch, and the prior.
+        start: labels known beforehand; fixed ones are shown.
+
+    Raises:
+        ProviderError: the model gave no usable logprobs.
+    """
+    if start.warm:
+        return start.given
+    predicted = await objective.conditionals(start.free(objective.dataset), start.fixed)
+    calibration = Calibration(settings.calibration or "batch", settings.prior)
+    return align(objective, calibration(predicted), start.fixed, most_probable)
 
 
 def random_start(objective: Objective, settings: SearchSettings, start: Start, rng: Random) -> Labeling:

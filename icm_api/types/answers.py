@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import exp, isfinite, log
-from typing import Generic, Protocol, TypeVar, overload
+from typing import Generic, Protocol, TypeAlias, TypeVar, overload
 
 from icm_api.types.examples import Label, Labeling
 from icm_api.types.prompting import Prompt
@@ -60,6 +60,10 @@ class LabelDistribution:
     def best(self) -> Label:
         """The most probable label; the first in label order where several are."""
         return self.labels[self.logprobs.index(max(self.logprobs))]
+
+
+Predictions: TypeAlias = Mapping[str, LabelDistribution]
+"""id -> what the model predicts for that example: a distribution over the label set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +225,7 @@ class Score:
     Attributes:
         labeling: D, the labeling that this is the score of.
         utility: U(D) = alpha * P(D) - I(D).
+        value: what the search maximises: U(D), or alpha * J(D) - I(D) if the statistic is information.
         mutual_predictability: P(D), by the statistic of the objective.
         inconsistency: I(D), the weight of all broken relations.
         logprobs: per labelled example, log p(y_i | x_i, all the others), in nats.
@@ -228,17 +233,21 @@ class Score:
             the estimator gives only log p(y_i).
         broken: which relations are broken, by their position.
         method: the estimator of P(D).
-        standard_error: of P(D), where the estimator is random; None where it is exact.
+        information: J(D), in nats per example: how much more probable the labels are given their own texts than on
+            average over all texts; None without distributions.
+        standard_error: of P(D), if the estimator is random; None if it is exact.
         usage: requests and tokens that the estimate rests on, whether they were asked for before or not.
     """
 
     labeling: Labeling
     utility: float
+    value: float
     mutual_predictability: float
     inconsistency: float
     logprobs: Mapping[str, float]
     distributions: Mapping[str, LabelDistribution]
     broken: frozenset[int]
     method: str
+    information: float | None = None
     standard_error: float | None = None
     usage: Usage = field(default_factory=Usage)

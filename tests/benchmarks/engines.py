@@ -1,9 +1,10 @@
-"""The engines side by side on the pocket world: U, agreement with gold, and what each of them costs.
+"""The engines side by side on the pocket world: what is maximised, agreement with gold, and what each of them costs.
 
 32 claims a set, another set and another seed of the search in each of `SEEDS` searches; the model is the embedded one.
 `bootstrap=` is bootstrapping with restarts until it has asked as much as annealing did on the same set. "alone" is the
-share of restarts from random labels that reach the best U of all engines by themselves; the first restart of all but
-annealing begins at zero-shot predictions, and on this world they are right more often than not. Requests are
+share of restarts from random labels that reach the best value of all engines by themselves; of all but annealing, the
+first restart begins at zero-shot predictions, of rounds the first two, and on this world they are right more often than
+not. Requests are
 distinct ones: a prompt asked again is answered from memory. New tokens are those that a prefix cache of unlimited size
 has not yet met, over the whole search. Gold is looked at after the search only.
 """
@@ -28,7 +29,7 @@ from tests.benchmarks.recovery import CASES, TOLERANCE, dataset_of
 
 SIZE, SEEDS = 32, 10
 CONSTRAINTS = {name: constraints for name, _, constraints in CASES.values() if constraints}
-ENGINES = ("anneal", "bootstrap", "bootstrap=", "folds", "gibbs")
+ENGINES = ("rounds", "anneal", "bootstrap", "bootstrap=", "folds", "gibbs")
 MOST_RESTARTS = 200
 """Of `bootstrap=`, which may have nothing new to ask long before it has asked as much as annealing."""
 
@@ -54,9 +55,9 @@ class Recorder:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One search: U, that of every restart from random labels, accuracy, requests, tokens new to a prefix cache."""
+    """One search: the value, that of every restart from random labels, accuracy, requests, tokens new to a cache."""
 
-    utility: float
+    value: float
     ends: tuple[float, ...]
     accuracy: float
     restarts: int
@@ -79,17 +80,17 @@ async def outcome(task: str, engine: str, seed: int, requests: int) -> Outcome:
         async with aclosing(iterate(kernel, objective, steps_of(settings, len(dataset)))) as steps:  # type: ignore[type-var]
             async for state, info in steps:  # noqa: B007
                 if info.restart < settings.restarts and len(info.score.labeling) == len(dataset):
-                    ends[info.restart] = max(info.score.utility, ends.get(info.restart, -inf))
+                    ends[info.restart] = max(info.score.value, ends.get(info.restart, -inf))
                 if engine.endswith("=") and objective.tally.usage.requests >= requests:
                     break
         used = objective.tally.usage.requests
-    if settings.engine != "anneal":
-        del ends[0]
+    for begun_from_zero_shot in {"anneal": (), "rounds": (0, 1)}.get(settings.engine, (0,)):
+        del ends[begun_from_zero_shot]
     assert state.best is not None
     labels = state.best.labeling
     correct = fmean(labels[claim.id] == str(claim.truth) for claim in make_claims(task, SIZE, seed))
     new = new_tokens(list(recorder.prompts.values()), PocketModel.load().encode)
-    return Outcome(state.best.utility, tuple(ends.values()), correct, state.restart + 1, used, new)
+    return Outcome(state.best.value, tuple(ends.values()), correct, state.restart + 1, used, new)
 
 
 def table(task: str, seeds: int = SEEDS) -> Iterator[str]:
@@ -98,23 +99,23 @@ def table(task: str, seeds: int = SEEDS) -> Iterator[str]:
     for engine in ENGINES:
         asked = [each.requests for each in found.get("anneal", ())]
         found[engine] = [asyncio.run(outcome(task, engine, seed, asked[seed] if asked else 0)) for seed in range(seeds)]
-    most = [max(rows[seed].utility for rows in found.values()) for seed in range(seeds)]
+    most = [max(rows[seed].value for rows in found.values()) for seed in range(seeds)]
     yield f"{task}, {SIZE} claims, {seeds} seeds"
     yield (
-        f"  {'engine':<12}{'U':>8}{'best':>7}{'alone':>8}{'accuracy':>10}{'restarts':>10}{'requests':>10}"
+        f"  {'engine':<12}{'value':>8}{'best':>7}{'alone':>8}{'accuracy':>10}{'restarts':>10}{'requests':>10}"
         f"{'new tokens':>12}"
     )
     for engine, rows in found.items():
-        best = sum(row.utility >= top - TOLERANCE for row, top in zip(rows, most, strict=True))
+        best = sum(row.value >= top - TOLERANCE for row, top in zip(rows, most, strict=True))
         alone = [end >= top - TOLERANCE for row, top in zip(rows, most, strict=True) for end in row.ends]
         yield (
-            f"  {engine:<12}{fmean(row.utility for row in rows):>8.2f}{f'{best}/{seeds}':>7}{fmean(alone):>8.0%}"
+            f"  {engine:<12}{fmean(row.value for row in rows):>8.2f}{f'{best}/{seeds}':>7}{fmean(alone):>8.0%}"
             f"{fmean(row.accuracy for row in rows):>10.1%}{fmean(row.restarts for row in rows):>10.1f}"
             f"{fmean(row.requests for row in rows):>10,.0f}{fmean(row.new_tokens for row in rows):>12,.0f}"
         )
 
 
 def report() -> Iterator[str]:
-    """The figures, a line each; "best" is how often U is within the tolerance of the best of all engines."""
+    """The figures, a line each; "best" is how often the value is within the tolerance of the best of all engines."""
     for task in CONSTRAINTS:
         yield from table(task)

@@ -37,12 +37,12 @@ def dataset_of(task: str, size: int, seed: int) -> Dataset:
     )
 
 
-async def best_utility(objective: Objective) -> float:
-    """U of the best complete labeling, by trying all."""
+async def best_value(objective: Objective) -> float:
+    """The largest value of all complete labelings, by trying all."""
     ids = objective.dataset.ids
     return max(
         [
-            (await objective(Labeling(dict(zip(ids, labels, strict=True))))).utility
+            (await objective(Labeling(dict(zip(ids, labels, strict=True))))).value
             for labels in product(objective.labels, repeat=len(ids))
         ]
     )
@@ -54,17 +54,17 @@ async def found(case: str, preset: Preset, model: LanguageModel, seeds: int = SE
     dataset = dataset_of(name, size, seed=0)
     task = Task(PromptTemplate(separator="\n"), constraints=constraints)
     objective = build_objective(dataset, model, task, SearchSettings())
-    best = await best_utility(objective)
+    best = await best_value(objective)
     hits = 0
     for seed in range(seeds):
         result = await search_labels(dataset, model, task=task, settings=SearchSettings(preset=preset, seed=seed))
-        # Of whatever statistic a preset maximises, the labels are judged by the default one's U.
-        hits += (await objective(result.labeling)).utility >= best - TOLERANCE
+        # Whatever a preset maximises, its labels are judged by what the default does.
+        hits += (await objective(result.labeling)).value >= best - TOLERANCE
     return hits
 
 
 async def _table() -> list[str]:
-    rows = [f"best labeling by brute force found (U within {TOLERANCE}), of {SEEDS} seeds"]
+    rows = [f"best labeling by brute force found (value within {TOLERANCE}), of {SEEDS} seeds"]
     rows.append(f"  {'set':<32}{'default':>10}{'paper':>10}{'reference':>10}")
     for case in CASES:
         counts = []

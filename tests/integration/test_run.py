@@ -258,7 +258,8 @@ def test_defect_10_labels_and_trace_are_on_disk_and_the_cost_is_what_was_sent(fi
     rows = [json.loads(line) for line in (finished / "trace.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == list(range(len(rows)))
     for row in rows:
-        assert len(row["examples"]) == len(row["old"]) == len(row["new"]) > 0
+        assert len(row["examples"]) == len(row["old"]) == len(row["new"])
+    assert all(row["examples"] for row in rows if row["kind"] == "begin")
     requests = [row["requests"] for row in rows]
     assert requests == sorted(requests)
     summary = json.loads((finished / "summary.json").read_text())

@@ -24,9 +24,9 @@ STEPS = (
 
 
 def write(folder: Path) -> Path:
-    keys = ("step", "restart", "examples", "old", "new", "accepted", "utility")
+    keys = ("step", "restart", "examples", "old", "new", "accepted", "value")
     rest: dict[str, object] = dict.fromkeys(
-        ("utility_change", "temperature", "mutual_predictability", "inconsistency"), 0.0
+        ("utility_change", "temperature", "utility", "mutual_predictability", "inconsistency"), 0.0
     )
     rest |= {"kind": "relabel", "move": "relabel", "labelled": 2, "prompt_tokens": 0}
     lines = [json.dumps({**rest, **dict(zip(keys, step, strict=True)), "requests": 10 * step[0]}) for step in STEPS]

@@ -37,7 +37,7 @@ def read(*probabilities: float) -> LabelDistribution:
 
 def score(reads: dict[str, LabelDistribution], labels: dict[str, Label], broken: frozenset[int] = frozenset()) -> Score:
     logprobs = {key: read.logprob(labels[key]) for key, read in reads.items()}
-    return Score(Labeling(labels), 0.0, 0.0, 0.0, logprobs, reads, broken, "exact")
+    return Score(Labeling(labels), 0.0, 0.0, 0.0, 0.0, logprobs, reads, broken, "exact")
 
 
 def surprise(pairs: Sequence[tuple[LabelDistribution, Label]], temperature: float) -> float:

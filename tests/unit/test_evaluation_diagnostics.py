@@ -70,7 +70,7 @@ def test_label_entropy_is_what_guessing_by_shares_costs(labels: dict[str, Label]
 def scored(probabilities: dict[str, float], labels: dict[str, Label]) -> Score:
     reads = {key: LabelDistribution(TWO, (log(p), log(1 - p)), 1.0, "exact") for key, p in probabilities.items()}
     logprobs = {key: read.logprob(labels[key]) for key, read in reads.items()}
-    return Score(Labeling(labels), -1.0, -9.0, 0.0, logprobs, reads, frozenset(), "exact")
+    return Score(Labeling(labels), -1.0, -1.0, -9.0, 0.0, logprobs, reads, frozenset(), "exact")
 
 
 def test_predictions_by_label_shares_explain_nothing_and_certain_ones_everything() -> None:

@@ -120,7 +120,7 @@ async def test_defect_2_a_refused_proposal_leaves_labeling_and_score_as_they_wer
     for seed in range(8):
         seen: list[Progress] = []
         settings = SearchSettings.model_validate(
-            {"preset": preset, "steps": 60, "initial_temperature": 0.05, "seed": seed}
+            {"engine": "anneal", "preset": preset, "steps": 60, "initial_temperature": 0.05, "seed": seed}
         )
         await search_labels(dataset, BayesModel(truth), task=task(PAIRS), settings=settings, on_step=seen.append)
         refused += [(a, b) for a, b in pairwise(seen) if not b.info.accepted]

@@ -138,7 +138,7 @@ async def test_the_best_labeling_of_all_rounds_and_restarts_wins_and_every_resta
 
 async def test_annealings_restarts_say_their_best_too_and_challengers_are_none() -> None:
     dataset, truth = pairs(6)
-    found = await search(objective(BayesModel(truth), dataset, PAIRS), SearchSettings(restarts=3))
+    found = await search(objective(BayesModel(truth), dataset, PAIRS), SearchSettings(engine="anneal", restarts=3))
     assert found.state.restart > 2
     assert len(found.ends) == 3
     assert all(len(labeling) == len(dataset) for labeling in found.ends)
@@ -306,7 +306,7 @@ def test_nonsense_is_refused_with_what_to_do() -> None:
         with pytest.raises(ValidationError):
             SearchSettings.model_validate({key: value})
     with pytest.raises(
-        ConfigError, match=r"search\.engine: unknown engine 'anneall'; did you mean 'anneal'\? known: anneal"
+        ConfigError, match=r"search\.engine: unknown engine 'anneall'; did you mean 'anneal'\? known: rounds, anneal"
     ):
         build_kernel(objective(BayesModel(truth), dataset), settings("anneall"))
 

@@ -27,7 +27,8 @@ from tests.bayes import BayesModel, candidates, pairs
 PAIRS = (asymmetric("True", total=True),)
 CANDIDATES = (mutually_exclusive("True"), equivalent())
 SEARCHES = {
-    "anneal": SearchSettings(steps=60),
+    "rounds": SearchSettings(),
+    "anneal": SearchSettings(engine="anneal", steps=60),
     "paper": SearchSettings(preset="paper", steps=40),
     "reference": SearchSettings(preset="reference", steps=40),
     "bootstrap": SearchSettings(engine="bootstrap"),

@@ -1,0 +1,138 @@
+"""Calibrated rounds: what they find, that they do not collapse, and what is handed out of several ends."""
+
+from __future__ import annotations
+
+from itertools import product
+from statistics import fmean
+
+import pytest
+
+from icm_api.chance import draw
+from icm_api.config import SearchSettings
+from icm_api.consistency import asymmetric, equivalent, mutually_exclusive
+from icm_api.errors import ConfigError
+from icm_api.model import open_model
+from icm_api.objective import Calibration
+from icm_api.search import Progress, Start, build_kernel, build_objective, search, search_labels, steps_of
+from icm_api.search.rounds import ORDERS, Candidate, choose
+from icm_api.types import Constraint, Dataset, Labeling, PromptTemplate, Task
+from tests.bayes import BayesModel, candidates, pairs
+from tests.worlds import biased
+
+PAIRS = (asymmetric("True", total=True),)
+CANDIDATES = (mutually_exclusive("True"), equivalent())
+
+
+def task(constraints: tuple[Constraint, ...] = ()) -> Task:
+    return Task(PromptTemplate(separator="\n"), constraints=constraints)
+
+
+@pytest.mark.parametrize(
+    ("world", "constraints"),
+    [(pairs(4), PAIRS), (candidates(2, 4), CANDIDATES), (pairs(4), ())],
+    ids=["pairs", "candidates", "unconstrained"],
+)
+async def test_it_finds_what_brute_force_finds_in_19_of_20_seeds(
+    world: tuple[Dataset, dict[str, bool]], constraints: tuple[Constraint, ...]
+) -> None:
+    dataset, truth = world
+    model = BayesModel(truth)
+    objective = build_objective(dataset, model, task(constraints), SearchSettings())
+    ways = product(objective.labels, repeat=len(dataset))
+    best = max([(await objective(Labeling(dict(zip(dataset.ids, way, strict=True))))).value for way in ways])
+    found = [await search(objective, SearchSettings(seed=seed)) for seed in range(20)]
+    assert sum(one.score.value >= best - 0.5 for one in found) >= 19, [one.score.value - best for one in found]
+
+
+@pytest.mark.parametrize("name", ["comparisons", "sums", "facts"])
+@pytest.mark.parametrize("seed", range(3))
+async def test_without_constraints_it_finds_the_truth_where_all_alike_has_the_larger_u(name: str, seed: int) -> None:
+    dataset, gold = biased(name, 32, seed)
+    async with open_model("pocket") as model:
+        objective = build_objective(dataset, model, task(), SearchSettings())
+        found = (await search(objective, SearchSettings(seed=seed))).score
+        alike = [await objective(Labeling(dict.fromkeys(dataset.ids, label))) for label in objective.labels]
+    assert max(one.mutual_predictability for one in alike) > found.mutual_predictability - 0.02
+    assert max(one.information for one in alike if one.information is not None) <= 0
+    assert found.information is not None
+    assert found.information > 0.3
+    assert fmean(found.labeling[key] == label for key, label in gold.items()) >= 0.9
+
+
+@pytest.mark.parametrize("start", ["zero-shot", "random"])
+async def test_what_is_handed_out_is_never_worth_less_than_what_it_started_from(start: str) -> None:
+    dataset, _ = biased("facts", 24, 5)
+    settings = SearchSettings(seed=5).changed(start=start)
+    steps: list[Progress] = []
+    async with open_model("pocket") as model:
+        objective = build_objective(dataset, model, task(), settings)
+        found = await search(objective, settings, on_step=steps.append)
+        orders = [
+            objective,
+            *(objective.reordered(draw(5, -at, "order of demonstrations")) for at in range(1, ORDERS)),
+        ]
+
+        async def worth(labeling: Labeling) -> float:
+            return fmean([(await order(labeling)).value for order in orders])
+
+        begun = [step.state.labeling for step in steps if step.info.kind == "begin"]
+        handed = await worth(found.score.labeling)
+        assert handed >= max([await worth(labeling) for labeling in begun[:1]]) - 1e-9
+    assert steps[-1].info.move == "choose"
+    assert steps[-1].state.step <= steps_of(settings, len(dataset))
+
+
+async def test_no_more_is_asked_than_planned_and_fixed_labels_stay() -> None:
+    dataset, truth = pairs(5)
+    model = BayesModel(truth)
+    first = dataset.ids[0]
+    fixed = Labeling({first: "False" if truth[first] else "True"})
+    settings = SearchSettings(seed=1)
+    objective = build_objective(dataset, model, task(PAIRS), settings)
+    found = await search(objective, settings, Start(fixed))
+    assert found.score.labeling[first] == fixed[first]
+    kernel = build_kernel(objective, settings, Start(fixed))
+    assert found.usage.requests <= kernel.most_requests(steps_of(settings, len(dataset)))
+
+
+async def test_same_seed_same_steps_and_another_seed_other_orders() -> None:
+    dataset, truth = candidates(2, 4)
+
+    async def taken(seed: int) -> tuple[list[tuple[object, ...]], set[str]]:
+        model, steps = BayesModel(truth), list[Progress]()
+        await search_labels(dataset, model, task=task(CANDIDATES), seed=seed, on_step=steps.append)
+        return [(step.info, step.usage) for step in steps], set(model.asked)
+
+    assert await taken(3) == await taken(3)
+    assert (await taken(3))[1] != (await taken(4))[1]
+
+
+async def test_it_begins_at_the_labels_given_to_start_from() -> None:
+    dataset, truth = pairs(4)
+    model, steps = BayesModel(truth), list[Progress]()
+    wrong = Labeling({key: "False" if right else "True" for key, right in truth.items()})
+    await search_labels(dataset, model, task=task(PAIRS), start=wrong, on_step=steps.append)
+    assert steps[0].state.labeling == wrong
+
+
+def test_a_witness_has_to_be_ahead_by_more_than_orders_differ() -> None:
+    own, other = Labeling({"a": "T"}), Labeling({"a": "F"})
+    ahead_by_chance = [(Candidate(own, False), [0.3, 0.4, 0.3]), (Candidate(other, True), [0.5, 0.3, 0.3])]
+    assert choose(ahead_by_chance) == own
+    ahead = [(Candidate(own, False), [0.3, 0.4, 0.3]), (Candidate(other, True), [0.5, 0.6, 0.5])]
+    assert choose(ahead) == other
+    only_witnesses = [(Candidate(own, True), [0.1]), (Candidate(other, True), [0.2])]
+    assert choose(only_witnesses) == other
+
+
+def test_a_calibration_that_the_settings_name_is_the_only_one() -> None:
+    dataset, truth = pairs(2)
+    objective = build_objective(dataset, BayesModel(truth), task(), SearchSettings())
+    chains = {
+        name: build_kernel(objective, SearchSettings(calibration=name), Start()).chains  # type: ignore[attr-defined]
+        for name in ("none", "batch")
+    }
+    assert [chain.calibration for chain in chains["none"]] == [Calibration("none")] * 3
+    assert [chain.witness for chain in chains["batch"]] == [False, True, True]
+    with pytest.raises(ConfigError):
+        SearchSettings().changed(calibration="other")
