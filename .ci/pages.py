@@ -20,6 +20,7 @@ PACKAGE = ROOT / "icm_api"
 LINK = re.compile(r"(!?)\[([^\]]*)\]\((?!https?:)([^)#]+)\)")
 GUIDE = {
     "icm_api/search/README.md": ("guide/search.md", "How the search works"),
+    "cookbook/guide/real_models.md": ("guide/real_models.md", "On real models"),
     "cookbook/guide/providers.md": ("guide/providers.md", "Providers"),
     "cookbook/guide/costs.md": ("guide/costs.md", "What it costs"),
     "cookbook/guide/verdicts.md": ("guide/verdicts.md", "Verdicts"),
