@@ -152,8 +152,8 @@ async def search(
     kernel, steps = build_kernel(objective, settings, start), steps_of(settings, size)
     ends: dict[int, Score | None] = {}
     async for state, info in iterate(kernel, objective, steps):
-        # Challengers come after all restarts, and are no search of their own.
-        if info.restart < settings.restarts:
+        # Challengers come after all restarts, and are no search of their own; nor is a choice between the ends.
+        if info.restart < settings.restarts and info.kind != "choose":
             ends[info.restart] = better(ends.get(info.restart), info.score, size)
         if on_step is not None:
             on_step(Progress(info, state, objective.tally.usage, steps))

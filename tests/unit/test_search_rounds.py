@@ -82,6 +82,19 @@ async def test_what_is_handed_out_is_never_worth_less_than_what_it_started_from(
     assert steps[-1].state.step <= steps_of(settings, len(dataset))
 
 
+async def test_the_ends_are_those_of_the_chains_and_not_the_one_chosen() -> None:
+    dataset, _ = biased("facts", 16, 0)
+    steps: list[Progress] = []
+    async with open_model("pocket") as model:
+        objective = build_objective(dataset, model, task(), SearchSettings())
+        found = await search(objective, SearchSettings(), on_step=steps.append)
+    assert steps[-1].info.kind == "choose"
+    for restart, end in enumerate(found.ends):
+        taken = [step.info.score for step in steps[:-1] if step.info.restart == restart]
+        assert end == max(taken, key=lambda score: score.value).labeling
+    assert len(set(found.ends)) > 1, "all chains ended alike: no test"
+
+
 async def test_no_more_is_asked_than_planned_and_fixed_labels_stay() -> None:
     dataset, truth = pairs(5)
     model = BayesModel(truth)
