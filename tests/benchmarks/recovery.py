@@ -1,8 +1,8 @@
 """How often each preset ends at the labeling that brute force finds best, on sets of up to 10 examples.
 
-Sets are of the pocket world's tasks, the model is the embedded one. A search has found the best labeling when
-its value (alpha * J - I, or U if constraints rule all-alike out) is within 0.5 of the best of all 2^n complete labelings.
-The labeling of the largest value is not always the one that is right, so that labels as right as it are counted too.
+Sets are of the pocket world's tasks, the model is the embedded one. A search has found the best labeling when its value
+(alpha * J - I, or U if constraints rule all-alike out) is within 0.5 of the best of all 2^n complete labelings. The
+labeling of the largest value is not always the one that is right, so that labels as right as it are counted too.
 """
 
 from __future__ import annotations
