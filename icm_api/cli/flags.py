@@ -77,7 +77,7 @@ def _configuration(parser: ArgumentParser) -> None:
     parser.add_argument("config", type=Path, help="a TOML file")
     parser.add_argument("--out", type=Path, help="run folder (default: runs/NAME beside the configuration)")
     parser.add_argument("--preset", choices=get_args(Preset), help="settings of the search to start from")
-    parser.add_argument("--engine", help="the kind of search: anneal, bootstrap, folds or gibbs")
+    parser.add_argument("--engine", help="the kind of search: rounds (default), anneal, bootstrap, folds or gibbs")
     parser.add_argument("--seed", type=int, help="seed of every random draw of the search")
     parser.add_argument("--steps", type=int, help="the most steps of the search")
     parser.add_argument("--no-cache", action="store_true", help="keep no answers of the model on disk")
