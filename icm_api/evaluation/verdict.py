@@ -241,8 +241,9 @@ def _of_coherence(m: Measures) -> Verdict:
 
 def _of_null(null: Null) -> str:
     return (
-        f"the labels are worth {null.found:.2f} nats per example, and the same search finds {null.noise:.2f} in "
-        f"made-up words (standard error {null.error:.2f})"
+        f"the labels are worth {null.found:.2f} nats per example, {max(null.share, 0):.0%} of the most that such "
+        f"labels can be, where the same search finds {null.noise:.2f} in made-up words "
+        f"(standard error {null.error:.2f})"
     )
 
 
