@@ -196,7 +196,7 @@ def files_of(runs: Path) -> dict[str, bytes]:
     }
 
 
-@pytest.mark.parametrize("change", ["shuffled", "inverted"])
+@pytest.mark.parametrize("change", ["shuffled", pytest.param("inverted", marks=pytest.mark.slow)])
 def test_gold_shuffled_the_searches_are_the_same_bytes(done: Path, tmp_path: Path, change: str) -> None:
     before, runs = files_of(place(done) / "runs"), place(done) / "runs"
     labels = list(gold_of(done).values())
@@ -364,6 +364,7 @@ def test_one_budget_holds_over_all_of_a_comparison(tmp_path: Path, unbroken: tup
     assert (place(config) / "table.csv").read_bytes() == calm
 
 
+@pytest.mark.slow
 def test_one_budget_holds_over_kills_of_a_comparison(tmp_path: Path, unbroken: tuple[bytes, int]) -> None:
     calm, total = unbroken
     with serve(dialect="vllm") as server:
