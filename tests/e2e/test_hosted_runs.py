@@ -97,7 +97,7 @@ def calm(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, bytes]:
 @pytest.mark.parametrize(
     "kinds",
     [
-        # A date asks for a whole second or more, each time; the others are waits of chance that "503" stands for.
+        # Each kind is met in "all"; the others that are not slow differ in what the client does.
         *(pytest.param((kind,), id=kind, marks=pytest.mark.slow if kind in SLOW else ()) for kind in RETRYABLE),
         pytest.param(RETRYABLE, id="all"),
     ],
