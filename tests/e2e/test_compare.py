@@ -351,6 +351,7 @@ def test_the_chat_row_asks_the_chat_model(tmp_path: Path, capsys: Printed) -> No
     assert ("chat", "labels", "money") not in means
 
 
+@pytest.mark.slow
 def test_one_budget_holds_over_all_of_a_comparison(tmp_path: Path, unbroken: tuple[bytes, int]) -> None:
     calm, total = unbroken
     with serve(dialect="vllm") as server:

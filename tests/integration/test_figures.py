@@ -50,7 +50,8 @@ def test_icm_recovers_at_least_90_percent_of_a_gap_of_at_least_10_points(
     assert fmean(row["recovered"] for row in rows) >= 0.9
 
 
-@pytest.mark.parametrize("seeds", [1, pytest.param(5, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("seeds", [1, 5])
 def test_a_concept_that_the_model_does_not_hold_is_not_found(
     seeds: int, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

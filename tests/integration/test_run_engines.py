@@ -58,7 +58,9 @@ def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return request.param, contents(folder)
 
 
-@pytest.mark.parametrize("cache", [True, False], ids=["cache", "no cache"])
+@pytest.mark.parametrize(
+    "cache", [pytest.param(True, id="cache"), pytest.param(False, id="no cache", marks=pytest.mark.slow)]
+)
 def test_stopped_and_resumed_same_bytes_as_unbroken(
     tmp_path: Path, whole: tuple[str, dict[str, bytes]], cache: bool
 ) -> None:

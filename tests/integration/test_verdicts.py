@@ -28,7 +28,6 @@ from tests.planted import CASES, Outcome, outcome
 
 QUICK = (
     "1 all True, comparisons",
-    "3 fixed wrong, sums",
     "4 95:5, few true",
     "6 facts",
 )
@@ -44,8 +43,6 @@ async def test_the_verdict_on_a_planted_case_is_right(case: str) -> None:
     found = await of(case)
     assert found.right, found.diagnosis.lines()
     reasons = found.diagnosis.verdict.reasons
-    if case.startswith("3"):
-        assert reasons[0].startswith("the given labels contradict what the model finds by itself")
     if case == "4 95:5, few true":
         assert any("% of the labels are one and the same" in reason for reason in reasons)
 
