@@ -24,6 +24,7 @@ from icm_api.objective.utility import SMALLEST
 from icm_api.prompts import PromptBuilder
 from icm_api.result import Result
 from icm_api.runs import FinishedRun
+from icm_api.search import calibration_of
 from icm_api.types import Dataset, Example, Label, LabelDistribution, Model, Task, Usage
 
 CALIBRATED: Mapping[MethodName, MethodName] = MappingProxyType(
@@ -180,8 +181,7 @@ class _Asking:
 
     def _calibrated(self, cell: Cell, *, labels: bool) -> Cell:
         """The same answers, and with `labels` the method's own labels, calibrated over those asked together."""
-        settings = self._bench.config.search
-        calibration = Calibration(settings.calibration or "batch", settings.prior)
+        calibration = calibration_of(self._bench.config.search)
         own = _calibrated(cell.labels, calibration) if labels else cell.labels
         return replace(cell, labels=own, held_out=_calibrated(cell.held_out, calibration))
 

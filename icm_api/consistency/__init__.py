@@ -12,9 +12,10 @@ from icm_api.consistency.constraints import (
     mutually_exclusive,
     transitive,
 )
-from icm_api.consistency.relations import Relations, compile_relations, constraint_name
+from icm_api.consistency.relations import MOST_WAYS, Relations, compile_relations, constraint_name
 
 __all__ = [
+    "MOST_WAYS",
     "Audit",
     "ComponentAudit",
     "ConstraintAudit",

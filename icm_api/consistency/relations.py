@@ -15,6 +15,9 @@ from typing import TypeAlias, overload
 from icm_api.errors import ConfigError
 from icm_api.types import Constraint, Dataset, Label, Labeling, Relation
 
+MOST_WAYS = 64
+"""The labelings of a component are enumerated if there are at most this many."""
+
 
 class Relations(Sequence[Relation]):
     """All relations of a data set, found by position, by example and by connected component.

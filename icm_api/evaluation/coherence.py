@@ -13,8 +13,7 @@ from itertools import islice, permutations
 from math import fsum, log
 from random import Random
 
-from icm_api.consistency import Relations
-from icm_api.search.align import MOST_WAYS
+from icm_api.consistency import MOST_WAYS, Relations
 from icm_api.types import Label, Labeling, Score
 
 

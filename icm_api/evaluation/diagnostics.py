@@ -33,9 +33,9 @@ from icm_api.evaluation.measures import Chance, Judged, Measures, Opinion, Order
 from icm_api.evaluation.null import null_of
 from icm_api.evaluation.queue import margins
 from icm_api.evaluation.verdict import SALIENT, Verdict, judge, one_sided
-from icm_api.objective import INFORMATION, Objective
+from icm_api.objective import INFORMATION, Objective, shifted
 from icm_api.search.align import align, most_probable
-from icm_api.types import Dataset, Label, LabelDistribution, Labeling, Predictions, Score, Usage, logsumexp
+from icm_api.types import Label, Labeling, Predictions, Score, Usage
 
 _TRIES = 20
 """Draws of a shuffle that changes something, before it is given up."""
@@ -192,9 +192,7 @@ async def _orders(objective: Objective, score: Score, orders: int, seed: int) ->
     found: list[float] = []
     best: list[Labeling] = []
     for number in range(orders):
-        examples = list(objective.dataset)
-        draw(seed, number, "order of demonstrations").shuffle(examples)
-        reordered = replace(objective, dataset=Dataset(examples))
+        reordered = objective.reordered(draw(seed, number, "order of demonstrations"))
         again = await reordered.completed(await reordered(score.labeling))
         found.append(coherence(again).predictability)
         best.append(Labeling({key: read.best for key, read in again.distributions.items()}))
@@ -272,14 +270,8 @@ def debiased(predictions: Predictions) -> Predictions:
         ['T', 'F']
     """
     reads = list(predictions.values())
-    means = [fsum(values) / len(reads) for values in zip(*(read.logprobs for read in reads), strict=True)]
-    return {key: _shifted(read, means) for key, read in predictions.items()}
-
-
-def _shifted(read: LabelDistribution, means: Sequence[float]) -> LabelDistribution:
-    raw = [value - mean for value, mean in zip(read.logprobs, means, strict=True)]
-    total = logsumexp(raw)
-    return replace(read, logprobs=tuple(value - total for value in raw), intervals={})
+    shifts = [-fsum(values) / len(reads) for values in zip(*(read.logprobs for read in reads), strict=True)]
+    return {key: shifted(read, shifts) for key, read in predictions.items()}
 
 
 def opinion_spread(predictions: Predictions) -> float:

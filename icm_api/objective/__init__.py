@@ -1,6 +1,6 @@
 """P(D), I(D) and U(D): estimators of mutual predictability, and the objective that the search maximises."""
 
-from icm_api.objective.calibration import CENTRES, Calibration, entropy, pooled, shares
+from icm_api.objective.calibration import CENTRES, Calibration, pooled, shares, shifted
 from icm_api.objective.estimator import Estimate, Estimator
 from icm_api.objective.information import Term, information, information_terms
 from icm_api.objective.leave_one_out import LeaveOneOut, leave_one_out_context
@@ -16,10 +16,10 @@ __all__ = [
     "LeaveOneOut",
     "Objective",
     "Term",
-    "entropy",
     "information",
     "information_terms",
     "leave_one_out_context",
     "pooled",
     "shares",
+    "shifted",
 ]

@@ -118,6 +118,18 @@ class Calibration:
             if not share > 0:
                 raise ConfigError(f"prior: the share of {label!r} must be above 0, got {share:g}")
 
+    def check(self, labels: Sequence[Label]) -> None:
+        """Refuse a prior of other labels, before anything is asked.
+
+        Args:
+            labels: the label set.
+
+        Raises:
+            ConfigError: the prior lacks a label, or has one too many.
+        """
+        if self.prior is not None and set(self.prior) != set(labels):
+            raise ConfigError(f"prior has shares of {sorted(self.prior)}, and the labels are {list(labels)}")
+
     def __call__(self, predictions: Predictions) -> Predictions:
         """The same examples, each distribution with the centre taken off and normalised again.
 
@@ -132,17 +144,22 @@ class Calibration:
         reads = list(predictions.values())
         centre = CENTRES[self.method](reads)
         shifts = [prior - value for prior, value in zip(self._log_prior(reads[0].labels), centre, strict=True)]
-        return {key: _shifted(read, shifts) for key, read in predictions.items()}
+        return {key: shifted(read, shifts) for key, read in predictions.items()}
 
     def _log_prior(self, labels: Sequence[Label]) -> Sequence[float]:
         if self.prior is None:
             return (0.0,) * len(labels)
-        if set(self.prior) != set(labels):
-            raise ConfigError(f"prior has shares of {sorted(self.prior)}, and the labels are {list(labels)}")
+        self.check(labels)
         return [log(self.prior[label]) for label in labels]
 
 
-def _shifted(read: LabelDistribution, shifts: Sequence[float]) -> LabelDistribution:
+def shifted(read: LabelDistribution, shifts: Sequence[float]) -> LabelDistribution:
+    """A distribution with something added to the log p of each label, normalised again.
+
+    Args:
+        read: the distribution.
+        shifts: per label, in label order, in nats.
+    """
     raw = [value + shift for value, shift in zip(read.logprobs, shifts, strict=True)]
     total = logsumexp(raw)
     return replace(read, logprobs=tuple(value - total for value in raw), intervals={})
@@ -163,7 +180,7 @@ def pooled(parts: Sequence[Predictions]) -> Predictions:
     first = parts[0]
     zero = (0.0,) * len(next(iter(first.values())).labels) if first else ()
     return {
-        key: _shifted(
+        key: shifted(
             replace(read, logprobs=zero),
             [fsum(column) for column in zip(*(part[key].logprobs for part in parts), strict=True)],
         )
@@ -180,16 +197,3 @@ def shares(predictions: Predictions) -> dict[Label, float]:
     best = [read.best for read in predictions.values()]
     labels = next(iter(predictions.values())).labels
     return {label: best.count(label) / len(best) for label in labels}
-
-
-def entropy(given: Mapping[Label, float]) -> float:
-    """H of label shares, in nats.
-
-    Args:
-        given: shares that add up to 1.
-
-    Example:
-        >>> round(entropy({"T": 0.5, "F": 0.5}), 4), entropy({"T": 1.0, "F": 0.0})
-        (0.6931, 0.0)
-    """
-    return -fsum(share * log(share) for share in given.values() if share > 0) + 0.0

@@ -6,7 +6,8 @@ label is alike, since a language model in a one-sided context predicts that labe
 about 0, because q is then 1. For unrelated examples J = P + H(label shares) + KL(label shares || q).
 
 Related examples are taken together: p and q of a component's labels are their products over its examples, normalised
-over its legal labelings, so that what the relations settle counts as no information from the model.
+over its legal labelings, so that what the relations settle counts as no information from the model. The examples of a
+component with more legal labelings than are enumerated count one by one.
 """
 
 from __future__ import annotations
@@ -15,12 +16,9 @@ from collections.abc import Mapping, Sequence
 from math import fsum
 from typing import NamedTuple
 
-from icm_api.consistency import Relations
+from icm_api.consistency import MOST_WAYS, Relations
 from icm_api.objective.calibration import batch_centre
 from icm_api.types import Label, Labeling, Predictions, logsumexp
-
-MOST_WAYS = 64
-"""A component with more legal labelings than this is not normalised over them: its examples count one by one."""
 
 
 class Term(NamedTuple):

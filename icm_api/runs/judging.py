@@ -19,9 +19,8 @@ from icm_api.evaluation import (
     temperature_of_agreement,
     temperature_of_labels,
 )
-from icm_api.objective import Calibration
 from icm_api.result import Guess, LabelledExample, Result
-from icm_api.search import Found
+from icm_api.search import Found, calibration_of
 from icm_api.types import Label, LabelDistribution, Labeling
 
 FEWEST_GIVEN = 10
@@ -64,9 +63,8 @@ async def with_zero_shot(found: Found, result: Result, settings: SearchSettings)
         ProviderError: the model gave no usable logprobs.
         BudgetError: the budget does not suffice.
     """
-    calibration = Calibration(settings.calibration or "batch", settings.prior)
     objective = replace(found.objective, tally=found.objective.tally.part())
-    asked = await ask_zero_shot(objective, found.start.fixed, calibration)
+    asked = await ask_zero_shot(objective, found.start.fixed, calibration_of(settings))
 
     def row(example: LabelledExample) -> LabelledExample:
         if example.id not in asked.raw:

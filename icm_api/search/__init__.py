@@ -12,7 +12,7 @@ from icm_api.search.loop import (
     search,
     search_labels,
 )
-from icm_api.search.start import Start, make_start, refuse_folder
+from icm_api.search.start import Start, calibration_of, make_start, refuse_folder
 
 __all__ = [
     "ENGINES",
@@ -25,6 +25,7 @@ __all__ = [
     "State",
     "build_kernel",
     "build_objective",
+    "calibration_of",
     "consistency_fix",
     "iterate",
     "make_start",

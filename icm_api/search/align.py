@@ -11,12 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from math import fsum, inf
 from typing import TypeAlias
 
-from icm_api.consistency import Relations
+from icm_api.consistency import MOST_WAYS, Relations
 from icm_api.objective import Objective
 from icm_api.types import Dataset, Label, Labeling, Predictions
 
-MOST_WAYS = 64
-"""The labelings of a component are enumerated if there are at most this many."""
 LARGEST_UNIT = 8
 """The examples of a component larger than this are labelled one at a time."""
 

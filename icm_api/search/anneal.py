@@ -13,9 +13,8 @@ from random import Random
 
 from icm_api.chance import draw
 from icm_api.config import SearchSettings
-from icm_api.consistency import Relations
+from icm_api.consistency import MOST_WAYS, Relations
 from icm_api.objective import Objective
-from icm_api.search.align import MOST_WAYS
 from icm_api.search.kernel import Info, State, better, logarithmic, metropolis, touched
 from icm_api.search.start import Start, seed_ids, zero_shot_labels
 from icm_api.types import Dataset, Label, Labeling, Score

@@ -23,8 +23,9 @@ from random import Random
 
 from icm_api.chance import draw
 from icm_api.config import SearchSettings
+from icm_api.consistency import MOST_WAYS
 from icm_api.objective import Objective
-from icm_api.search.align import LARGEST_UNIT, MOST_WAYS, most_probable, units
+from icm_api.search.align import LARGEST_UNIT, most_probable, units
 from icm_api.search.kernel import Info, Kind, State, Updates, better, logarithmic, metropolis, touched
 from icm_api.search.start import Start, random_start, zero_shot_labels
 from icm_api.types import Label, Labeling, Score

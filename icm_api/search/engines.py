@@ -20,7 +20,7 @@ from icm_api.search.gibbs import Gibbs
 from icm_api.search.kernel import Kernel
 from icm_api.search.restarts import Bootstrap, Restarts
 from icm_api.search.rounds import Rounds
-from icm_api.search.start import Start
+from icm_api.search.start import Start, calibration_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,4 +139,5 @@ def build_kernel(objective: Objective, settings: SearchSettings, start: Start | 
     Raises:
         ConfigError: there is no engine of that name, or a setting of it does not fit the data set.
     """
+    calibration_of(settings).check(objective.labels)
     return engine_of(settings).kernel(objective, settings, start or Start())

@@ -19,8 +19,9 @@ from typing import ClassVar
 
 from icm_api.chance import draw
 from icm_api.config import SearchSettings
+from icm_api.consistency import MOST_WAYS
 from icm_api.objective import Objective
-from icm_api.search.align import LARGEST_UNIT, MOST_WAYS, units
+from icm_api.search.align import LARGEST_UNIT, units
 from icm_api.search.kernel import State, logarithmic
 from icm_api.search.start import Start
 from icm_api.types import Label, Labeling

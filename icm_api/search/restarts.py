@@ -19,10 +19,10 @@ from typing import ClassVar, Protocol
 
 from icm_api.chance import draw
 from icm_api.config import SearchSettings
-from icm_api.objective import Calibration, Objective
+from icm_api.objective import Objective
 from icm_api.search.align import align, most_probable
 from icm_api.search.kernel import Info, State, better, touched
-from icm_api.search.start import Start, random_start
+from icm_api.search.start import Start, calibration_of, random_start
 from icm_api.types import Labeling
 
 
@@ -157,7 +157,7 @@ class Restarts:
             known, kept = random_start(objective, self.settings, start, rng), start.fixed
         asked = [key for key in objective.dataset.ids if key not in kept]
         predicted = await objective.conditionals(asked, known)
-        return align(objective, calibration_of(self.settings)(predicted), kept, most_probable)
+        return align(objective, calibration_of(self.settings, "none")(predicted), kept, most_probable)
 
     def _settled(self, state: State, number: int, labeling: Labeling) -> tuple[State, Info]:
         """The labels are those of an earlier round: none of them is taken, and the restart is over."""
@@ -167,15 +167,6 @@ class Restarts:
         )
         turned_down = frozenset(zip(examples, (labeling[key] for key in examples), strict=True))
         return replace(state, step=number, refused=frozenset({turned_down})), info
-
-
-def calibration_of(settings: SearchSettings) -> Calibration:
-    """How these engines calibrate predictions: not at all, unless the settings say so.
-
-    Args:
-        settings: of the search.
-    """
-    return Calibration(settings.calibration or "none", settings.prior)
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +201,7 @@ class Bootstrap:
         fixed = self.start.fixed
         free = [key for key in state.score.logprobs if key not in fixed]
         predicted = await self.objective.conditionals(free, state.labeling, near=state.score)
-        return align(self.objective, calibration_of(self.settings)(predicted), fixed, most_probable)
+        return align(self.objective, calibration_of(self.settings, "none")(predicted), fixed, most_probable)
 
     def requests(self) -> int:
         """None beside the scoring, if that gives the distributions; else one per free example."""

@@ -69,7 +69,8 @@ class RoundsState(State):
     """What rounds need to go on.
 
     Attributes:
-        zero_shot: predictions for the free examples without demonstrations, not calibrated; empty in a witness.
+        zero_shot: predictions for the free examples without demonstrations, not calibrated; empty until a chain needs
+            them.
         recent: calibrated predictions of the chain's last rounds, the latest last.
         still: rounds in a row that changed no label.
         candidates: what the chains before began and ended with.
@@ -118,7 +119,8 @@ class Rounds:
         number = state.step + 1
         if not self._over(state):
             return await self._round(state, number)
-        ended = replace(state, candidates=(*state.candidates, self._candidate(state, state.labeling)))
+        end = Candidate(state.labeling, self.chains[state.restart].witness)
+        ended = replace(state, candidates=(*state.candidates, end))
         if state.restart + 1 < len(self.chains):
             return await self._begin(ended, number, state.restart + 1)
         return await self._choose(ended, number)
@@ -154,9 +156,6 @@ class Rounds:
 
     def _over(self, state: RoundsState) -> bool:
         return state.still >= STILL or state.step - state.began >= self.settings.rounds
-
-    def _candidate(self, state: RoundsState, labeling: Labeling) -> Candidate:
-        return Candidate(labeling, self.chains[state.restart].witness)
 
     async def _begin(self, state: RoundsState, number: int, restart: int) -> tuple[State, Info]:
         """A chain's first labels: calibrated zero-shot, those of an earlier run, or few-shot after random ones."""
@@ -215,10 +214,13 @@ class Rounds:
 
     async def _choose(self, state: RoundsState, number: int) -> tuple[State, Info]:
         """The candidate worth most on average over several orders, the same ones for all."""
-        candidates = list({candidate.labeling: candidate for candidate in reversed(state.candidates)}.values())
+        # Of several candidates with one labeling the first counts, which is no witness if any is not.
+        candidates: dict[Labeling, Candidate] = {}
+        for candidate in state.candidates:
+            candidates.setdefault(candidate.labeling, candidate)
         orders = [self.objective, *(self._ordered(-at) for at in range(1, ORDERS))]
-        scores = {each.labeling: [await order(each.labeling) for order in orders] for each in candidates}
-        chosen = choose([(each, [score.value for score in scores[each.labeling]]) for each in reversed(candidates)])
+        scores = {labeling: [await order(labeling) for order in orders] for labeling in candidates}
+        chosen = choose([(each, [score.value for score in scores[key]]) for key, each in candidates.items()])
         score = scores[chosen][0]
         examples, old, new = touched(state.labeling, chosen)
         change = score.value - state.score.value

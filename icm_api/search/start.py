@@ -108,6 +108,19 @@ def refuse_folder(settings: SearchSettings) -> None:
         )
 
 
+def calibration_of(settings: SearchSettings, by_default: str = "batch") -> Calibration:
+    """How predictions are calibrated.
+
+    Args:
+        settings: of the search.
+        by_default: the calibration if the settings name none.
+
+    Raises:
+        ConfigError: a share of the prior is not above 0.
+    """
+    return Calibration(settings.calibration or by_default, settings.prior)
+
+
 async def zero_shot_labels(objective: Objective, settings: SearchSettings, start: Start) -> Labeling:
     """The labels of an earlier run if there are any; else calibrated zero-shot predictions, relations kept.
 
@@ -122,8 +135,7 @@ async def zero_shot_labels(objective: Objective, settings: SearchSettings, start
     if start.warm:
         return start.given
     predicted = await objective.conditionals(start.free(objective.dataset), start.fixed)
-    calibration = Calibration(settings.calibration or "batch", settings.prior)
-    return align(objective, calibration(predicted), start.fixed, most_probable)
+    return align(objective, calibration_of(settings)(predicted), start.fixed, most_probable)
 
 
 def random_start(objective: Objective, settings: SearchSettings, start: Start, rng: Random) -> Labeling:
