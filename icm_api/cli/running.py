@@ -24,7 +24,7 @@ from icm_api.config.presets import task_config
 from icm_api.consistency import audit
 from icm_api.data import HUB, find_format, read_rows
 from icm_api.errors import BudgetError, ConfigError, StorageError
-from icm_api.evaluation import Verdict, zero_shot_lines
+from icm_api.evaluation import Verdict, lines_of_zero_shot
 from icm_api.result import LABELS_FILE, SUMMARY_FILE, Result
 from icm_api.runs import (
     TRACE_FILE,
@@ -156,15 +156,6 @@ def _verdict_lines(diagnosis: Mapping[str, Any]) -> list[str]:
     return Verdict(diagnosis["verdict"], tuple(diagnosis["reasons"]), tuple(diagnosis["advice"])).lines()
 
 
-def _zero_shot_lines(result: Result) -> list[str]:
-    about, diagnosis = result.about.get("zero_shot"), result.about.get("diagnosis")
-    if about is None:
-        return []
-    free = sum(not row.fixed for row in result.examples)
-    judging = diagnosis["measures"]["requests"] if diagnosis else 0
-    return list(zero_shot_lines(about, free, result.usage.requests - judging))
-
-
 def _left_open(result: Result) -> list[str]:
     left = sum(row.abstained for row in result.examples)
     return [f"left open, as their calibrated probability is too low: {left} labels"] if left else []
@@ -187,7 +178,7 @@ def _result_lines(result: Result, folder: Path) -> list[str]:
         f"coverage: {fmean(row.coverage for row in result.examples):.1%} of the probability is on the labels",
         f"cost: {result.usage.requests:,} requests, {result.usage.prompt_tokens:,} prompt tokens"
         + (f"; {diagnosis['measures']['requests']:,} of the requests to judge the labels" if diagnosis else ""),
-        *_zero_shot_lines(result),
+        *lines_of_zero_shot(result),
         *(_verdict_lines(diagnosis) if diagnosis else []),
         *_left_open(result),
         f"written: {folder / LABELS_FILE}, {folder / SUMMARY_FILE}, {folder / TRACE_FILE}",

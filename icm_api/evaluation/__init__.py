@@ -20,7 +20,7 @@ from icm_api.evaluation.measures import Judged, Measures
 from icm_api.evaluation.metrics import Evaluation, accuracy, auroc, balanced_accuracy, evaluate
 from icm_api.evaluation.queue import margins, queue_of
 from icm_api.evaluation.verdict import Verdict, judge
-from icm_api.evaluation.zero_shot import ZeroShot, ask_zero_shot, zero_shot_lines
+from icm_api.evaluation.zero_shot import ZeroShot, ask_zero_shot, lines_of_zero_shot, zero_shot_lines
 
 __all__ = [
     "Calibrated",
@@ -48,6 +48,7 @@ __all__ = [
     "expected_calibration_error",
     "gap_recovered",
     "judge",
+    "lines_of_zero_shot",
     "margins",
     "queue_of",
     "scaled",

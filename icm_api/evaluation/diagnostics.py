@@ -265,6 +265,7 @@ def debiased(predictions: Predictions) -> Predictions:
 
     Example:
         >>> from math import log
+        >>> from icm_api.types import LabelDistribution
         >>> read = {p: LabelDistribution(("T", "F"), (log(p), log(1 - p)), 1.0, "exact") for p in (0.9, 0.6)}
         >>> [found.best for found in debiased(read).values()]
         ['T', 'F']
@@ -286,6 +287,7 @@ def opinion_spread(predictions: Predictions) -> float:
 
     Example:
         >>> from math import log
+        >>> from icm_api.types import LabelDistribution
         >>> read = {p: LabelDistribution(("T", "F"), (log(p), log(1 - p)), 1.0, "exact") for p in (0.25, 0.75)}
         >>> round(opinion_spread(read) / log(3), 6)
         1.0

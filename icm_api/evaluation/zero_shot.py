@@ -12,6 +12,7 @@ from typing import Any
 
 from icm_api.evaluation.coherence import agreement
 from icm_api.objective import Calibration, Objective, shares
+from icm_api.result import Result
 from icm_api.search.align import align, most_probable
 from icm_api.types import Label, Labeling, Predictions
 
@@ -54,6 +55,20 @@ class ZeroShot:
             },
             "requests": self.requests,
         }
+
+
+def lines_of_zero_shot(result: Result) -> list[str]:
+    """What a finished run says of zero-shot, for people; nothing if it was not asked.
+
+    Args:
+        result: of the run.
+    """
+    about, diagnosis = result.about.get("zero_shot"), result.about.get("diagnosis")
+    if about is None:
+        return []
+    judging = diagnosis["measures"].get("requests", 0) if diagnosis else 0
+    free = sum(not row.fixed for row in result.examples)
+    return list(zero_shot_lines(about, free, result.usage.requests - judging))
 
 
 def zero_shot_lines(about: Mapping[str, Any], examples: int, requests: int) -> Iterator[str]:

@@ -157,12 +157,9 @@ class Objective:
     ) -> Score:
         inconsistency = self.relations.weight(broken)
         utility = self.alpha * predictability - inconsistency
-        gained = information(reads, labeling, self.relations) if len(reads) == len(labeling) else None
-        if self.statistic == INFORMATION:
-            assert gained is not None
-            value = self.alpha * gained - inconsistency
-        else:
-            value = utility
+        # Annealing scores thousands of labelings, and has no use for it.
+        gained = information(reads, labeling, self.relations) if self.statistic == INFORMATION else None
+        value = utility if gained is None else self.alpha * gained - inconsistency
         return Score(
             labeling=labeling,
             utility=utility,
@@ -259,8 +256,7 @@ class Objective:
         if len(score.distributions) == len(score.labeling):
             return score
         reads = await self.conditionals(tuple(score.logprobs), score.labeling, near=score)
-        gained = information(reads, score.labeling, self.relations)
-        return replace(score, distributions=reads, information=gained)
+        return replace(score, distributions=reads)
 
     async def read(self, prompts: Sequence[Prompt]) -> Sequence[LabelDistribution]:
         """The model's distribution after each prompt, counted in the tally.

@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from icm_api.data import find_format
-from icm_api.evaluation import Interval, Undefined, zero_shot_lines
+from icm_api.evaluation import Interval, Undefined, lines_of_zero_shot
 from icm_api.report.contested import MOST_LISTED, SURE
 from icm_api.report.drawing import Chart, svg
 from icm_api.report.reading import Report
@@ -81,7 +81,7 @@ def render(report: Report, charts: Sequence[Chart]) -> str:
         cost=_cost(report),
         provenance=list(_provenance(report)),
         statistic=_P_OF.get(_statistic(report), _statistic(report)),
-        zero_shot=_zero_shot(report),
+        zero_shot=lines_of_zero_shot(report.result),
         limits={"listed": MOST_LISTED, "sure": SURE, "open": 10},
         rescaled=report.rescaled,
     )
@@ -92,13 +92,6 @@ def _statistic(report: Report) -> str:
     """What was maximised: as the run resolved it, if the configuration left it open."""
     search = report.result.about.get("search", {})
     return str(search.get("statistic") or report.config.search.statistic)
-
-
-def _zero_shot(report: Report) -> list[str]:
-    about = report.result.about.get("zero_shot")
-    judging = report.diagnosis["measures"].get("requests", 0) if report.diagnosis else 0
-    free = sum(not row.fixed for row in report.result.examples)
-    return [] if about is None else list(zero_shot_lines(about, free, report.result.usage.requests - judging))
 
 
 def _fit(value: object) -> object:

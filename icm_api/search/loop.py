@@ -13,7 +13,7 @@ from typing import Any
 from icm_api.config import SearchSettings
 from icm_api.consistency import compile_relations
 from icm_api.errors import ConfigError
-from icm_api.objective import INFORMATION, Objective
+from icm_api.objective import INFORMATION, Objective, information
 from icm_api.prompts import PromptBuilder
 from icm_api.result import Result, build_result
 from icm_api.search.align import LARGEST_UNIT, units
@@ -228,7 +228,7 @@ def result_of(found: Found, settings: SearchSettings) -> Result:
 def _about(settings: SearchSettings, objective: Objective, state: State, score: Score) -> dict[str, Any]:
     """What a summary says of how the labels were found."""
     return {
-        "information": score.information,
+        "information": information(score.distributions, score.labeling, objective.relations),
         "method": state.score.method,
         "restarts": state.restart + 1,
         "accepted": state.accepted,

@@ -234,7 +234,7 @@ class Score:
         broken: which relations are broken, by their position.
         method: the estimator of P(D).
         information: J(D), in nats per example: how much more probable the labels are given their own texts than on
-            average over all texts; None without distributions.
+            average over all texts; None if it is not what is maximised.
         standard_error: of P(D), if the estimator is random; None if it is exact.
         usage: requests and tokens that the estimate rests on, whether they were asked for before or not.
     """

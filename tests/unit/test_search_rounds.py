@@ -149,3 +149,12 @@ def test_a_calibration_that_the_settings_name_is_the_only_one() -> None:
     assert [chain.witness for chain in chains["batch"]] == [False, True, True]
     with pytest.raises(ConfigError):
         SearchSettings().changed(calibration="other")
+
+
+def test_a_prior_of_other_labels_is_refused_before_anything_is_asked() -> None:
+    dataset, truth = pairs(2)
+    model = BayesModel(truth)
+    objective = build_objective(dataset, model, task(), SearchSettings())
+    with pytest.raises(ConfigError, match="prior has shares of"):
+        build_kernel(objective, SearchSettings(prior={"True": 0.5, "Other": 0.5}))
+    assert not model.asked
