@@ -4,6 +4,7 @@
 here, after the searches, and never handed to one.
 """
 
+from icm_api.compare.bars import Bar, WithGold, baseline_panel, recovered_of_bars
 from icm_api.compare.comparison import (
     HELD_OUT,
     LABELS,
@@ -18,7 +19,6 @@ from icm_api.compare.comparison import (
     read_comparison,
 )
 from icm_api.compare.figures import write_figures
-from icm_api.compare.measuring import Bar, WithGold, baseline_panel, recovered_of_bars
 from icm_api.compare.panel import PanelPlan, PanelWatch, measure_all, plan_panel, search_all
 from icm_api.compare.split import Split, gold_of_splits, load_splits
 

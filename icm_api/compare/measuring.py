@@ -2,15 +2,14 @@
 
 A method's labels of the searched examples are kept to be compared with gold; then the same labels serve as
 demonstrations for held-out examples. Labels that a person gave are no method's merit: they are left out of the first,
-and stay in the second if the search had them. Golden labels are demonstrations of one method; no accuracy is computed,
-but for the four bars of one search.
+and stay in the second if the search had them. Golden labels are demonstrations of one method; no accuracy is computed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import log, sqrt
+from math import log
 from types import MappingProxyType
 
 from icm_api.chance import draw
@@ -18,7 +17,6 @@ from icm_api.compare.searches import SEARCHES
 from icm_api.compare.split import Split
 from icm_api.config import Config, MethodName
 from icm_api.data import Gold
-from icm_api.evaluation import gap_recovered
 from icm_api.objective import Calibration
 from icm_api.objective.utility import SMALLEST
 from icm_api.prompts import PromptBuilder
@@ -32,7 +30,7 @@ CALIBRATED: Mapping[MethodName, MethodName] = MappingProxyType(
 )
 """Rows whose answers are those of another row, calibrated; they ask nothing more."""
 
-_Demonstrations = Sequence[tuple[Example, Label]]
+Demonstrations = Sequence[tuple[Example, Label]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +174,7 @@ class _Asking:
             return await self._after(self._shown(result.labeling), _answers_of(result), result.usage)
         if method == "golden":
             return await self._after(self._shown(self._bench.gold))
-        labels_of = _random_labels(self._split.searched, self._bench.task.verbalizer.labels, self._split.seed)
+        labels_of = random_labels(self._split.searched, self._bench.task.verbalizer.labels, self._split.seed)
         return await self._after(self._shown(labels_of))
 
     def _calibrated(self, cell: Cell, *, labels: bool) -> Cell:
@@ -201,23 +199,33 @@ class _Asking:
         counts = doubling(self._bench.longest)
         return {count: (await self._answers(self._held_out, self._shown(labels, count)))[0] for count in counts}
 
-    async def _after(self, shown: _Demonstrations, labels: tuple[Answer, ...] = (), cost: Usage | None = None) -> Cell:
+    async def _after(self, shown: Demonstrations, labels: tuple[Answer, ...] = (), cost: Usage | None = None) -> Cell:
         held_out, asked = await self._answers(self._held_out, shown)
         return Cell(labels, held_out, cost or Usage(), asked, len(shown))
 
-    async def _answers(self, queries: Sequence[Example], shown: _Demonstrations) -> tuple[tuple[Answer, ...], Usage]:
-        return await _answers(self._model, self._bench.task, queries, shown)
+    async def _answers(self, queries: Sequence[Example], shown: Demonstrations) -> tuple[tuple[Answer, ...], Usage]:
+        return await answers_after(self._model, self._bench.task, queries, shown)
 
-    def _shown(self, labels: Mapping[str, Label], most: int | None = None) -> _Demonstrations:
+    def _shown(self, labels: Mapping[str, Label], most: int | None = None) -> Demonstrations:
         return demonstrations_of(self._split.searched, labels, self._most if most is None else most, self._split.seed)
 
 
-async def _answers(
-    model: Model, task: Task, queries: Sequence[Example], demonstrations: _Demonstrations
+async def answers_after(
+    model: Model, task: Task, queries: Sequence[Example], demonstrations: Demonstrations
 ) -> tuple[tuple[Answer, ...], Usage]:
-    """The most probable label of each query after the same demonstrations, and what that cost; one request each.
+    """The most probable label of each query after the same demonstrations; one request each.
 
-    A query that is among the demonstrations is asked without itself.
+    Args:
+        model: who is asked.
+        task: template and labels.
+        queries: one that is among the demonstrations is asked without itself.
+        demonstrations: examples with their labels, in the order in which they are shown.
+
+    Returns:
+        An answer per query, and requests and tokens, whether a cache answered or the model.
+
+    Raises:
+        ProviderError: the model gave no usable logprobs.
     """
     prompts = PromptBuilder(task.template, task.verbalizer, model.count_tokens, model.capabilities.context_window)
     asked = [prompts.prompt(query, [shown for shown in demonstrations if shown[0].id != query.id]) for query in queries]
@@ -255,8 +263,14 @@ def _answers_of(result: Result) -> tuple[Answer, ...]:
     return tuple(Answer(row.id, row.group, row.label, row.probabilities) for row in result.examples if not row.fixed)
 
 
-def _random_labels(dataset: Dataset, labels: Sequence[Label], seed: int) -> dict[str, Label]:
-    """Every label as probable as any other, for each example."""
+def random_labels(dataset: Dataset, labels: Sequence[Label], seed: int) -> dict[str, Label]:
+    """Every label as probable as any other, for each example.
+
+    Args:
+        dataset: the examples.
+        labels: the label set.
+        seed: of the draw.
+    """
     rng = draw(seed, 0, "random labels")
     return {example.id: rng.choice(labels) for example in dataset}
 
@@ -284,93 +298,3 @@ def demonstrations_of(
     draw(seed, 0, "demonstrations").shuffle(order)
     chosen = frozenset([key for key in order if key in labels][:most])
     return [(example, labels[example.id]) for example in dataset if example.id in chosen]
-
-
-_ZERO_SHOT = "zero-shot"
-_RANDOM_LABELS = "few-shot, random labels"
-_FOUND_LABELS = "few-shot, ICM labels"
-_GOLDEN_LABELS = "few-shot, golden labels"
-
-
-@dataclass(frozen=True, slots=True)
-class Bar:
-    """Accuracy on held-out examples under one kind of prompt.
-
-    Attributes:
-        name: which demonstrations the prompts held.
-        correct: examples answered as the gold has it.
-        total: examples asked.
-    """
-
-    name: str
-    correct: int
-    total: int
-
-    @property
-    def accuracy(self) -> float:
-        """Share of right answers, in [0, 1]."""
-        return self.correct / self.total
-
-
-@dataclass(frozen=True, slots=True)
-class WithGold:
-    """Examples and their golden labels."""
-
-    dataset: Dataset
-    gold: Gold
-
-
-async def baseline_panel(
-    model: Model, task: Task, searched: WithGold, result: Result, held_out: WithGold, seed: int
-) -> tuple[Bar, ...]:
-    """The four bars of one search on held-out examples, demonstrations being the searched data set, in its order.
-
-    Args:
-        model: that the search used.
-        task: its template and labels.
-        searched: the examples that were searched.
-        result: the labels found for them.
-        held_out: examples to answer, which the search did not see.
-        seed: of the random labels.
-
-    Returns:
-        Zero-shot; then few-shot with random labels, with the labels found, and with golden labels.
-
-    Raises:
-        ProviderError: the model gave no usable logprobs.
-        KeyError: a held-out example has no gold.
-    """
-    sets: Mapping[str, Mapping[str, Label]] = {
-        _ZERO_SHOT: {},
-        _RANDOM_LABELS: _random_labels(searched.dataset, task.verbalizer.labels, seed),
-        _FOUND_LABELS: result.labeling,
-        _GOLDEN_LABELS: searched.gold,
-    }
-    bars = []
-    for name, labels in sets.items():
-        found, _ = await _answers(model, task, held_out.dataset, demonstrations_of(searched.dataset, labels))
-        bars.append(Bar(name, sum(answer.label == held_out.gold[answer.id] for answer in found), len(found)))
-    return tuple(bars)
-
-
-def recovered_of_bars(bars: Sequence[Bar]) -> float | None:
-    """Share of the gap from zero-shot to golden labels that the labels found recover, see `gap_recovered`.
-
-    Args:
-        bars: as `baseline_panel` gives them.
-
-    Returns:
-        The share; None if golden labels are not ahead by more than 1.96 standard errors of the difference of two
-        independent proportions.
-
-    Example:
-        >>> bars = [Bar(_ZERO_SHOT, 60, 100), Bar(_FOUND_LABELS, 88, 100), Bar(_GOLDEN_LABELS, 90, 100)]
-        >>> round(recovered_of_bars(bars), 3)
-        0.933
-        >>> recovered_of_bars([Bar(_ZERO_SHOT, 49, 100), Bar(_FOUND_LABELS, 50, 100), Bar(_GOLDEN_LABELS, 52, 100)])
-    """
-    by_name = {bar.name: bar for bar in bars}
-    zero, golden = by_name[_ZERO_SHOT], by_name[_GOLDEN_LABELS]
-    error = sqrt(sum(bar.accuracy * (1 - bar.accuracy) / bar.total for bar in (zero, golden)))
-    lead = golden.accuracy - zero.accuracy - 1.96 * error
-    return gap_recovered(by_name[_FOUND_LABELS].accuracy, zero.accuracy, golden.accuracy, lead)
