@@ -31,7 +31,7 @@ _CONSONANTS, _VOWELS = "bdfgklmnprstvz", "aeiou"
 
 @dataclass(frozen=True, slots=True)
 class Null:
-    """The labels found, held against what the same search finds in texts without meaning.
+    """The labels found, compared with what the same search finds in texts without meaning.
 
     Attributes:
         found: J of the labels found, in nats per example.

@@ -52,7 +52,7 @@ class Trail:
 
 
 async def with_zero_shot(found: Found, result: Result, settings: SearchSettings) -> Result:
-    """The result with what the model says of each example by itself, and what that comes to in `about`.
+    """The result with what the model says of each example by itself, and a summary of that in `about`.
 
     Args:
         found: by the search.

@@ -1,4 +1,4 @@
-"""The default search: calibrated rounds, which start from what the model knows and cannot collapse.
+"""The default search: calibrated rounds that start from what the model knows.
 
 A chain begins at calibrated zero-shot predictions. Every round asks for each label given all others, in a new order of
 the demonstrations, and relabels everything at once: each component gets its most probable legal labels by the sum of
