@@ -17,7 +17,7 @@ class Judged:
 
     Attributes:
         score: of the labels found, complete.
-        ends: per restart, the best complete labeling of it.
+        ends: per restart, the complete labeling that it ended at.
         fixed: labels that a person gave, which the search could not move.
         path: the labelings that it went through, first to last; for the drift of the label balance.
     """
@@ -175,7 +175,7 @@ class Measures:
         drift: share of each label among those labelled, at evenly spaced places of the run, last the end.
         chance: compared with shuffles; None if not even a second opinion could be shuffled.
         renamed: the same division under other names: the inverse, for two labels.
-        ends: the best of each restart, without those that are the labels found.
+        ends: those of the restarts, without those that are the labels found.
         ends_agreeing: restarts whose best is the labels found.
         orders: other orders of demonstrations; None if none were asked for.
         opinion: the second opinion.

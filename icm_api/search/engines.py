@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from types import MappingProxyType
+from typing import Literal
 
 from icm_api.config import SearchSettings
 from icm_api.errors import ConfigError
@@ -32,12 +33,15 @@ class Engine:
         settings: keys of `[search]` that this engine reads and not every other one does.
         kernel: makes its kernel of the objective, the settings and the labels known beforehand.
         steps: how many steps it takes on a data set of n examples if the settings do not say.
+        end: which of a restart's labelings is its end: the best one, or the last where steps score in different orders
+            of demonstrations, so that the largest value may be a lucky order.
     """
 
     name: str
     settings: frozenset[str]
     kernel: Callable[[Objective, SearchSettings, Start], Kernel]
     steps: Callable[[SearchSettings, int], int]
+    end: Literal["best", "last"] = "best"
 
 
 def _annealing(objective: Objective, settings: SearchSettings, start: Start) -> Kernel:
@@ -85,7 +89,7 @@ ENGINES: Mapping[str, Engine] = MappingProxyType(
     {
         engine.name: engine
         for engine in (
-            Engine("rounds", _ROUNDS | {"calibration", "prior"}, _rounds, _chosen_steps),
+            Engine("rounds", _ROUNDS | {"calibration", "prior"}, _rounds, _chosen_steps, "last"),
             Engine("anneal", _ANNEAL, _annealing, _annealing_steps),
             Engine("bootstrap", _ROUNDS, _bootstrap, _round_steps),
             Engine("folds", _ROUNDS | {"folds"}, _folds, _round_steps),

@@ -18,7 +18,7 @@ from icm_api.prompts import PromptBuilder
 from icm_api.result import Result, build_result
 from icm_api.search.align import LARGEST_UNIT, units
 from icm_api.search.component_anneal import label_units
-from icm_api.search.engines import build_kernel, steps_of
+from icm_api.search.engines import build_kernel, engine_of, steps_of
 from icm_api.search.kernel import Info, Kernel, State, better, touched
 from icm_api.search.start import Start, make_start, refuse_folder
 from icm_api.types import Constraint, Dataset, Labeling, Model, Score, Task, Usage
@@ -52,7 +52,7 @@ class Found:
         usage: requests and tokens asked for.
         state: after the last step.
         ends: per restart that began at random labels, at the model's predictions or at given labels, and was complete
-            at any time: its best complete labeling, which that restart alone would have handed out.
+            at any time: the complete labeling that it ended at, its best or its last, as `Engine.end` says.
         objective: U(D), to ask more of it.
         start: labels known beforehand.
     """
@@ -131,7 +131,7 @@ async def search(
     start: Start | None = None,
     on_step: Callable[[Progress], None] | None = None,
 ) -> Found:
-    """The labeling with the largest U(D) that an engine sees, and the best of each restart.
+    """The labeling with the largest U(D) that an engine sees, and the end of each restart.
 
     Args:
         objective: U(D).
@@ -149,12 +149,13 @@ async def search(
     size, start = len(objective.dataset), start or Start()
     if not size:
         raise ConfigError("the data set is empty: there is nothing to label")
-    kernel, steps = build_kernel(objective, settings, start), steps_of(settings, size)
+    engine, kernel, steps = engine_of(settings), build_kernel(objective, settings, start), steps_of(settings, size)
     ends: dict[int, Score | None] = {}
     async for state, info in iterate(kernel, objective, steps):
         # Challengers come after all restarts, and are no search of their own; nor is a choice between the ends.
         if info.restart < settings.restarts and info.kind != "choose":
-            ends[info.restart] = better(ends.get(info.restart), info.score, size)
+            so_far = ends.get(info.restart) if engine.end == "best" else None
+            ends[info.restart] = better(so_far, info.score, size)
         if on_step is not None:
             on_step(Progress(info, state, objective.tally.usage, steps))
     assert state.best is not None

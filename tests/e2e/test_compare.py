@@ -303,7 +303,8 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, int]:
         return (place(config) / "table.csv").read_bytes(), server.log.total
 
 
-@pytest.mark.parametrize("share", [0.45, *(pytest.param(share, marks=pytest.mark.slow) for share in (0.1, 0.9))])
+@pytest.mark.slow
+@pytest.mark.parametrize("share", [0.1, 0.45, 0.9])
 def test_killed_midway_the_same_command_goes_on_and_pays_nothing_twice(
     tmp_path: Path, unbroken: tuple[bytes, int], share: float
 ) -> None:

@@ -82,7 +82,7 @@ def test_the_same_config_gives_the_same_labels_directly_and_over_every_wire_form
 
 # Faults
 
-SLOW = {"429-date", "500", "503", "529", "cut", "truncated-json"}
+SLOW = {"429-date", "429-ms", "429-none", "429-seconds", "500", "503", "529", "cut", "truncated-json"}
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +97,7 @@ def calm(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, bytes]:
 @pytest.mark.parametrize(
     "kinds",
     [
-        # Each kind is met in "all"; the others that are not slow differ in what the client does.
+        # Each kind is met in "all".
         *(pytest.param((kind,), id=kind, marks=pytest.mark.slow if kind in SLOW else ()) for kind in RETRYABLE),
         pytest.param(RETRYABLE, id="all"),
     ],
@@ -166,7 +166,9 @@ def test_a_prompt_that_is_too_long_says_which_setting_to_change(
 # What is paid for is paid once
 
 
-@pytest.mark.parametrize("name", ["vllm", "openai-chat", "sglang", "gemini"])
+@pytest.mark.parametrize(
+    "name", ["vllm", "gemini", *(pytest.param(name, marks=pytest.mark.slow) for name in ("openai-chat", "sglang"))]
+)
 def test_a_second_run_sends_nothing(name: str, tmp_path: Path) -> None:
     hosted = HOSTED[name]
     with serve(dialect=hosted.dialect) as server:
@@ -179,6 +181,7 @@ def test_a_second_run_sends_nothing(name: str, tmp_path: Path) -> None:
     assert bytes_of(tmp_path / "again") == bytes_of(tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_two_processes_on_one_cache_pay_twice_only_for_what_both_asked_first(tmp_path: Path) -> None:
     with serve(dialect="vllm", faults=Faults(("slow",), delay=0.03, times=None), record=100_000) as server:
         config = write_config(tmp_path, VLLM.spec(server))
@@ -399,7 +402,7 @@ def finish(config: Path) -> None:
         ("vllm", "cut"),
         *(pytest.param("vllm", end, marks=pytest.mark.slow) for end in ("success", "401")),
         *(pytest.param("anthropic", end, marks=pytest.mark.slow) for end in ("success", "401")),
-        ("openai-chat", "success"),
+        pytest.param("openai-chat", "success", marks=pytest.mark.slow),
         ("gemini", "401"),
     ],
 )

@@ -114,16 +114,16 @@ ASKS = """
 
     async def ask():
         async with open_model(sys.argv[1], cache=Path(sys.argv[2])) as client:
-            await client.label_distributions(prompts(81))
+            await client.label_distributions(prompts(int(sys.argv[3])))
             print(client.sent.requests)
 
     asyncio.run(ask())
 """
 
 
-def start(server: Server, cache: Path) -> subprocess.Popen[str]:
+def start(server: Server, cache: Path, count: int = 20) -> subprocess.Popen[str]:
     code = "\n".join(line.removeprefix("    ") for line in ASKS.splitlines())
-    arguments = [sys.executable, "-c", code, f"vllm:{server.model}@{server.url}", str(cache)]
+    arguments = [sys.executable, "-c", code, f"vllm:{server.model}@{server.url}", str(cache), str(count)]
     return subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
 
 
@@ -143,7 +143,7 @@ def test_two_processes_on_one_cache_pay_once_or_twice_for_each(tmp_path: Path) -
 def test_kill_9_loses_at_most_what_was_under_way(tmp_path: Path) -> None:
     most = ClientSettings().max_concurrency
     with serve(dialect="vllm", faults=Faults(("slow",), delay=0.05, times=None)) as running:
-        process = start(running, tmp_path)
+        process = start(running, tmp_path, 81)
         while sum(running.log.statuses.values()) < 30:
             time.sleep(0.005)
         process.send_signal(signal.SIGKILL)

@@ -184,6 +184,7 @@ def test_many_labels_are_drawn_together(tmp_path: Path) -> None:
     assert all(label in page.text for label in labels)
 
 
+@pytest.mark.slow
 def test_a_large_run_makes_no_large_page(tmp_path: Path) -> None:
     what = MadeUp(["a long text " * 400] * 6000, steps=9000, diagnosis=DIAGNOSIS)
     html = written(tmp_path, what)
