@@ -246,6 +246,16 @@ class SearchSettings(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _calibration_is_heard(self) -> SearchSettings:
+        for key in ("calibration", "prior"):
+            if getattr(self, key) is not None and self.engine != "rounds" and self.start != "zero-shot":
+                raise ValueError(
+                    f'{key}: engine = "{self.engine}" calibrates only the zero-shot predictions that it starts from: '
+                    f'add start = "zero-shot", or leave {key} out'
+                )
+        return self
+
 
 class CacheSection(Section):
     """`[cache]`: where answers of models are kept.

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
 from math import log
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -309,6 +310,15 @@ def test_nonsense_is_refused_with_what_to_do() -> None:
         ConfigError, match=r"search\.engine: unknown engine 'anneall'; did you mean 'anneal'\? known: rounds, anneal"
     ):
         build_kernel(objective(BayesModel(truth), dataset), settings("anneall"))
+
+
+@pytest.mark.parametrize("key", ["calibration", "prior"])
+def test_a_calibration_that_an_engine_would_not_hear_is_refused(key: str) -> None:
+    given: dict[str, Any] = {key: {"calibration": "centres", "prior": {"True": 0.7, "False": 0.3}}[key]}
+    with pytest.raises(ValidationError, match=f'{key}: engine = "folds" calibrates only .* add start = "zero-shot"'):
+        SearchSettings(engine="folds", **given)
+    assert SearchSettings(engine="folds", start="zero-shot", **given).start == "zero-shot"
+    assert SearchSettings(**given).engine == "rounds"
 
 
 async def test_an_engine_is_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
