@@ -182,13 +182,13 @@ def _huggingface(model: str, options: Mapping[str, Any]) -> Opened:
     from icm_api.model.endpoints.huggingface import HuggingFaceEndpoint
 
     given = checked_options(LocalOptions, "huggingface", options)
-    return _local(HuggingFaceEndpoint(model, **given.model_dump()))
+    return _local(HuggingFaceEndpoint(model, given))
 
 
 def _local(endpoint: Endpoint) -> Opened:
     from icm_api.model.reading.local import ReadsForms
 
-    return Opened(endpoint, Readers(ReadsForms(endpoint.identity)))
+    return Opened(endpoint, Readers(ReadsForms(endpoint)))
 
 
 _OPENERS: Mapping[str, Opener] = MappingProxyType(

@@ -146,12 +146,24 @@ class GeminiOptions:
 
 
 class LocalOptions(BaseModel):
-    """What a local model of transformers takes; see `HuggingFace`."""
+    """What a local model of transformers takes.
+
+    Attributes:
+        device: as torch names it, e.g. "cpu", "cuda", "mps"; "auto" is the fastest that there is.
+        dtype: "auto" is what the weights are kept in, mostly bfloat16: half the memory of "float32", and on many
+            machines half the time. In "float64" no answer depends on what else is asked.
+        device_map: spreads a large model over devices, e.g. "auto"; needs accelerate, and takes the place of `device`.
+        gguf_file: the file of quantised weights in the directory or on the hub; needs gguf.
+        batch_size: the most prompts computed side by side; it bounds memory.
+        revision: branch, tag or commit on the hub.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    device: str = "cpu"
-    dtype: str = "float32"
+    device: str = "auto"
+    dtype: Literal["auto", "float32", "bfloat16", "float16", "float64"] = "auto"
+    device_map: str | None = None
+    gguf_file: str | None = None
     batch_size: int = Field(default=8, ge=1)
     revision: str | None = None
 

@@ -184,7 +184,7 @@ def means(rows: list[Row]) -> list[str]:
 
 async def _all(arguments: argparse.Namespace) -> None:
     folder = arguments.folder or folder_of(arguments.model)
-    options = {"device": arguments.device, "batch_size": arguments.batch}
+    options = {"device": arguments.device, "dtype": "float32", "batch_size": arguments.batch}
     rows = []
     print(HEADER, flush=True)
     async with open_model(f"huggingface:{folder}", cache=arguments.cache, options=options) as model:

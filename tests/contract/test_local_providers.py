@@ -17,6 +17,7 @@ import pytest
 from icm_api.errors import ConfigError, LogprobsUnavailableError, ProviderError
 from icm_api.model import open_model
 from icm_api.model.endpoints.pocket import PocketEndpoint
+from icm_api.model.options import LocalOptions
 from icm_api.model.reading.local import ReadsForms
 from icm_api.model.reading.reading import forms_of as forms_of_labels
 from icm_api.model.request import Body, Endpoint, Request, Response
@@ -96,7 +97,7 @@ class Together:
 def ask(provider: Endpoint, prompts: Sequence[Prompt]) -> list[dict[str, float]]:
     """What a provider reads for each prompt, with nothing between it and its model."""
 
-    readings = asyncio.run(ReadsForms(provider.identity).read(prompts, Together(provider)))
+    readings = asyncio.run(ReadsForms(provider).read(prompts, Together(provider)))
     return [{form: value for form, value in r.forms.items() if isinstance(value, float)} for r in readings]
 
 
@@ -248,18 +249,18 @@ def test_company_and_order_do_not_shape_an_answer(opened: Opened) -> None:
 
 def test_the_request_is_json_and_holds_all_that_shapes_the_answer() -> None:
     one = prompt("Claim: it is so", [("Claim: 1", " True")])
-    body = ReadsForms("here").request(one).body
-    assert json.loads(json.dumps(body)) == body == ReadsForms("here").request(one).body
+    body = ReadsForms(PocketEndpoint()).request(one).body
+    assert json.loads(json.dumps(body)) == body == ReadsForms(PocketEndpoint()).request(one).body
     other_label = prompt("Claim: it is so", [("Claim: 1", " False")])
     other_forms = prompt("Claim: it is so", [("Claim: 1", " True")], LONG)
-    bodies = [json.dumps(ReadsForms("here").request(p).body) for p in (one, other_label, other_forms)]
+    bodies = [json.dumps(ReadsForms(PocketEndpoint()).request(p).body) for p in (one, other_label, other_forms)]
     assert len(set(bodies)) == 3
 
 
 def test_the_response_is_json_with_usage(opened: Opened) -> None:
     provider, _, _ = opened
     one = prompt("Claim: it is so")
-    (response,) = asyncio.run(provider.send([ReadsForms("here").request(one)]))
+    (response,) = asyncio.run(provider.send([ReadsForms(PocketEndpoint()).request(one)]))
     assert json.loads(json.dumps(response.body)) == response.body
     assert response.usage == Usage(1, 1 + provider.count_tokens(one.text), 0)
 
@@ -283,7 +284,7 @@ def test_defect_3_a_prompt_that_does_not_fit_is_refused_and_never_cut(opened: Op
 def test_a_body_without_logprobs_is_refused(opened: Opened) -> None:
     provider, _, _ = opened
     with pytest.raises(LogprobsUnavailableError, match=provider.identity.split("/")[0]):
-        ReadsForms(provider.identity).request(prompt("x")).accept({"logprobs": None})
+        ReadsForms(provider).request(prompt("x")).accept({"logprobs": None})
 
 
 def test_through_the_client(opened: Opened) -> None:
@@ -305,7 +306,7 @@ def test_through_the_client(opened: Opened) -> None:
 
 def test_pocket_bytes_do_not_depend_on_the_batch() -> None:
     provider = PocketEndpoint()
-    requests = [ReadsForms("here").request(one) for one in MIXED]
+    requests = [ReadsForms(PocketEndpoint()).request(one) for one in MIXED]
     together = asyncio.run(provider.send(requests))
     alone: list[Response] = []
     for request in requests:
@@ -369,7 +370,7 @@ def test_every_batch_size_gives_the_oracles_numbers(architecture: str, models: C
     assert len({round(answer[form], 3) for answer in expected for form in answer}) > len(few)
     answers = []
     for batch_size in (1, 3, 64):
-        provider = HuggingFaceEndpoint(str(directory), dtype="float64", batch_size=batch_size)
+        provider = HuggingFaceEndpoint(str(directory), LocalOptions(dtype="float64", batch_size=batch_size))
         assert provider.capabilities.deterministic
         assert provider._scorer._shares == (architecture != "mamba")
         answers.append(ask(provider, few))
@@ -409,7 +410,7 @@ def test_a_shared_beginning_is_computed_once(models: Callable[..., Path]) -> Non
     from icm_api.model.endpoints.huggingface import HuggingFaceEndpoint
 
     directory = models("llama")
-    provider = HuggingFaceEndpoint(str(directory), batch_size=1)
+    provider = HuggingFaceEndpoint(str(directory), LocalOptions(batch_size=1))
     prompts = leave_one_out(8, LONG)
     tokenizer = AutoTokenizer.from_pretrained(directory)
     whole = [tuple(tokenizer.encode(one.text + form)) for one in prompts for form in forms_of(one)]
@@ -486,7 +487,7 @@ def test_identity_is_of_the_weights_and_not_of_the_place(tmp_path: Path) -> None
     tensors[name] = tensors[name] + 1e-3 * torch.ones_like(tensors[name])
     save_file(tensors, moved / "model.safetensors", metadata={"format": "pt"})
     assert HuggingFaceEndpoint(str(moved)).identity != identity
-    assert HuggingFaceEndpoint(str(one), dtype="bfloat16").identity != identity
+    assert HuggingFaceEndpoint(str(one), LocalOptions(dtype="bfloat16")).identity != identity
 
 
 @needs_local
@@ -500,12 +501,58 @@ def test_a_directory_without_a_model_is_named(tmp_path: Path) -> None:
 
 @needs_local
 def test_unusable_arguments_are_refused_before_anything_is_loaded(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"option 'dtype': .*'bfloat16'.*, got 'int8'"):
+        open_model(f"huggingface:{tmp_path}", options={"dtype": "int8"})
+    with pytest.raises(ConfigError, match="option 'batch_size'"):
+        open_model(f"huggingface:{tmp_path}", options={"batch_size": 0})
+
+
+@needs_local
+def test_tokens_are_counted_and_the_window_is_known_without_the_weights(tmp_path: Path) -> None:
     from icm_api.model.endpoints.huggingface import HuggingFaceEndpoint
 
-    with pytest.raises(ConfigError, match="dtype 'int8'"):
-        HuggingFaceEndpoint(str(tmp_path), dtype="int8")
-    with pytest.raises(ConfigError, match="batch_size"):
-        HuggingFaceEndpoint(str(tmp_path), batch_size=0)
+    directory = make_model(tmp_path / "m", "llama")
+    whole = HuggingFaceEndpoint(str(directory))
+    count, capabilities, _ = whole.count_tokens("The claim is True."), whole.capabilities, whole.identity
+    (directory / "model.safetensors").unlink()
+    without = HuggingFaceEndpoint(str(directory))
+    assert (without.count_tokens("The claim is True."), without.capabilities) == (count, capabilities)
+    with pytest.raises(ProviderError, match=f"(?s)cannot load .*{directory.name}.*safetensors"):
+        assert without.identity
+
+
+@needs_local
+def test_weights_are_computed_in_the_type_they_are_kept_in_and_load_in_silence(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    from icm_api.model.endpoints.huggingface import HuggingFaceEndpoint
+
+    directory = make_model(tmp_path / "m", "llama")
+    plain = HuggingFaceEndpoint(str(directory)).identity
+    assert HuggingFaceEndpoint(str(directory), LocalOptions(dtype="float32")).identity == plain
+    tensors = {name: tensor.bfloat16() for name, tensor in load_file(directory / "model.safetensors").items()}
+    save_file(tensors, directory / "model.safetensors", metadata={"format": "pt"})
+    config = json.loads((directory / "config.json").read_text())
+    (directory / "config.json").write_text(json.dumps(config | {"dtype": "bfloat16", "torch_dtype": "bfloat16"}))
+    capfd.readouterr()
+    kept = HuggingFaceEndpoint(str(directory)).identity
+    assert kept == HuggingFaceEndpoint(str(directory), LocalOptions(dtype="bfloat16")).identity != plain
+    assert capfd.readouterr().err == ""
+
+
+@needs_local
+async def test_a_round_under_way_is_left_between_two_forward_passes(tmp_path: Path) -> None:
+    from icm_api.model.endpoints.huggingface import HuggingFaceEndpoint
+
+    endpoint = HuggingFaceEndpoint(str(make_model(tmp_path / "m", "llama")), LocalOptions(batch_size=1))
+    task = asyncio.create_task(endpoint.send([ReadsForms(endpoint).request(one) for one in MIXED]))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
 
 
 @pytest.mark.parametrize("missing", ["torch", "transformers"])

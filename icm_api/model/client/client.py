@@ -70,7 +70,7 @@ class Client:
         self._memory: OrderedDict[str, _Kept] = OrderedDict()
         self._in_flight: dict[str, asyncio.Task[dict[str, _Kept]]] = {}
         self._dispatcher = Dispatcher(endpoint, settings or ClientSettings(), self.meter)
-        self._writes = None if cache is None else Writes(cache, endpoint.identity)
+        self._writes = None if cache is None else Writes(cache, lambda: endpoint.identity)
 
     async def __aenter__(self) -> Client:
         return self

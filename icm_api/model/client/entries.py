@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from time import time
@@ -130,10 +130,10 @@ class Writes:
 
     Args:
         cache: where to.
-        source: whose answers they are: the provider's identity.
+        source: says whose answers they are: the endpoint's identity, which a local model knows once it is loaded.
     """
 
-    def __init__(self, cache: ResponseCache, source: str) -> None:
+    def __init__(self, cache: ResponseCache, source: Callable[[], str]) -> None:
         self._cache = cache
         self._source = source
         self._entries: dict[str, bytes] = {}
@@ -153,7 +153,7 @@ class Writes:
         self._raise_failure()
         if not self._entries:
             asyncio.get_running_loop().call_soon(self._write)
-        self._entries[key] = encode_entry(key, body, usage, self._source)
+        self._entries[key] = encode_entry(key, body, usage, self._source())
 
     def flush(self) -> None:
         """Write now what is left.

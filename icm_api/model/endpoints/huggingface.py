@@ -3,32 +3,29 @@
 It does: tokenize prompt and label together, compute beginnings that prompts share once (KV cache), and read
 the logprobs of every label token.
 It does not: use chat templates, generate, truncate, run code from a model repository, cache answers, or set
-the number of threads. torch and transformers are imported when a provider is made, and only here.
+the number of threads. The weights are loaded when something is first asked: tokens can be counted without them.
 """
 
 from __future__ import annotations
 
+import asyncio
 import inspect
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-
-from icm_api.errors import ConfigError, ProviderError
+from icm_api.errors import ProviderError
+from icm_api.model.endpoints.local_weights import fingerprint, load_network, load_tokenizer, tokens_before, window_of
 from icm_api.model.endpoints.prefix_tree import Step, Tokens, common, plan
+from icm_api.model.options import LocalOptions
 from icm_api.model.request import Request, Response
 from icm_api.types import Capabilities, Usage
 
 # float32 logits differ by some 1e-6 with the shapes of a batch. Four decimals hide that except for numbers
 # that near a rounding edge, about one in a hundred; every further decimal would show it ten times as often.
 _DECIMALS = 4
-
-_DTYPES = ("float32", "bfloat16", "float16", "float64")
-_SAMPLED_NUMBERS = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,41 +48,36 @@ class HuggingFaceEndpoint:
 
     Args:
         model: a directory, or a name on the Hugging Face hub.
-        device: as torch names it, e.g. "cpu", "cuda", "mps".
-        dtype: "float32", "bfloat16", "float16" or "float64".
-        batch_size: the most prompts computed side by side; it bounds memory.
-        revision: branch, tag or commit on the hub.
+        options: device, type of number and the like.
 
     Raises:
-        ConfigError: an argument is unusable.
-        ProviderError: torch or transformers is missing, or the model cannot be loaded.
+        ConfigError: an option is unusable.
+        ProviderError: torch or transformers is missing, or the tokenizer or the configuration cannot be loaded.
     """
 
-    def __init__(
-        self,
-        model: str,
-        *,
-        device: str = "cpu",
-        dtype: str = "float32",
-        batch_size: int = 8,
-        revision: str | None = None,
-    ) -> None:
-        if dtype not in _DTYPES:
-            raise ConfigError(f"dtype {dtype!r} is none of {', '.join(_DTYPES)}")
-        if batch_size < 1:
-            raise ConfigError(f"batch_size must be at least 1, got {batch_size}")
-        self._tokenizer, network = _load(model, device, dtype, revision)
-        self._scorer = _Scorer(network, batch_size)
-        self._before = _tokens_before(self._tokenizer)
-        self._window = _window(model, network.config, self._tokenizer)
-        self._deterministic = dtype == "float64"
-        name = Path(model).resolve().name if Path(model).is_dir() else model
-        self._identity = f"huggingface/{name}@{_fingerprint(network, self._tokenizer)}"
+    def __init__(self, model: str, options: LocalOptions | None = None) -> None:
+        self._model, self._options = model, options or LocalOptions()
+        self._tokenizer, config = load_tokenizer(model, self._options)
+        self._before = tokens_before(self._tokenizer)
+        self._window = window_of(model, config, self._tokenizer)
 
-    @property
+    @cached_property
+    def _network(self) -> Any:
+        return load_network(self._model, self._options)
+
+    @cached_property
+    def _scorer(self) -> _Scorer:
+        return _Scorer(self._network, self._options.batch_size)
+
+    @cached_property
     def identity(self) -> str:
-        """`huggingface/`, the model's name, and a fingerprint of its weights, configuration and tokenizer."""
-        return self._identity
+        """`huggingface/`, the model's name, and a fingerprint of its weights, configuration and tokenizer.
+
+        Raises:
+            ProviderError: the weights cannot be loaded.
+        """
+        name = Path(self._model).resolve().name if Path(self._model).is_dir() else self._model
+        return f"huggingface/{name}@{fingerprint(self._network, self._tokenizer)}"
 
     @property
     def capabilities(self) -> Capabilities:
@@ -94,7 +86,8 @@ class HuggingFaceEndpoint:
         Deterministic in float64 only. In narrower types the last decimal can depend on what else was asked in
         the same batch.
         """
-        return Capabilities(self._window - len(self._before), "exact", self._deterministic, batches=True)
+        deterministic = self._options.dtype == "float64"
+        return Capabilities(self._window - len(self._before), "exact", deterministic, batches=True)
 
     def count_tokens(self, text: str) -> int:
         """Tokens of the text, without special ones."""
@@ -103,7 +96,8 @@ class HuggingFaceEndpoint:
     async def send(self, requests: Sequence[Request]) -> Sequence[Response]:
         """Score the forms of all requests; beginnings that any of them share are computed once.
 
-        Usage counts a prompt's tokens with BOS, and no completion tokens: scoring generates nothing.
+        Usage counts a prompt's tokens with BOS, and no completion tokens: scoring generates nothing. Between two
+        forward passes others have their turn, so that Ctrl-C need not wait for a whole round.
 
         Raises:
             ProviderError: a prompt with its label is longer than the context window, or in the model's tokens
@@ -125,7 +119,7 @@ class HuggingFaceEndpoint:
                 wanted.setdefault(sequence[:-1], []).extend(reads)
             slots += len(sequences)
             lengths.append(len(self._before) + len(plain))
-        totals = iter(self._scorer.score(wanted, slots))
+        totals = iter(await self._scorer.score(wanted, slots))
         return [
             Response(
                 {"logprobs": {form: round(next(totals), _DECIMALS) for form in body["forms"]}},
@@ -182,13 +176,14 @@ class _Scorer:
         plain = all(type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) for layer in layers)
         self._shares = plain and not network._is_stateful
 
-    def score(self, wanted: Mapping[Tokens, Sequence[_Read]], slots: int) -> list[float]:
+    async def score(self, wanted: Mapping[Tokens, Sequence[_Read]], slots: int) -> list[float]:
         """The sums, by slot."""
         sums = [0.0] * slots
         sequences = sorted(wanted)
         # Made without the configuration, so that layers which look back a little way can be cut back too.
         cache = self._new_cache() if self._shares else None
         for step in plan(sequences, self._batch_size, share=self._shares):
+            await asyncio.sleep(0)
             rows = step.rows if step.end is None else step.rows[:1]
             tokens = [sequences[row][step.start : step.end] for row in rows]
             reads = _reads(wanted, sequences, step)
@@ -251,68 +246,3 @@ def _reads(
         for read in wanted[sequences[row]]
         if step.start < read.position and (step.end is None or read.position <= step.end)
     ]
-
-
-def _load(model: str, device: str, dtype: str, revision: str | None) -> tuple[Any, Any]:
-    """Tokenizer and network, ready to be asked."""
-    try:
-        import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-    except ImportError as error:
-        raise ProviderError(
-            f"a local model needs torch and transformers ({error}); run: pip install 'icm-api[local]'"
-        ) from error
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(model, revision=revision)
-        network = AutoModelForCausalLM.from_pretrained(
-            model, revision=revision, dtype=getattr(torch, dtype), use_safetensors=True
-        )
-        return tokenizer, network.to(device).eval()
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
-        raise ProviderError(
-            f"cannot load {model!r} on {device!r} as a causal language model: {error} (give a directory with "
-            "config.json, tokenizer files and *.safetensors, or a name on a hub that can be reached)"
-        ) from error
-
-
-def _tokens_before(tokenizer: Any) -> Tokens:
-    """The special tokens that the tokenizer puts before a text by default."""
-    plain = tokenizer("a", add_special_tokens=False)["input_ids"]
-    whole = tokenizer("a")["input_ids"]
-    return tuple(whole[: next(at for at in range(len(whole)) if whole[at : at + len(plain)] == plain)])
-
-
-def _window(model: str, config: Any, tokenizer: Any) -> int:
-    """The context window in tokens, special ones included."""
-    window = getattr(config.get_text_config(), "max_position_embeddings", None)
-    # A tokenizer without a limit says 1e30.
-    window = window or (tokenizer.model_max_length if tokenizer.model_max_length < 10**9 else None)
-    if window is None:
-        raise ProviderError(
-            f"{model!r}: neither config.json (max_position_embeddings) nor tokenizer_config.json "
-            "(model_max_length) says how long a context may be; add one of them"
-        )
-    return int(window)
-
-
-def _fingerprint(network: Any, tokenizer: Any) -> str:
-    """A hash that another model of the same name and shape does not share.
-
-    It covers the configuration, the tokenizer, and of every tensor its name, shape and numbers spread evenly
-    over it. Training moves nearly all numbers, so a sample tells at once what hashing gigabytes would.
-    """
-    import torch
-
-    config = network.config.to_dict()
-    for elsewhere in ("_name_or_path", "_commit_hash", "transformers_version"):
-        config.pop(elsewhere, None)
-    digest = sha256(json.dumps(config, sort_keys=True, default=str).encode())
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    vocabulary = json.dumps(tokenizer.get_vocab(), sort_keys=True) if backend is None else backend.to_str()
-    digest.update(vocabulary.encode())
-    for name, tensor in sorted(network.state_dict().items()):
-        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        flat = tensor.detach().flatten()
-        sample = flat[:: max(1, len(flat) // _SAMPLED_NUMBERS)].cpu().contiguous()
-        digest.update(sample.view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()[:12]

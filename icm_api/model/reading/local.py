@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from icm_api.errors import LogprobsUnavailableError
 from icm_api.model.reading.reading import Reading, forms_of, label_distribution
-from icm_api.model.request import Asks, Body, Request
+from icm_api.model.request import Asks, Body, Endpoint, Request
 from icm_api.types import Answers, Prompt, Verbalizer
 
 _METHOD = "exact"
@@ -19,11 +19,11 @@ class ReadsForms:
     """Reads the forms that a local model lists; implements `ReadsLabels`.
 
     Args:
-        identity: of the endpoint, for messages.
+        endpoint: names itself in messages.
     """
 
-    def __init__(self, identity: str) -> None:
-        self._identity = identity
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
 
     async def read(self, prompts: Sequence[Prompt], client: Asks) -> Answers[Reading]:
         """Every form of every prompt, one request per prompt.
@@ -48,5 +48,5 @@ class ReadsForms:
         """Refuse an answer without a usable logprob for every form."""
         logprobs = body.get("logprobs")
         if not isinstance(logprobs, Mapping):
-            raise LogprobsUnavailableError(f"{self._identity}: the answer holds no 'logprobs': {body!r:.200}")
+            raise LogprobsUnavailableError(f"{self._endpoint.identity}: the answer holds no 'logprobs': {body!r:.200}")
         label_distribution(verbalizer, Reading(logprobs, _METHOD))
