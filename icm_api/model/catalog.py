@@ -183,7 +183,8 @@ _ALL = (
         completion_logprobs=20,
         counted=True,
         echo=True,
-        notes='Serves base models. Chat models that think: extra_body={"reasoning": {"enabled": false}}.',
+        notes="Serves one base model, meta-llama/Meta-Llama-3.1-8B, and others on endpoints of one's own. "
+        'Chat models that think: extra_body={"reasoning": {"enabled": false}}.',
     ),
     Entry(
         "fireworks",
@@ -215,7 +216,7 @@ _ALL = (
         "https://api.hyperbolic.xyz/v1",
         api="completions",
         key_variable="HYPERBOLIC_API_KEY",
-        notes="Served Llama 3.1 405B base; logprobs are unverified.",
+        notes="Lists no base model any more; logprobs are unverified.",
     ),
     Entry(
         "azure",
@@ -289,6 +290,75 @@ _ALL = (
         completion_logprobs=20,
         prefill="flags",
         notes="Given token ids are read exactly, on /generate. Chat lists the likeliest tokens alone.",
+    ),
+    Entry(
+        "acs",
+        "https://base-models.acsresearch.org/v1",
+        api="completions",
+        key_variable="ACS_API_KEY",
+        completion_logprobs=20,
+        notes="Base models (llama-8b, llama-405b), access on request; 8 requests at once a key. 429 budget_exceeded is "
+        "final; 503 modal_cold_boot lasts 5 to 13 minutes, so leave client.retry_seconds at 900 or more.",
+    ),
+    Entry(
+        "tinker",
+        "https://tinker.thinkingmachines.dev/services/tinker-prod/oai/api/v1",
+        api="completions",
+        key_variable="TINKER_API_KEY",
+        notes="Base models, e.g. Qwen/Qwen3-8B-Base. The OpenAI-compatible route is a beta; logprobs are unverified.",
+    ),
+    Entry(
+        "bedrock",
+        "",
+        key_variable="AWS_BEARER_TOKEN_BEDROCK",
+        extra={"reasoning_effort": "none"},
+        notes="URL https://bedrock-mantle.REGION.api.aws/v1. Logprobs from GPT-5.x and 6.x alone, and only with effort "
+        "none; Converse has none.",
+    ),
+    Entry(
+        "litellm",
+        "http://127.0.0.1:4000/v1",
+        key_variable="LITELLM_API_KEY",
+        key_required=False,
+        notes="A proxy: logprobs are those of the host behind it. Some drop what they don't know (drop_params).",
+    ),
+    Entry(
+        "deepinfra",
+        "https://api.deepinfra.com/v1/openai",
+        key_variable="DEEPINFRA_API_KEY",
+        notes="Logprobs are unverified.",
+    ),
+    Entry(
+        "nebius",
+        "https://api.tokenfactory.nebius.com/v1",
+        key_variable="NEBIUS_API_KEY",
+        notes="Logprobs are unverified.",
+    ),
+    Entry(
+        "novita",
+        "https://api.novita.ai/openai/v1",
+        key_variable="NOVITA_API_KEY",
+        notes="Logprobs are unverified.",
+    ),
+    Entry(
+        "baseten",
+        "https://inference.baseten.co/v1",
+        key_variable="BASETEN_API_KEY",
+        notes="Logprobs are unverified.",
+    ),
+    Entry(
+        "featherless",
+        "https://api.featherless.ai/v1",
+        key_variable="FEATHERLESS_API_KEY",
+        notes="Logprobs are unverified.",
+    ),
+    Entry(
+        "hf-router",
+        "https://router.huggingface.co/v1",
+        key_variable="HF_TOKEN",
+        top_logprobs=5,
+        notes="Inference Providers of the Hugging Face Hub: at most 5 alternatives, without bytes, if the "
+        "host behind it gives any. Unverified.",
     ),
     Entry(
         "openai-compatible",

@@ -19,6 +19,7 @@ import pytest
 
 from icm_api.errors import IcmError, ProviderError
 from icm_api.model.client.entries import cache_key
+from icm_api.model.endpoints.pocket import PocketEndpoint
 from icm_api.model.open import open_endpoint
 from icm_api.model.reading.local import ReadsForms
 from icm_api.model.reading.reading import Sampling
@@ -130,7 +131,7 @@ async def entries(root: str) -> list[dict[str, Any]]:
             for options in sets
             for identity, what, request in await requests_of(spec, options, http)
         ]
-    local, reader = "huggingface/tiny@0123456789abcdef", ReadsForms("huggingface")
+    local, reader = "huggingface/tiny@0123456789abcdef", ReadsForms(PocketEndpoint())
     return [
         *found,
         *(_entry(f"huggingface {what}", local, reader.request(each)) for what, each in PROMPTS.items()),

@@ -141,7 +141,7 @@ async def test_providers_of_other_packages(monkeypatch: pytest.MonkeyPatch) -> N
 def open_theirs(model: str, options: dict[str, Any]) -> Opened:
     assert (model, options) == ("big", {"x": 1})
     endpoint = PocketEndpoint()
-    return Opened(endpoint, Readers(ReadsForms(endpoint.identity)))
+    return Opened(endpoint, Readers(ReadsForms(endpoint)))
 
 
 async def test_what_cannot_be_done_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

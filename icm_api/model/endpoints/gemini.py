@@ -38,7 +38,7 @@ class GeminiEndpoint:
     The key is read from GEMINI_API_KEY, or else GOOGLE_API_KEY.
 
     Args:
-        model: its name, e.g. "gemini-2.5-flash".
+        model: its name. Few list logprobs: 3.5 Flash refuses them, 2.5 Flash is retired in December 2026.
         options: what to ask for, and where.
         transport: what carries requests, for tests; None is the network.
 
