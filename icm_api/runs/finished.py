@@ -19,8 +19,17 @@ from icm_api.errors import RunError
 from icm_api.model import Sent, read_sent
 from icm_api.model.client.meter import cost
 from icm_api.result import LABELS_FILE, SUMMARY_FILE, Result
-from icm_api.runs.folder import CONFIG_FILE, INPUTS_FILE, SESSIONS_FILE, SPENDING_FILE, data_fingerprint, existing
+from icm_api.runs.folder import (
+    CONFIG_FILE,
+    INPUTS_FILE,
+    SESSIONS_FILE,
+    SPENDING_FILE,
+    check_config,
+    data_fingerprint,
+    existing,
+)
 from icm_api.runs.parts import build_task, config_of, data_source, load_dataset
+from icm_api.runs.seal import check_seal
 from icm_api.runs.trace import TRACE_FILE, TraceStep, count_steps, read_trace
 from icm_api.types import Dataset, Task, Usage
 
@@ -45,7 +54,7 @@ class FinishedRun:
         """Open a finished run.
 
         Raises:
-            RunError: the run is not finished, or its labels or summary are damaged: which file, and where in it.
+            RunError: the run is not finished, or a file of it was changed since: which, and where in it.
         """
         folder = Path(folder)
         if not (folder / LABELS_FILE).is_file():
@@ -53,12 +62,16 @@ class FinishedRun:
                 f"{folder / LABELS_FILE} is missing: {folder} is not the folder of a run, or its run is not finished: "
                 f"then go on with `icm-api resume {folder}`"
             )
+        check_seal(folder)
         return cls(folder, Result.load(folder))
 
     @cached_property
     def config(self) -> Config:
-        """The resolved configuration. Raises RunError if it is missing."""
-        return config_of(self.folder)
+        """The resolved configuration. Raises RunError if it is missing, or is not what the run began with."""
+        config = config_of(self.folder)
+        if (self.folder / INPUTS_FILE).is_file():
+            check_config(self.folder, self.inputs, config)
+        return config
 
     @cached_property
     def config_text(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -24,6 +24,10 @@ SESSIONS_FILE = "sessions.jsonl"
 """For people: a line for each process that worked on the run and was not killed."""
 SPENDING_FILE = "spending.jsonl"
 """For the budget: a `Ledger`."""
+CONFIG_KEY = "config_sha256"
+"""Of the inputs: the fingerprint of the configuration."""
+CHANGEABLE = ("run", "cache", "client", "budget")
+"""Sections of a configuration that may change while a run goes on: no label depends on them."""
 FORMAT = 1
 """Of the run folder; raised when an older folder could no longer be resumed."""
 
@@ -57,7 +61,41 @@ def inputs_of(config: Config, dataset: Dataset, model: LanguageModel) -> dict[st
         "fixed_sha256": config.data.fixed and _sha256(config.data.fixed),
         "start_sha256": warm and _sha256(warm / LABELS_FILE),
         "model": model.identity,
+        CONFIG_KEY: config_fingerprint(config),
     }
+
+
+def config_fingerprint(config: Config) -> str:
+    """A SHA-256 of all that shapes the labels or what is reported of them, wherever files and model are now.
+
+    Args:
+        config: resolved.
+    """
+    # What a path or a spec leads to has a fingerprint of its own among the inputs, so a run may be moved.
+    places = {"data": {"path", "fixed"}, "model": {"provider"}} | (
+        {"search": {"start"}} if config.search.earlier else {}
+    )
+    shaping = config.model_dump(mode="json", exclude={**dict.fromkeys(CHANGEABLE, True), **places})
+    return sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()
+
+
+def check_config(folder: Path, inputs: Mapping[str, Any], config: Config) -> None:
+    """Compare a run's configuration with the one that it began with.
+
+    Args:
+        folder: of the run.
+        inputs: that the run began with; those of older runs say nothing of the configuration.
+        config: as it is on disk now.
+
+    Raises:
+        RunError: another section changed than those that may.
+    """
+    if inputs.get(CONFIG_KEY, config_fingerprint(config)) != config_fingerprint(config):
+        may = ", ".join(f"[{name}]" for name in CHANGEABLE)
+        raise RunError(
+            f"{folder / CONFIG_FILE} is not what this run began with; only {may} may change: put it back, or begin a "
+            "new run in another folder"
+        )
 
 
 def data_fingerprint(config: Config, dataset: Dataset) -> str:
@@ -76,8 +114,13 @@ def _sha256(path: Path) -> str:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
-def check_inputs(folder: Path, now: dict[str, Any]) -> None:
-    """Hold the inputs against those with which the run began.
+def check_inputs(folder: Path, config: Config, now: Mapping[str, Any]) -> None:
+    """Compare the inputs with those that the run began with.
+
+    Args:
+        folder: of the run.
+        config: as it is on disk now.
+        now: as `inputs_of` gives them.
 
     Raises:
         RunError: they changed, or the record of them is missing or damaged.
@@ -85,9 +128,10 @@ def check_inputs(folder: Path, now: dict[str, Any]) -> None:
     path = existing(folder, INPUTS_FILE)
     try:
         then = json.loads(path.read_text(encoding="utf-8"))
-        changed = [key for key in now if then.get(key) != now[key]]
-    except (ValueError, AttributeError) as error:
+        changed = [key for key in now if key != CONFIG_KEY and then.get(key) != now[key]]
+    except (ValueError, AttributeError, RecursionError) as error:
         raise RunError(f"{path}: damaged: {error}") from error
+    check_config(folder, then, config)
     if changed:
         raise RunError(
             f"{path}: {changed[0]} was {then.get(changed[0])!r} when the run began and is {now[changed[0]]!r} "

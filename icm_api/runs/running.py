@@ -32,6 +32,7 @@ from icm_api.runs.folder import (
 )
 from icm_api.runs.judging import Trail, judged, with_zero_shot
 from icm_api.runs.parts import build_task, config_of, load_dataset, load_start, open_model
+from icm_api.runs.seal import seal
 from icm_api.runs.trace import TRACE_FILE, trace_record
 from icm_api.search import Progress, Start, build_kernel, build_objective, make_start, refuse_folder, result_of
 from icm_api.search import search as search_engine
@@ -134,7 +135,7 @@ async def resume(folder: Path, watch: Watch = Watch()) -> Result:
     start = load_start(config, dataset, task)
     with locked(folder):
         async with open_model(config) as model:
-            check_inputs(folder, inputs_of(config, dataset, model))
+            check_inputs(folder, config, inputs_of(config, dataset, model))
             return await _search(config, build_objective(dataset, model, task, config.search), start, model, watch)
 
 
@@ -159,6 +160,7 @@ async def _search(config: Config, objective: Objective, start: Start, model: Lan
         finally:
             note_session(folder / SESSIONS_FILE, model, monotonic() - began)
     result.save(folder)
+    seal(folder)
     return result
 
 

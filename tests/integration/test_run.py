@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from icm_api.cli.main import main
+from icm_api.runs.seal import seal
 from tests.worlds import write_world as any_world
 
 FILES = ("labels.jsonl", "trace.jsonl", "summary.json")
@@ -56,6 +57,7 @@ def finished(world: Path, tmp_path: Path) -> Path:
     shutil.copytree(world, tmp_path, dirs_exist_ok=True)
     config = tmp_path / "run" / "config.toml"
     config.write_text(config.read_text().replace(str(world), str(tmp_path)))
+    seal(tmp_path / "run")
     return tmp_path / "run"
 
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import random
 from collections.abc import Sequence
+from contextlib import suppress
 from io import FileIO
 from pathlib import Path
 from typing import Any
@@ -185,11 +186,28 @@ def test_a_torn_last_line_is_dropped_and_the_next_line_is_whole(tmp_path: Path) 
         ledger = Ledger(path)
         ledger.reserve(MOST)
         ledger.close()
-        assert path.read_bytes() == before + before
+        assert path.read_bytes().count(b"\n") == 2
+        assert spent(path) == MOST + MOST
+
     for cut in range(len(before)):
         # Of a reservation that is not whole nothing was sent.
         path.write_bytes(before[:cut])
         assert spent(path) == Usage()
+
+
+def test_no_bit_of_a_ledger_changes_unnoticed(tmp_path: Path) -> None:
+    path = tmp_path / "spending.jsonl"
+    ledger = Ledger(path)
+    for _ in range(3):
+        ledger.reserve(MOST)
+        ledger.settle(REAL - MOST)
+    ledger.close()
+    whole, right = path.read_bytes(), spent(path)
+    for at in range(len(whole) - 1):
+        for bit in range(8):
+            path.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << bit]) + whole[at + 1 :])
+            with suppress(RunError):
+                assert spent(path) == right, (at, bit)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import pytest
 from icm_api.cli.main import main
 from icm_api.export import FORMAT_NAMES, FORMATS, export_labels
 from icm_api.runs import FinishedRun
+from icm_api.runs.seal import seal
 from tests.worlds import write_world
 
 Printed = pytest.CaptureFixture[str]
@@ -38,6 +39,7 @@ def world(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     shutil.copytree(finished, tmp_path / "world", ignore=shutil.ignore_patterns("cache"))
     text = (tmp_path / "world" / "run" / "config.toml").read_text()
     (tmp_path / "world" / "run" / "config.toml").write_text(text.replace(str(finished), str(tmp_path / "world")))
+    seal(tmp_path / "world" / "run")
     monkeypatch.chdir(tmp_path / "world")
     return tmp_path / "world"
 
@@ -132,7 +134,7 @@ def test_data_that_changed_since_the_run_are_not_exported(world: Path, capsys: P
 
 def test_an_unfinished_or_damaged_run_is_not_exported(world: Path, capsys: Printed) -> None:
     (world / "run" / "inputs.json").write_text("{}")
-    assert "inputs.json: damaged" in mistake(capsys, "export", "run", "--to", "csv")
+    assert "inputs.json is not what this run wrote" in mistake(capsys, "export", "run", "--to", "csv")
     (world / "run" / "inputs.json").unlink()
     assert "inputs.json is missing" in mistake(capsys, "export", "run", "--to", "csv")
     (world / "run" / "labels.jsonl").unlink()

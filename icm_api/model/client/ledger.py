@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from io import FileIO
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
+from zlib import crc32
 
 from icm_api.errors import RunError, StorageError
 from icm_api.types import Usage
 
 logger = logging.getLogger(__name__)
 
+_CHECK = "check"
 _NAMES = tuple(each.name for each in fields(Usage))
 
 
@@ -29,6 +31,8 @@ class Ledger:
     what they did cost. A process that is killed (kill -9) in between leaves its requests counted at their most. The
     system has a line when the call returns, which a kill does not undo; a power cut may lose the last lines, as it may
     lose the last entries of the cache.
+
+    A line carries a checksum of itself and of those before it, so that no number can be changed unnoticed.
 
     A last line without a line end is the work of a process that was killed while writing it, and is dropped: a
     reservation of which nothing was sent yet, or a correction, without which its reservation counts in full.
@@ -43,7 +47,7 @@ class Ledger:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._before, self._size = _read(path)
+        self._before, self._size, self._check = _read(path)
         self._owed = Usage()
         self._stream: FileIO | None = None
 
@@ -86,7 +90,8 @@ class Ledger:
         if change == Usage():
             return
         record = {name: number for name, number in zip(_NAMES, _numbers(change), strict=True) if number}
-        line = json.dumps(record).encode() + b"\n"
+        check = _checked(record, self._check)
+        line = json.dumps(record | {_CHECK: check}).encode() + b"\n"
         try:
             if self._stream is None:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -101,6 +106,7 @@ class Ledger:
                 f"cannot write {self._path}: {error.strerror or error}; free some space, then resume the run"
             ) from error
         self._size += len(line)
+        self._check = check
         self._owed = Usage()
 
     def _close(self) -> None:
@@ -119,30 +125,39 @@ def spent(path: Path) -> Usage:
     return _read(path)[0]
 
 
-def _read(path: Path) -> tuple[Usage, int]:
-    """What the whole lines add up to, and how many bytes they are."""
+def _read(path: Path) -> tuple[Usage, int, int]:
+    """What the whole lines add up to, how many bytes they are, and the check of the last of them."""
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        return Usage(), 0
+        return Usage(), 0, 0
     except OSError as error:
         raise StorageError(f"cannot read {path}: {error.strerror or error}") from error
     *lines, torn = content.split(b"\n")
-    total = Usage()
+    total, check = Usage(), 0
     for number, line in enumerate(lines, 1):
         try:
             change = json.loads(line)
+            noted = change.pop(_CHECK, None)
+            check = _checked(change, check)
+            if noted not in (None, check):
+                raise ValueError("the line or one before it was changed")
             if not all(type(value) is int for value in change.values()):
                 raise ValueError("not whole numbers")
             total += Usage(**change)
             if min(_numbers(total)) < 0:
                 raise ValueError("the lines up to here add up to less than nothing")
-        except (ValueError, TypeError, AttributeError) as error:
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
             raise RunError(
                 f"{path}:{number}: damaged ({error}), so what was spent of the budget is not known; put the file back "
                 "as it was, or begin a new run in another folder: what was paid for comes from the cache there"
             ) from error
-    return total, len(content) - len(torn)
+    return total, len(content) - len(torn), check
+
+
+def _checked(record: Mapping[str, Any], before: int) -> int:
+    """A checksum of a line and of all lines before it."""
+    return crc32(json.dumps(record).encode(), before)
 
 
 def _numbers(usage: Usage) -> tuple[int, ...]:
