@@ -92,6 +92,8 @@ class Journal:
             if written != len(line):
                 raise OSError("the disk took only a part of the line")
             os.fsync(self._stream.fileno())
+            if not os.fstat(self._stream.fileno()).st_nlink:
+                raise OSError("it was removed while the run was writing it")
         except OSError as error:
             raise StorageError(
                 f"cannot write {self._path}: {error.strerror or error}; free some space, then resume the run"

@@ -219,6 +219,9 @@ def write_whole(path: Path, text: str) -> None:
     Raises:
         StorageError: the disk is full or the folder cannot be written.
     """
+    if path.exists() and not path.is_file():
+        # The file would take the place of the device, pipe or folder.
+        raise StorageError(f"cannot write {path}: it is not a file; choose another place")
     scratch = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -19,17 +19,22 @@ from typing import Any
 from icm_api.errors import ConfigError, StorageError
 from icm_api.model.client.cache import DATABASE, ResponseCache
 from icm_api.model.client.entries import Entry
+from icm_api.model.client.salvage import is_malformed, salvage
 from icm_api.runs import default_cache_folder
 from icm_api.types import Usage
 
 _DAY = 86_400
 
 
-def _open(arguments: Namespace) -> closing[ResponseCache]:
-    folder = arguments.folder or default_cache_folder()
+def _folder(arguments: Namespace) -> Path:
+    folder: Path = arguments.folder or default_cache_folder()
     if not folder.is_dir():
         raise ConfigError(f"{folder}: no such folder, so no cache")
-    return closing(ResponseCache(folder))
+    return folder
+
+
+def _open(arguments: Namespace) -> closing[ResponseCache]:
+    return closing(ResponseCache(_folder(arguments)))
 
 
 @dataclass(slots=True)
@@ -90,7 +95,16 @@ def verify_verb(arguments: Namespace) -> None:
 
 
 def repair_verb(arguments: Namespace) -> None:
-    """`icm-api cache repair`: delete damaged entries, so that they are asked for again."""
+    """`icm-api cache repair`: delete damaged entries, or save what can be read of a malformed file."""
+    folder = _folder(arguments)
+    if is_malformed(folder):
+        saved = salvage(folder)
+        print(
+            json.dumps({"kept": saved.kept, "aside": str(saved.aside)})
+            if arguments.json
+            else f"the file was malformed: {saved.kept:,} whole entries are kept, and it is now {saved.aside}"
+        )
+        return
     with _open(arguments) as cache:
         _print_deleted(arguments, cache.repair(), "damaged entries", cache.directory)
 

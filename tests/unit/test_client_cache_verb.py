@@ -129,3 +129,37 @@ def test_no_cache_is_one_line_and_exit_code_2(tmp_path: Path, action: str, capsy
     assert main(["cache", action, str(tmp_path / "nowhere")]) == 2
     assert capsys.readouterr().err.count("\n") == 1
     assert not (tmp_path / "nowhere").exists()
+
+
+def test_of_a_malformed_file_every_row_that_can_be_read_is_kept(tmp_path: Path, capsys: Printed) -> None:
+    """Every 97th byte of the pages from the fourth to the middle of the file is changed."""
+    folder = tmp_path / "cache"
+    cache = ResponseCache(folder)
+    whole = {f"key-{at}": Response({"text": "x" * 900, "n": at}, Usage(1, at)) for at in range(200)}
+    cache.put_many(whole)
+    cache.close()
+    file = folder / "cache.db"
+    content = bytearray(file.read_bytes())
+    for at in range(3 * 4096, len(content) // 2, 97):
+        content[at] ^= 0x5A
+    file.write_bytes(content)
+    assert main(["cache", "verify", str(folder)]) == 3
+    assert f"icm-api cache repair {folder}" in capsys.readouterr().err
+    assert main(["cache", "repair", str(folder), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert Path(said["aside"]).read_bytes() == content
+    cache = ResponseCache(folder)
+    found = cache.get_many(whole)
+    cache.close()
+    assert len(found) == said["kept"] > 50
+    assert all(found[key] == whole[key] for key in found)
+
+
+@pytest.mark.parametrize("content", [b"", b"no database at all, but long enough to be taken for a page " * 100])
+def test_a_cache_file_that_is_something_else_is_moved_aside_and_not_lost(
+    content: bytes, folder: Path, capsys: Printed
+) -> None:
+    (folder / "cache.db").write_bytes(content)
+    assert main(["cache", "repair", str(folder)]) == 0
+    assert main(["cache", "verify", str(folder)]) == 0
+    assert not content or (folder / "cache.db.malformed-1").read_bytes() == content

@@ -242,6 +242,11 @@ class ResponseCache:
             if doing != "open":
                 # Rolls back what a failed commit leaves behind; the next use opens a new connection.
                 self._cache.close()
+            if isinstance(reason, sqlite3.DatabaseError) and not isinstance(reason, sqlite3.OperationalError):
+                raise StorageError(
+                    f"{self._directory / DATABASE} is damaged ({reason}): run `icm-api cache repair "
+                    f"{self._directory}`, which moves it aside and keeps every entry that can still be read"
+                ) from error
             raise StorageError(
                 f"cannot {doing} the response cache in {self._directory}: {type(reason).__name__}: {reason}. "
                 "Check that the disk has room, that the directory can be written and that no other process "
