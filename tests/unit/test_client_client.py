@@ -1,6 +1,7 @@
 """The client: each distinct question once, answers kept, costs counted, many askers at once."""
 
 import asyncio
+import threading
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from math import log
@@ -273,3 +274,28 @@ async def test_closing_gives_up_what_is_in_flight() -> None:
     with pytest.raises(asyncio.CancelledError):
         await asker
     assert provider.closed
+
+
+def test_a_model_that_answers_in_another_threads_event_loop_says_so() -> None:
+    recorder = Recorder()
+    model = as_model(recorder)
+    asking, over = threading.Event(), threading.Event()
+
+    async def elsewhere() -> None:
+        recorder.gate = asyncio.Event()
+        waiting = asyncio.ensure_future(model.label_distributions([prompt("a")]))
+        await recorder.asked.acquire()
+        asking.set()
+        await asyncio.to_thread(over.wait)
+        recorder.gate.set()
+        await waiting
+
+    other = threading.Thread(target=lambda: asyncio.run(elsewhere()))
+    other.start()
+    asking.wait()
+    with pytest.raises(ProviderError, match="another thread's event loop"):
+        asyncio.run(model.label_distributions([prompt("b")]))
+    over.set()
+    other.join()
+    recorder.gate = None
+    assert len(asyncio.run(model.label_distributions([prompt("b")]))) == 1

@@ -69,6 +69,7 @@ class Client:
         self._limit = memory
         self._memory: OrderedDict[str, _Kept] = OrderedDict()
         self._in_flight: dict[str, asyncio.Task[dict[str, _Kept]]] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._dispatcher = Dispatcher(endpoint, settings or ClientSettings(), self.meter)
         self._writes = None if cache is None else Writes(cache, lambda: endpoint.identity)
 
@@ -90,10 +91,11 @@ class Client:
             The bodies of the answers, in the order of the requests, and what they cost.
 
         Raises:
-            ProviderError: the endpoint failed. What it did answer readably is kept.
+            ProviderError: the endpoint failed, or is in use in another event loop. What it did answer readably is kept.
             BudgetError: the next request could exceed the budget; it was not sent.
             StorageError: the cache can't be read or written, or the ledger of the meter can't be written.
         """
+        self._enter_loop()
         keys = [cache_key(self.endpoint.identity, request) for request in requests]
         asked = dict(zip(keys, requests, strict=True))
         answers = {key: self._memory[key] for key in asked if key in self._memory}
@@ -120,7 +122,8 @@ class Client:
         Raises:
             StorageError: what was spent could not be written down.
         """
-        tasks = set(self._in_flight.values())
+        # Those of another event loop ended with it.
+        tasks = set(self._in_flight.values()) if self._loop is asyncio.get_running_loop() else set()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -129,6 +132,18 @@ class Client:
             if self._cache is not None:
                 closing.callback(self._cache.close)
             closing.push_async_callback(self.endpoint.close)
+
+    def _enter_loop(self) -> None:
+        """Leave behind what belongs to the event loop of an earlier call, as after a second `asyncio.run`."""
+        loop = asyncio.get_running_loop()
+        if self._loop is loop:
+            return
+        if self._loop is not None and self._loop.is_running() and self._in_flight:
+            raise ProviderError(
+                f"{self.endpoint.identity} is in use in another thread's event loop: open a model for each thread"
+            )
+        self._loop, self._in_flight = loop, {}
+        self._dispatcher.limits.enter_loop()
 
     def _landed(self, task: asyncio.Task[dict[str, _Kept]]) -> None:
         self._in_flight = {key: other for key, other in self._in_flight.items() if other is not task}

@@ -102,6 +102,10 @@ class Limits:
             else:
                 self._windows[kind] = _Window(limit)
 
+    def enter_loop(self) -> None:
+        """Whoever waits from now on does so in another event loop."""
+        self._turn = asyncio.Lock()
+
     def pause(self, seconds: float) -> None:
         """Let nothing out for so long from now."""
         self._resume = max(self._resume, self._clock() + seconds)

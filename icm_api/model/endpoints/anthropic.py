@@ -12,6 +12,7 @@ from typing import Any
 
 import anthropic
 import httpx2
+from pydantic import SecretStr
 
 from icm_api.errors import RequestError
 from icm_api.model.endpoints.http import (
@@ -24,6 +25,7 @@ from icm_api.model.endpoints.http import (
     retry_after,
     transport_error,
 )
+from icm_api.model.endpoints.network import PerLoop, check_headers, network
 from icm_api.model.options import AnthropicOptions
 from icm_api.model.request import Request, Response, estimated_tokens
 from icm_api.types import Capabilities, Usage
@@ -63,14 +65,9 @@ class AnthropicEndpoint:
         assert key is not None
         self._model, self._options, self._key = model, options, key
         self._identity = f"anthropic/{host_of(url)}/{model}"
-        self._sdk = anthropic.AsyncAnthropic(
-            api_key=key.get_secret_value(),
-            base_url=url,
-            max_retries=0,
-            # How long an answer may take is for the client to say.
-            timeout=httpx2.Timeout(None, connect=_CONNECT_SECONDS),
-            http_client=None if transport is None else httpx2.AsyncClient(transport=transport),
-        )
+        check_headers("ANTHROPIC_CUSTOM_HEADERS")
+        self._url = url
+        self._sdk = PerLoop(lambda: open_sdk(url, key, transport), anthropic.AsyncAnthropic.close)
 
     @property
     def identity(self) -> str:
@@ -108,7 +105,7 @@ class AnthropicEndpoint:
     async def _send(self, request: Request) -> Response:
         body = {"model": self._model, **request.body}
         try:
-            response = await self._sdk.post(request.endpoint, body=body, cast_to=httpx2.Response)
+            response = await self._sdk.get().post(request.endpoint, body=body, cast_to=httpx2.Response)
         except anthropic.APIError as error:
             raise self._classified(error) from None
         try:
@@ -129,7 +126,7 @@ class AnthropicEndpoint:
     def _classified(self, error: anthropic.APIError) -> RequestError:
         """What kind of failure it was."""
         if not isinstance(error, anthropic.APIStatusError):
-            return transport_error(error.__cause__ or error, self._identity, self._key.get_secret_value())
+            return transport_error(error.__cause__ or error, self._identity, self._key.get_secret_value(), self._url)
         spent = error.type == "billing_error" or "spend_limit" in (error.error_code or "")
         kind = "quota" if spent else kind_of(error.status_code)
         text = self.blotted(error.api_message or error.message)
@@ -143,6 +140,28 @@ class AnthropicEndpoint:
     def blotted(self, text: str) -> str:
         """The text without the key, which servers and libraries quote."""
         return blotted(text, self._key.get_secret_value())
+
+
+def open_sdk(url: str, key: SecretStr, transport: httpx2.AsyncBaseTransport | None = None) -> anthropic.AsyncAnthropic:
+    """The official SDK, with its own retries off.
+
+    Args:
+        url: where it asks.
+        key: that it sends.
+        transport: what carries requests; None is the network.
+
+    Raises:
+        ConfigError: a variable of the environment is unusable.
+    """
+    http = httpx2.AsyncClient(transport=transport) if transport else anthropic.DefaultAsyncHttpxClient(**network(url))
+    return anthropic.AsyncAnthropic(
+        api_key=key.get_secret_value(),
+        base_url=url,
+        max_retries=0,
+        # How long an answer may take is for the client to say.
+        timeout=httpx2.Timeout(None, connect=_CONNECT_SECONDS),
+        http_client=http,
+    )
 
 
 def _limits(headers: Mapping[str, str]) -> Mapping[str, float]:

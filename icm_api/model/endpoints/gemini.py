@@ -24,6 +24,7 @@ from icm_api.model.endpoints.http import (
     retry_after,
     transport_error,
 )
+from icm_api.model.endpoints.network import PerLoop, network
 from icm_api.model.options import GeminiOptions
 from icm_api.model.request import Body, Request, Response, estimated_tokens
 from icm_api.types import Capabilities, Usage
@@ -61,14 +62,8 @@ class GeminiEndpoint:
         self._options, self._key = options, key
         self._identity = f"gemini/{host_of(url)}/{model}"
         self.path = f"/v1beta/{model if '/' in model else f'models/{model}'}:generateContent"
-        self._http = httpx2.AsyncClient(
-            base_url=url,
-            # How long an answer may take is for the client to say.
-            timeout=httpx2.Timeout(None, connect=_CONNECT_SECONDS),
-            # How many requests are under way is for the caller to say.
-            limits=httpx2.Limits(max_connections=None),
-            transport=transport,
-        )
+        self._url = url
+        self._http = PerLoop(lambda: _open(url, transport), httpx2.AsyncClient.aclose)
 
     @property
     def identity(self) -> str:
@@ -98,16 +93,16 @@ class GeminiEndpoint:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._http.aclose()
+        await self._http.close()
 
     async def _send(self, request: Request) -> Response:
         where = self._identity
         try:
-            response = await self._http.post(
+            response = await self._http.get().post(
                 request.endpoint, json=dict(request.body), headers={"x-goog-api-key": self._key.get_secret_value()}
             )
         except httpx2.TransportError as error:
-            raise transport_error(error, where, self._key.get_secret_value()) from None
+            raise transport_error(error, where, self._key.get_secret_value(), self._url) from None
         try:
             answer = json.loads(response.content, parse_constant=str)
         except ValueError:
@@ -146,6 +141,21 @@ class GeminiEndpoint:
     def blotted(self, text: str) -> str:
         """The text without the key, which servers and libraries quote."""
         return blotted(text, self._key.get_secret_value())
+
+
+def _open(url: str, transport: httpx2.AsyncBaseTransport | None) -> httpx2.AsyncClient:
+    way = network(url)
+    return httpx2.AsyncClient(
+        base_url=url,
+        # How long an answer may take is for the client to say.
+        timeout=httpx2.Timeout(None, connect=_CONNECT_SECONDS),
+        # How many requests are under way is for the caller to say.
+        limits=httpx2.Limits(max_connections=None),
+        transport=transport,
+        trust_env=way["trust_env"],
+        verify=way["verify"],
+        proxy=None if transport else way["proxy"],
+    )
 
 
 def usage_of(body: Body) -> Usage:

@@ -13,13 +13,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from html import escape
-from ipaddress import ip_address
 from math import isfinite
 
 import httpx2
 from pydantic import SecretStr
 
 from icm_api.errors import ConfigError, RequestError, RequestErrorKind
+from icm_api.model.endpoints.network import is_loopback, proxy_variable
 
 _KINDS: Mapping[int, RequestErrorKind] = {
     401: "authentication",
@@ -47,6 +47,10 @@ _TOO_LONG = (
     "set context_window under [model.options] to what the model takes, and lower than that where texts have fewer than "
     "three bytes a token: whole demonstrations are then left out"
 )
+_UNTRUSTED = (
+    "if your network looks into encrypted traffic, or the server made its own certificate, let the environment "
+    "variable SSL_CERT_FILE name the file of the certificate to trust"
+)
 QUOTA_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
 _RESETS = ("x-ratelimit-reset-requests", "x-ratelimit-reset-tokens")
 _LIMITS = {
@@ -64,6 +68,9 @@ _UNSENT = (
 )
 # Characters of a key that give it away; some providers begin all keys with the same ten or so.
 _TELLING = 12
+# Labels of up to 63 characters with dots between; underscores are common in containers.
+_HOST = re.compile(r"(?=.{1,254}\Z)[0-9A-Za-z_-]{1,63}(\.[0-9A-Za-z_-]{1,63})*\.?")
+_LAST_PORT = 65535
 _SECONDS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|[dhms])")
 
@@ -88,9 +95,13 @@ def checked_url(url: str, *, allow_http: bool = False) -> str:
         raise ConfigError(f"base_url: {error}") from None
     if parsed.scheme not in ("http", "https") or not parsed.host:
         raise ConfigError(f"base_url {url!r} is no URL: write it as https://HOST/PATH")
+    if ":" not in parsed.host and not _HOST.fullmatch(parsed.raw_host.decode()):
+        raise ConfigError(f"base_url {url!r}: no host has the name {parsed.host!r}: write it as https://HOST/PATH")
+    if parsed.port is not None and not 1 <= parsed.port <= _LAST_PORT:
+        raise ConfigError(f"base_url {url!r}: there is no port {parsed.port}; ports go from 1 to {_LAST_PORT}")
     if parsed.userinfo:
         raise ConfigError("base_url holds a user or password, which would end up in logs: put keys in the environment")
-    if parsed.scheme == "http" and not allow_http and not _is_loopback(parsed.host):
+    if parsed.scheme == "http" and not allow_http and not is_loopback(parsed.host):
         raise ConfigError(
             f"base_url {url!r} is plain http, which anybody on the way can read, key included: use https, or set "
             "allow_http=true for a network that you trust"
@@ -186,17 +197,23 @@ def advised(text: str, kind: RequestErrorKind) -> str:
     return f"{text:.500}; {advice}" if advice else text[:500]
 
 
-def transport_error(error: BaseException, where: str, key: str) -> RequestError:
+def transport_error(error: BaseException, where: str, key: str, url: str) -> RequestError:
     """What it means that no answer came. Once a request may have arrived, it may also be billed.
 
     Args:
         error: as httpx2 raised it.
         where: provider and model, for the message.
         key: blotted out of the message.
+        url: that was asked.
     """
     text = blotted(f"{type(error).__name__}: {error}", key)[:300]
+    if "CERTIFICATE_VERIFY_FAILED" in text:
+        # No other try mends it.
+        return RequestError(f"{where}: no connection ({text}); {_UNTRUSTED}", kind="authentication")
     if isinstance(error, _UNSENT):
-        return RequestError(f"{where}: {advised(f'no connection ({text})', 'connection')}", kind="connection")
+        variable = proxy_variable(url)
+        advice = f"check the proxy that {variable} names" if variable else _ADVICE["connection"]
+        return RequestError(f"{where}: no connection ({text}); {advice}", kind="connection")
     if isinstance(error, httpx2.TimeoutException):
         return RequestError(f"{where}: no answer in time", kind="timeout")
     return RequestError(f"{where}: the connection broke before an answer came ({text})", kind="disconnected")
@@ -266,10 +283,3 @@ def _number(text: str | None) -> float | None:
 def _duration(text: str) -> float | None:
     parts = _DURATION.findall(text)
     return sum(float(amount) * _SECONDS[unit] for amount, unit in parts) if parts else _number(text)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"

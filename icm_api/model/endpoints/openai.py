@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import httpx2
@@ -28,6 +29,7 @@ from icm_api.model.endpoints.http import (
     retry_after,
     transport_error,
 )
+from icm_api.model.endpoints.network import PerLoop, check_headers, network, proxy_variable
 from icm_api.model.request import Body, Request, Response
 from icm_api.types import Capabilities, Usage
 
@@ -68,7 +70,7 @@ class OpenAIEndpoint:
         self._host, self._capabilities = host, capabilities
         # Routes that begin with a slash stand beside /v1, not below it.
         self._root = connection.url.removesuffix("/v1")
-        self._sdk = open_sdk(connection)
+        self._sdk = PerLoop(partial(open_sdk, connection), openai.AsyncOpenAI.close)
 
     @property
     def identity(self) -> str:
@@ -93,7 +95,7 @@ class OpenAIEndpoint:
         responses = []
         for request in requests:
             path = self._root + request.endpoint if request.endpoint.startswith("/") else request.endpoint
-            body, headers = await post(self._sdk, path, request.body, self._host.identity)
+            body, headers = await post(self._sdk.get(), path, request.body, self._host.identity)
             responses.append(Response(body, usage_of(body), limits_of(headers)))
         return responses
 
@@ -126,19 +128,29 @@ def open_sdk(connection: Connection) -> openai.AsyncOpenAI:
     """The official SDK on this connection, with its own retries off.
 
     Raises:
-        ConfigError: aiohttp was asked for, and is not installed.
+        ConfigError: aiohttp was asked for, and is not installed or can't use the proxy; or a variable of the
+            environment is unusable.
     """
     key = connection.key.get_secret_value() if connection.key else _NO_KEY
     headers: dict[str, Any] = {}
     if not host_of(connection.url).partition("/")[0].endswith(".openai.com"):
         # What the environment says for OpenAI (organization, project, other headers) is no other host's business.
         headers = {name: openai.Omit() for name in _openai_headers()} | {"Authorization": f"Bearer {key}"}
-    client = None
+    else:
+        check_headers("OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "OPENAI_CUSTOM_HEADERS")
+    way = network(connection.url)
     if connection.http_client == "aiohttp":
+        if way["proxy"] and way["proxy"].url.scheme.startswith("socks"):
+            raise ConfigError(
+                f'http_client="aiohttp" takes no SOCKS proxy, as {proxy_variable(connection.url)} names one: '
+                "leave the option out"
+            )
         try:
-            client = openai.DefaultAioHttpClient()
+            client = openai.DefaultAioHttpClient(**way)
         except RuntimeError:
             raise ConfigError('http_client="aiohttp" needs aiohttp: pip install "openai[aiohttp]"') from None
+    else:
+        client = openai.DefaultAsyncHttpxClient(**way)
     return openai.AsyncOpenAI(
         api_key=key,
         base_url=connection.url,
@@ -167,7 +179,7 @@ async def post(
     try:
         response = await sdk.post(path, cast_to=httpx2.Response, body=dict(body))
     except openai.APIError as error:
-        raise request_error(error, where, sdk.api_key) from None
+        raise request_error(error, where, sdk.api_key, str(sdk.base_url)) from None
     try:
         answer = json.loads(response.content, parse_constant=str)
     except ValueError as error:
@@ -191,16 +203,17 @@ async def post(
     return answer, response.headers
 
 
-def request_error(error: openai.APIError, where: str, secret: str) -> RequestError:
+def request_error(error: openai.APIError, where: str, secret: str, url: str) -> RequestError:
     """What an error of the SDK means. Servers quote keys in their messages; `secret` is blotted out.
 
     Args:
         error: as the SDK raised it.
         where: provider and model, for the message.
         secret: the key.
+        url: that was asked.
     """
     if not isinstance(error, openai.APIStatusError):
-        return transport_error(error.__cause__ or error, where, secret)
+        return transport_error(error.__cause__ or error, where, secret, url)
     status = error.status_code
     kind = kind_of(status, str(error.code or error.type or ""))
     if QUOTA_CODES & {error.code, error.type}:
