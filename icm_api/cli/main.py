@@ -6,18 +6,23 @@ budget, to be resumed; 130 interrupted, to be resumed. No traceback reaches a us
 
 from __future__ import annotations
 
+import codecs
+import json
 import logging
 import os
 import sys
-from argparse import Action, ArgumentParser, HelpFormatter, RawDescriptionHelpFormatter
+from argparse import Action, ArgumentError, ArgumentParser, HelpFormatter, RawDescriptionHelpFormatter
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib import import_module
+from io import TextIOWrapper
 from typing import Any, NoReturn
 
 from icm_api.cli.flags import VERBS
 from icm_api.errors import IcmError
 
 INTERRUPTED = 130
+STOPPED = 3
 
 
 class _Parser(ArgumentParser):
@@ -25,6 +30,17 @@ class _Parser(ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"icm-api: {message}; see {self.prog} --help\n")
+
+    def _check_value(self, action: Action, value: Any) -> None:
+        """As usual, and for a misspelt verb or choice with the nearest ones alone."""
+        try:
+            super()._check_value(action, value)
+        except ArgumentError:
+            near = get_close_matches(str(value), map(str, action.choices or ()))
+            if not near:
+                raise
+            meant = " or ".join(map(repr, near))
+            raise ArgumentError(action, f"there is no {value!r}; did you mean {meant}?") from None
 
 
 class _Version(Action):
@@ -73,7 +89,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    argv = sys.argv[1:] if argv is None else argv
+    _escape_what_cannot_be_shown()
+    try:
+        try:
+            return _run(sys.argv[1:] if argv is None else argv)
+        finally:
+            # There is none if it is closed.
+            if sys.stdout is not None:
+                sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read the output has enough, as `head` has.
+        _drop_output()
+        return 0
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        _drop_output()
+        print(f"icm-api: the output cannot be written: {error.strerror or error}", file=sys.stderr)
+        return STOPPED
+
+
+def _run(argv: Sequence[str]) -> int:
     # No flag before the verb takes a value.
     asked = next((argument for argument in argv if not argument.startswith("-")), None)
     arguments = build_parser(asked).parse_args(argv)
@@ -81,20 +117,37 @@ def main(argv: Sequence[str] | None = None) -> int:
     module, _, function = arguments.work.partition(":")
     try:
         getattr(import_module(module), function)(arguments)
-        sys.stdout.flush()
     except IcmError as error:
         if arguments.debug:
             raise
         print(f"icm-api: {error}", file=sys.stderr)
         return error.exit_code
-    except BrokenPipeError:
-        # Whoever read the output has enough, as `head` has; what is left in the buffer has nowhere to go.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except KeyboardInterrupt:
         print("icm-api: interrupted; every step taken is on disk", file=sys.stderr)
         return INTERRUPTED
     return 0
+
+
+def _escape_what_cannot_be_shown() -> None:
+    """Have characters that the terminal's encoding lacks written as in JSON, so that output in JSON stays JSON."""
+
+    def escaped(error: UnicodeError) -> tuple[str, int]:
+        assert isinstance(error, UnicodeEncodeError)
+        return "".join(json.dumps(each)[1:-1] for each in error.object[error.start : error.end]), error.end
+
+    codecs.register_error("icm_api.escaped", escaped)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="icm_api.escaped")
+
+
+def _drop_output() -> None:
+    """What could not be written has nowhere to go, and must not be tried again when the process ends."""
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 if __name__ == "__main__":
