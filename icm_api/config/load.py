@@ -19,6 +19,7 @@ from pydantic import BaseModel, ValidationError, model_validator
 
 from icm_api.config.constraints import Constraints
 from icm_api.config.judging import CompareSettings, DiagnosticsSettings
+from icm_api.config.presets import ENGINE_NAMES
 from icm_api.config.sections import (
     Budget,
     CacheSection,
@@ -108,6 +109,7 @@ def load_config(path: str | Path, flags: Mapping[str, Any] | None = None, *, env
         found = Config.model_validate(sources.merged())
     except ValidationError as error:
         raise ConfigError(sources.explained(error)) from error
+    sources.check_engine(found.search.engine)
     return _with_absolute_paths(found, path)
 
 
@@ -179,6 +181,16 @@ class _Sources:
             place = old.split(".")
             if _has(merged, place):
                 raise ConfigError(f"{self._named(place)}: unknown key {old!r}: it is now called {new!r}")
+
+    def check_engine(self, name: str) -> None:
+        """Raises ConfigError if there is no engine of that name."""
+        if name not in ENGINE_NAMES:
+            near = get_close_matches(name, ENGINE_NAMES, n=1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            where = self._named(["search", "engine"])
+            raise ConfigError(
+                f"{where}: search.engine: unknown engine {name!r}; {hint}known: {', '.join(ENGINE_NAMES)}"
+            )
 
     def explained(self, error: ValidationError) -> str:
         """The first thing that is wrong, in one line, and where the value came from."""

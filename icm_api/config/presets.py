@@ -51,6 +51,9 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     }
 )
 
+ENGINE_NAMES = ("rounds", "anneal", "bootstrap", "folds", "gibbs")
+"""The kinds of search, the default first; `icm_api.search` has the engines themselves."""
+
 ENGINE_DEFAULTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     # Gibbs tempers log p itself: T = 1 is the model's own distribution, and the schedule sharpens it from there.
     {

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from icm_api.config import SearchSettings
+from icm_api.config.presets import ENGINE_NAMES
 from icm_api.consistency import asymmetric, equivalent, mutually_exclusive
 from icm_api.errors import ConfigError
 from icm_api.objective import Objective
@@ -337,6 +338,10 @@ async def test_an_engine_is_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_key_that_a_row_names_is_a_setting() -> None:
     known = SearchSettings.model_fields.keys()
     assert all(engine.settings <= known for engine in ENGINES.values())
+
+
+def test_a_configuration_may_name_every_engine() -> None:
+    assert tuple(ENGINES) == ENGINE_NAMES
 
 
 def test_budgets_count_rounds_and_a_given_number_wins() -> None:
