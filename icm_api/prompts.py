@@ -7,7 +7,7 @@ is an error. Nothing here talks to a model or knows its tokenizer: a function th
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 
@@ -19,7 +19,7 @@ from icm_api.types import Example, Label, Prompt, PromptTemplate, Turn, Verbaliz
 class _Piece:
     """A demonstration, or a query with no answer, ready for use: rendered, counted and ranked."""
 
-    fields: Mapping[str, str]
+    example: Example
     turn: Turn
     tokens: int
     rank: bytes
@@ -127,8 +127,8 @@ class PromptBuilder:
 
     def _piece(self, example: Example, label: Label | None) -> _Piece:
         piece = self._pieces.get((example.id, label))
-        # Another data set may use the same id for another text; only the fields decide what is rendered.
-        if piece is None or (piece.fields is not example.fields and piece.fields != example.fields):
+        # Another data set may use the same id for another text.
+        if piece is None or (piece.example is not example and piece.example != example):
             piece = self._pieces[example.id, label] = self._new_piece(example, label)
         return piece
 
@@ -141,4 +141,4 @@ class PromptBuilder:
         text = self.template.render(example)
         turn = Turn(text, "" if label is None else self.verbalizer.written(label))
         shown = text if label is None else text + turn.answer + self.template.separator
-        return _Piece(example.fields, turn, self.count_tokens(shown), sha256(example.id.encode()).digest())
+        return _Piece(example, turn, self.count_tokens(shown), sha256(example.id.encode()).digest())

@@ -14,9 +14,7 @@ from icm_api.data.readers import read_json_lines
 from icm_api.data.rows import Row, kind
 from icm_api.errors import ConfigError
 from icm_api.types import Dataset, Example
-
-GOLD_FIELDS = ("gold", "label")
-"""The keys under which a file holds gold labels; no `Example` ever has them."""
+from icm_api.types.records import GOLD_FIELDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +66,12 @@ def column_examples(rows: Iterable[Row], source: DataSource) -> Iterator[Example
     """
     _check_keys(source.fields, (source.id, source.group, source.answer, *(source.metadata or ())))
     claimed = {source.id, source.group, source.answer, *GOLD_FIELDS}
+    # A text that also says the group, as a question may, is shown all the same.
+    shown = {source.group, source.answer} - {"group", "answer", source.id, *GOLD_FIELDS}
     for row in rows:
         rest = {key: value for key, value in row.values.items() if key not in claimed}
-        texts = _found_texts(row, rest) if source.fields is None else _named_texts(row, source.fields)
+        found = {key: value for key, value in row.values.items() if key in rest or key in shown}
+        texts = _found_texts(row, found) if source.fields is None else _named_texts(row, source.fields)
         kept = rest if source.metadata is None else source.metadata
         yield Example(
             id=row.id,

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from os import PathLike
 
-from icm_api.data.columns import GOLD_FIELDS
 from icm_api.data.readers import read_rows
 from icm_api.data.rows import Row, kind
 from icm_api.types import Dataset, Label, Labeling, Labels
+from icm_api.types.records import GOLD_FIELDS
 
 _FIXED_ID, _FIXED_LABEL = "id", "label"
 """The keys of a file of fixed labels."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TypeAlias, overload
+from typing import Any, Self, TypeAlias, overload
+
+from icm_api.errors import DataError
 
 Label: TypeAlias = str
 """A label's name, e.g. "True". How a model writes it is the business of `Verbalizer`."""
@@ -55,6 +57,49 @@ class Dataset(Sequence[Example]):
         if len(self._positions) != len(self._examples):
             twice = next(e.id for at, e in enumerate(self._examples) if self._positions[e.id] != at)
             raise ValueError(f"id {twice!r} occurs twice; ids must be unique")
+
+    @classmethod
+    def from_records(
+        cls,
+        records: Any,
+        *,
+        fields: Sequence[str] | None = None,
+        id_field: str = "id",
+        group_field: str = "group",
+        answer_field: str = "answer",
+    ) -> Self:
+        """The data set of rows that are already in Python. Keys "gold" and "label" are left out, as in files.
+
+        Args:
+            records: an iterable of dicts, a DataFrame of pandas or polars, or one split of a `datasets.Dataset`. What
+                is None, NaN or blank counts as absent.
+            fields: keys of the texts, each needed in every row; by default every key with a text that means nothing
+                else. Other keys go into the metadata, where a template finds them too.
+            id_field: key of the ids, in every row or in none; without, an example's id is its number, from "1".
+            group_field: key of the group, a string or a number.
+            answer_field: key of the answer, a string or a number.
+
+        Raises:
+            DataError: there is no row, or one is unusable (which, from 1, and why), or an id occurs twice.
+            ConfigError: `fields` is empty or a single string, or a key of gold labels is asked for.
+
+        Example:
+            >>> data = Dataset.from_records([{"text": "1+1=2", "label": "True"}, {"text": "1+1=3"}])
+            >>> data.ids, dict(data.get("1").fields), dict(data.get("1").metadata)
+            (('1', '2'), {'text': '1+1=2'}, {})
+        """
+        from icm_api.types.records import Keys, examples_of
+
+        found = tuple(examples_of(records, Keys(fields, id_field, group_field, answer_field)))
+        if not found:
+            raise DataError("there are no records, so nothing to label")
+        try:
+            return cls(found)
+        except ValueError as error:
+            raise DataError(f"records: {error}") from None
+
+    def __repr__(self) -> str:
+        return f"<Dataset of {len(self):,} examples>"
 
     @overload
     def __getitem__(self, index: int) -> Example: ...

@@ -59,19 +59,27 @@ class PromptTemplate:
     def render(self, example: Example) -> str:
         """The example in words, without white space at the end.
 
+        A name that is no field is looked for among what else the example has: its group, its answer, a text or a
+        number of its metadata.
+
         Raises:
             PromptError: the example lacks a field, or gives an empty text.
         """
-        try:
-            text = self.template.format_map(example.fields).rstrip()
-        except KeyError as missing:
-            raise PromptError(
-                f"example {example.id!r} has no field {missing.args[0]!r}, which the template shows; "
-                f"it has {list(example.fields)}"
-            ) from None
+        text = self.template.format_map({name: _shown(example, name) for name in self.fields}).rstrip()
         if not text:
             raise PromptError(f"example {example.id!r} gives an empty text; fill its fields {list(self.fields)}")
         return text
+
+
+def _shown(example: Example, name: str) -> str:
+    if name in example.fields:
+        return example.fields[name]
+    rest = {"group": example.group, "answer": example.answer, **example.metadata}
+    value = rest.get(name)
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        known = [*example.fields, *(key for key, each in rest.items() if each is not None)]
+        raise PromptError(f"example {example.id!r} has no field {name!r}, which the template shows; it has {known}")
+    return str(value)
 
 
 class Verbalizer:
