@@ -62,7 +62,7 @@ if TYPE_CHECKING:
     from icm_api.objective import LeaveOneOut, Objective
     from icm_api.prompts import PromptBuilder
     from icm_api.result import LabelledExample, Result
-    from icm_api.runs import Plan, Watch, plan, resume, run, run_config
+    from icm_api.runs import Plan, Watch, plan, resume, run, run_config, run_sync
     from icm_api.search import Info, Progress, State, build_objective, consistency_fix, search_labels
     from icm_api.types import (
         Answers,
@@ -107,7 +107,7 @@ else:
         "icm_api.objective": "LeaveOneOut Objective",
         "icm_api.prompts": "PromptBuilder",
         "icm_api.result": "LabelledExample Result",
-        "icm_api.runs": "Plan Watch plan resume run run_config",
+        "icm_api.runs": "Plan Watch plan resume run run_config run_sync",
         "icm_api.search": "Info Progress State build_objective consistency_fix search_labels",
         "icm_api.types": """
             Answers Capabilities Constraint Dataset Example Label LabelDistribution Labeling Model Prompt
@@ -204,6 +204,7 @@ __all__ = [
     "resume",
     "run",
     "run_config",
+    "run_sync",
     "search_labels",
     "transitive",
 ]

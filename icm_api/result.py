@@ -9,12 +9,16 @@ import json
 import os
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from html import escape
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from icm_api.errors import ConfigError, RunError, StorageError
 from icm_api.types import Dataset, Label, Labeling, Score, Usage
+
+if TYPE_CHECKING:
+    import pandas
 
 LABELS_FILE = "labels.jsonl"
 SUMMARY_FILE = "summary.json"
@@ -75,9 +79,9 @@ class LabelledExample:
         return self.calibrated.get(self.label, self.probability)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Result:
-    """A finished search.
+    """A finished search. In a notebook it shows itself: verdict, counts, a sample, the cost.
 
     Attributes:
         examples: one per example of the data set, in its order.
@@ -102,6 +106,75 @@ class Result:
     def labeling(self) -> Labeling:
         """The labels alone."""
         return Labeling({example.id: example.label for example in self.examples})
+
+    @property
+    def verdict(self) -> str | None:
+        """What judging made of the labels, in a word; None if they were not judged."""
+        diagnosis = self.about.get("diagnosis")
+        return diagnosis.get("verdict") if isinstance(diagnosis, Mapping) else None
+
+    def _facts(self) -> dict[str, str]:
+        """What there is to say of the whole, by what it is."""
+        counts = [f"{label} {n:,}" for label, n in _counts(example.label for example in self.examples).items()]
+        left = sum(example.abstained for example in self.examples)
+        usage = self.usage
+        return {
+            "verdict": self.verdict or "not judged",
+            "labels": ", ".join(counts[:_SAMPLE]) + (f" and {len(counts) - _SAMPLE:,} more" * (len(counts) > _SAMPLE)),
+            **({"left open": f"{left:,}"} if left else {}),
+            "U, P, I": f"{self.utility:.3f}, {self.mutual_predictability:.4f}, {self.inconsistency:g}",
+            "cost": f"{usage.requests:,} requests, {usage.prompt_tokens:,} prompt tokens",
+        }
+
+    def __repr__(self) -> str:
+        facts = "; ".join(f"{name}: {value}" for name, value in self._facts().items())
+        return f"<Result of {len(self.examples):,} examples; {facts}>"
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the facts, and the first examples."""
+        facts = "".join(f"<tr><th>{escape(name)}</th><td>{escape(it)}</td></tr>" for name, it in self._facts().items())
+        head = "".join(f"<th>{name}</th>" for name in ("id", "label", "probability"))
+        rows = "".join(
+            f"<tr><td>{escape(row.id)}</td><td>{escape(row.label)}</td><td>{row.confidence:.3f}</td></tr>"
+            for row in self.examples[:_SAMPLE]
+        )
+        more = len(self.examples) - _SAMPLE
+        rest = f"<p>and {more:,} more: <code>to_pandas()</code> has all</p>" if more > 0 else ""
+        return f"<table>{facts}</table><table><tr>{head}</tr>{rows}</table>{rest}"
+
+    def to_pandas(self, dataset: Dataset | None = None) -> pandas.DataFrame:
+        """The labels as a table, a row an example, with the ids as index.
+
+        Args:
+            dataset: the examples, for a column of each of their texts before the others.
+
+        Returns:
+            A DataFrame with label, probability (calibrated where it was), coverage, group, fixed, abstained, review,
+            and `p(LABEL)` of every label.
+
+        Raises:
+            ConfigError: pandas is not installed, or the data set lacks one of the examples.
+        """
+        try:
+            import pandas
+        except ModuleNotFoundError:
+            raise ConfigError("to_pandas needs the package pandas: pip install pandas") from None
+        try:
+            texts = [{} if dataset is None else dict(dataset.get(row.id).fields) for row in self.examples]
+        except KeyError as error:
+            raise ConfigError(f"the data set has no example {error}, which the result labels") from None
+        rows = [
+            {
+                **shown,
+                "label": row.label,
+                "probability": row.confidence,
+                **{name: getattr(row, name) for name in ("coverage", "group", "fixed", "abstained", "review")},
+                **{f"p({label})": p for label, p in (row.calibrated or row.probabilities).items()},
+            }
+            for shown, row in zip(texts, self.examples, strict=True)
+        ]
+        index = pandas.Index([row.id for row in self.examples], name="id")
+        return pandas.DataFrame(rows, index=index).astype({"review": "Int64"})
 
     def taking(self, labels: str) -> Result:
         """The result with other labels in place of those found, and what is known of these alone.
@@ -241,6 +314,7 @@ def _counts(labels: Iterable[Label]) -> dict[Label, int]:
     return dict(sorted(counts.items()))
 
 
+_SAMPLE = 10
 _GUESSES = ("zero_shot", "zero_shot_calibrated")
 
 

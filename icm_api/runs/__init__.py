@@ -29,6 +29,7 @@ from icm_api.runs.parts import (
 )
 from icm_api.runs.planning import Plan, plan
 from icm_api.runs.running import Watch, resume, run, run_config
+from icm_api.runs.sync import run_sync
 from icm_api.runs.trace import TRACE_FILE, TraceStep, count_steps, read_trace, replay, trace_record
 
 __all__ = [
@@ -60,5 +61,6 @@ __all__ = [
     "resume",
     "run",
     "run_config",
+    "run_sync",
     "trace_record",
 ]

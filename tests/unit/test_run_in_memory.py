@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
+from threading import Timer
 
 import pytest
 
@@ -55,3 +59,43 @@ async def test_labels_can_be_left_unjudged_and_fixed_ones_stay() -> None:
     assert "diagnosis" not in found.about
     assert steps == list(range(len(steps)))
     assert len(steps) > 1
+
+
+async def test_without_await_in_a_running_event_loop_and_again() -> None:
+    dataset, truth = pairs(4)
+    model, settings = Local(truth), SearchSettings(engine="bootstrap")
+    found = [icm.run_sync(icm.search_labels(dataset, model, task=TASK, settings=settings)) for _ in range(2)]
+    assert found[0] == found[1] == await icm.search_labels(dataset, Local(truth), task=TASK, settings=settings)
+
+
+def test_without_await_and_without_an_event_loop_errors_are_those_of_the_work() -> None:
+    async def work() -> None:
+        raise icm.DataError("row 3")
+
+    async def inside() -> None:
+        icm.run_sync(work())
+
+    for way in (work, inside):
+        with pytest.raises(icm.DataError, match="row 3"):
+            icm.run_sync(way())
+
+
+def test_an_interrupt_cancels_the_work() -> None:
+    left: list[str] = []
+
+    async def work() -> None:
+        try:
+            Timer(0.05, os.kill, [os.getpid(), signal.SIGINT]).start()
+            await asyncio.sleep(60)
+        finally:
+            left.append("cancelled")
+
+    async def cell() -> None:
+        icm.run_sync(work())
+
+    # As a notebook does: a loop that takes no signals for itself.
+    loop = asyncio.new_event_loop()
+    with pytest.raises(KeyboardInterrupt):
+        loop.run_until_complete(cell())
+    loop.close()
+    assert left == ["cancelled"]
