@@ -1,4 +1,4 @@
-"""How well the labels of a result agree with gold labels: accuracy, balanced accuracy, AUROC, calibration error.
+"""How well the labels of a result agree with gold labels: accuracy, AUROC, calibration error, classes.
 
 Numbers are reported as they are: an accuracy below one half is not turned around, although a search that knows no
 gold label can find the right division under swapped names. For what the data do not define there is a reason instead.
@@ -13,6 +13,7 @@ from typing import Any
 from icm_api.data import Gold
 from icm_api.errors import DataError
 from icm_api.evaluation.calibration import expected_calibration_error
+from icm_api.evaluation.classes import Classes, classes_of
 from icm_api.evaluation.intervals import LEVEL, Interval, Measure, Undefined
 from icm_api.evaluation.resampling import (
     RESAMPLES,
@@ -41,7 +42,7 @@ class Evaluation:
             else the mean over the labels present in gold of one label against the rest.
         calibration_error: expected calibration error of the probability of each label found (calibrated if the run
             did that), in bins of equal mass; biased upwards if examples are few.
-        labels: the label set; the first is the positive label of a set of two.
+        classes: which labels are taken for which.
         compared: examples with a gold label.
         groups: groups among them; an example without one is its own.
         without_gold: examples of the result that have no gold label.
@@ -52,11 +53,16 @@ class Evaluation:
     balanced_accuracy: Measure
     auroc: Measure
     calibration_error: float
-    labels: tuple[Label, ...]
+    classes: Classes
     compared: int
     groups: int
     without_gold: int
     unknown_ids: int
+
+    @property
+    def labels(self) -> tuple[Label, ...]:
+        """The label set; the first is the positive label of a set of two."""
+        return self.classes.labels
 
     def lines(self) -> list[str]:
         """For people, a fact a line."""
@@ -74,6 +80,7 @@ class Evaluation:
             f"compared: {self.compared} of {total} examples, in {self.groups} groups",
             *([f"not compared: {self.without_gold} without a gold label"] if self.without_gold else []),
             *([f"not used: {self.unknown_ids} gold labels of ids not in the result"] if self.unknown_ids else []),
+            *self.classes.lines(),
         ]
 
     def as_json(self) -> dict[str, Any]:
@@ -85,6 +92,7 @@ class Evaluation:
             "calibration_error": self.calibration_error,
             "interval": {"level": LEVEL, "method": "percentile bootstrap of groups", "resamples": RESAMPLES},
             "labels": list(self.labels),
+            **self.classes.as_json(),
             "compared": self.compared,
             "groups": self.groups,
             "without_gold": self.without_gold,
@@ -133,7 +141,7 @@ def evaluate(result: Result, gold: Gold) -> Evaluation:
         measure(balanced_accuracies, matched),
         measure(aurocs, matched),
         expected_calibration_error([row.confidence for row in compared], matched.correct.tolist()),
-        matched.labels,
+        classes_of(matched.labels, [gold[row.id] for row in compared], [row.label for row in compared]),
         len(matched.gold),
         matched.group_count,
         matched.without_gold,
