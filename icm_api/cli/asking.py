@@ -24,6 +24,7 @@ from icm_api.config import Budget, ClientSettings, Prices
 from icm_api.data import Row, read_rows
 from icm_api.data.answers import final_answer
 from icm_api.data.gsm8k import QUESTION, SOLUTIONS, TRUTHS
+from icm_api.data.own_text import without_thoughts
 from icm_api.errors import ConfigError, IcmError, ProviderError, RequestError
 from icm_api.model import LanguageModel, Meter, open_model
 from icm_api.model.findings import Probe
@@ -79,14 +80,15 @@ def generate_verb(arguments: Namespace) -> None:
     texts = [template.render(Example(row.id, {QUESTION: row.text(arguments.field)})) for row in rows]
     order = _Order(arguments.samples, arguments.max_tokens, arguments.temperature)
     replies, cost = asyncio.run(_generated(arguments, texts, order))
-    found = [[] if some is None else [text.strip() for text in some if text.strip()] for some in replies]
+    shown = (lambda text: text) if arguments.keep_thoughts else without_thoughts
+    found = [[text for reply in some or () if (text := shown(reply).strip())] for some in replies]
     lines = (_line(row, arguments.field, some) for row, some in zip(rows, found, strict=True))
     write_whole(arguments.out, "".join(lines))
     summary = {
         "questions": len(rows),
         "solutions": sum(map(len, found)),
         "with_final_answer": sum(final_answer(text) is not None for some in found for text in some),
-        "blank": sum(not text.strip() for some in replies for text in some or ()),
+        "blank": sum(not shown(text).strip() for some in replies for text in some or ()),
         "refused_questions": sum(some is None for some in replies),
         **cost,
     }
@@ -189,7 +191,9 @@ def _told(summary: dict[str, Any], out: Path) -> list[str]:
         f"{summary['with_final_answer']:,} of them state a final answer",
     ]
     if summary["blank"]:
-        lines.append(f"{summary['blank']:,} replies were blank and are left out; a larger --max-tokens may help")
+        lines.append(
+            f"{summary['blank']:,} replies were blank or all thought, and are left out; a larger --max-tokens may help"
+        )
     if summary["refused_questions"]:
         lines.append(
             f"{summary['refused_questions']:,} questions were refused and have none; they are asked again next time"

@@ -202,6 +202,7 @@ def _generate(parser: ArgumentParser) -> None:
     parser.add_argument("--temperature", type=float, default=0.7, help="(default: 0.7; anthropic takes 1 alone)")
     parser.add_argument("--template", help="a text or a file that shows {question}; by default asks for steps and ####")
     parser.add_argument("--field", default="question", help="key of the question (default: question)")
+    parser.add_argument("--keep-thoughts", action="store_true", help="keep <think> blocks and the like in solutions")
     _options(parser, "--option", "an option of the provider; may be repeated")
     parser.add_argument("--cache", type=Path, metavar="FOLDER", help="folder of answers; by default the user's cache")
     parser.add_argument("--budget-requests", type=int, metavar="N", help="the most requests of this call")

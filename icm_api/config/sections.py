@@ -81,6 +81,8 @@ class DataSection(Section):
         id: key of the ids.
         group: key of the groups; examples that constraints may relate share one (format "rows").
         answer: key of what an example claims within its group (format "rows").
+        drop_thoughts: take out of every text what a model only thought, such as <think> blocks; of solutions (format
+            "gsm8k") they are left out in any case.
     """
 
     path: Path
@@ -94,6 +96,7 @@ class DataSection(Section):
     id: str = "id"
     group: str = "group"
     answer: str = "answer"
+    drop_thoughts: bool = False
 
     @property
     def from_hub(self) -> bool:

@@ -5,18 +5,20 @@ and read it exactly. It does not: solve, check or guess; a solution that was cut
 
 The rules, the first that applies decides:
 
-1. What follows a next question ("Q:", "Question:" on a line of its own) belongs to that one and is left out.
-2. The last marker counts, whichever it is: `####`, a line with `A:` or `Answer:`, "the (final) answer is",
-   `\\boxed{}`. What follows it must be readable, or there is no answer: no other place is tried.
+1. Thoughts (<think> and the like), and what follows a next turn or problem, are left out (`own_text`).
+2. The last marker counts, whichever it is: `####`, a line with `A:` or `Answer:`, "the (final) answer is", <answer>,
+   `\\boxed{}`. What follows it must be readable, or there is no answer: no other place is tried. A heading of a step
+   (#### 2. Add) is no marker, nor are quantities named by letters (A = 5, and A: 5 beside B: 7).
 3. With no marker, the last line must have ended: with a full stop, or as an equation, a label and a number (Total: 18)
    or a number alone. Its last sentence's answer is what follows the last "=", else a bold number, else its number, if
    it has but one. (Of 29 such sentences with several, in OpenAI's example solutions without their marked lines, the
    last was the answer in 21 and the first in 13: too few to take either.)
 
 An answer is one number. Units, currencies and percent signs are dropped ($18, 18% and 18 eggs are "18"; nothing is
-converted, so 0.18 is another answer, and so is 1/3 than 0.33). Two numbers (1, 2; 3 to 4; 5 feet 3 inches), a sum that
-is not worked out (10 - 3; 10 + x) and a number that `numbers` can't read are no answer. Clock times and ratios stay as
-they are written (3:30), without am or pm. Words for whole numbers below 100 are read after a marker.
+converted, so 0.18 is another answer, and so is 1/3 than 0.33). A scale is a part of the number (5k, 1.5M, 5 dozen).
+Two numbers (1, 2; 3 to 4; 5 feet 3 inches), a sum that is not worked out (10 - 3; 10 + x) and a number that `numbers`
+can't read are no answer. Clock times and ratios stay as they are written (3:30), without am or pm. Words for whole
+numbers below 100 are read after a marker.
 
 Why so strict: examples with different answers contradict each other. A missing answer costs one such relation; a wrong
 answer makes a false relation.
@@ -30,13 +32,15 @@ import re
 from collections.abc import Sequence
 
 from icm_api.data.numbers import Number, numbers, plain
+from icm_api.data.own_text import own_part, without_thoughts
 
 _CALCULATOR = re.compile(r"<<[^<>\n]*>>")
-_NEXT_QUESTION = re.compile(r"\n[ \t*#]*(?:Q|Question)(?:[ ]\d+)?[*]*:")
 _MARKER = re.compile(
     r"""
-    \#{4}[ \t]*:?
-    | (?:^|(?<=[.!?][ ]))[ \t>*_\#-]*(?:A|(?i:(?:(?:the|my|our|final|correct)[ ])*answer))[ ]?[*_]*(?:[ ]?:|[ ]=)[*_]*
+    (?P<hashes>\#{4}(?!\#)[ \t]*:?)(?!.*(?i:answer))
+    | (?:^|(?<=[.!?][ ]))[ \t>*_\#-]*(?:(?P<letter>A)[ ]?[*_]*[ ]?:
+        | (?i:(?:(?:the|my|our|final|correct)[ ])*answer)[ ]?[*_]*(?:[ ]?[:：]|[ ]=))[*_]*
+    | (?i:<answer>)
     | (?i:\b(?:final|correct|total)?[ ]?answer(?:[ ]to[ ]th(?:e|is)[ ](?:question|problem))?
         [ ](?:is|would[ ]be|equals|comes[ ]to)\b:?)[*_]*
     | (?P<box>\\f?box(?:ed)?[ ]?\{)
@@ -46,6 +50,11 @@ _MARKER = re.compile(
 _ENDED = re.compile(r"[.!?。][\"')\]*_$}]*$|[.!?]?\\\]$")
 _SENTENCES = re.compile(r"(?<=[.!?])[*_\"')]*\s+(?=[A-Z*_$\"'(\\\d-])")
 _BOLD = re.compile(r"\*\*([^*\n]+)\*\*|\\(?:textbf|mathbf)\{([^{}]*)\}")
+_NEXT_LETTER = re.compile(r"(?:^|(?<=[,;.][ ]))[ \t>*_\#-]*B[ ]?[*_]*[ ]?:", re.MULTILINE)
+# A line that #### begins is an answer if it is the last, or has no more than a number and its unit.
+_HASHED = re.compile(r"[ \t]*[*_]*[$€£¥-]*[ ]?\d[\d,./:]*[ ]?[%°¢€£]?(?:[ ]?[a-z]+){0,3}[*_. \t]*\Z")
+_STEP = re.compile(r"[ \t]*[*_]*(?:\d+[.)][*_]*[ \t]+[A-Za-z]|[A-Z][a-z]+[ ]\d+\b)")
+_ITEM = re.compile(r"^[\#>*_ \t]*\d{1,2}[.)][*_]*[ \t]+(?=[*_$\\]*[A-Za-z])")
 # What may be before the number of an answer that is a phrase: "about $18", "x = 18", "(a total of) 18".
 _LEAD = re.compile(
     r"""^[\s:*_("'$€£¥]*(?:(?:US|CA|AU|approximately|approx\.?|about|around|roughly|exactly|only|just|simply
@@ -58,7 +67,10 @@ _OPERATOR_AFTER = re.compile(r"\s*(?:[%°]\s*)?(?:[+*×÷^<>²³]|[x/]\s*[$(\d]|
 _OPERATOR_BEFORE = re.compile(r"(?:[+*×÷^/]|[\w)%]\s*-|\d\s*x)\s*[$(€£¥]?$")
 # 5 and 6; 1, 2; 3 to 4; 5 feet 3 inches; 5 dollars and 25 cents.
 _JOINED = re.compile(r"[^\w(=]*(?:[A-Za-z]+[^\w(=]+)??(?:(?:and|or|to|&)[^\w(=]+)?")
-_PART = re.compile(r"\s*(?:and a )?(?:half|halves|thirds?|quarters?|fourths?|fifths?|sixths?|eighths?|tenths?)\b")
+_PART = re.compile(
+    r"\s*(?:and a )?(?:half|halves|thirds?|quarters?|fourths?|fifths?|sixths?|eighths?|tenths?|hundredths?"
+    r"|thousandths?|millionths?)\b"
+)
 _WORDS = {
     word: at
     for at, word in enumerate(
@@ -93,8 +105,8 @@ def final_answer(text: str) -> str | None:
         >>> final_answer("First, 12 * 70 = 840. Then 840 + 1") is None, final_answer("The answer is 1 or 2.") is None
         (True, True)
     """
-    text = own_part(without_calculator(text)).strip()
-    markers = [*_MARKER.finditer(text)]
+    text = own_part(without_thoughts(without_calculator(text))).strip()
+    markers = [found for found in _MARKER.finditer(text) if _is_marker(text, found)]
     if not markers:
         return _unmarked(text)
     last = markers[-1]
@@ -102,20 +114,6 @@ def final_answer(text: str) -> str | None:
         inside = _braced(text, last.end())
         return None if inside is None else _phrase(plain(inside), whole=True)
     return _marked(text[last.end() :])
-
-
-def own_part(text: str) -> str:
-    """The solution without the further questions with which a base model may go on.
-
-    Args:
-        text: the solution as the model wrote it.
-
-    Example:
-        >>> own_part("1 + 1 = 2\\n#### 2\\n\\nQuestion: What is 2 + 2?\\n#### 4")
-        '1 + 1 = 2\\n#### 2\\n'
-    """
-    follow = _NEXT_QUESTION.search(text, len(text) - len(text.lstrip()))
-    return text[: follow.start()] if follow else text
 
 
 def without_calculator(text: str) -> str:
@@ -131,9 +129,21 @@ def without_calculator(text: str) -> str:
     return _CALCULATOR.sub("", text)
 
 
+def _is_marker(text: str, found: re.Match[str]) -> bool:
+    """Whether what looks like a marker is one, and not the heading of a step or the name of a quantity."""
+    if found["letter"]:
+        return _NEXT_LETTER.search(text) is None
+    if not found["hashes"]:
+        return True
+    line, _, rest = text[found.end() :].partition("\n")
+    if not line.strip(" *_:$\t\r"):
+        return True
+    return not _STEP.match(line) and (not rest.strip() or _HASHED.match(line.rstrip()) is not None)
+
+
 def _marked(rest: str) -> str | None:
     """The answer in what follows a marker: on its line, or on the next that has text."""
-    line = next((line for line in rest.split("\n") if line.strip(" *_:$\t\r")), "")
+    line = next((line for line in rest.split("\n") if line.strip(" *_:$\t\r")), "").partition("</")[0]
     if "<<" in line:
         return None
     sentence = _SENTENCES.split(line.strip(), maxsplit=1)[0]
@@ -145,7 +155,7 @@ def _marked(rest: str) -> str | None:
 
 def _unmarked(text: str) -> str | None:
     """The answer of a last sentence that has ended."""
-    line = text.rsplit("\n", 1)[-1].strip()
+    line = _ITEM.sub("", text.rsplit("\n", 1)[-1].strip())
     if "<<" in line:
         return None
     bold = [inside for inside in (one or two for one, two in _BOLD.findall(line)) if re.search(r"\d", inside)]
@@ -163,6 +173,9 @@ def _phrase(text: str, *, whole: bool) -> str | None:
     text = text.strip()
     start = _LEAD.match(text)
     begun = text[start.end() :] if start else text
+    if start and (currency := re.search(r"[$€£¥]$", start.group())):
+        # Beside money "5m" is a scale.
+        begun = currency.group() + begun
     sign = _NEGATIVE.match(begun)
     found = [*numbers(begun)]
     at = sign.end() if sign else 0

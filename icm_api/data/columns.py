@@ -35,6 +35,7 @@ class DataSource:
         name, split: of a data set of the hub.
         limit: the most examples to take, by whole groups; None for all.
         seed: of the choice under a limit.
+        drop_thoughts: whether what a model only thought (<think> and the like) is taken out of every text.
     """
 
     path: str
@@ -48,6 +49,7 @@ class DataSource:
     split: str = "train"
     limit: int | None = None
     seed: int = 0
+    drop_thoughts: bool = False
 
 
 def column_examples(rows: Iterable[Row], source: DataSource) -> Iterator[Example]:

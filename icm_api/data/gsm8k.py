@@ -12,7 +12,8 @@ What an example is made of, and why:
   stays the same when candidates are added.
 - Candidates with the same text are one example: it could only agree with itself.
 - Calculator marks (<<16-3=13>>) are taken out: they are the official data's own notes for a calculator, which no other
-  solution has. What a base model wrote after a next "Question:" is no part of its solution and is left out too.
+  solution has. Thoughts, and what a model wrote after a next "Question:" or turn, are no part of its solution and are
+  left out too. A candidate of which nothing is left is no example; a warning says how many.
 - A candidate without a final answer (cut off, or several numbers) is kept without `answer`: no relation about answers
   touches it, and dropping it would change what is measured.
 """
@@ -22,8 +23,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from logging import getLogger
 
-from icm_api.data.answers import final_answer, own_part, without_calculator
+from icm_api.data.answers import final_answer, without_calculator
+from icm_api.data.own_text import own_part, without_thoughts
 from icm_api.data.rows import Row, kind
 from icm_api.types import Example, Label
 
@@ -33,6 +36,7 @@ TRUTHS = ("answer", "ground_truth")
 RIGHT, WRONG = "True", "False"
 
 _ID_DIGITS = 12
+_LOG = getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,14 @@ class _Candidate:
     text: str
     answer: str | None
     grade: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidates:
+    """A row's distinct solutions, in the order of their hashes, and how many more have nothing to show."""
+
+    shown: tuple[_Candidate, ...]
+    blank: int
 
 
 def gsm8k_examples(rows: Iterable[Row]) -> Iterator[Example]:
@@ -59,11 +71,18 @@ def gsm8k_examples(rows: Iterable[Row]) -> Iterator[Example]:
     Raises:
         DataError: a row is bad (which row, and why).
     """
+    blank, first = 0, ""
     for row in rows:
-        question = row.text(QUESTION)
-        for candidate in _candidates(row):
+        question, candidates = row.text(QUESTION), _candidates(row)
+        if candidates.blank:
+            blank, first = blank + candidates.blank, first or f"{row.unit} {row.line} of {row.path}"
+        for candidate in candidates.shown:
             fields = {QUESTION: question, SOLUTION: candidate.text}
             yield Example(candidate.id, fields, group=row.id, answer=candidate.answer)
+    if blank:
+        _LOG.warning(
+            "left out %d candidates that are nothing but thoughts or further questions; the first: %s", blank, first
+        )
 
 
 def gsm8k_gold(rows: Iterable[Row]) -> Iterator[tuple[str, Label]]:
@@ -81,7 +100,7 @@ def gsm8k_gold(rows: Iterable[Row]) -> Iterator[tuple[str, Label]]:
             with a final answer.
     """
     for row in rows:
-        candidates = _candidates(row)
+        candidates = _candidates(row).shown
         graded = [candidate.grade is not None for candidate in candidates]
         if any(graded) and not all(graded):
             raise row.error(f"{GRADE!r} is given for {sum(graded)} of {len(graded)} candidates; grade all, or none")
@@ -91,19 +110,20 @@ def gsm8k_gold(rows: Iterable[Row]) -> Iterator[tuple[str, Label]]:
             yield candidate.id, RIGHT if right else WRONG
 
 
-def _candidates(row: Row) -> list[_Candidate]:
-    """The row's distinct solutions, in the order of their hashes."""
+def _candidates(row: Row) -> _Candidates:
     found: dict[str, _Candidate] = {}
+    blank = 0
     for where, text, grade in _written(row):
-        shown = own_part(without_calculator(text)).strip()
+        shown = own_part(without_thoughts(without_calculator(text))).strip()
         if not shown:
-            raise row.error(f"{where} has no text but what is left out of solutions; leave the candidate out")
+            blank += 1
+            continue
         key = sha256(shown.encode()).hexdigest()[:_ID_DIGITS]
         known = found.get(key)
         if known is not None and known.grade is not grade:
             raise row.error(f"{where} has the same text as another solution, and another {GRADE!r}; correct the grades")
         found[key] = _Candidate(f"{row.id}-{key}", shown, final_answer(text), grade)
-    return [found[key] for key in sorted(found)]
+    return _Candidates(tuple(found[key] for key in sorted(found)), blank)
 
 
 def _written(row: Row) -> Iterator[tuple[str, str, bool | None]]:

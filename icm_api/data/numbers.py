@@ -1,7 +1,8 @@
 """Numbers in running text, read exactly: which are there, where, and each as one canonical text.
 
-It does: signs, thousands, decimals, fractions, mixed numbers, powers of ten, clock times, and the LaTeX and Unicode
-ways of writing them. It does not: know units, evaluate a sum, or say which number is an answer (that is `answers`).
+It does: signs, thousands, scales (5k, 2 dozen), decimals, fractions, powers of ten, clock times, and the LaTeX and
+Unicode ways of writing them. It does not: know units, evaluate a sum, or say which number is an answer (that is
+`answers`).
 """
 
 # ruff: noqa: RUF001 - signs that look alike are what this file is about
@@ -33,7 +34,11 @@ _MARKUP = (
     (re.compile(r"\\[,;:! ()\[\]]|~|`"), " "),
     (re.compile(r"(?<![\w)*])(\*{1,3}|_{1,2})(?=\S)([^*\n]+?)(?<=\S)\1(?![\w*])"), r"\2"),
 )
-_SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+_SCALES = {
+    "dozen": 12, "hundred": 100, "thousand": 10**3, "lakh": 10**5, "million": 10**6, "crore": 10**7,
+    "billion": 10**9, "trillion": 10**12, "k": 10**3, "m": 10**6, "mn": 10**6, "mln": 10**6, "mio": 10**6,
+    "b": 10**9, "bn": 10**9, "bln": 10**9, "t": 10**12, "tn": 10**12,
+}  # fmt: skip
 _WHOLE = rf"(?:[1-9]\d{{0,2}}(?:,\d{{3}})+(?!\d)|[1-9]\d{{0,2}}(?:{_THIN}\d{{3}})+(?!\d)|\d+)"
 _NUMBER = re.compile(
     rf"""
@@ -47,7 +52,10 @@ _NUMBER = re.compile(
       | (?P<top>{_WHOLE})[ ]?/[ ]?(?P<bottom>{_WHOLE})(?!\.?\d)
       | (?P<decimal>(?:{_WHOLE}(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d{{1,3}}(?!\w))?)
     )
-    (?:[ -](?P<scale>thousand|million|billion|trillion)\b)?
+    # Beside a number that is no money, a small m may be metres, and a capital apart any unit.
+    (?P<scale>(?:[ -](?:dozen|hundred|thousand|lakh|million|crore|billion|trillion)s?(?![\w-]))+
+      | [ ]?(?:(?-i:k)|mn|mln|mio|bn|bln|tn)(?![\w/^]) | (?-i:[KMB])(?![\w/^])
+      | (?(currency)[mbt]|(?!))(?![\w/^]))?
     """,
     re.VERBOSE | re.IGNORECASE | re.ASCII,
 )
@@ -129,7 +137,8 @@ def numbers(text: str) -> Iterator[Number]:
     """
     for found in _NUMBER.finditer(text):
         start, end = found.span()
-        broken = re.match(r"[.,/]\d", text[end : end + 2]) is not None
+        # "5 M" may be millions or a unit.
+        broken = re.match(r"[.,/]\d|[ ][KMBT](?!\w)", text[end : end + 3]) is not None
         # In "10 -3" the minus is no sign either.
         minus = re.search(r"[\d)%]\s+$", text[:start]) is not None
         try:
@@ -163,7 +172,8 @@ def _read(found: re.Match[str]) -> str | None:
         if power and int(power[1]) > _MOST_DIGITS:
             return None
         value = Fraction(written)
-    value *= _SCALES.get((parts["scale"] or "").lower(), 1)
+    for scale in re.findall(r"[a-z]+", (parts["scale"] or "").lower()):
+        value *= _SCALES.get(scale) or _SCALES[scale.removesuffix("s")]
     return canonical(-value if parts["sign"] or parts["late"] else value)
 
 

@@ -8,13 +8,15 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from types import MappingProxyType
+from typing import Any
 
 from icm_api.data.columns import DataSource, column_examples
 from icm_api.data.gsm8k import gsm8k_examples, gsm8k_gold
 from icm_api.data.labels import Gold, column_gold
+from icm_api.data.own_text import without_thoughts
 from icm_api.data.pairs import rank
 from icm_api.data.preferences import preference_examples, preference_gold
 from icm_api.data.readers import read_rows
@@ -172,7 +174,18 @@ def fingerprint(dataset: Dataset) -> str:
 
 
 def _rows(source: DataSource) -> Iterator[Row]:
-    return read_rows(source.path, source.id, name=source.name, split=source.split)
+    rows = read_rows(source.path, source.id, name=source.name, split=source.split)
+    return (replace(row, values=_thoughtless(row.values)) for row in rows) if source.drop_thoughts else rows
+
+
+def _thoughtless(value: Any) -> Any:
+    """A value of a row with every text in it, such as those of messages, without thoughts."""
+    if isinstance(value, str):
+        shown = without_thoughts(value)
+        return value if shown == value else shown.strip()
+    if isinstance(value, Mapping):
+        return {key: _thoughtless(each) for key, each in value.items()}
+    return [_thoughtless(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def _with_ids(source: DataSource, rows: Iterable[Row]) -> Iterator[Row]:

@@ -83,6 +83,7 @@ def data_source(config: Config) -> DataSource:
         split=data.split,
         limit=data.limit,
         seed=data.seed,
+        drop_thoughts=data.drop_thoughts,
     )
 
 

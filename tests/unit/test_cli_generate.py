@@ -269,3 +269,20 @@ def test_a_template_may_stand_in_a_file(questions: Path) -> None:
         assert generate(questions, CHAT.spec(server), "--template", str(template)) == 0
         asked_for = {request.body["messages"][0]["content"] for request in server.requests}
     assert asked_for == {f"27>82 False\n{row['question']}" for row in QUESTIONS}
+
+
+@pytest.mark.parametrize(("flags", "kept"), [([], False), (["--keep-thoughts"], True)])
+def test_thoughts_are_no_part_of_a_solution_unless_they_are_asked_for(
+    flags: list[str], kept: bool, tmp_path: Path, capsys: Printed
+) -> None:
+    replies = {"Eggs?": "<think>20? No.</think>\n\n9 * 2 = 18\n#### 18", "Jars?": "<think>Let me see."}
+    questions, out = tmp_path / "questions.jsonl", tmp_path / "out.jsonl"
+    questions.write_text("".join(json.dumps({"question": text}) + "\n" for text in replies), encoding="utf-8")
+    with scripted(replies) as url:
+        given = ["--model", f"openai-compatible:m@{url}", "--option", "api=chat", "--samples", "1", "--json"]
+        more = ["--template", "{question}", "--cache", str(tmp_path / "cache"), "--out", str(out)]
+        assert main(["generate", str(questions), *given, *more, *flags]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["blank"], found["with_final_answer"]) == (0 if kept else 1, 1)
+    solutions = [json.loads(line)["solutions"] for line in out.read_text(encoding="utf-8").splitlines()]
+    assert solutions == ([[text] for text in replies.values()] if kept else [["9 * 2 = 18\n#### 18"], []])

@@ -16,6 +16,33 @@ from icm_api.data.answers import final_answer, without_calculator
 from icm_api.data.numbers import canonical, numbers, plain
 from tests.benchmarks.extraction import SAMPLE, misses
 
+FURTHER = [
+    "\n\nProblem: Tom has 3 cats.\nSolution: 3 + 4 = 7\n",
+    "\n\nQuestion 2: Tom has 3 cats.\n",
+    "\n\n**Problem 2**\nTom has 3 cats.\n",
+    "\n\n## Exercise 4.\nTom has 3 cats.\n",
+    "\nQ2. Tom has 3 cats.\n",
+    "\n\nHuman: Tom has 3 cats.\n\nAssistant: ",
+    ". USER: Tom has 3 cats. ASSISTANT: ",
+    "\n\n### Instruction:\nTom has 3 cats.\n\n### Response:\n",
+    "\n### Input\nTom\n### Response\n",
+    "<|im_end|>\n<|im_start|>user\n3 + 4?<|im_end|>\n<|im_start|>assistant\n",
+    "<|eot_id|><|start_header_id|>user<|end_header_id|>\n\n3 + 4?",
+    "<end_of_turn>\n<start_of_turn>user\n3 + 4?<end_of_turn>\n<start_of_turn>model\n",
+    "</s><s>[INST] 3 + 4? [/INST]",
+    "<｜end▁of▁sentence｜><｜User｜>3 + 4?<｜Assistant｜>",
+    "\n\nHere is another similar problem: Tom has 3 cats.\n",
+    "\n\n问题：3 + 4？\n",
+    "\n<question>3 + 4?</question>\n",
+]
+THOUGHTS = [
+    ("<think>", "</think>\n\n"),
+    ("", "</think>"),
+    ("Well. <thinking>", "</thinking>"),
+    ("[THINK]", "[/THINK]"),
+    ("◁think▷", "◁/think▷"),
+    ("<|channel|>analysis<|message|>", "<|end|><|start|>assistant<|channel|>final<|message|>"),
+]
 CASES = [
     # Markers.
     ("#### 18", "18"),
@@ -51,6 +78,25 @@ CASES = [
     ("#### 6\nSo the answer is \\boxed{7}", "7"),
     ("A: 6\n\nQ: What is 1 + 1?\nA: 2", "6"),
     ("#### 6\n\nQuestion: What is 1 + 1?\n#### 2", "6"),
+    # What follows another turn or problem, in the styles of chat and instruct models.
+    *((f"16 - 3 = 13\n#### 26{further}#### 7", "26") for further in FURTHER),
+    ("<|im_start|>assistant\nThe answer is 26.<|im_end|>", "26"),
+    ("Assistant: The answer is 26.\nHuman: And now?\nAssistant: The answer is 7.", "26"),
+    ("### Question 2\nHow many?\n#### 26", "26"),
+    ("#### 26\n\nI checked the problem 2 times, and user: names are no matter.", "26"),
+    # Thoughts.
+    *((f"{before}20? The answer is 20.{after}The answer is 26.", "26") for before, after in THOUGHTS),
+    ("<think>So <think> opens.</think> The answer is 20.</think>It is 26.", "26"),
+    ("The answer is 26.<|eot_id|>\n<|assistant|>20?</think>The answer is 7.", "26"),
+    ("<reasoning>13 * 2</reasoning>\n<answer>\n26\n</answer>", "26"),
+    # Headings of steps and names of quantities are no markers.
+    ("#### 2. Add them up\nShe has 3 + 4 = 7 eggs.", "7"),
+    ("#### Step 2: Add\n3 + 4 = 7\n#### 7", "7"),
+    ("#### 5 Steps to Solve\nIn total she has 9 eggs.", "9"),
+    ("#### 18 eggs\n\nI hope that it helps, all 3 of you.", "18"),
+    ("#### Final Answer: 12", "12"),
+    ("Let A be the cost.\nA = 5\nB = 7\nA + B = 12", "12"),
+    ("A: 5 apples\nB: 7 apples\nIn total: 12", "12"),
     # LaTeX.
     ("\\boxed{18}", "18"),
     ("$$\\boxed{\\$1{,}250}$$", "1250"),
@@ -84,6 +130,18 @@ CASES = [
     ("A: 1.5e3", "1500"),
     ("A: 2 million", "2000000"),
     ("A: 1.8 billion dollars", "1800000000"),
+    ("A: 5k", "5000"),
+    ("She earns $2.5k.", "2500"),
+    ("#### 1.5M", "1500000"),
+    ("#### $1.5m", "1500000"),
+    ("A: 10K runners", "10000"),
+    ("A: 3bn", "3000000000"),
+    ("A: 5 dozen eggs", "60"),
+    ("A: 2 hundred thousand", "200000"),
+    ("A: 3 crore rupees", "30000000"),
+    ("A: 5 million-dollar homes", "5"),
+    ("A: 5 km", "5"),
+    ("A: 5 m", "5"),
     ("A: 18%", "18"),
     ("A: €18", "18"),
     ("A: 18 €", "18"),
@@ -119,6 +177,13 @@ CASES = [
 
 NONE = [
     "",
+    "<think>So the answer is 20. Wait, I forgot the three eggs, so",
+    "The answer is 20.</think>",
+    "#### 2. Step",
+    "She adds.\n#### Step 3",
+    "1. Buy eggs\n2. Sell",
+    "A: 5 M",
+    "A: 3 thousandths",
     "I don't know.",
     "A:",
     "A: none",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -103,10 +104,6 @@ def test_official_questions_with_solutions_added_can_be_read() -> None:
             {"solutions": ["#### 1", " "]},
             "solutions[1] has no text under 'solution'; fill it, or leave the candidate out",
         ),
-        (
-            {"solutions": ["<<1+1=2>>"]},
-            "solutions[0] has no text but what is left out of solutions; leave the candidate out",
-        ),
         ({"small": {"is_correct": True}}, "'small' has no text under 'solution'; fill it, or leave the candidate out"),
         (
             {"small": {"solution": "#### 1", "is_correct": "yes"}},
@@ -151,6 +148,25 @@ def test_a_row_without_gold_is_an_error_of_gold_alone(values: dict[str, object],
     with pytest.raises(DataError) as caught:
         list(gsm8k_gold([row(**values)]))
     assert str(caught.value) == f"some.jsonl:3: {message}"
+
+
+def test_thoughts_and_further_turns_are_not_shown_and_what_is_nothing_else_is_left_out(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    written = [
+        "<think>20?</think>\n\n#### 26",
+        "3 + 4 = 7<|im_end|>\n<|im_start|>user\nAnd?",
+        "<think>Or is",
+        "<<1+1=2>>",
+    ]
+    values = row(solutions=written, answer="#### 26")
+    with caplog.at_level(logging.WARNING):
+        found = {example.fields["solution"]: example.answer for example in gsm8k_examples([values])}
+    assert found == {"#### 26": "26", "3 + 4 = 7": "7"}
+    assert sorted(label for _, label in gsm8k_gold([values])) == ["False", "True"]
+    assert caplog.messages == [
+        "left out 2 candidates that are nothing but thoughts or further questions; the first: line 3 of some.jsonl"
+    ]
 
 
 def test_a_missing_question_is_an_error() -> None:

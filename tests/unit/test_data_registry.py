@@ -8,6 +8,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -301,6 +302,17 @@ def test_a_fingerprint_changes_with_anything_in_an_example(change: Callable[[Exa
     assert fingerprint(Dataset([change(example), data[1]])) != fingerprint(data)
 
 
+def test_thoughts_are_dropped_from_every_text_where_that_is_asked_for(tmp_path: Path) -> None:
+    thought = {"role": "assistant", "content": "[THINK]hm[/THINK]Red."}
+    row = {"prompt": "A color?", "chosen": [thought], "rejected": "so</think>Music."}
+    (tmp_path / "p.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
+    source = DataSource(str(tmp_path / "p.jsonl"), "preferences")
+    kept, dropped = source, replace(source, drop_thoughts=True)
+    for read, texts in ((kept, {"[THINK]hm[/THINK]Red.", "so</think>Music."}), (dropped, {"Red.", "Music."})):
+        assert {example.fields["first"] for example in load_examples(read)} == texts
+    assert load_gold_labels(dropped).keys() == set(load_examples(dropped).ids)
+
+
 class TestConfiguration:
     def test_a_file_starts_at_the_configuration_and_the_hub_nowhere(self, tmp_path: Path) -> None:
         assert configured(tmp_path, 'path = "a.csv"').data.path == tmp_path / "a.csv"
@@ -310,9 +322,9 @@ class TestConfiguration:
 
     def test_every_key_reaches_the_source(self, tmp_path: Path) -> None:
         data = 'path = "hub:o/n"\nname = "m"\nsplit = "s"\nlimit = 5\nseed = 2\nfields = ["a"]\n'
-        data += 'id = "i"\ngroup = "g"\nanswer = "w"'
+        data += 'id = "i"\ngroup = "g"\nanswer = "w"\ndrop_thoughts = true'
         assert data_source(configured(tmp_path, data)) == DataSource(
-            "hub:o/n", "rows", ("a",), "i", "g", "w", (), "m", "s", 5, 2
+            "hub:o/n", "rows", ("a",), "i", "g", "w", (), "m", "s", 5, 2, True
         )
 
     def test_only_what_the_prompt_shows_and_constraints_name_is_loaded(self, tmp_path: Path) -> None:
