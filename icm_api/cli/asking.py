@@ -100,7 +100,7 @@ def _template(given: str | None) -> PromptTemplate:
     text = _TEMPLATE if given is None else given
     if given is not None and "{" not in given:
         try:
-            text = Path(given).read_text(encoding="utf-8")
+            text = Path(given).read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(
                 f"--template {given}: neither a text that shows {{question}} nor a readable file"

@@ -58,7 +58,7 @@ def load_splits(config: Config) -> tuple[Split, ...]:
     seeds = range(config.search.seed, config.search.seed + settings.seeds)
     if settings.test is None:
         return tuple(split(dataset, settings.held_out, seed, fixed) for seed in seeds)
-    loaded = load_examples(replace(data_source(config), path=str(settings.test), limit=None))
+    loaded = load_examples(replace(data_source(config).elsewhere(str(settings.test)), limit=None))
     held_out = Dataset(replace(example, id=_held_out_id(example.id)) for example in loaded)
     if both := sorted(set(dataset.ids) & set(held_out.ids)):
         raise DataError(f"{config.data.path}: id {both[0]!r} is kept for an example of compare.test; rename it")
@@ -172,7 +172,7 @@ def gold_of_splits(config: Config, path: Path, splits: Sequence[Split], label_fi
 
 
 def _loaded(config: Config, path: Path, label_field: str | None) -> Gold:
-    return load_gold_labels(replace(data_source(config), path=str(path)), label_field=label_field)
+    return load_gold_labels(data_source(config).elsewhere(str(path)), label_field=label_field)
 
 
 def _check_apart(one: Split, path: Path) -> None:

@@ -117,7 +117,8 @@ def _read(path: Path) -> Mapping[str, Any]:
     if not path.is_file():
         raise ConfigError(f"{path}: no such file")
     try:
-        return tomllib.loads(path.read_bytes().decode())
+        # Editors on Windows begin a file with a byte order mark.
+        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: not TOML: {error}") from error
     except (OSError, UnicodeDecodeError) as error:

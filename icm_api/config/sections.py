@@ -69,11 +69,13 @@ class DataSection(Section):
     """`[data]`: where the unlabelled examples are, and what their rows mean.
 
     Attributes:
-        path: a .jsonl, .json, .csv or .tsv file, relative to the configuration's folder, or "hub:OWNER/NAME".
+        path: a .jsonl, .json, .csv or .tsv file, packed or not, a Parquet file or an Excel workbook, relative to the
+            configuration's folder; or "hub:OWNER/NAME".
         format: "rows" are examples by the keys below; the other formats know their own files.
         name: the configuration of a data set of the hub.
         split: the split of a data set of the hub.
         limit: the most examples to take, by whole groups, chosen by `seed`; by default all.
+        delimiter: what stands between the cells of delimited text, such as ";"; by default it is found.
         fixed: a file of labels from a person, which no search changes.
         fields: keys of the texts (format "rows"; by default those that the prompt shows), or of the two replies, after
             any that are shown with them (format "preferences").
@@ -97,6 +99,7 @@ class DataSection(Section):
     group: str = "group"
     answer: str = "answer"
     drop_thoughts: bool = False
+    delimiter: str | None = Field(default=None, min_length=1, max_length=1)
 
     @property
     def from_hub(self) -> bool:
@@ -114,6 +117,8 @@ class DataSection(Section):
     def _keys_have_a_meaning(self) -> DataSection:
         if (self.name is not None or self.split != "train") and not self.from_hub:
             raise ValueError('data.name and data.split are of a hub data set: path = "hub:OWNER/NAME"')
+        if self.delimiter is not None and (self.from_hub or self.delimiter in '"\r\n' or self.delimiter.isalnum()):
+            raise ValueError('data.delimiter is one character between the cells of a file, such as ";" or "\\t"')
         keys = find_format(self.format).keys
         if self.fields is not None and "fields" not in keys:
             raise ValueError(f'data.fields: format = "{self.format}" has fields of its own; leave the key out')

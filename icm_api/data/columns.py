@@ -6,7 +6,7 @@ Gold labels are never read here, not even as metadata: `labels` reads them, from
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike, fspath
 from types import MappingProxyType
 
@@ -33,6 +33,7 @@ class DataSource:
         metadata: keys that go into the metadata, by default all others ("rows"). If gold labels are under another key,
             name the keys that constraints need, or none, and the gold labels are never loaded.
         name, split: of a data set of the hub.
+        delimiter: what stands between the cells of delimited text; by default it is found.
         limit: the most examples to take, by whole groups; None for all.
         seed: of the choice under a limit.
         drop_thoughts: whether what a model only thought (<think> and the like) is taken out of every text.
@@ -50,6 +51,15 @@ class DataSource:
     limit: int | None = None
     seed: int = 0
     drop_thoughts: bool = False
+    delimiter: str | None = None
+
+    def elsewhere(self, path: str) -> DataSource:
+        """The same meaning of rows in another file, which may have another delimiter.
+
+        Args:
+            path: of the other file.
+        """
+        return replace(self, path=path, delimiter=self.delimiter if path == self.path else None)
 
 
 def column_examples(rows: Iterable[Row], source: DataSource) -> Iterator[Example]:

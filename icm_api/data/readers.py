@@ -1,22 +1,23 @@
-"""Reads JSON Lines, JSON, CSV, TSV and Hugging Face data sets as rows, and says exactly which row is bad and why.
+"""Reads JSON Lines, JSON, tables and Hugging Face data sets as rows, and says exactly which row is bad and why.
 
-It stops at the first bad row and corrects nothing. In CSV every value is a string. JSON is read more strictly than
+It stops at the first bad row, unless it is told what to do with one, and corrects nothing. In CSV every value is a
+string. JSON is read more strictly than
 elsewhere: a key twice in one object, NaN, a number too large and half a surrogate pair are errors.
 """
 
 from __future__ import annotations
 
-import csv
 import json
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from math import isfinite
 from os import PathLike, fspath
-from pathlib import Path, PurePath
-from typing import Any, BinaryIO, NoReturn
+from pathlib import Path
+from typing import Any, NoReturn
 
+from icm_api.data.opening import look, opened
 from icm_api.data.rows import Row, Unit, error_at, kind
+from icm_api.data.tables import csv_rows, decoded, parquet_rows, workbook_rows
 from icm_api.errors import ConfigError, DataError
 
 HUB = "hub:"
@@ -27,32 +28,48 @@ _WHITE_SPACE = " \t\r\n"
 
 
 def read_rows(
-    source: str | PathLike[str], id_field: str = "id", *, name: str | None = None, split: str = "train"
+    source: str | PathLike[str],
+    id_field: str = "id",
+    *,
+    name: str | None = None,
+    split: str = "train",
+    delimiter: str | None = None,
+    bad: Callable[[DataError], None] | None = None,
 ) -> Iterator[Row]:
-    """The rows of a source, one at a time; how its name begins or ends decides how it is read.
+    """The rows of a source, one at a time; its first bytes, and else how its name ends, decide how it is read.
 
     Args:
         source: a file that ends in .json (a list of objects), .csv or .tsv (with a header; a value is a string,
-            an empty cell a null); "hub:OWNER/NAME" for `datasets.load_dataset`, also with a local file or folder
-            in place of OWNER/NAME; any other file is read as JSON Lines.
+            an empty cell a null); a Parquet file, or the first sheet of an Excel workbook; "hub:OWNER/NAME" for
+            `datasets.load_dataset`, also with a local file or folder in place of OWNER/NAME; any other file is read as
+            JSON Lines. Files packed by gzip, xz, bzip2, zstd or zip are unpacked.
         id_field: the key of the ids, on every row or on none. Without ids, an id is the line number in JSON Lines,
             and elsewhere the row's number, from 1 and without the header.
         name: the hub's configuration name.
         split: the hub's split.
+        delimiter: what stands between the cells of delimited text; by default it is found.
+        bad: what is done with a bad row instead of raising its error; the row is left out.
 
     Raises:
         DataError: the source cannot be read or has no rows, or a row is bad (which row, and why).
-        ConfigError: the source is on the hub, and names no data set or the package `datasets` is not installed.
+        ConfigError: the source is on the hub and names no data set, or a package that reads the source is not
+            installed.
     """
     text = fspath(source)
     if text.startswith(HUB):
-        return _identified(_hub_rows(text, name, split), id_field)
-    ending = PurePath(text).suffix.lower()
-    if ending in (".csv", ".tsv"):
-        return _identified(_csv_rows(text, "," if ending == ".csv" else "\t"), id_field)
-    if ending == ".json":
-        return _identified(_json_rows(text), id_field)
-    return read_json_lines(text, id_field)
+        return _identified(_hub_rows(text, name, split), id_field, bad)
+    return _identified(_file_rows(text, delimiter, bad), id_field, bad)
+
+
+def _file_rows(path: str, delimiter: str | None, bad: Callable[[DataError], None] | None) -> Iterator[Row]:
+    found = look(path)
+    if found.kind == "parquet":
+        return parquet_rows(path)
+    if found.kind == "xlsx":
+        return workbook_rows(path)
+    if found.ending in (".csv", ".tsv") or delimiter is not None:
+        return csv_rows(path, found.ending, delimiter, bad)
+    return _json_rows(path, bad) if found.ending == ".json" else _json_lines(path, bad)
 
 
 def read_json_lines(path: str | PathLike[str], id_field: str = "id") -> Iterator[Row]:
@@ -65,120 +82,72 @@ def read_json_lines(path: str | PathLike[str], id_field: str = "id") -> Iterator
     Raises:
         DataError: the file cannot be read or has no lines, or a line is bad (which line, and why).
     """
-    return _identified(_json_lines(fspath(path)), id_field)
+    return _identified(_json_lines(fspath(path), None), id_field, None)
 
 
-def _identified(rows: Iterable[Row], id_field: str) -> Iterator[Row]:
+def _identified(rows: Iterable[Row], id_field: str, bad: Callable[[DataError], None] | None) -> Iterator[Row]:
     """The rows with their own ids, or, if they have none, with the numbers that they were read with."""
     seen: dict[str, int] = {}
-    first: tuple[int, bool] | None = None
+    first: Row | None = None
     for row in rows:
-        own = row.values.get(id_field)
-        first = first or (row.line, own is not None)
-        if first[1] != (own is not None):
-            here, there = ("has an", "has none") if own is not None else ("has no", "has one")
-            where = f"{row.unit} {first[0]}"
-            raise row.error(f"{here} {id_field!r}, but {where} {there}; give every {row.unit} an id, or none")
-        if own is not None and (isinstance(own, bool) or not isinstance(own, str | int)):
-            raise row.error(f"{id_field!r} is {kind(own)}; an id is a string or an integer")
-        named = row if own is None else replace(row, id=str(own))
-        if not named.id.strip():
-            raise row.error(f"{id_field!r} is empty; give the {row.unit} an id of its own")
-        if named.id in seen:
-            raise row.error(f"duplicate id {named.id!r} (first on {row.unit} {seen[named.id]}); ids must be unique")
+        first = first or row
+        try:
+            named = _named(row, id_field, first)
+            if named.id in seen:
+                raise row.error(f"duplicate id {named.id!r} (first on {row.unit} {seen[named.id]}); ids must be unique")
+        except DataError as error:
+            if bad is None:
+                raise
+            bad(error)
+            continue
         seen[named.id] = row.line
         yield named
 
 
-@contextmanager
-def _opened(path: str, what: str) -> Iterator[BinaryIO]:
-    """The file, open for reading; every way in which that can fail is a DataError. `what` is the kind of file."""
-    try:
-        with Path(path).open("rb") as file:
-            yield file
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file; check the path") from None
-    except IsADirectoryError:
-        raise DataError(f"{path}: this is a directory; name a {what} file") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+def _named(row: Row, id_field: str, first: Row) -> Row:
+    """The row with its own id; it has one if the first row has."""
+    own, there = row.values.get(id_field), first.values.get(id_field) is not None
+    if there != (own is not None):
+        here, other = ("has an", "has none") if own is not None else ("has no", "has one")
+        where = f"{row.unit} {first.line}"
+        raise row.error(f"{here} {id_field!r}, but {where} {other}; give every {row.unit} an id, or none")
+    if own is not None and (isinstance(own, bool) or not isinstance(own, str | int)):
+        raise row.error(f"{id_field!r} is {kind(own)}; an id is a string or an integer")
+    named = row if own is None else replace(row, id=str(own))
+    if not named.id.strip():
+        raise row.error(f"{id_field!r} is empty; give the {row.unit} an id of its own")
+    return named
 
 
-def _decoded(path: str, line: int, raw: bytes) -> str:
-    """A line of a file as text, without a byte order mark at the beginning of the file."""
-    try:
-        text = raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        byte = f"byte {error.start + 1} of the line is 0x{raw[error.start]:02x}"
-        raise error_at(path, line, f"not UTF-8: {byte}; save the file as UTF-8") from None
-    return text.removeprefix("\ufeff") if line == 1 else text
-
-
-def _csv_rows(path: str, delimiter: str) -> Iterator[Row]:
-    """The rows below the header of a file in UTF-8; blank lines are skipped, and quoted line breaks are text."""
-    with _opened(path, "CSV") as file:
-        lines = (_decoded(path, line, raw) for line, raw in enumerate(file, start=1))
-        rows = _cells(path, lines, delimiter)
-        _, header = next(rows, (0, []))
-        if not header:
-            raise DataError(f"{path}: the file is empty; it needs a header and a row for each example")
-        _check_header(path, header)
-        number = 0
-        for number, (line, cells) in enumerate(rows, start=1):
-            if len(cells) != len(header):
-                what = f"{len(cells)} values, but the header has {len(header)} columns; quote values that hold a "
-                raise error_at(path, line, f"{what}{'tab' if delimiter == chr(9) else 'comma'} or a line break")
-            # An empty cell says nothing, like a null in JSON.
-            yield Row(path, line, str(number), dict(zip(header, (cell or None for cell in cells), strict=True)))
-    if not number:
-        raise DataError(f"{path}: no rows below the header; it needs a row for each example")
-
-
-def _cells(path: str, lines: Iterator[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Each row that is not blank, with the line that it begins on."""
-    reader = csv.reader(lines, delimiter=delimiter, strict=True)
-    while True:
-        line = reader.line_num + 1
-        try:
-            cells = next(reader, None)
-        except csv.Error as error:
-            raise error_at(path, line, f"not valid CSV: {error}; quote values, and double a quote inside") from None
-        if cells is None:
-            return
-        if any(cell.strip() for cell in cells):
-            yield line, cells
-
-
-def _check_header(path: str, header: list[str]) -> None:
-    for at, name in enumerate(header):
-        if not name.strip():
-            raise error_at(path, 1, f"column {at + 1} of the header has no name; give it one")
-        if name in header[:at]:
-            raise error_at(path, 1, f"the header has the column {name!r} twice; rename one")
-
-
-def _json_lines(path: str) -> Iterator[Row]:
+def _json_lines(path: str, bad: Callable[[DataError], None] | None) -> Iterator[Row]:
     empty = True
-    with _opened(path, "JSON Lines") as file:
+    with opened(path, "JSON Lines") as file:
         # In binary only a line feed ends a line; text mode would also split at a lone carriage return.
         for line, raw in enumerate(file, start=1):
-            text = _decoded(path, line, raw)
-            if text.strip():
+            try:
+                text = decoded(path, line, raw)
+                if not text.strip():
+                    continue
                 empty = False
                 values, _ = _parsed(path, line, text.rstrip(), 0, "line")
-                yield Row(path, line, str(line), values)
+            except DataError as error:
+                if bad is None:
+                    raise
+                bad(error)
+                continue
+            yield Row(path, line, str(line), values)
     if empty:
         raise DataError(f"{path}: the file is empty; it needs one JSON object on each line")
 
 
-def _json_rows(path: str) -> Iterator[Row]:
+def _json_rows(path: str, bad: Callable[[DataError], None] | None) -> Iterator[Row]:
     """The objects of a file in UTF-8 that holds one JSON list of objects, or one object on each line."""
-    with _opened(path, "JSON") as file:
-        text = "".join(_decoded(path, line, raw) for line, raw in enumerate(file, start=1))
+    with opened(path, "JSON") as file:
+        text = "".join(decoded(path, line, raw) for line, raw in enumerate(file, start=1))
     at, row = _after_space(text, 0), 0
     if text[at : at + 1] != "[":
         # Many a file of JSON lines is called .json.
-        yield from _json_lines(path)
+        yield from _json_lines(path, bad)
         return
     at = _after_space(text, at + 1)
     if text[at : at + 1] == "]":

@@ -174,7 +174,7 @@ def fingerprint(dataset: Dataset) -> str:
 
 
 def _rows(source: DataSource) -> Iterator[Row]:
-    rows = read_rows(source.path, source.id, name=source.name, split=source.split)
+    rows = read_rows(source.path, source.id, name=source.name, split=source.split, delimiter=source.delimiter)
     return (replace(row, values=_thoughtless(row.values)) for row in rows) if source.drop_thoughts else rows
 
 

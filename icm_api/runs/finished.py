@@ -138,7 +138,7 @@ class FinishedRun:
         """
         # A result that was saved without a run has no configuration: its gold labels are ids and labels.
         known = data_source(self.config) if (self.folder / CONFIG_FILE).is_file() else DataSource("")
-        source = replace(known, path=str(path), format=format_name or known.format, id=id_field or known.id)
+        source = replace(known.elsewhere(str(path)), format=format_name or known.format, id=id_field or known.id)
         return load_gold_labels(source, label_field=label_field)
 
     def trace(self) -> Iterator[TraceStep]:

@@ -84,6 +84,7 @@ def data_source(config: Config) -> DataSource:
         limit=data.limit,
         seed=data.seed,
         drop_thoughts=data.drop_thoughts,
+        delimiter=data.delimiter,
     )
 
 
