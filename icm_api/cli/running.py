@@ -138,7 +138,7 @@ def watched(work: Callable[[Watch], Coroutine[Any, Any, Result]], folder: Path, 
         console.print(f"{steps} steps are on disk; checking them, then going on", soft_wrap=True)
 
     def warned(warning: str) -> None:
-        console.print(f"warning: {warning}", highlight=False, soft_wrap=True)
+        console.print(f"warning: {warning}", highlight=False, soft_wrap=True, markup=False)
 
     with LiveView(console) as view:
         try:

@@ -28,8 +28,9 @@ from icm_api.model.findings import (
     single_tokens,
 )
 from icm_api.model.language_model import LanguageModel
+from icm_api.model.reading.coverage import coverage_warning, thinks_first
 from icm_api.model.reading.echo import METHOD as _ECHO
-from icm_api.model.reading.label_tokens import Place, coverage_warning, read_forms
+from icm_api.model.reading.label_tokens import Place, read_forms
 from icm_api.model.reading.reading import Below, Readers, Reading, forms_of, label_distribution
 from icm_api.model.request import Asks, Body, Endpoint, Request
 from icm_api.types import Answers, LabelDistribution, Model, Prompt, Tally, Turn, Verbalizer, logsumexp
@@ -42,6 +43,8 @@ _UNSTEADY = 0.01
 _LONG_PROMPT = 2048
 _CLAIMS = ((9, 2), (3, 8), (51, 7), (16, 40))
 _QUERY = (64, 35)
+# With demonstrations as plain as these, a model that gives the labels less writes something else.
+_NO_LABEL = 0.01
 _SAMPLING = ("sampled", "stated")
 
 
@@ -95,7 +98,7 @@ async def check_endpoint(client: Model, verbalizer: Verbalizer, tally: Tally | N
         What to warn of.
 
     Raises:
-        ProviderError: the endpoint cannot be used: why.
+        ProviderError: the endpoint cannot be used, or the model would think first: why.
         BudgetError: the question could exceed the budget.
     """
     if client.capabilities.batches:
@@ -103,7 +106,10 @@ async def check_endpoint(client: Model, verbalizer: Verbalizer, tally: Tally | N
     found = await client.label_distributions([short_prompt(verbalizer)])
     if tally is not None:
         tally.add(found.costs)
-    warnings = [coverage_warning(found) or "", *map(_bounds_warning, found)]
+    told = coverage_warning(found, verbalizer) or ""
+    if thinks_first(found):
+        raise LogprobsUnavailableError(told)
+    warnings = [told, *map(_bounds_warning, found)]
     if any(distribution.method == _ECHO for distribution in found):
         warnings.append("labels are read from an echoed prompt: `icm-api probe` says whether the echo can be trusted")
     return [warning for warning in warnings if warning]
@@ -231,10 +237,14 @@ async def _looked(recorder: Recorder, readers: Readers, client: Client, verbaliz
         distribution = label_distribution(verbalizer, reading)
     except ProviderError as error:
         return read, f"{recorder.identity}: {error}"
+    told = coverage_warning([distribution], verbalizer) or ""
+    if distribution.coverage < _NO_LABEL:
+        read = replace(read, coverage=Finding(distribution.coverage))
+        return read, f"{recorder.identity}: {told}"
     return (
         replace(
             read,
-            coverage=Finding(distribution.coverage, warning=coverage_warning([distribution]) or ""),
+            coverage=Finding(distribution.coverage, warning=told),
             bounds=Finding(distribution.intervals, warning=_bounds_warning(distribution)),
             difference=await _asked_again(LanguageModel(readers, client), prompt, distribution),
             cached=await _long_prompt_again(recorder, readers, client, verbalizer),
@@ -304,7 +314,7 @@ def _next_token(reading: Reading, place: Place | None, forms: Sequence[str]) -> 
 
 
 def _bounds_warning(distribution: LabelDistribution) -> str:
-    if not distribution.intervals:
+    if not distribution.intervals or distribution.unknown:
         return ""
     labels = ", ".join(f"{label} ({low:.3g} to {high:.3g})" for label, (low, high) in distribution.intervals.items())
     return (

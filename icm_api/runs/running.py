@@ -18,6 +18,7 @@ from icm_api.config import Config, DiagnosticsSettings, SearchSettings
 from icm_api.errors import BudgetError, RunError
 from icm_api.journal import Journal
 from icm_api.model import LanguageModel, check_endpoint, note_session
+from icm_api.model.reading.coverage import coverage_warning
 from icm_api.objective import Objective
 from icm_api.result import SUMMARY_FILE, Result, write_whole
 from icm_api.runs.folder import (
@@ -177,6 +178,10 @@ async def _found(
     trail = Trail()
 
     def step(progress: Progress) -> None:
+        if progress.info.step == 0:
+            reads = tuple(progress.state.score.distributions.values())
+            if told := coverage_warning(reads, objective.prompts.verbalizer):
+                watch.on_warning(told)
         watch.on_step(progress)
         trail.add(progress.state.labeling)
 

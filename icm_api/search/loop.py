@@ -13,6 +13,7 @@ from typing import Any
 from icm_api.config import SearchSettings
 from icm_api.consistency import compile_relations
 from icm_api.errors import ConfigError
+from icm_api.model.reading.coverage import refuse_unknown
 from icm_api.objective import INFORMATION, Objective, information
 from icm_api.prompts import PromptBuilder
 from icm_api.result import Result, build_result
@@ -144,14 +145,18 @@ async def search(
 
     Raises:
         ConfigError: a setting does not fit the data set, or the data set is empty.
-        ProviderError: the model gave no usable logprobs.
+        ProviderError: the model gave no usable logprobs, or its first answers say nothing of any label.
     """
     size, start = len(objective.dataset), start or Start()
     if not size:
         raise ConfigError("the data set is empty: there is nothing to label")
     engine, kernel, steps = engine_of(settings), build_kernel(objective, settings, start), steps_of(settings, size)
     ends: dict[int, Score | None] = {}
+    scored = False
     async for state, info in iterate(kernel, objective, steps):
+        if not scored and state.score.distributions:
+            scored = True
+            refuse_unknown(tuple(state.score.distributions.values()), objective.prompts.verbalizer)
         # Challengers come after all restarts, and are no search of their own; nor is a choice between the ends.
         if info.restart < settings.restarts and info.kind != "choose":
             so_far = ends.get(info.restart) if engine.end == "best" else None

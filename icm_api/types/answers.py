@@ -34,11 +34,13 @@ class LabelDistribution:
     Attributes:
         labels: the label set, in the verbalizer's order.
         logprobs: natural logarithms, one per label, that exponentiate and sum to 1.
-        coverage: probability that the model gave to all labels together before normalising, in (0, 1].
+        coverage: probability that the model gave to all labels together before normalising, in [0, 1]. It is 0 if the
+            answer says nothing of any label: then no label is more probable than another.
         method: how it was read, e.g. "exact".
         intervals: per label the smallest and largest probability possible, where the model left some form
             out of its answer; empty where every form was read.
         standard_error: of the probabilities, where they were sampled; else None.
+        instead: what the model would write, with its probability, if that is mostly no label; else empty.
     """
 
     labels: tuple[Label, ...]
@@ -47,6 +49,12 @@ class LabelDistribution:
     method: str
     intervals: Mapping[Label, tuple[float, float]] = field(default_factory=dict)
     standard_error: float | None = None
+    instead: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def unknown(self) -> bool:
+        """Whether the answer says nothing of any label."""
+        return self.coverage == 0
 
     def logprob(self, label: Label) -> float:
         """log p of one label. Raises ValueError for a label outside the set."""

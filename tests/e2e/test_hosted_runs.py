@@ -115,7 +115,8 @@ def test_a_fifth_of_faults_that_pass_changes_no_byte(
 DO = r"\b(check|choose|change|use|update|reword|get|add|ask|put|set|take)\b"
 
 FATAL = [
-    *(("openai-chat", kind) for kind in UNRETRYABLE),
+    # An answer that lists no label is unknown, and ends nothing.
+    *(("openai-chat", kind) for kind in UNRETRYABLE if kind != "missing-label"),
     *((name, kind) for name in HOSTED if name != "openai-chat" for kind in ("401", "insufficient-quota", "refusal")),
     *((name, "null-logprobs") for name in WITH_LOGPROBS if name != "openai-chat"),
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import log
 
 import pytest
@@ -231,3 +232,30 @@ def test_a_report_names_everything_once() -> None:
     assert lines[:2] == ["x/y", "  labels read by      top_k"]
     assert lines[-1] == "usable"
     assert len(lines) == len(set(lines)) == 13
+
+
+class Thinking(Scripted):
+    """A model that begins to think, and gives the labels next to nothing."""
+
+    mark = "<think>"
+
+    async def read(self, prompts: Sequence[Prompt], client: Asks) -> Answers[Reading]:
+        found = await super().read(prompts, client)
+        return Answers(tuple(replace(each, instead={self.mark: 0.999}) for each in found), found.costs)
+
+
+async def test_a_model_that_thinks_first_is_unusable_and_its_thoughts_begin_the_advice() -> None:
+    thinking = Thinking({" True": log(5e-7), " False": log(2e-7)})
+    found = await probed(thinking)
+    assert found.verdict.startswith("unusable: ")
+    assert "'<think>' (99.9%): it thinks before it answers" in found.verdict
+    with pytest.raises(LogprobsUnavailableError, match="'<think>'"):
+        await check_endpoint(as_model(thinking), TWO)
+
+
+async def test_a_model_that_writes_something_else_is_unusable_though_a_run_may_try_it() -> None:
+    wordy = Thinking({" True": log(5e-4), " False": log(2e-4)})
+    wordy.mark = "The"
+    assert "it would write 'The' (99.9%)" in (await probed(wordy)).trouble
+    (warning,) = await check_endpoint(as_model(wordy), TWO)
+    assert "0.1% of the model's probability" in warning

@@ -1,5 +1,6 @@
 """How raw logprobs become a distribution over labels, and what is refused instead of being made up."""
 
+import tomllib
 from math import exp, inf, log, nan
 
 import pytest
@@ -7,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from icm_api.errors import LogprobsUnavailableError
+from icm_api.model.reading.coverage import coverage_warning, thinks_first
 from icm_api.model.reading.reading import Below, Reading, label_distribution
-from icm_api.types import Relation, Verbalizer, logsumexp
+from icm_api.types import LabelDistribution, Relation, Verbalizer, logsumexp
 
 TWO = Verbalizer.plain(["True", "False"])
 MERGED = Verbalizer({"True": [" True", " true"], "False": [" False", " false", " FALSE"]})
@@ -99,6 +101,54 @@ def test_a_whole_label_can_be_bounded() -> None:
 def test_defect_4_a_whole_label_without_a_number_is_refused(labels: dict[str, float]) -> None:
     with pytest.raises(LogprobsUnavailableError, match=r"'False'|'True'"):
         label_distribution(TWO, Reading({" True": -0.1, " False": -3.0}, "sampled", 0.1, labels))
+
+
+@pytest.mark.parametrize("bound", [log(0.4), log(1e-6), 0.0])
+def test_no_form_of_any_label_is_unknown_and_no_error(bound: float) -> None:
+    forms = {" True": Below(bound), " False": Below(log(0.01))}
+    found = label_distribution(TWO, Reading(forms, "top_k", instead={" So": 0.3}))
+    # A larger bound is no evidence.
+    assert [found.probability(label) for label in TWO.labels] == pytest.approx([0.5, 0.5])
+    assert (found.unknown, found.coverage) == (True, 0.0)
+    assert found.intervals == {"True": (0.0, 1.0), "False": (0.0, 1.0)}
+    assert found.instead == {" So": 0.3}
+
+
+THREE = Verbalizer({"True": [" True"], "False": [" False", " no"], "N/A": [" N/A"]})
+
+
+def low(coverage: float, instead: dict[str, float], method: str = "top_k") -> LabelDistribution:
+    return LabelDistribution(THREE.labels, (-log(3),) * 3, coverage, method, instead=instead)
+
+
+def test_what_is_written_instead_becomes_a_line_to_paste() -> None:
+    told = coverage_warning([low(0.02, {"**true": 0.5, "The": 0.2}), low(0.0, {"No": 0.6, "The": 0.1})], THREE)
+    assert told is not None
+    assert "only 1.0%" in told
+    assert "none that could be read in 1 of 2 answers" in told
+    assert "'No' (30.0%), '**true' (25.0%), 'The' (15.0%)" in told
+    line = next(part for part in told.split("[prompt]: ")[1:])
+    assert tomllib.loads(line)["forms"] == {
+        "True": [" True", "**true"],
+        "False": [" False", " no", "No"],
+        "N/A": [" N/A"],
+    }
+    assert 'api = "completions"' in told
+
+
+def test_advice_fits_how_labels_are_read() -> None:
+    sampled, exact = (coverage_warning([low(0.1, {}, method)], THREE) or "" for method in ("sampled", "exact"))
+    assert "max_tokens" in sampled
+    assert "max_tokens" not in exact
+    assert "top_logprobs" not in sampled + exact
+    assert coverage_warning([low(0.6, {})], THREE) is None
+
+
+@pytest.mark.parametrize("mark", ["<think>", "<|channel|>", "\n<thought>", "[THINK]", "<|start"])
+def test_a_model_that_thinks_first_is_told_apart(mark: str) -> None:
+    assert thinks_first([low(1e-7, {mark: 0.99})])
+    assert not thinks_first([low(0.3, {mark: 0.2, "Well": 0.5})])
+    assert "turn thinking off" in (coverage_warning([low(1e-7, {mark: 0.99})], THREE) or "")
 
 
 def test_bounds_may_exceed_one_together_but_what_was_read_may_not() -> None:

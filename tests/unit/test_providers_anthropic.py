@@ -92,9 +92,10 @@ async def test_smoothing_is_as_the_options_say() -> None:
     assert found.probability("False") == pytest.approx(2 / 9)
 
 
-async def test_replies_none_of_which_is_a_label_are_an_error_that_shows_one() -> None:
-    with pytest.raises(LogprobsUnavailableError, match=r"claude-x: none of 3 replies .*'The claim is False\.'"):
-        await score(["The claim is False."] * 3)
+async def test_replies_none_of_which_is_a_label_are_unknown_and_shown() -> None:
+    found, _ = await score(["The claim is False."] * 2 + ["No."])
+    assert found.unknown
+    assert found.instead == pytest.approx({"The claim is False.": 2 / 3, "No.": 1 / 3})
 
 
 async def test_the_request_is_the_conversation_without_anything_that_current_models_refuse() -> None:

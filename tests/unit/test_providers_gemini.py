@@ -146,7 +146,6 @@ async def test_a_label_that_is_not_listed_has_a_bound_and_no_number() -> None:
         answer([entry("True", None), entry("False", 0.4)]),
         answer([{"token": "True", "logProbability": -9999.0}]),
         answer([{"token": "True", "logProbability": 0.5}, entry("False", 0.1)]),
-        answer([entry("Yes", 0.5), entry("No", 0.4)]),
         answer([entry(token, 0.1) for token in ("True", "False", "x", "y")]),
         answer([entry("True", 0.9), entry("False", 0.9)]),
     ],
@@ -154,6 +153,13 @@ async def test_a_label_that_is_not_listed_has_a_bound_and_no_number() -> None:
 async def test_defect_4_an_answer_without_usable_logprobs_is_refused(body: object) -> None:
     with pytest.raises(LogprobsUnavailableError, match="gemini-x"):
         await read(body)
+
+
+async def test_an_answer_that_lists_no_label_is_unknown_and_says_what_is_there() -> None:
+    found = await read(answer([entry("Yes", 0.5), entry("No", 0.4)]))
+    assert found.unknown
+    assert found.probability("True") == pytest.approx(0.5)
+    assert found.instead == pytest.approx({"Yes": 0.5, "No": 0.4})
 
 
 async def test_defect_4_nan_is_refused() -> None:

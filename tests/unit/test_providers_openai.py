@@ -16,6 +16,7 @@ from icm_api.model import open_model
 from icm_api.model.endpoints.http import retry_after
 from icm_api.model.endpoints.openai import Connection, open_sdk, post
 from icm_api.model.open import open_endpoint
+from icm_api.model.reading.coverage import refuse_unknown
 from icm_api.model.reading.reading import Below, label_distribution
 from icm_api.testing import DIALECTS, Faults, Server, serve
 from icm_api.types import Prompt, Turn, Verbalizer
@@ -87,8 +88,7 @@ async def test_without_a_way_on_there_are_true_bounds_and_no_numbers() -> None:
             number = wanted[form]
             assert isinstance(number, float)
             assert number <= value.logprob
-        with pytest.raises(LogprobsUnavailableError, match="no form"):
-            label_distribution(LONG, reading)
+        assert label_distribution(LONG, reading).unknown
     (listed,) = [value for value in half.forms.values() if isinstance(value, float)]
     (bound,) = [value for value in half.forms.values() if isinstance(value, Below)]
     # One alternative leaves all the rest to the other label.
@@ -149,8 +149,10 @@ async def test_labels_that_are_not_listed_are_never_given_a_number() -> None:
     with serve(dialect="llama.cpp", faults=Faults(("missing-label",), times=None)) as running:
         readings = await scored(f"llamacpp:m@{running.url}", {}, prompts())
     for reading in readings:
-        with pytest.raises(LogprobsUnavailableError):
-            label_distribution(ONE_TOKEN, reading)
+        found = label_distribution(ONE_TOKEN, reading)
+        assert (found.unknown, found.intervals["True"], bool(found.instead)) == (True, (0.0, 1.0), True)
+        with pytest.raises(LogprobsUnavailableError, match=r"any of 1 answers.*it would write '.*forms = \{"):
+            refuse_unknown([found], ONE_TOKEN)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from typing import Any
 from icm_api.errors import CapabilityError, LogprobsUnavailableError, RequestError
 from icm_api.model.options import AnthropicOptions
 from icm_api.model.reading.chat import chat_messages, instructed, replies
-from icm_api.model.reading.reading import Reading, Sampling, forms_of
+from icm_api.model.reading.reading import Below, Reading, Sampling, forms_of
 from icm_api.model.reading.sampling import (
     from_counts,
     from_statements,
@@ -34,6 +34,8 @@ _PATH = "/v1/messages"
 _MOST_MARKS = 4
 # Beside a label, a reply has a number or quotes, and tokens of the model's own.
 _SPARE_TOKENS = 16
+# Of replies that are no labels, for messages: how many different ones, and how many characters.
+_MOST_SHOWN, _SHOWN = 4, 40
 
 
 class AnthropicReader:
@@ -57,7 +59,7 @@ class AnthropicReader:
 
         Raises:
             CapabilityError: two labels are written alike but for white space.
-            LogprobsUnavailableError: no reply to a prompt was a label, or a statement is none.
+            LogprobsUnavailableError: a statement is none.
         """
         for prompt in prompts:
             spoken_forms(prompt.verbalizer)
@@ -167,12 +169,10 @@ class AnthropicReader:
         found = Counter(read_label(reply, spoken) for reply in written)
         counts = {label: found[label] for label in prompt.verbalizer.labels}
         if not any(counts.values()):
-            reasons = sorted({str(body.get("stop_reason")) for body in bodies})
-            raise LogprobsUnavailableError(
-                f"{self._identity}: none of {len(written)} replies is one of {list(spoken)}, but for example "
-                f"{written[0]!r:.100} (stop_reason {', '.join(reasons)}). Have the instruction say that the answer is "
-                "one of these alone, show demonstrations, or raise max_tokens if replies are cut short"
-            )
+            # All of them may be something else: nothing is known then, and what they are is told.
+            unlike = Counter(text[:_SHOWN] for text in written)
+            instead = {text: count / len(written) for text, count in unlike.most_common(_MOST_SHOWN)}
+            return Reading({}, method, None, dict.fromkeys(counts, Below(0.0)), instead)
         return from_counts(counts, found[None], self._options.smoothing).reading(method)
 
     def _statement(self, verbalizer: Verbalizer, body: Body) -> Mapping[Label, float]:

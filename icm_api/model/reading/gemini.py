@@ -7,12 +7,14 @@ It does not: send, or read a label of several tokens beyond its first: such a la
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from icm_api.errors import LogprobsUnavailableError, RequestError
 from icm_api.model.options import GeminiOptions
 from icm_api.model.reading.chat import chat_messages, instructed, replies
+from icm_api.model.reading.coverage import ENOUGH, likeliest
 from icm_api.model.reading.label_tokens import Place, TokenLogprob, read_forms
 from icm_api.model.reading.reading import Reading, Sampling, forms_of, label_distribution
 from icm_api.model.request import Asks, Body, Request, estimated_tokens
@@ -43,7 +45,7 @@ class GeminiReader:
 
         Raises:
             RequestError: a request failed, or the model or a filter declined to answer.
-            LogprobsUnavailableError: an answer has no logprobs, or none of any label.
+            LogprobsUnavailableError: an answer has no logprobs.
         """
         answers = await client.ask([self._request(prompt) for prompt in prompts])
         readings = [self._read(prompt, body) for prompt, body in zip(prompts, answers, strict=True)]
@@ -124,9 +126,11 @@ class GeminiReader:
     def _read(self, prompt: Prompt, body: Body) -> Reading:
         self._check_answered(body)
         try:
-            read = read_forms(first_place(body), forms_of(prompt.verbalizer), loose_space=True)
+            place = first_place(body)
+            read = read_forms(place, forms_of(prompt.verbalizer), loose_space=True)
             reading = Reading(read.forms, "top_k")
-            label_distribution(prompt.verbalizer, reading)
+            if label_distribution(prompt.verbalizer, reading).coverage < ENOUGH:
+                reading = replace(reading, instead=likeliest(place))
         except LogprobsUnavailableError as error:
             raise LogprobsUnavailableError(f"{self._identity}: {error}") from None
         return reading

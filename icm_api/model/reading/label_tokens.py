@@ -14,7 +14,7 @@ from math import exp, isnan, log, log1p
 
 from icm_api.errors import LogprobsUnavailableError
 from icm_api.model.reading.reading import Below
-from icm_api.types import LabelDistribution, logsumexp
+from icm_api.types import logsumexp
 
 # Servers write -9999, -99999 or -1e9 where they have no number; no real token is as unlikely as that.
 _PLACEHOLDER = -9999.0
@@ -219,27 +219,3 @@ def begins(token: TokenLogprob, form: str, *, loose_space: bool = False) -> bool
     if loose_space:
         start, whole = start.lstrip(_WHITE_SPACE), whole.lstrip(_WHITE_SPACE)
     return bool(start) and start != whole and whole.startswith(start)
-
-
-def coverage_warning(distributions: Sequence[LabelDistribution], least: float = 0.5) -> str | None:
-    """What to warn of if the labels get less than `least` of the probability on average; None if all is well.
-
-    Args:
-        distributions: of any number of prompts.
-        least: the mean coverage that is enough, in [0, 1].
-
-    Example:
-        >>> low = LabelDistribution(("a", "b"), (log(0.5), log(0.5)), 0.02, "top_k")
-        >>> coverage_warning([low])
-        "on average only 2.0% of the model's probability is on the labels: name the labels in the instruction, or \
-change their surface forms"
-    """
-    if not distributions:
-        return None
-    mean = sum(distribution.coverage for distribution in distributions) / len(distributions)
-    if mean >= least:
-        return None
-    return (
-        f"on average only {mean:.1%} of the model's probability is on the labels: name the labels in the "
-        "instruction, or change their surface forms"
-    )

@@ -6,7 +6,7 @@ A reader turns prompts into requests and bodies into numbers. It does not send, 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import exp, isfinite, log, log1p
 from typing import Protocol
 
@@ -37,12 +37,14 @@ class Reading:
         standard_error: of the probabilities, if they were sampled; else None.
         labels: raw log p of each whole label, or a bound on it, if the method cannot tell a label's forms
             apart; then `forms` is empty. None if forms were read.
+        instead: what the model would write, with its probability, if that is mostly no label; else empty.
     """
 
     forms: Mapping[str, float | Below]
     method: str
     standard_error: float | None = None
     labels: Mapping[Label, float | Below] | None = None
+    instead: Mapping[str, float] = field(default_factory=dict)
 
 
 class ReadsLabels(Protocol):
@@ -158,7 +160,8 @@ def forms_of(verbalizer: Verbalizer) -> list[str]:
 def label_distribution(verbalizer: Verbalizer, reading: Reading) -> LabelDistribution:
     """Merge the surface forms of each label, then normalise over the label set (DESIGN: label distribution).
 
-    A form that the model did not list counts half of what it can have at most, and its label gets an interval.
+    A form that the model did not list counts half of what it can have at most, and its label gets an interval. If no
+    form of any label was listed, nothing is known: all labels are equally probable, and the coverage is 0.
 
     Args:
         verbalizer: the label set and its surface forms.
@@ -169,8 +172,7 @@ def label_distribution(verbalizer: Verbalizer, reading: Reading) -> LabelDistrib
 
     Raises:
         LogprobsUnavailableError: a form is missing, a value is NaN, infinite, positive or a placeholder such
-            as -9999, none is more than a bound, or together they are 0 or more than 1. Nothing is ever put in
-            its place.
+            as -9999, or together they are more than 1. Nothing is ever put in its place.
 
     Example:
         >>> both = Verbalizer({"True": [" True", " true"], "False": [" False"]})
@@ -186,11 +188,7 @@ def label_distribution(verbalizer: Verbalizer, reading: Reading) -> LabelDistrib
     written = {label: verbalizer.forms(label) if reading.labels is None else (label,) for label in verbalizer.labels}
     ranges = {label: _range(label, written[label], read) for label in verbalizer.labels}
     if not any(low > 0 for low, _ in ranges.values()):
-        raise LogprobsUnavailableError(
-            "the model listed no form of any label, or gave them no probability: its answer says nothing of the "
-            f"labels; forms asked for: {forms_of(verbalizer)}. Put what the model does write under [prompt.forms], "
-            "or ask for more alternatives (option top_logprobs)"
-        )
+        return _unknown(verbalizer, reading)
     # In logarithms if the forms are exact, so that nothing is lost of very small probabilities.
     merged = [_merged(written[label], read) for label in verbalizer.labels]
     total = logsumexp(merged)
@@ -212,7 +210,15 @@ def label_distribution(verbalizer: Verbalizer, reading: Reading) -> LabelDistrib
         reading.method,
         intervals,
         reading.standard_error,
+        reading.instead,
     )
+
+
+def _unknown(verbalizer: Verbalizer, reading: Reading) -> LabelDistribution:
+    labels = verbalizer.labels
+    intervals = dict.fromkeys(labels, (0.0, 1.0))
+    evenly = (-log(len(labels)),) * len(labels)
+    return LabelDistribution(labels, evenly, 0.0, reading.method, intervals, None, reading.instead)
 
 
 def _range(label: Label, forms: Sequence[str], read: Mapping[str, float | Below]) -> tuple[float, float]:

@@ -11,6 +11,7 @@ from math import exp, log
 from typing import Protocol
 
 from icm_api.model.catalog import Host
+from icm_api.model.reading.coverage import ENOUGH, likeliest
 from icm_api.model.reading.echo import PromptLogprobs
 from icm_api.model.reading.label_tokens import FormsRead, Place, TokenLogprob, logprob_of, read_forms
 from icm_api.model.reading.openai_bodies import next_place
@@ -52,10 +53,13 @@ class TopK:
         answers = await client.ask([self._questions.next(prompt) for prompt in prompts])
         loose = self._host.chat
         forms: list[dict[str, float | Below]] = []
+        instead: list[Mapping[str, float]] = []
         branches: list[Branch] = []
         for at, (prompt, body) in enumerate(zip(prompts, answers, strict=True)):
-            read = read_forms(next_place(body), forms_of(prompt.verbalizer), loose_space=loose)
+            place = next_place(body)
+            read = read_forms(place, forms_of(prompt.verbalizer), loose_space=loose)
             forms.append(dict(read.forms))
+            instead.append(likeliest(place) if _covered(read) < ENOUGH else {})
             branches += branches_of(at, read, loose_space=loose)
         if self._then is not None:
             found = Answers(tuple(Reading(read, "top_k") for read in forms), answers.costs)
@@ -63,7 +67,10 @@ class TopK:
         costs = dict(answers.costs)
         walked = await self._walk(prompts, forms, branches, costs, client) if self._host.walks else set()
         methods = ("token_walk" if at in walked else "top_k" for at in range(len(forms)))
-        return Answers(tuple(map(Reading, forms, methods)), costs)
+        readings = (
+            Reading(read, method, instead=other) for read, method, other in zip(forms, methods, instead, strict=True)
+        )
+        return Answers(tuple(readings), costs)
 
     async def _walk(
         self,
@@ -85,6 +92,11 @@ class TopK:
             for at, form, value in found:
                 forms[at][form] = value
         return walked
+
+
+def _covered(read: FormsRead) -> float:
+    """The probability of the forms that were listed."""
+    return sum(exp(value) for value in read.forms.values() if isinstance(value, float))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,150 @@
+"""How much of a model's probability is on the labels, what it would write instead, and what to do about it.
+
+It asks nothing and changes no number: it puts into words what distributions say.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from math import exp
+
+from icm_api.errors import LogprobsUnavailableError
+from icm_api.model.reading.label_tokens import Place, alternatives
+from icm_api.model.reading.reading import forms_of
+from icm_api.types import LabelDistribution, Verbalizer, logsumexp
+
+ENOUGH = 0.5
+"""Coverage from which on nothing is said."""
+_MOST_SHOWN = 4
+# A share below this is not worth a word.
+_LEAST = 0.005
+# What models that think write before anything else.
+_THINKING = re.compile(r"\s*(<\|?(think|thought|reasoning|channel|start)|\[THINK|◁think)", re.IGNORECASE)
+_ADVICE: Mapping[str, str] = {
+    "top_k": "ask for more alternatives (option top_logprobs), or, if it is a base model, ask it for text (option "
+    'api = "completions")',
+    "sampled": "raise max_tokens if replies are cut short",
+}
+
+
+def likeliest(place: Place) -> dict[str, float]:
+    """The likeliest tokens that are listed at a place, with their probabilities.
+
+    Args:
+        place: the tokens listed at one place.
+
+    Raises:
+        LogprobsUnavailableError: the logprobs cannot be ones.
+    """
+    found: dict[str, list[float]] = defaultdict(list)
+    for token, logprob in alternatives(place.listed).items():
+        found[token.written.decode("utf-8", "replace")].append(logprob)
+    summed = {text: exp(logsumexp(values)) for text, values in found.items() if text}
+    return dict(sorted(summed.items(), key=lambda entry: -entry[1])[:_MOST_SHOWN])
+
+
+def coverage_warning(
+    distributions: Sequence[LabelDistribution], verbalizer: Verbalizer, least: float = ENOUGH
+) -> str | None:
+    """What to warn of if the labels get less than `least` of the probability on average; None if all is well.
+
+    Args:
+        distributions: of any number of prompts.
+        verbalizer: the labels and their forms.
+        least: the mean coverage that is enough, in [0, 1].
+
+    Example:
+        >>> two = Verbalizer.plain(["True", "False"])
+        >>> low = LabelDistribution(two.labels, (-0.7, -0.7), 0.02, "exact", instead={" true": 0.6, " so": 0.1})
+        >>> print(coverage_warning([low], two))  # doctest: +NORMALIZE_WHITESPACE
+        on average only 2.0% of the model's probability is on the labels; it would write ' true' (60.0%), ' so' (10.0%):
+        name the labels in the instruction; or put what means a label under [prompt]:
+        forms = { "True" = [" True", " true"], "False" = [" False"] }
+    """
+    if not distributions:
+        return None
+    mean = sum(distribution.coverage for distribution in distributions) / len(distributions)
+    if mean >= least:
+        return None
+    instead = _instead(distributions)
+    unknown = sum(distribution.unknown for distribution in distributions)
+    none = f" (none that could be read in {unknown} of {len(distributions)} answers)" if unknown else ""
+    start = f"on average only {mean:.1%} of the model's probability is on the labels{none}"
+    shown = ", ".join(f"{text!r} ({share:.1%})" for text, share in instead.items())
+    written = f"{start}; it would write {shown}" if instead else start
+    if thinks_first(distributions):
+        return f"{written}: {_think_less()}"
+    further = [_ADVICE[method] for method in dict.fromkeys(each.method for each in distributions) if method in _ADVICE]
+    remedies = ["name the labels in the instruction", *further]
+    if instead:
+        remedies.append(f"or put what means a label under [prompt]: {forms_line(verbalizer, instead)}")
+    return f"{written}: {'; '.join(remedies)}"
+
+
+def refuse_unknown(distributions: Sequence[LabelDistribution], verbalizer: Verbalizer) -> None:
+    """Refuse answers of which none says anything of a label: there is nothing to search by.
+
+    Args:
+        distributions: of any number of prompts.
+        verbalizer: the labels and their forms.
+
+    Raises:
+        LogprobsUnavailableError: there are some, and all are unknown; what the model would write instead.
+    """
+    if distributions and all(distribution.unknown for distribution in distributions):
+        raise LogprobsUnavailableError(
+            f"the model listed no form of any label in any of {len(distributions)} answers, which say nothing then; "
+            f"{coverage_warning(distributions, verbalizer)}; forms asked for: {forms_of(verbalizer)}"
+        )
+
+
+def thinks_first(distributions: Sequence[LabelDistribution]) -> bool:
+    """Whether the model would rather begin to think than write a label.
+
+    Args:
+        distributions: of any number of prompts.
+    """
+    return any(share >= ENOUGH and _THINKING.match(text) for text, share in _instead(distributions).items())
+
+
+def forms_line(verbalizer: Verbalizer, written: Iterable[str]) -> str:
+    """A line for `[prompt]` that also counts what resembles a label apart from case, marks and space.
+
+    Args:
+        verbalizer: the labels and their forms.
+        written: what the model would write.
+    """
+    names = {_bare(form): label for label in verbalizer.labels for form in verbalizer.forms(label)}
+    found = {label: list(verbalizer.forms(label)) for label in verbalizer.labels}
+    for text in written:
+        label = names.get(_bare(text))
+        if label is not None and text not in found[label]:
+            found[label].append(text)
+    # A JSON string is a TOML string too.
+    tables = (f"{json.dumps(label)} = {json.dumps(forms, ensure_ascii=False)}" for label, forms in found.items())
+    return f"forms = {{ {', '.join(tables)} }}"
+
+
+def _bare(text: str) -> str:
+    return re.sub(r"[\W_]+", "", text).casefold() or text
+
+
+def _instead(distributions: Sequence[LabelDistribution]) -> dict[str, float]:
+    """What the model would write, with its mean probability, the likeliest first."""
+    shares: dict[str, float] = defaultdict(float)
+    for distribution in distributions:
+        for text, share in distribution.instead.items():
+            shares[text] += share / len(distributions)
+    told = sorted(((text, share) for text, share in shares.items() if share >= _LEAST), key=lambda entry: -entry[1])
+    return dict(told[:_MOST_SHOWN])
+
+
+def _think_less() -> str:
+    return (
+        "it thinks before it answers, so what the labels get says nothing; turn thinking off under [model.options], "
+        "e.g. extra_body = { chat_template_kwargs = { enable_thinking = false } } or extra_body = { reasoning_effort = "
+        '"none" }, or choose a model that does not think'
+    )
