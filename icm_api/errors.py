@@ -8,6 +8,7 @@ Exit codes: 2 for what the user has to mend, 3 for a run that stopped short and 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar, Literal, TypeAlias
 
 RequestErrorKind: TypeAlias = Literal[
@@ -28,6 +29,25 @@ RequestErrorKind: TypeAlias = Literal[
 RETRYABLE_KINDS = frozenset(
     {"connection", "disconnected", "timeout", "rate_limit", "overloaded", "server", "broken_answer"}
 )
+# What may be wrong with one question, while the same server answers others.
+_KINDS_OF_ONE = frozenset({"refused", "bad_request"})
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """A question that got no answer which can be used.
+
+    Attributes:
+        query: the text that was asked about.
+        shown: the texts of the demonstrations before it.
+        reason: why.
+        refused: the question itself was refused, e.g. by a filter; else what is wrong may be its length or its form.
+    """
+
+    query: str
+    shown: tuple[str, ...]
+    reason: str
+    refused: bool = True
 
 
 class IcmError(Exception):
@@ -49,11 +69,27 @@ class PromptError(IcmError):
 
 
 class ProviderError(IcmError):
-    """A model endpoint cannot give what was asked for, or cannot be opened."""
+    """A model endpoint cannot give what was asked for, or cannot be opened.
+
+    Attributes:
+        unanswered: the questions that it concerns, if it concerns these and not all others.
+    """
+
+    unanswered: tuple[Unanswered, ...] = ()
+
+    @property
+    def of_one(self) -> bool:
+        """Whether it may concern one question alone, so that others are worth asking."""
+        return False
 
 
 class LogprobsUnavailableError(ProviderError):
     """A model returned no logprob, or one that cannot be one (NaN, positive, a placeholder)."""
+
+    @property
+    def of_one(self) -> bool:
+        """Always: the next answer may be readable."""
+        return True
 
 
 class CapabilityError(ProviderError):
@@ -78,6 +114,11 @@ class RequestError(ProviderError):
         self.kind = kind
         self.status = status
         self.retry_after = retry_after
+
+    @property
+    def of_one(self) -> bool:
+        """Whether the server refused the question or could make nothing of it."""
+        return self.kind in _KINDS_OF_ONE
 
     @property
     def retryable(self) -> bool:

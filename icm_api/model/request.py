@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
+from icm_api.errors import ProviderError, RequestError, Unanswered
 from icm_api.types import Answers, Capabilities, Prompt, Usage
 
 Body: TypeAlias = Mapping[str, Any]
@@ -44,6 +45,17 @@ class Request:
         """
         if self.check is not None:
             self.check(body)
+
+    def unanswered(self, error: ProviderError) -> tuple[Unanswered, ...]:
+        """The question, as what an error concerns; nothing if the request asks about no example.
+
+        Args:
+            error: why it got no answer.
+        """
+        if self.prompt is None:
+            return ()
+        refused = not (isinstance(error, RequestError) and error.kind == "bad_request")
+        return (Unanswered(self.prompt.query, tuple(turn.text for turn in self.prompt.turns), str(error), refused),)
 
 
 @dataclass(frozen=True, slots=True)

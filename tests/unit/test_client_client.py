@@ -155,8 +155,9 @@ async def test_an_unreadable_answer_is_never_kept_but_its_neighbours_are(
     provider = Recorder()
     provider.bad = {"b": number}
     client = as_model(provider, cache)
-    with pytest.raises(LogprobsUnavailableError, match="' True'"):
+    with pytest.raises(LogprobsUnavailableError, match="' True'") as caught:
         await client.label_distributions([prompt("a"), prompt("b"), prompt("c")])
+    assert [each.query for each in caught.value.unanswered] == ["b"]
     assert len(cache) == 2
     assert client.sent.requests == 3
     provider.bad = {}

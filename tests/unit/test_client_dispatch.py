@@ -16,11 +16,12 @@ from icm_api.errors import (
     ProviderError,
     RequestError,
     RequestErrorKind,
+    Unanswered,
 )
 from icm_api.model.client.dispatch import _GRACE, Batch, Dispatcher
 from icm_api.model.client.meter import Meter
 from icm_api.model.request import Request, Response
-from icm_api.types import Capabilities, Usage
+from icm_api.types import Capabilities, Prompt, Turn, Usage, Verbalizer
 from tests.virtual import VirtualTime
 
 
@@ -205,7 +206,8 @@ async def test_limits_that_the_server_states_are_kept() -> None:
     assert all(sum(begin <= at < begin + 59.9 for at in late) <= 20 for begin in late)
 
 
-UNRETRYABLE = ["bad_request", "authentication", "permission", "not_found", "quota", "refused"]
+UNRETRYABLE = ["authentication", "permission", "not_found", "quota"]
+OF_ONE = ["bad_request", "refused"]
 
 
 @pytest.mark.parametrize("kind", UNRETRYABLE)
@@ -220,6 +222,45 @@ async def test_an_error_for_good_stops_new_requests_and_lets_those_under_way_lan
     assert set(trial.landed) == set(trial.model.answered)
     assert {"0", "1", "2", "4", "5", "6", "7"} <= set(trial.landed)
     assert trial.meter.sent.requests == len(trial.landed)
+
+
+def asking(count: int) -> list[Request]:
+    """Requests that ask about examples, each after two demonstrations."""
+    labels = Verbalizer.plain(["True", "False"])
+    shown = (Turn("first", " True"), Turn("second", " False"))
+    prompts = [Prompt("", shown, f"text {at}", labels) for at in range(count)]
+    return [Request({"name": str(at)}, prompt=prompt, tokens=100) for at, prompt in enumerate(prompts)]
+
+
+@pytest.mark.parametrize("kind", OF_ONE)
+async def test_what_concerns_one_request_stops_no_other_and_is_named(kind: RequestErrorKind) -> None:
+    trial = Trial(ClientSettings(concurrency=8, max_concurrency=8))
+    trial.model.faults = lambda name, before: error(kind) if name in ("30", "7", "55") else None
+    with pytest.raises(RequestError) as caught:
+        await trial.run(asking(100))
+    assert len(trial.landed) == 97
+    assert caught.value.kind == kind
+    told = {each.query: each for each in caught.value.unanswered}
+    assert told.keys() == {"text 7", "text 30", "text 55"}
+    assert told["text 7"] == Unanswered("text 7", ("first", "second"), f"hosted/m: {kind}", kind == "refused")
+
+
+@pytest.mark.parametrize("kind", OF_ONE)
+async def test_a_server_that_answers_hardly_any_is_left_alone(kind: RequestErrorKind) -> None:
+    trial = Trial(ClientSettings(concurrency=8, max_concurrency=8))
+    trial.model.faults = lambda name, before: error(kind) if int(name) % 3 else None
+    with pytest.raises(RequestError):
+        await trial.run(named(1000))
+    assert len(trial.model.sent) <= 16
+
+
+async def test_what_concerns_all_hides_behind_nothing() -> None:
+    trial = Trial(ClientSettings(concurrency=1, max_concurrency=1))
+    trial.model.faults = lambda name, before: {"3": error("refused"), "9": error("quota")}.get(name)
+    with pytest.raises(RequestError) as caught:
+        await trial.run(asking(20))
+    assert (caught.value.kind, caught.value.unanswered) == ("quota", ())
+    assert len(trial.model.sent) == 10
 
 
 async def test_who_never_answers_delays_an_error_by_less_than_a_second() -> None:

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from icm_api.config import ClientSettings
-from icm_api.errors import LogprobsUnavailableError, ProviderError
+from icm_api.errors import LogprobsUnavailableError, ProviderError, Unanswered
 from icm_api.model.client.dispatch import Batch, Dispatcher
 from icm_api.model.client.entries import Writes, cache_key, encode_body
 from icm_api.model.client.meter import Meter
@@ -216,15 +216,19 @@ class Client:
                 "which belongs to which is unknown; none was used"
             )
         readable: dict[str, Response] = {}
-        trouble: ProviderError | None = None
+        troubles: list[ProviderError] = []
+        unanswered: list[Unanswered] = []
         for (key, request), response in zip(requests.items(), responses, strict=True):
             try:
                 request.accept(response.body)
                 readable[key] = response
             except ProviderError as error:
-                trouble = trouble or error
+                troubles.append(error)
+                unanswered += request.unanswered(error)
         if self._cache is not None:
             self._cache.put_many(readable, self.endpoint.identity)
         kept.update((key, self._plain(response)) for key, response in readable.items())
-        if trouble is not None:
-            raise trouble
+        if troubles:
+            if all(trouble.of_one for trouble in troubles):
+                troubles[0].unanswered = tuple(unanswered)
+            raise troubles[0]

@@ -1,7 +1,8 @@
 """Sends many requests to a hosted model at once, each on its own, and hands over every answer as it comes.
 
 It does: keep as many under way as the server takes, send the first of those that share a beginning ahead of the rest,
-retry, stay within limits and budget, and stop at the first error that trying again can't mend.
+retry, stay within limits and budget, and stop at the first error that trying again can't mend; if that may concern one
+request alone, only once such errors outnumber the answers.
 It does not: know the cache, read answers, or hold more tasks than a fixed number, however many requests there are.
 
 A few workers send one request after the other. Whoever has an answer sends the next request in the same breath, on the
@@ -36,7 +37,7 @@ _MAYBE_BILLED = frozenset({"disconnected", "timeout", "broken_answer"})
 _TOO_MANY = frozenset({"rate_limit", "overloaded"})
 
 Land: TypeAlias = Callable[[str, Response], None]
-"""Takes an answer; raises if it can't be used, which stops all others."""
+"""Takes an answer; raises if it can't be used."""
 
 Known: TypeAlias = Callable[[str], bool]
 """Whether an answer came from elsewhere meanwhile, so that it need not be asked for."""
@@ -124,6 +125,8 @@ class Batch:
         self._under_way: set[asyncio.Task[None]] = set()
         self._failure: BaseException | None = None
         self._over = asyncio.Event()
+        self._landed = 0
+        self._troubles: dict[str, ProviderError] = {}
         self._ready: deque[str] = deque()
         self._behind: dict[str, list[str]] = {}
         leaders: dict[str, str] = {}
@@ -138,7 +141,8 @@ class Batch:
         """Send all requests; returns when every answer has landed.
 
         Raises:
-            RequestError: one failed for good. What was under way had a moment to land.
+            RequestError: one failed for good. What was under way had a moment to land; if the error concerns single
+                requests (see `ProviderError.unanswered`) and most were answered, all others did.
             BudgetError: the next request could exceed the budget.
             ProviderError, StorageError: the endpoint or `land` raised it.
         """
@@ -154,6 +158,11 @@ class Batch:
             for task in self._workers:
                 task.cancel()
             await asyncio.gather(*self._workers, return_exceptions=True)
+        first = next((self._troubles[key] for key in self._requests if key in self._troubles), None)
+        if first is not None and (self._failure is None or self._failure in self._troubles.values()):
+            troubles = [(self._requests[key], error) for key, error in self._troubles.items()]
+            first.unanswered = tuple(each for request, error in troubles for each in request.unanswered(error))
+            raise first
         if self._failure is not None:
             raise self._failure
 
@@ -185,13 +194,25 @@ class Batch:
         while self._ready and self._failure is None and self._spare >= 0:
             key = self._ready.popleft()
             attempt = partial(self._attempt, key, self._requests[key], task)
-            response = await with_retries(attempt, shared.settings, clock=shared.clock, sleep=self._sleep)
-            if response is not None:
-                self._land(key, response)
+            try:
+                response = await with_retries(attempt, shared.settings, clock=shared.clock, sleep=self._sleep)
+                if response is not None:
+                    self._land(key, response)
+                self._landed += 1
+            except ProviderError as error:
+                self._put_up_with(key, error)
             self._under_way.discard(task)
             # At once, while the server still has their beginning in its cache.
             self._ready.extendleft(reversed(self._behind.pop(key, [])))
             self._start_more()
+
+    def _put_up_with(self, key: str, error: ProviderError) -> None:
+        """Note an error that concerns one request. A server that answers hardly any is at fault itself."""
+        if not error.of_one:
+            raise error
+        self._troubles[key] = error
+        if len(self._troubles) > self._landed:
+            raise error
 
     async def _sleep(self, seconds: float) -> None:
         """Before another try: another worker takes over meanwhile."""

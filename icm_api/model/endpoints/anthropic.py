@@ -128,7 +128,7 @@ class AnthropicEndpoint:
         if not isinstance(error, anthropic.APIStatusError):
             return transport_error(error.__cause__ or error, self._identity, self._key.get_secret_value(), self._url)
         spent = error.type == "billing_error" or "spend_limit" in (error.error_code or "")
-        kind = "quota" if spent else kind_of(error.status_code)
+        kind = "quota" if spent else kind_of(error.status_code, text=error.api_message or "")
         text = self.blotted(error.api_message or error.message)
         if kind == "bad_request" and "thinking" in text:
             text += ": set thinking=true, with a larger max_tokens, for a model that always thinks"

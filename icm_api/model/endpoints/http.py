@@ -41,6 +41,7 @@ _ADVICE: Mapping[RequestErrorKind, str] = {
     "not_found": "check the model's name and base_url",
     "connection": "check base_url, and that the server is running",
     "quota": "add credit or raise the account's limit, then run again or resume",
+    "refused": "reword the instruction or the example, or use another model",
     "bad_request": "check the model's name and options; `icm-api probe` says what this host can do",
 }
 _TOO_LONG = (
@@ -52,6 +53,9 @@ _UNTRUSTED = (
     "variable SSL_CERT_FILE name the file of the certificate to trust"
 )
 QUOTA_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
+# What filters in front of a model write: OpenAI's and Azure's code and text, OpenRouter's moderation.
+_FILTERED = re.compile(r"content[ _-]?(filter|(management )?policy)|moderation|flagged|safety system", re.IGNORECASE)
+_FILTERING = frozenset({400, 403, 422, 451})
 _RESETS = ("x-ratelimit-reset-requests", "x-ratelimit-reset-tokens")
 _LIMITS = {
     "requests_per_minute": "x-ratelimit-limit-requests",
@@ -219,19 +223,24 @@ def transport_error(error: BaseException, where: str, key: str, url: str) -> Req
     return RequestError(f"{where}: the connection broke before an answer came ({text})", kind="disconnected")
 
 
-def kind_of(status: int, code: str = "") -> RequestErrorKind:
+def kind_of(status: int, code: str = "", text: str = "") -> RequestErrorKind:
     """What an HTTP status means for whoever asked.
 
     Args:
         status: HTTP status of the answer.
         code: the server's own name of the error, if it gives one.
+        text: what it says of the error.
 
     Example:
         >>> kind_of(429), kind_of(429, "insufficient_quota"), kind_of(500), kind_of(422)
         ('rate_limit', 'quota', 'server', 'bad_request')
+        >>> kind_of(400, "content_filter"), kind_of(403, text="Your input was flagged")
+        ('refused', 'refused')
     """
     if code in QUOTA_CODES:
         return "quota"
+    if status in _FILTERING and _FILTERED.search(f"{code} {text}"):
+        return "refused"
     return _KINDS.get(status, "server" if status >= 500 else "bad_request")
 
 

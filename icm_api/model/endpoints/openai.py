@@ -199,7 +199,7 @@ async def post(
         code = trouble.get("code") if isinstance(trouble, Mapping) else None
         status = code if isinstance(code, int) else 500
         text = blotted(str(trouble), sdk.api_key)
-        raise RequestError(f"{where}: {text:.300}", kind=kind_of(status), status=status)
+        raise RequestError(f"{where}: {text:.300}", kind=kind_of(status, text=text), status=status)
     return answer, response.headers
 
 
@@ -215,7 +215,7 @@ def request_error(error: openai.APIError, where: str, secret: str, url: str) -> 
     if not isinstance(error, openai.APIStatusError):
         return transport_error(error.__cause__ or error, where, secret, url)
     status = error.status_code
-    kind = kind_of(status, str(error.code or error.type or ""))
+    kind = kind_of(status, str(error.code or error.type or ""), str(error.message))
     if QUOTA_CODES & {error.code, error.type}:
         kind = "quota"
     headers = error.response.headers
