@@ -38,12 +38,6 @@ def test_bytes_decide_not_the_text() -> None:
     assert [round(probability(value), 6) for value in read.forms.values()] == [0.5, 0.2]
 
 
-@pytest.mark.parametrize("text", ["\u2581True", "\u0120True"])
-def test_a_vocabularys_mark_for_a_space_is_a_space(text: str) -> None:
-    read = read_forms(place((text, 0.5), ("x", 0.1)), [" True", "?"])
-    assert probability(read.forms[" True"]) == pytest.approx(0.5)
-
-
 def test_an_unlisted_form_is_bounded_by_the_least_and_by_what_is_left() -> None:
     by_least = read_forms(place((" a", 0.5), (" b", 0.1)), [" a", " z"])
     assert bound(by_least.forms[" z"]) == pytest.approx(0.1)
@@ -149,3 +143,22 @@ def test_a_walk_goes_on_until_the_form_is_whole() -> None:
     assert seen == [" F", " Fa", " Fal", " Fals"]
     assert all(longer.startswith(shorter) for shorter, longer in pairwise(seen))
     assert probability(found[0][2]) == pytest.approx(0.5 * 0.9**4)
+
+
+def test_spaces_that_a_server_strips_from_alternatives_are_noticed() -> None:
+    read = read_forms(place(("True", 0.5), ("True", 0.1), ("False", 0.2), ("x", 0.01)), [" True", " False"])
+    assert read.stripped
+    assert [round(probability(value), 6) for value in read.forms.values()] == [0.6, 0.2]
+    # The token that was chosen keeps its space, and is one of the alternatives all the same.
+    top = tuple(TokenLogprob(text, log(p)) for text, p in (("True", 0.6), ("False", 0.3)))
+    read = read_forms(Place(TokenLogprob(" True", log(0.6)), top), [" True", " False"])
+    assert [round(probability(value), 6) for value in read.forms.values()] == [0.6, 0.3]
+
+
+@pytest.mark.parametrize("listed", [[("True", 0.5), (" True", 0.1)], [("no", 0.5), ("x", 0.1)]])
+def test_a_space_is_only_missed_if_no_token_has_one_and_a_form_is_there_without_it(
+    listed: list[tuple[str, float]],
+) -> None:
+    read = read_forms(place(*listed), [" True", " False"])
+    assert not read.stripped
+    assert isinstance(read.forms[" False"], Below)

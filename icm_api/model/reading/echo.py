@@ -185,9 +185,28 @@ def inside_readings(prompt: Prompt, places: Sequence[Place], starts: Sequence[in
     readings = []
     for turn, start in zip(prompt.turns, starts, strict=True):
         own = own_places(places, start, turn.answer)
-        forms: dict[str, float | Below] = dict(read_forms(own[0], forms_of(prompt.verbalizer)).forms)
+        forms = _read_where_they_differ(own, forms_of(prompt.verbalizer))
         readings.append(Reading({**forms, turn.answer: form_logprob(places, start, turn.answer)}, METHOD))
     return readings
+
+
+def _read_where_they_differ(own: Sequence[Place], forms: Sequence[str]) -> dict[str, float | Below]:
+    """The forms from the alternatives to the first token that they don't all begin with, such as a space alone."""
+    shared, before = "", 0.0
+    for place in own:
+        longer = shared + place.token.written.decode("utf-8", "replace")
+        value = logprob_of(place.token)
+        if value is None or place is own[-1] or not all(form.startswith(longer) and form != longer for form in forms):
+            break
+        shared, before = longer, before + value
+    read = read_forms(place, [form.removeprefix(shared) for form in forms]).forms
+    return {form: _after(before, read[form.removeprefix(shared)]) for form in forms}
+
+
+def _after(before: float, value: float | Below) -> float | Below:
+    if isinstance(value, Below):
+        return Below(min(before + value.logprob, 0.0), before + value.least)
+    return min(before + value, 0.0)
 
 
 def check_echo(places: Sequence[Place]) -> None:

@@ -17,6 +17,7 @@ from icm_api.model.reading.chat import chat_messages, instructed, replies
 from icm_api.model.reading.coverage import ENOUGH, likeliest
 from icm_api.model.reading.label_tokens import Place, TokenLogprob, read_forms
 from icm_api.model.reading.reading import Reading, Sampling, forms_of, label_distribution
+from icm_api.model.reading.token_text import decoded, spelled
 from icm_api.model.request import Asks, Body, Request, estimated_tokens
 from icm_api.types import Answers, Prompt
 
@@ -163,19 +164,24 @@ def first_place(body: Body) -> Place:
     candidate = _first(body.get("candidates"))
     result = _mapping(candidate.get("logprobsResult"))
     listed = _first(result.get("topCandidates")).get("candidates")
-    top = tuple(_token(entry) for entry in listed or ())
+    top = [_token(entry) for entry in listed] if isinstance(listed, list) else []
     chosen = _first(result.get("chosenCandidates"))
     if not chosen and not top:
         raise LogprobsUnavailableError(
             f"the answer has no logprobs (finishReason {candidate.get('finishReason')}): choose a model that "
             "gives them; one that thinks first has none for its label"
         )
-    return Place(_token(chosen) if chosen else top[0], top)
+    first = [_token(chosen) if chosen else top[0]]
+    spelling = spelled(first, [top])
+    return Place(decoded(first, spelling)[0], decoded(top, spelling))
 
 
 def _token(entry: object) -> TokenLogprob:
     known = _mapping(entry)
-    return TokenLogprob(str(known.get("token", "")), known.get("logProbability"), id=known.get("tokenId"))
+    number = known.get("tokenId")
+    return TokenLogprob(
+        str(known.get("token", "")), known.get("logProbability"), id=number if isinstance(number, int) else None
+    )
 
 
 def written_text(body: Body) -> str:
@@ -199,4 +205,4 @@ def _mapping(value: object) -> Mapping[str, Any]:
 
 
 def _first(values: object) -> Mapping[str, Any]:
-    return _mapping(values[0]) if isinstance(values, Sequence) and values else {}
+    return _mapping(values[0]) if isinstance(values, list) and values else {}

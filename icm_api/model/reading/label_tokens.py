@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import exp, isnan, log, log1p
 
 from icm_api.errors import LogprobsUnavailableError
@@ -25,10 +25,31 @@ _ROUNDING = 1e-6
 # Two labels can tie in half precision; that three tokens tie exactly happens only if nothing was computed.
 _TOO_MANY_TIES = 3
 _WHITE_SPACE = b" \t\r\n"
-# How tokenizers show a leading space in their own vocabulary, which some servers pass on.
-_SPACE_MARKS = ("\u2581", "\u0120")
+_SPACES = frozenset((b" ", b"\t", b"\r", b"\n"))
 # The end of messages on numbers that are none.
 _ELSEWHERE = "use a model and host that give real logprobs, or a provider that samples"
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """What a token may write, if that is not sure.
+
+    Attributes:
+        known: its first bytes.
+        half: a part of a character follows these, of which nothing is known.
+    """
+
+    known: bytes
+    half: bool = False
+
+    def of(self, form: bytes) -> bool:
+        """Whether a form may begin so, or be no more than that.
+
+        Example:
+            >>> Beginning(b"S", half=True).of("Sí".encode()), Beginning(b"S", half=True).of(b"Si")
+            (True, False)
+        """
+        return form.startswith(self.known) and (not self.half or form[len(self.known) :] >= b"\x80")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,23 +61,27 @@ class TokenLogprob:
         logprob: as the server gives it, which may be no number at all.
         raw: its bytes, None if the server doesn't give them.
         id: its number in the vocabulary, None if the server doesn't give it.
+        may: what it may write besides, if its bytes are not sure (see `token_text`).
     """
 
     text: str
     logprob: object
     raw: bytes | None = None
     id: int | None = None
+    may: tuple[Beginning, ...] = ()
 
     @property
     def written(self) -> bytes:
-        """The bytes it writes: those given, else its text, in which a vocabulary's mark for a space is a space."""
-        if self.raw is not None:
-            return self.raw
-        marked = self.text[:1] in _SPACE_MARKS
-        return (" " + self.text[1:] if marked else self.text).encode()
+        """The bytes it writes: those given, else its text."""
+        return self.text.encode("utf-8", "replace") if self.raw is None else self.raw
 
     def same(self, other: TokenLogprob) -> bool:
-        """Whether both are one token, whatever their numbers."""
+        """Whether both are one token, whatever their numbers.
+
+        Some servers strip the space before a token among the alternatives alone: then it has the same number.
+        """
+        if self.text and self.text != other.text and self.logprob == other.logprob:
+            return self.text.lstrip() == other.text.lstrip()
         return (self.text, self.raw) == (other.text, other.raw) and (bool(self.text) or self.id == other.id)
 
 
@@ -87,10 +112,12 @@ class FormsRead:
     Attributes:
         forms: log p of each form that was listed as one token; `Below` for the others.
         begun: of those others, the likeliest listed token that writes their beginning, and no more.
+        stripped: no listed token begins with white space, though forms do: the server seems to leave it out.
     """
 
     forms: Mapping[str, float | Below]
     begun: Mapping[str, TokenLogprob]
+    stripped: bool = False
 
 
 def logprob_of(token: TokenLogprob) -> float | None:
@@ -161,11 +188,12 @@ def read_forms(place: Place, forms: Sequence[str], *, loose_space: bool = False)
 
     A token stands for the form whose bytes it writes. With `loose_space` a token that stands for none stands for the
     first form that differs from it in leading white space alone: chat models begin an answer with "True", while a
-    text would go on with " True". What several tokens write of one form is added up; no token counts twice.
+    text would go on with " True". So it is too if no listed token begins with white space, while one is a form without
+    it. What several tokens write of one form is added up; no token counts twice.
 
     A form that no token writes is `Below` what it can have at most: as much as the least of the listed ones or as
     what all the listed ones leave, whichever is less, and besides that what the tokens have that write only its
-    beginning.
+    beginning. A token whose bytes are not sure bounds every form that it may begin, and counts for none.
 
     Args:
         place: the tokens listed at one place.
@@ -184,27 +212,51 @@ def read_forms(place: Place, forms: Sequence[str], *, loose_space: bool = False)
         ' Fal'
     """
     found = alternatives(place.listed)
-    owned: dict[str, list[float]] = defaultdict(list)
-    exact = {form.encode(): form for form in reversed(forms)}
-    loose = {form.encode().lstrip(_WHITE_SPACE): form for form in reversed(forms)} if loose_space else {}
-    for token, logprob in found.items():
-        form = exact.get(token.written, loose.get(token.written.lstrip(_WHITE_SPACE)))
-        if form is not None:
-            owned[form].append(logprob)
+    stripped = not loose_space and _is_stripped(found, forms)
+    loose_space = loose_space or stripped
+    owned, doubtful = _assigned(found, forms, loose_space=loose_space)
     left = max(1 - sum(map(exp, found.values())), _ROUNDING)
     # Servers list the token of the text even if it is none of the likeliest, so it bounds nothing.
     ceiling = min([left, *(exp(value) for token, value in found.items() if not token.same(place.token))])
     read: dict[str, float | Below] = {}
     begun = {}
     for form in forms:
+        doubt = sum(map(exp, doubtful[form]))
         if form in owned:
-            read[form] = min(logsumexp(owned[form]), 0.0)
+            sure = min(logsumexp(owned[form]), 0.0)
+            read[form] = Below(log(min(1.0, exp(sure) + doubt)), sure) if doubt else sure
             continue
         beginnings = {token: value for token, value in found.items() if begins(token, form, loose_space=loose_space)}
         if beginnings:
             begun[form] = max(beginnings, key=beginnings.__getitem__)
-        read[form] = Below(log(min(1.0, ceiling + sum(map(exp, beginnings.values())))))
-    return FormsRead(read, begun)
+        read[form] = Below(log(min(1.0, ceiling + doubt + sum(map(exp, beginnings.values())))))
+    return FormsRead(read, begun, stripped)
+
+
+def _is_stripped(found: Mapping[TokenLogprob, float], forms: Sequence[str]) -> bool:
+    written = {token.written for token in found}
+    bare = {form.encode().lstrip(_WHITE_SPACE) for form in forms if form[:1].isspace()}
+    return not bare.isdisjoint(written) and not any(each[:1] in _SPACES for each in written)
+
+
+def _assigned(
+    found: Mapping[TokenLogprob, float], forms: Sequence[str], *, loose_space: bool
+) -> tuple[Mapping[str, list[float]], Mapping[str, list[float]]]:
+    """Per form the logprobs of the tokens that write it, and of those that may write or begin it."""
+    owned: dict[str, list[float]] = defaultdict(list)
+    doubtful: dict[str, list[float]] = defaultdict(list)
+    exact = {form.encode(): form for form in reversed(forms)}
+    loose = {form.encode().lstrip(_WHITE_SPACE): form for form in reversed(forms)} if loose_space else {}
+    for token, logprob in found.items():
+        form = exact.get(token.written, loose.get(token.written.lstrip(_WHITE_SPACE)))
+        ways = [replace(way, known=way.known.lstrip(_WHITE_SPACE)) if loose_space else way for way in token.may]
+        others = {other for whole, other in (loose or exact).items() if any(way.of(whole) for way in ways)} - {form}
+        if form is not None and not others:
+            owned[form].append(logprob)
+        elif others:
+            for other in others | ({form} if form is not None else set()):
+                doubtful[other].append(logprob)
+    return owned, doubtful
 
 
 def begins(token: TokenLogprob, form: str, *, loose_space: bool = False) -> bool:

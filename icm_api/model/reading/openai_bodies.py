@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
+from math import inf
 from typing import Any
 
 from icm_api.errors import LogprobsUnavailableError, RequestError
 from icm_api.model.reading.label_tokens import Place, TokenLogprob
+from icm_api.model.reading.token_text import Spelling, decoded, spelled
 from icm_api.model.request import Body
 
 # How vLLM and SGLang write a token when asked for ids.
@@ -21,16 +23,21 @@ _UNDECODABLE = "\ufffd"
 
 
 def first_choice(body: Body) -> Body:
-    """The first answer.
+    """The answer with the smallest index; the first one if they have no index.
 
     Raises:
         LogprobsUnavailableError: there is none.
         RequestError: the model or a filter declined to answer ("refused").
+
+    Example:
+        >>> first_choice({"choices": [{"index": 1, "text": "b"}, {"index": 0, "text": "a"}]})["text"]
+        'a'
     """
-    choices = body.get("choices")
-    if not isinstance(choices, Sequence) or not choices or not isinstance(choices[0], Mapping):
+    listed = body.get("choices")
+    choices = [each for each in listed if isinstance(each, Mapping)] if isinstance(listed, list) else []
+    if not choices:
         raise LogprobsUnavailableError(f"the answer holds no choices: {body!r:.200}")
-    choice: Body = choices[0]
+    choice: Body = min(choices, key=_index)
     message = choice.get("message")
     refusal = message.get("refusal") if isinstance(message, Mapping) else None
     if refusal or choice.get("finish_reason") == "content_filter":
@@ -40,6 +47,11 @@ def first_choice(body: Body) -> Body:
             kind="refused",
         )
     return choice
+
+
+def _index(choice: Body) -> float:
+    index = choice.get("index")
+    return index if type(index) is int else inf
 
 
 def next_place(body: Body) -> Place:
@@ -57,7 +69,8 @@ def next_place(body: Body) -> Place:
     tokens, tops = _columns(_logprobs(first_choice(body)))
     if not tokens:
         raise LogprobsUnavailableError("the answer holds no token, so no logprobs either")
-    return Place(tokens[0], tops[0])
+    spelling = spelled(tokens, tops)
+    return Place(decoded(tokens[:1], spelling)[0], decoded(tops[0], spelling))
 
 
 def echoed(body: Body, text: str) -> tuple[Place, ...]:
@@ -71,7 +84,7 @@ def echoed(body: Body, text: str) -> tuple[Place, ...]:
         LogprobsUnavailableError: the answer has no logprobs of the prompt, or its tokens are not those of the text.
     """
     apart = body.get("prompt")
-    if isinstance(apart, Sequence) and apart and isinstance(apart[0], Mapping):
+    if isinstance(apart, list) and apart and isinstance(apart[0], Mapping):
         # Together puts the prompt beside the choices.
         shape = _logprobs(apart[0])
     else:
@@ -101,9 +114,16 @@ def placed(
         >>> [place.start for place in placed(tokens, [()] * 4, "Is so")]
         [-3, 0, 2]
     """
-    starts = _starts([_decoded(token) for token in tokens], text)
-    places = map(Place, tokens, tops, starts)
-    return tuple(place for place in places if place.start < len(text))
+    # Here the text itself says how its tokens are spelled.
+    for spelling in dict.fromkeys((spelled(tokens, tops), *Spelling)):
+        written = decoded(tokens, spelling)
+        starts = _starts([token.written.decode("utf-8", "replace") for token in written], text)
+        if starts is not None:
+            places = map(Place, written, (decoded(top, spelling) for top in tops), starts)
+            return tuple(place for place in places if place.start < len(text))
+    raise LogprobsUnavailableError(
+        "the echoed tokens are not those of the prompt that was sent, so which belongs to a label is unknown"
+    )
 
 
 def _logprobs(choice: Body) -> Body:
@@ -119,27 +139,32 @@ def _logprobs(choice: Body) -> Body:
 def _columns(shape: Body) -> tuple[list[TokenLogprob], list[tuple[TokenLogprob, ...]]]:
     """Tokens and, for each, its alternatives, from either shape."""
     content = shape.get("content")
-    if isinstance(content, Sequence):
-        entries = [entry for entry in content if isinstance(entry, Mapping)]
-        tops = [tuple(map(_entry, entry.get("top_logprobs") or ())) for entry in entries]
-        return [_entry(entry) for entry in entries], tops
+    if isinstance(content, list):
+        entries = _mappings(content)
+        return [_entry(entry) for entry in entries], [
+            tuple(map(_entry, _mappings(entry.get("top_logprobs")))) for entry in entries
+        ]
     tokens, logprobs = shape.get("tokens"), shape.get("token_logprobs")
-    if not isinstance(tokens, Sequence) or not isinstance(logprobs, Sequence) or len(tokens) != len(logprobs):
+    if not isinstance(tokens, list) or not isinstance(logprobs, list) or len(tokens) != len(logprobs):
         raise LogprobsUnavailableError(f"the logprobs have neither of the known shapes: {dict(shape)!r:.200}")
     top = shape.get("top_logprobs")
     # One mapping in place of a list of them belongs to the first token.
-    listed: Sequence[Any] = [top] if isinstance(top, Mapping) else top if isinstance(top, Sequence) else []
-    listed = [*listed, *[None] * (len(tokens) - len(listed))]
+    listed: Sequence[Any] = [top] if isinstance(top, Mapping) else top if isinstance(top, list) else []
+    listed = [entry if isinstance(entry, Mapping) else {} for entry in [*listed, *[None] * len(tokens)]]
     return (
         [_token(*column) for column in zip(tokens, logprobs, strict=True)],
-        [tuple(_token(text, value) for text, value in (entry or {}).items()) for entry in listed[: len(tokens)]],
+        [tuple(_token(text, value) for text, value in entry.items()) for entry in listed[: len(tokens)]],
     )
+
+
+def _mappings(listed: object) -> list[Body]:
+    return [entry for entry in listed if isinstance(entry, Mapping)] if isinstance(listed, list) else []
 
 
 def _entry(entry: Body) -> TokenLogprob:
     raw = entry.get("bytes")
     token = _token(entry.get("token"), entry.get("logprob"))
-    if not isinstance(raw, list) or not all(isinstance(byte, int) and 0 <= byte < 256 for byte in raw):
+    if not isinstance(raw, list) or not all(type(byte) is int and 0 <= byte < 256 for byte in raw):
         return token
     return TokenLogprob(token.text, token.logprob, bytes(raw), token.id)
 
@@ -151,12 +176,8 @@ def _token(text: object, logprob: object) -> TokenLogprob:
     return TokenLogprob(shown, logprob)
 
 
-def _decoded(token: TokenLogprob) -> str:
-    return token.written.decode("utf-8", "replace")
-
-
-def _starts(tokens: Sequence[str], text: str) -> list[int]:
-    """Where in the text each token begins. A server may put a token before the text, and more after it."""
+def _starts(tokens: Sequence[str], text: str) -> list[int] | None:
+    """Where in the text each token begins, if they write it. A server may put a token before it, and more after it."""
     ends = list(accumulate(map(len, tokens), initial=0))
     at = "".join(tokens).find(text)
     if at >= 0:
@@ -165,9 +186,7 @@ def _starts(tokens: Sequence[str], text: str) -> list[int]:
         starts = _aligned(tokens[before:], text)
         if starts is not None:
             return [-1] * before + starts
-    raise LogprobsUnavailableError(
-        "the echoed tokens are not those of the prompt that was sent, so which belongs to a label is unknown"
-    )
+    return None
 
 
 def _aligned(tokens: Sequence[str], text: str) -> list[int] | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import exp, isfinite, log, log1p
+from math import exp, inf, isfinite, log, log1p
 from typing import Protocol
 
 from icm_api.errors import LogprobsUnavailableError, RequestError
@@ -22,9 +22,10 @@ _LARGEST_SUM = 1.02
 
 @dataclass(frozen=True, slots=True)
 class Below:
-    """A form that the model did not list: its log p is at most `logprob`, and no more is known."""
+    """A form of whose log p no more is known than that it is at most `logprob`, and at least `least`."""
 
     logprob: float
+    least: float = -inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,8 +161,8 @@ def forms_of(verbalizer: Verbalizer) -> list[str]:
 def label_distribution(verbalizer: Verbalizer, reading: Reading) -> LabelDistribution:
     """Merge the surface forms of each label, then normalise over the label set (DESIGN: label distribution).
 
-    A form that the model did not list counts half of what it can have at most, and its label gets an interval. If no
-    form of any label was listed, nothing is known: all labels are equally probable, and the coverage is 0.
+    A form that the model did not list counts the middle of what it can have, and its label gets an interval. If no form
+    of any label was listed, nothing is known: all labels are equally probable, and the coverage is 0.
 
     Args:
         verbalizer: the label set and its surface forms.
@@ -232,7 +233,7 @@ def _range(label: Label, forms: Sequence[str], read: Mapping[str, float | Below]
                 f"no usable logprob for form {form!r} of label {label!r}: the model gave {number!r}"
             )
         high += exp(number)
-        low += 0.0 if isinstance(value, Below) else exp(number)
+        low += exp(value.least if isinstance(value, Below) else number)
     return low, high
 
 
@@ -240,5 +241,5 @@ def _merged(forms: Sequence[str], read: Mapping[str, float | Below]) -> float:
     values = []
     for form in forms:
         value = read[form]
-        values.append(value.logprob - log(2) if isinstance(value, Below) else value)
+        values.append(logsumexp([value.logprob, value.least]) - log(2) if isinstance(value, Below) else value)
     return logsumexp(values)

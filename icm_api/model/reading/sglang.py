@@ -85,7 +85,7 @@ def place(body: Body) -> Place:
     chosen, wanted = _list(info, "output_token_logprobs"), _list(info, "output_token_ids_logprobs")
     if not chosen or not wanted:
         raise LogprobsUnavailableError("the answer holds no token, so no logprobs either")
-    return Place(_token(chosen[0]), tuple(map(_token, wanted[0] or ())))
+    return Place(_token(chosen[0]), _tokens(wanted[0]))
 
 
 def echoed(body: Body, text: str) -> tuple[Place, ...]:
@@ -101,7 +101,7 @@ def echoed(body: Body, text: str) -> tuple[Place, ...]:
     """
     info = _info(body)
     tokens = [_token(entry) for entry in _list(info, "input_token_logprobs")]
-    tops = [tuple(map(_token, entries or ())) for entries in _list(info, "input_top_logprobs")]
+    tops = [_tokens(entries) for entries in _list(info, "input_top_logprobs")]
     if len(tops) != len(tokens):
         raise LogprobsUnavailableError(f"the answer has {len(tokens)} tokens, but alternatives for {len(tops)}")
     return placed(tokens, tops, text)
@@ -133,8 +133,12 @@ def _list(info: Mapping[str, Any], name: str) -> Sequence[Any]:
     return found
 
 
+def _tokens(entries: object) -> tuple[TokenLogprob, ...]:
+    return tuple(map(_token, entries)) if isinstance(entries, list) else ()
+
+
 def _token(entry: object) -> TokenLogprob:
     """From SGLang's [logprob, id, text or null]."""
-    if not isinstance(entry, list) or len(entry) != 3 or not isinstance(entry[1], int):
+    if not isinstance(entry, list) or len(entry) != 3 or type(entry[1]) is not int:
         raise LogprobsUnavailableError(f"an entry is not [logprob, id, text]: {entry!r:.80}")
-    return TokenLogprob(entry[2] or "", entry[0], id=entry[1])
+    return TokenLogprob(entry[2] if isinstance(entry[2], str) else "", entry[0], id=entry[1])

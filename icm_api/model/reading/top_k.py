@@ -5,6 +5,7 @@ What the walk takes for a form's tokens is the likeliest listed token at each st
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import exp, log
@@ -18,6 +19,8 @@ from icm_api.model.reading.openai_bodies import next_place
 from icm_api.model.reading.reading import Below, Reading, forms_of
 from icm_api.model.request import Asks, Request
 from icm_api.types import Answers, Prompt, Usage
+
+logger = logging.getLogger(__name__)
 
 
 class _Next(Protocol):
@@ -39,6 +42,7 @@ class TopK:
 
     def __init__(self, questions: _Next, host: Host, then: PromptLogprobs | None) -> None:
         self._questions, self._host, self._then = questions, host, then
+        self._told = False
 
     async def read(self, prompts: Sequence[Prompt], client: Asks) -> Answers[Reading]:
         """Read each prompt's forms: one request a prompt, and more for forms that it leaves open.
@@ -60,7 +64,11 @@ class TopK:
             read = read_forms(place, forms_of(prompt.verbalizer), loose_space=loose)
             forms.append(dict(read.forms))
             instead.append(likeliest(place) if _covered(read) < ENOUGH else {})
-            branches += branches_of(at, read, loose_space=loose)
+            if read.stripped:
+                # Where the space is missing, what is written so far is not known.
+                self._tell()
+            else:
+                branches += branches_of(at, read, loose_space=loose)
         if self._then is not None:
             found = Answers(tuple(Reading(read, "top_k") for read in forms), answers.costs)
             return await self._then.settle(prompts, found, client)
@@ -71,6 +79,15 @@ class TopK:
             Reading(read, method, instead=other) for read, method, other in zip(forms, methods, instead, strict=True)
         )
         return Answers(tuple(readings), costs)
+
+    def _tell(self) -> None:
+        if not self._told:
+            logger.warning(
+                "%s lists tokens without the space before them, so labels are compared without it; end no prompt with "
+                "a space",
+                self._host.identity,
+            )
+        self._told = True
 
     async def _walk(
         self,
