@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -167,7 +167,7 @@ def test_a_model_that_writes_nothing_is_a_clear_error(questions: Path, capsys: P
 
 
 @contextmanager
-def scripted(replies: dict[str, str | None]) -> Iterator[str]:
+def scripted(replies: Mapping[str, str | None]) -> Iterator[str]:
     """A chat server that says one thing to each question; None is a refusal. Yields its address."""
 
     class Handler(BaseHTTPRequestHandler):

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -22,7 +23,7 @@ def write(folder: Path, name: str, content: str | bytes) -> str:
     return str(path)
 
 
-def message(source: str, **options: str) -> str:
+def message(source: str, **options: Any) -> str:
     with pytest.raises(DataError) as caught:
         list(read_rows(source, **options))
     return str(caught.value)
