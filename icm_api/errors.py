@@ -8,6 +8,7 @@ Exit codes: 2 for what the user has to mend, 3 for a run that stopped short and 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import ClassVar, Literal, TypeAlias
 
@@ -29,6 +30,8 @@ RequestErrorKind: TypeAlias = Literal[
 RETRYABLE_KINDS = frozenset(
     {"connection", "disconnected", "timeout", "rate_limit", "overloaded", "server", "broken_answer"}
 )
+# All but tab and line break.
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 # What may be wrong with one question, while the same server answers others.
 _KINDS_OF_ONE = frozenset({"refused", "bad_request"})
 
@@ -54,6 +57,10 @@ class IcmError(Exception):
     """Base of all errors raised on purpose. `exit_code` is what the command line ends with."""
 
     exit_code: ClassVar[int] = 2
+
+    def __str__(self) -> str:
+        """The message, with what a terminal would obey shown as an escape: texts of files and servers get into it."""
+        return _CONTROLS.sub(lambda found: repr(found[0])[1:-1], super().__str__())
 
 
 class ConfigError(IcmError):

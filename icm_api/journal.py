@@ -115,7 +115,7 @@ class Journal:
 def _check(path: Path, number: int, line: bytes) -> None:
     try:
         record = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RunError(f"{path}:{number}: damaged: {error}; only a torn last line can be mended") from error
     if not isinstance(record, dict):
         raise RunError(f"{path}:{number}: damaged: not a JSON object")

@@ -329,7 +329,7 @@ def _read_rows(path: Path) -> Iterable[LabelledExample]:
             usable = isfinite(row.probability) and isfinite(row.coverage) and row.label in row.probabilities
             if not isinstance(row.fixed, bool):
                 raise TypeError(f"fixed is {row.fixed!r}, and not true or false")
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise RunError(f"{path}:{number}: not a labelled example: {error}") from error
         if not usable:
             raise RunError(f"{path}:{number}: probability or coverage is no number, or the label has none")
@@ -339,7 +339,7 @@ def _read_rows(path: Path) -> Iterable[LabelledExample]:
 def _read_summary(path: Path) -> dict[str, Any]:
     try:
         summary = json.loads(_read(path))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RunError(f"{path}: not JSON: {error}") from error
     if not isinstance(summary, dict):
         raise RunError(f"{path}: not a JSON object")

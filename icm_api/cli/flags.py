@@ -231,7 +231,7 @@ def _option(text: str) -> tuple[str, Any]:
         raise ArgumentTypeError(f"write it as KEY=VALUE, got {text!r}")
     try:
         return key, json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         return key, value
 
 

@@ -305,7 +305,7 @@ def read_comparison(folder: Path) -> Compared:
         found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise RunError(f"{path} is missing: {folder} is not the folder of a finished comparison") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"{path}: cannot be read: {error}") from error
     try:
         rows, seeds, model, notes = found["rows"], found["seeds"], found["model"], found["notes"]

@@ -121,6 +121,8 @@ def _read(path: Path) -> Mapping[str, Any]:
         return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: not TOML: {error}") from error
+    except RecursionError:
+        raise ConfigError(f"{path}: nested too deeply to be a configuration") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from error
 
@@ -251,7 +253,7 @@ def _decoded(variable: str, place: Sequence[str], text: str) -> Any:
         return text
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         value = text
     if not isinstance(value, Mapping) and any(_is_a(kind, BaseModel, Mapping) for kind in kinds):
         # Else a table of another source could cover it up.

@@ -190,7 +190,11 @@ def _parsed(path: str, at: int, text: str, start: int, unit: Unit) -> tuple[dict
     except RecursionError:
         raise error_at(path, at, "nested too deeply; flatten the objects", unit) from None
     except ValueError as error:
-        raise error_at(path, at, str(error), unit) from None
+        # Numbers of thousands of digits are refused by Python itself.
+        long = "digits" in str(error)
+        raise error_at(
+            path, at, "a number has too many digits; write it as text" if long else str(error), unit
+        ) from None
     if not isinstance(value, dict):
         where = "on each line" if unit == "line" else "for each row"
         raise error_at(path, at, f"{kind(value)}, not a JSON object; write {{...}} {where}", unit)

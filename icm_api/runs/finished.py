@@ -89,7 +89,7 @@ class FinishedRun:
         path = existing(self.folder, INPUTS_FILE)
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise RunError(f"{path}: damaged: {error}") from error
         if not isinstance(found, dict) or not {"data_sha256", "model"} <= found.keys():
             raise RunError(f"{path}: damaged: not the fingerprints of a run")

@@ -134,7 +134,7 @@ def _step(raw: bytes, where: str) -> TraceStep:
             **{key: int(line[key]) for key in _COUNTS},
         }
         return TraceStep(**values)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise RunError(f"{where}: not a step of a run: {error}") from error
 
 

@@ -257,5 +257,5 @@ def _sessions(lines: list[str]) -> Iterator[tuple[Usage, float, float | None]]:
             note = json.loads(line)
             money = note.get("money")
             yield Usage(**note["sent"]), float(note["seconds"]), None if money is None else float(money)
-        except (ValueError, TypeError, KeyError, AttributeError):
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             continue

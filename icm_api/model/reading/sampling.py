@@ -157,7 +157,7 @@ def read_statement(reply: str, verbalizer: Verbalizer) -> Mapping[Label, float]:
     names = dict(zip(verbalizer.labels, _names(verbalizer), strict=True))
     try:
         stated = json.loads(reply)
-    except ValueError:
+    except (ValueError, RecursionError):
         stated = None
     if not isinstance(stated, dict) or set(stated) != set(names.values()):
         raise LogprobsUnavailableError(
