@@ -74,6 +74,19 @@ class Journal:
             self._append(line)
         self._next += 1
 
+    def restart(self) -> None:
+        """Drop all lines: what they tell is no longer what is done.
+
+        Raises:
+            StorageError: the file cannot be written.
+        """
+        try:
+            self._stream.truncate(0)
+            os.fsync(self._stream.fileno())
+        except OSError as error:
+            raise StorageError(f"cannot write {self._path}: {error.strerror or error}") from error
+        self._lines, self._next, self.recorded = [], 0, 0
+
     def finish(self) -> None:
         """State that no line follows.
 

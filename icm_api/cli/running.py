@@ -27,6 +27,7 @@ from icm_api.errors import BudgetError, ConfigError, StorageError
 from icm_api.evaluation import Verdict, lines_of_zero_shot
 from icm_api.result import LABELS_FILE, SUMMARY_FILE, Result
 from icm_api.runs import (
+    ASIDE_FILE,
     TRACE_FILE,
     FinishedRun,
     Watch,
@@ -161,6 +162,12 @@ def _left_open(result: Result) -> list[str]:
     return [f"left open, as their calibrated probability is too low: {left} labels"] if left else []
 
 
+def _set_aside(result: Result, folder: Path) -> list[str]:
+    aside = result.about.get("set_aside", {})
+    asked = f"see {folder / ASIDE_FILE}; icm-api resume {folder} asks about them again"
+    return [f"set aside, as the model refused them: {len(aside)} examples; {asked}"] if aside else []
+
+
 def _print_summary(folder: Path, *, as_json: bool) -> None:
     if as_json:
         print(FinishedRun.open(folder).summary_text, end="")
@@ -181,5 +188,6 @@ def _result_lines(result: Result, folder: Path) -> list[str]:
         *lines_of_zero_shot(result),
         *(_verdict_lines(diagnosis) if diagnosis else []),
         *_left_open(result),
+        *_set_aside(result, folder),
         f"written: {folder / LABELS_FILE}, {folder / SUMMARY_FILE}, {folder / TRACE_FILE}",
     ]

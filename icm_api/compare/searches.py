@@ -138,7 +138,7 @@ def method_config(method: str, split: Split, place: Place) -> Config:
         constraints=constraints_of(config, method),
         diagnostics=DiagnosticsSettings(enabled=False),
         compare=CompareSettings(),
-        run=RunSection(folder=place.run(method, split.seed).resolve()),
+        run=RunSection(folder=place.run(method, split.seed).resolve(), tolerate=0),
     )
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from icm_api.config.load import ENVIRONMENT_PREFIX, Config, load_config
     from icm_api.config.presets import PRESETS, MethodName, Preset
     from icm_api.config.sections import (
+        TOLERATE,
         Budget,
         CacheSection,
         ClientSettings,
@@ -34,7 +35,7 @@ else:
         "icm_api.config.presets": "PRESETS MethodName Preset",
         "icm_api.config.sections": """
             Budget CacheSection ClientSettings DataSection ModelSection Prices PromptSection
-            RunSection SearchSettings Section
+            RunSection SearchSettings Section TOLERATE
         """,
     }
     __getattr__, __dir__ = lazy(__name__, _HOMES)
@@ -42,6 +43,7 @@ else:
 __all__ = [
     "ENVIRONMENT_PREFIX",
     "PRESETS",
+    "TOLERATE",
     "Budget",
     "CacheSection",
     "ClientSettings",

@@ -134,7 +134,7 @@ def _with_absolute_paths(config: Config, path: Path) -> Config:
         data=_absolute(config.data, base, *(["fixed"] if config.data.from_hub else ["path", "fixed"])),
         search=_absolute(config.search, base, "start"),
         compare=_absolute(config.compare, base, "test", "test_gold"),
-        run=RunSection(folder=base / folder.expanduser()),
+        run=config.run.changed(folder=base / folder.expanduser()),
         cache=_absolute(config.cache, base, "folder"),
     )
 

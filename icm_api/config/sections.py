@@ -25,6 +25,9 @@ from icm_api.config.presets import ENGINE_DEFAULTS, PRESETS, Preset
 from icm_api.data import HUB, find_format, format_names
 from icm_api.errors import ConfigError
 
+TOLERATE = 0.05
+"""Share of the examples that a run may set aside if nobody says otherwise."""
+
 
 class Section(BaseModel):
     """A part of the configuration: frozen, and closed to unknown keys."""
@@ -278,13 +281,23 @@ class CacheSection(Section):
 
 
 class RunSection(Section):
-    """`[run]`: where a run leaves its files.
+    """`[run]`: where a run leaves its files, and what it puts up with.
 
     Attributes:
         folder: folder of the run; by default `runs/` and the configuration's name, beside the configuration.
+        tolerate: the most examples that are set aside, since the model refused them or gave no readable answer: a
+            count such as 5, or a share of the data set such as 0.05, rounded up. With 0 the first ends the run.
     """
 
     folder: Path | None = None
+    tolerate: int | float = Field(default=TOLERATE, ge=0)
+
+    @field_validator("tolerate")
+    @classmethod
+    def _tolerate_is_a_count_or_a_share(cls, value: int | float) -> int | float:
+        if isinstance(value, float) and value > 1:
+            raise ValueError("a share is at most 1.0, and a count has no point: write 5, or 0.05")
+        return value
 
 
 class ClientSettings(Section):

@@ -56,6 +56,16 @@ class Relations(Sequence[Relation]):
     def __len__(self) -> int:
         return len(self._relations)
 
+    def among(self, ids: Sequence[str]) -> Relations:
+        """Those that name none but these examples, over these examples alone.
+
+        Args:
+            ids: in data set order.
+        """
+        known = frozenset(ids)
+        held = (relation for relation in self._relations if known.issuperset(relation.ids))
+        return Relations(held, ids, self._labels)
+
     def touching(self, example_id: str) -> tuple[int, ...]:
         """Positions of the relations that name this example, ascending."""
         return self._touching[example_id]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from types import TracebackType
 
-from icm_api.errors import CapabilityError, LogprobsUnavailableError
+from icm_api.errors import CapabilityError, LogprobsUnavailableError, Unanswered
 from icm_api.model.client.client import Client
 from icm_api.model.reading.reading import Readers, Sampling, label_distribution
 from icm_api.types import Answers, Capabilities, LabelDistribution, Prompt, Usage
@@ -72,10 +72,18 @@ class LanguageModel:
             StorageError: the cache can't be read or written.
         """
         readings = await self._readers.labels.read(prompts, self._client)
-        try:
-            found = [label_distribution(asked.verbalizer, each) for asked, each in zip(prompts, readings, strict=True)]
-        except LogprobsUnavailableError as error:
-            raise LogprobsUnavailableError(f"{self.identity}: {error}") from None
+        found: list[LabelDistribution] = []
+        unanswered: list[Unanswered] = []
+        for prompt, reading in zip(prompts, readings, strict=True):
+            try:
+                found.append(label_distribution(prompt.verbalizer, reading))
+            except LogprobsUnavailableError as error:
+                shown = tuple(turn.text for turn in prompt.turns)
+                unanswered.append(Unanswered(prompt.query, shown, f"{self.identity}: {error}"))
+        if unanswered:
+            trouble = LogprobsUnavailableError(unanswered[0].reason)
+            trouble.unanswered = tuple(unanswered)
+            raise trouble
         return Answers(tuple(found), readings.costs)
 
     async def read_inside(self, prompts: Sequence[Prompt]) -> Answers[Sequence[LabelDistribution]]:

@@ -15,7 +15,6 @@ from typing import Any
 
 from icm_api.compare import Compared, read_comparison
 from icm_api.config import Config
-from icm_api.consistency import compile_relations
 from icm_api.data import Gold
 from icm_api.errors import ConfigError, IcmError, StorageError
 from icm_api.evaluation import Evaluation, Interval, brier, evaluate, expected_calibration_error, wilson_interval
@@ -191,7 +190,7 @@ def _evidence(run: FinishedRun, trace: Trace) -> tuple[Evidence, str]:
     try:
         if not run.data_unchanged or set(run.dataset.ids) != {row.id for row in result.examples}:
             return bare, f"{run.config.data.path} has changed since the run: texts and relations are not shown"
-        relations = compile_relations(run.dataset, run.task.verbalizer.labels, run.task.constraints)
+        relations = run.relations
     except (IcmError, OSError) as error:
         return bare, f"texts and relations are not shown, since the data cannot be read: {error}"
     return Evidence(result, run.dataset, relations, trace.changes), ""

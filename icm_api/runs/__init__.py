@@ -3,11 +3,13 @@
 A run folder holds `config.toml` (resolved), `inputs.json` (fingerprints of data and model), `trace.jsonl` (a
 line a step), and, once finished, `labels.jsonl` and `summary.json`. All these are the same bytes for the same
 configuration and seed. `sessions.jsonl` says what each process that worked on it and was not killed really sent, and
-`spending.jsonl` what counts against the budget. `seal.json` says what all of them held when the run ended.
+`spending.jsonl` what counts against the budget; `set_aside.jsonl`, if it is there, lists examples that the model
+refused. `seal.json` says what all of them held when the run ended.
 """
 
 from icm_api.runs.finished import FinishedRun
 from icm_api.runs.folder import (
+    ASIDE_FILE,
     CONFIG_FILE,
     INPUTS_FILE,
     SESSIONS_FILE,
@@ -28,11 +30,13 @@ from icm_api.runs.parts import (
     open_model,
 )
 from icm_api.runs.planning import Plan, plan
-from icm_api.runs.running import Watch, resume, run, run_config
+from icm_api.runs.running import resume, run, run_config
+from icm_api.runs.searching import Watch
 from icm_api.runs.sync import run_sync
 from icm_api.runs.trace import TRACE_FILE, TraceStep, count_steps, read_trace, replay, trace_record
 
 __all__ = [
+    "ASIDE_FILE",
     "CONFIG_FILE",
     "INPUTS_FILE",
     "SESSIONS_FILE",

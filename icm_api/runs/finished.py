@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from icm_api.config import Config
+from icm_api.consistency import Relations, compile_relations
 from icm_api.data import DataSource, Gold, load_gold_labels
 from icm_api.errors import RunError
 from icm_api.model import Sent, read_sent
@@ -102,7 +103,7 @@ class FinishedRun:
 
     @cached_property
     def dataset(self) -> Dataset:
-        """The examples, checked to be what the run labelled.
+        """The examples that the run labelled, checked to be the same still; none that was set aside is among them.
 
         Raises:
             RunError: the examples have changed since.
@@ -111,7 +112,26 @@ class FinishedRun:
         if not self.data_unchanged:
             path = self.config.data.path
             raise RunError(f"{path} is not what this run labelled: it changed since; put the data back, or run again")
-        return self._data
+        aside = self.set_aside
+        return Dataset(example for example in self._data if example.id not in aside) if aside else self._data
+
+    @property
+    def set_aside(self) -> Mapping[str, str]:
+        """The examples that the model refused, by id, and why. Raises RunError if the summary holds something else."""
+        found = self.result.about.get("set_aside", {})
+        if not isinstance(found, Mapping):
+            raise RunError(f"{self.folder / SUMMARY_FILE}: damaged: set_aside is no object")
+        return found
+
+    @cached_property
+    def relations(self) -> Relations:
+        """The relations of the run: all that its constraints make, but those that name an example set aside.
+
+        Raises:
+            RunError, DataError: as for `dataset`.
+        """
+        labels, dataset = self.task.verbalizer.labels, self.dataset
+        return compile_relations(self._data, labels, self.task.constraints).among(dataset.ids)
 
     @property
     def data_unchanged(self) -> bool:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,10 @@ from filelock import FileLock, Timeout
 
 from icm_api.config import Config
 from icm_api.data import fingerprint
-from icm_api.errors import ConfigError, DataError, RunError, StorageError
+from icm_api.errors import ConfigError, DataError, IcmError, RequestError, RunError, StorageError
 from icm_api.model import LanguageModel
 from icm_api.result import LABELS_FILE
+from icm_api.runs.trace import TRACE_FILE
 from icm_api.types import Dataset
 
 CONFIG_FILE = "config.toml"
@@ -28,6 +29,9 @@ CONFIG_KEY = "config_sha256"
 """Of the inputs: the fingerprint of the configuration."""
 CHANGEABLE = ("run", "cache", "client", "budget")
 """Sections of a configuration that may change while a run goes on: no label depends on them."""
+ASIDE_FILE = "set_aside.jsonl"
+"""A line for each example that was set aside: id and reason. Missing if none was."""
+_LOCK_FILE = ".lock"
 FORMAT = 1
 """Of the run folder; raised when an older folder could no longer be resumed."""
 
@@ -152,7 +156,7 @@ def locked(folder: Path) -> Iterator[None]:
     """One process at a time; the lock goes with the process, however it ends."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / ".lock", timeout=0)
+        lock = FileLock(folder / _LOCK_FILE, timeout=0)
         lock.acquire()
     except Timeout as error:
         raise RunError(f"{folder} is in use: another process is working on this run") from error
@@ -162,3 +166,44 @@ def locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[None]:
+    """The folder of a new run, for one process; it goes again if the run is refused before its first step.
+
+    Raises:
+        RunError, StorageError: as `locked` does.
+    """
+    made = [each for each in (folder, *folder.parents) if not each.exists()]
+    refused = False
+    try:
+        with locked(folder):
+            try:
+                yield
+            except IcmError as error:
+                refused = _refuses(error) and not _begun(folder)
+                raise
+    finally:
+        if refused:
+            _remove(folder, made)
+
+
+def _refuses(error: IcmError) -> bool:
+    """Whether the user has to mend something, and there is no run to go on with."""
+    passing = isinstance(error, RequestError) and (error.retryable or error.kind == "quota")
+    return error.exit_code == IcmError.exit_code and not passing
+
+
+def _begun(folder: Path) -> bool:
+    trace = folder / TRACE_FILE
+    return trace.exists() and trace.stat().st_size > 0
+
+
+def _remove(folder: Path, made: Sequence[Path]) -> None:
+    """Remove the files of a run that did not begin, and then the folders that were made for it."""
+    for name in (CONFIG_FILE, INPUTS_FILE, TRACE_FILE, SESSIONS_FILE, SPENDING_FILE, ASIDE_FILE, _LOCK_FILE):
+        (folder / name).unlink(missing_ok=True)
+    with suppress(OSError):
+        for each in made:
+            each.rmdir()

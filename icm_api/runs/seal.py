@@ -12,12 +12,14 @@ from pathlib import Path
 
 from icm_api.errors import RunError
 from icm_api.result import LABELS_FILE, SUMMARY_FILE, write_whole
-from icm_api.runs.folder import CONFIG_FILE, INPUTS_FILE, SESSIONS_FILE, SPENDING_FILE
+from icm_api.runs.folder import ASIDE_FILE, CONFIG_FILE, INPUTS_FILE, SESSIONS_FILE, SPENDING_FILE
 from icm_api.runs.trace import TRACE_FILE
 
 SEAL_FILE = "seal.json"
 _WHOLE = (LABELS_FILE, SUMMARY_FILE, TRACE_FILE, CONFIG_FILE, INPUTS_FILE)
 _GROWING = (SESSIONS_FILE, SPENDING_FILE)
+# Not in every run.
+_MAYBE = (ASIDE_FILE,)
 _BLOCK = 2**20
 
 
@@ -31,7 +33,9 @@ def seal(folder: Path) -> None:
         StorageError: the disk is full, or the folder cannot be written.
         RunError: a file cannot be read.
     """
-    sizes = {name: (folder / name).stat().st_size for name in (*_WHOLE, *_GROWING) if (folder / name).is_file()}
+    sizes = {
+        name: (folder / name).stat().st_size for name in (*_WHOLE, *_MAYBE, *_GROWING) if (folder / name).is_file()
+    }
     found = {name: {"bytes": size, "sha256": _digest(folder / name, size)} for name, size in sizes.items()}
     write_whole(folder / SEAL_FILE, json.dumps(found, indent=2) + "\n")
 

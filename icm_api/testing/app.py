@@ -149,7 +149,7 @@ class Service:
     async def _answer(self, request: Request, handler: Handler, family: str) -> Response:
         raw = await request.body()
         digest = sha256(request.url.path.encode() + b"\0" + raw).digest()
-        fault = self._plan.draw(digest)
+        fault = self._plan.draw(digest, raw)
         self._serial += 1
         request_id = f"req_{self._serial:08d}"
         try:

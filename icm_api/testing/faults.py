@@ -36,9 +36,17 @@ no logprobs, so only a refusal has an effect there; SGLang's /v1/score has bare 
 HARMLESS = ("duplicates",)
 """Of those, what a client can read all the same."""
 
-UNRETRYABLE = ("400", "401", "403", "404", "insufficient-quota", *(kind for kind in CONTENT if kind not in HARMLESS))
-"""Faults that sending the same request again does not mend: refused requests, a 429 for want of money, and `CONTENT`.
-"""
+UNRETRYABLE = (
+    "400",
+    "filter",
+    "401",
+    "403",
+    "404",
+    "insufficient-quota",
+    *(kind for kind in CONTENT if kind not in HARMLESS),
+)
+"""Faults that sending the same request again does not mend: refused requests (`filter` by a content filter, with status
+400), a 429 for want of money, and `CONTENT`."""
 
 _KINDS = RETRYABLE + UNRETRYABLE + HARMLESS
 _MOST_BODIES = 65_536
@@ -54,6 +62,7 @@ _ERRORS: Mapping[str, tuple[int, str, str | None, str]] = MappingProxyType(
         "503": (503, "api_error", None, "The server is temporarily unavailable."),
         "529": (529, "overloaded_error", None, "Overloaded"),
         "400": (400, "invalid_request_error", None, "The request is not valid."),
+        "filter": (400, "invalid_request_error", "content_filter", "The prompt was filtered by the content policy."),
         "401": (401, "authentication_error", "invalid_api_key", "Incorrect API key provided."),
         "403": (403, "permission_error", None, "You have no access to this model."),
         "404": (404, "not_found_error", "model_not_found", "The model does not exist."),
@@ -69,6 +78,7 @@ class Faults:
         kinds: from `RETRYABLE`, `UNRETRYABLE` and `HARMLESS`, drawn from evenly.
         rate: probability that a request is hit, from 0 to 1.
         seed: another seed, other requests.
+        said: only requests in which this text occurs are hit; with a rate of 1 all of these are.
         times: how often at most one body is hit, so that a request sent again is served in the end; None for no
             limit.
         first_n: only the first so many requests of all are hit; None for no limit. With concurrent requests their
@@ -87,6 +97,7 @@ class Faults:
     first_n: int | None = None
     retry_after: float = 0.1
     delay: float = 1.0
+    said: str = ""
 
     def __post_init__(self) -> None:
         unknown = [kind for kind in self.kinds if kind not in _KINDS]
@@ -112,14 +123,15 @@ class FaultPlan:
         # Per body: how often it came, and how often it was hit.
         self._bodies: OrderedDict[bytes, tuple[int, int]] = OrderedDict()
 
-    def draw(self, digest: bytes) -> str | None:
+    def draw(self, digest: bytes, raw: bytes = b"") -> str | None:
         """The kind of fault that the next request meets; None for no fault.
 
         Args:
             digest: a hash of the request's path and body.
+            raw: the body.
         """
         faults = self._faults
-        if faults is None:
+        if faults is None or faults.said.encode() not in raw:
             return None
         self._arrived += 1
         came, hit = self._bodies.pop(digest, (0, 0))

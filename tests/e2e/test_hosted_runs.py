@@ -128,7 +128,8 @@ def test_a_fault_for_good_is_one_clear_line_and_exit_code_2_and_nothing_is_sent_
 ) -> None:
     hosted = HOSTED[name]
     with serve(dialect=hosted.dialect, faults=Faults((kind,), rate=0.3, times=None), record=100_000) as server:
-        config = faulty_config(tmp_path, hosted, server, extra="\n[client]\nconcurrency = 1\nmax_concurrency = 1\n")
+        extra = "tolerate = 0\n\n[client]\nconcurrency = 1\nmax_concurrency = 1\n"
+        config = faulty_config(tmp_path, hosted, server, extra=extra)
         assert run(config) == 2
         bodies = [json.dumps([request.path, request.body], sort_keys=True) for request in server.requests]
         assert len(set(bodies)) == len(bodies) or hosted.spread, "only samples are asked for again"

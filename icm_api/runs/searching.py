@@ -1,0 +1,120 @@
+"""The work of a run between its inputs and its result: check the endpoint, search, judge what was found.
+
+Examples that the model refuses are set aside on the way, and the search begins anew without them: what was answered
+comes from the cache. Nothing is written or shown here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from icm_api.config import DiagnosticsSettings, SearchSettings
+from icm_api.errors import BudgetError, ProviderError
+from icm_api.model import check_endpoint
+from icm_api.model.reading.coverage import coverage_warning
+from icm_api.objective import Objective
+from icm_api.result import Result
+from icm_api.runs.aside import Aside, guilty
+from icm_api.runs.judging import Trail, judged, with_zero_shot
+from icm_api.search import Found, Progress, Start, result_of
+from icm_api.search import search as search_engine
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What a caller may want to hear of while a run goes on.
+
+    Attributes:
+        on_step: called after every step, those taken again in a resume included.
+        on_resume: called once before a resume goes on, with the steps on disk and the torn bytes dropped.
+        on_warning: called with what to know of the endpoint before the run begins, of examples that are set aside, and
+            of labels that were not judged.
+        on_judging: called when the search is over, and its labels are about to be judged.
+    """
+
+    on_step: Callable[[Progress], None] = lambda progress: None
+    on_resume: Callable[[int, int], None] = lambda steps, torn: None
+    on_warning: Callable[[str], None] = lambda warning: None
+    on_judging: Callable[[], None] = lambda: None
+
+
+UNWATCHED = Watch()
+"""For a caller who wants to hear of nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a run searches, and how.
+
+    Attributes:
+        objective: over all examples.
+        start: labels known beforehand.
+        settings: of the search.
+        diagnostics: how much to spend on judging.
+    """
+
+    objective: Objective
+    start: Start
+    settings: SearchSettings
+    diagnostics: DiagnosticsSettings
+
+    async def result(self, aside: Aside, watch: Watch, anew: Callable[[Aside], None] = lambda aside: None) -> Result:
+        """Label the examples, and judge the labels.
+
+        Args:
+            aside: examples that are set aside from the start, and how many may be.
+            watch: what to hear of.
+            anew: called before the search begins anew, with all that is set aside then.
+
+        Raises:
+            ProviderError: the endpoint cannot be used, or refuses more examples than is tolerated.
+            BudgetError: the next request could exceed the budget.
+        """
+        verbalizer = self.objective.prompts.verbalizer
+        # What only the check asks for is no cost of the search.
+        for warning in await check_endpoint(self.objective.model, verbalizer, self.objective.tally.part()):
+            watch.on_warning(warning)
+        for warning in self.start.clashes(self.objective.relations):
+            watch.on_warning(warning)
+        while True:
+            objective, start = aside.without(self.objective, self.start)
+            trail = Trail()
+            try:
+                found = await self._found(objective, start, trail, watch)
+                break
+            except ProviderError as error:
+                more = await guilty(error, objective, aside.most - len(aside.reasons))
+                aside = aside.with_more(error, more)
+            anew(aside)
+            for key, reason in more.items():
+                watch.on_warning(f"example {key!r} is set aside: {reason}")
+        watch.on_judging()
+        result = result_of(found, self.settings)
+        if aside.reasons:
+            listed = dict(sorted(aside.reasons.items()))
+            result = replace(result, about={**result.about, "set_aside": listed})
+        return await self._judged(found, result, trail, watch)
+
+    async def _found(self, objective: Objective, start: Start, trail: Trail, watch: Watch) -> Found:
+        def step(progress: Progress) -> None:
+            if progress.info.step == 0:
+                reads = tuple(progress.state.score.distributions.values())
+                if told := coverage_warning(reads, objective.prompts.verbalizer):
+                    watch.on_warning(told)
+            watch.on_step(progress)
+            trail.add(progress.state.labeling)
+
+        return await search_engine(objective, self.settings, start, step)
+
+    async def _judged(self, found: Found, result: Result, trail: Trail, watch: Watch) -> Result:
+        try:
+            result = await with_zero_shot(found, result, self.settings)
+            if self.diagnostics.enabled:
+                result = await judged(found, result, trail, self.diagnostics, self.settings.seed)
+        except (BudgetError, ProviderError) as error:
+            if isinstance(error, ProviderError) and not error.unanswered:
+                raise
+            # The labels are complete, and paid for.
+            watch.on_warning(f"the labels are written, but not judged: {error}")
+        return result
