@@ -16,6 +16,8 @@ from types import MappingProxyType
 from icm_api.types import Example, Label
 
 FIRST, SECOND = "A", "B"
+CHATS = "chats"
+"""The metadata under which an example has the messages of its texts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +29,15 @@ class Pair:
         group: of its examples.
         shown: the texts that both orders show, such as the prompt.
         texts: the two, in the order of `ordered`.
+        chats: the heading and the two texts in messages of chat formats, where they are more than a question and an
+            answer each; else nothing.
     """
 
     id: str
     group: str
     shown: Mapping[str, str]
     texts: tuple[str, str]
+    chats: tuple[list[dict[str, str]], ...] = ()
 
 
 def rank(purpose: str, *texts: str) -> bytes:
@@ -92,7 +97,7 @@ def both_orders(pair: Pair) -> Iterator[Example]:
 
     Yields:
         An example for each order, with the fields "first" and "second" beside `shown` and the metadata "left" and
-        "right".
+        "right"; and, if the pair has chats, `CHATS`: the messages of "prompt", "first" and "second".
     """
     names = (f"{pair.id}/1", f"{pair.id}/2")
     for at, (left, right) in enumerate(((0, 1), (1, 0)), start=1):
@@ -100,8 +105,15 @@ def both_orders(pair: Pair) -> Iterator[Example]:
             id=f"{pair.id}-{at}",
             fields=MappingProxyType({**pair.shown, "first": pair.texts[left], "second": pair.texts[right]}),
             group=pair.group,
-            metadata=MappingProxyType({"left": names[left], "right": names[right]}),
+            metadata=MappingProxyType({"left": names[left], "right": names[right], **_chats(pair, left, right)}),
         )
+
+
+def _chats(pair: Pair, left: int, right: int) -> dict[str, object]:
+    if not pair.chats:
+        return {}
+    prompt, *texts = pair.chats
+    return {CHATS: {"prompt": prompt, "first": texts[left], "second": texts[right]}}
 
 
 def both_labels(pair: Pair, better: str) -> Iterator[tuple[str, Label]]:

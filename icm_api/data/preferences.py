@@ -15,54 +15,63 @@ says how many were left out.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
 from logging import getLogger
 from types import MappingProxyType
 
-from icm_api.data.labels import gold_key
+from icm_api.data.dialogues import Message, Messages, as_chat, listed, parted, preamble, turns, written
 from icm_api.data.pairs import Pair, both_labels, both_orders, ordered
 from icm_api.data.rows import Row, kind
+from icm_api.data.winners import Winners
 from icm_api.errors import ConfigError
 from icm_api.types import Example, Label
 
-PREFERRED_FIELDS = ("preference", "gold", "label", "winner")
-"""The columns that may hold the label of a comparison, if no column is named."""
-
-_REPLIES = (("output_1", "output_2"), ("response_a", "response_b"), ("response_1", "response_2"), ("a", "b"))
+_REPLIES = (
+    ("output_1", "output_2"),
+    ("response_a", "response_b"),
+    ("response_1", "response_2"),
+    ("response_0", "response_1"),
+    ("conversation_a", "conversation_b"),
+    ("a", "b"),
+)
 _PROMPTS = ("prompt", "instruction", "question", "query")
-_TURN = re.compile(r"(?:\A|\n\n)(Human|Assistant):")
-_MESSAGE_KEYS = (("role", "content"), ("from", "value"))
 _LOG = getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class _Message:
-    """What one side of a conversation says; `text` can be empty."""
-
-    role: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
 class _Comparison:
-    """One row: what is shown, and the two replies under their keys, in the order of the row."""
+    """One row: what is shown, what that is in messages, and the two replies under their keys, in the row's order."""
 
     row: Row
     shown: Mapping[str, str]
+    asked: Messages
     keys: tuple[str, str]
-    replies: tuple[str, str]
+    replies: tuple[Messages, Messages]
+
+    @property
+    def texts(self) -> tuple[str, str]:
+        return written(self.replies[0]), written(self.replies[1])
 
     @property
     def usable(self) -> bool:
-        return all(self.replies) and self.replies[0] != self.replies[1]
+        return all(self.texts) and self.texts[0] != self.texts[1]
 
     @property
     def pair(self) -> Pair:
-        texts = ordered(*self.replies, *self.shown.values())
-        return Pair(self.row.id, self.row.id, self.shown, texts)
+        texts = ordered(*self.texts, *self.shown.values())
+        replies = self.replies if texts == self.texts else self.replies[::-1]
+        return Pair(self.row.id, self.row.id, self.shown, texts, self._chats(replies))
+
+    def _chats(self, replies: Sequence[Messages]) -> tuple[list[dict[str, str]], ...]:
+        """Prompt and replies in messages, where they are more than a question and an answer each."""
+        chats = as_chat(self.asked), as_chat(replies[0]), as_chat(replies[1])
+        roles = [tuple(message["role"] for message in chat) for chat in chats]
+        return (
+            ()
+            if roles in ([("user",), ("assistant",), ("assistant",)], [(), ("assistant",), ("assistant",)])
+            else chats
+        )
 
 
 def preference_examples(rows: Iterable[Row], fields: Sequence[str] | None = None) -> Iterator[Example]:
@@ -100,8 +109,8 @@ def preference_gold(
     Args:
         rows: of any of the layouts.
         fields: as for the examples.
-        label_field: the column that says which reply is better, by 1 or 2, A or B, or the name of its column; by
-            default the first of `PREFERRED_FIELDS` that a row has. "tie" gives no gold label.
+        label_field: the column that says which reply is better (see `winners`); by default the first of
+            `PREFERRED_FIELDS` that a row has. A tie gives no gold label.
 
     Yields:
         The id of an example, and "A" if its first reply is the better one, else "B".
@@ -110,22 +119,24 @@ def preference_gold(
         DataError: as for the examples, or a row does not say which reply is better.
         ConfigError: as for the examples.
     """
-    for comparison in (_comparison(row, fields) for row in rows):
-        better = _better(comparison, label_field)
-        if better is not None and comparison.usable:
-            yield from both_labels(comparison.pair, comparison.replies[better])
+    comparisons = [_comparison(row, fields) for row in rows]
+    winners = Winners.of([each.row for each in comparisons], label_field)
+    for each in comparisons:
+        # What is chosen needs no other column to say so.
+        chosen = each.keys == ("chosen", "rejected") and label_field is None
+        better = 0 if chosen else winners.better(each.row, each.keys)
+        if better is not None and each.usable:
+            yield from both_labels(each.pair, each.texts[better])
 
 
 def _comparison(row: Row, fields: Sequence[str] | None) -> _Comparison:
     if fields is not None:
         return _named(row, fields)
-    if "chosen" in row.values or "rejected" in row.values:
-        shared, *replies = _parted(_messages(row, "chosen"), _messages(row, "rejected"))
-        prompt = _prompt(row, shared)
-        return _Comparison(row, prompt, ("chosen", "rejected"), (replies[0], replies[1]))
-    for one, other in _REPLIES:
-        if one in row.values and other in row.values:
-            return _Comparison(row, _prompt(row, ()), (one, other), (_reply(row, one), _reply(row, other)))
+    for one, other in (("chosen", "rejected"), *_REPLIES):
+        if (one in row.values and other in row.values) or (one == "chosen" and {one, other} & row.values.keys()):
+            prompt = next((key for key in _PROMPTS if key in row.values), None)
+            shared, *replies = _replies(row, (one, other), prompt)
+            return _Comparison(row, *_asked(row, prompt, shared), (one, other), (replies[0], replies[1]))
     raise row.error(
         "no two replies: neither 'chosen' and 'rejected', nor "
         + ", ".join(f"{one!r} and {other!r}" for one, other in _REPLIES)
@@ -140,92 +151,77 @@ def _named(row: Row, fields: Sequence[str]) -> _Comparison:
             'none is called "first" or "second"'
         )
     *beside, one, other = fields
-    shown = MappingProxyType({key: row.text(key) for key in beside})
-    return _Comparison(row, shown, (one, other), (_reply(row, one), _reply(row, other)))
+    parts = {key: listed(row, key) or _said(row.text(key)) for key in beside}
+    shown = {key: written(part) if listed(row, key) else row.text(key) for key, part in parts.items()}
+    if len(parts) > 1 and all(len(part) == 1 for part in parts.values()):
+        asked: Messages = (Message("user", "\n\n".join(shown.values())),)
+    else:
+        asked = tuple(message for part in parts.values() for message in part)
+    replies = listed(row, one) or (_reply(row, one),), listed(row, other) or (_reply(row, other),)
+    return _Comparison(row, MappingProxyType(shown), asked, (one, other), replies)
 
 
-def _reply(row: Row, key: str) -> str:
-    return _written(_messages(row, key))
+def _said(prompt: str) -> Messages:
+    """A prompt in messages: its turns, or one question."""
+    return turns(prompt) or (Message("user", prompt),)
 
 
-def _prompt(row: Row, shared: tuple[_Message, ...]) -> Mapping[str, str]:
+def _reply(row: Row, key: str) -> Message:
+    """The text under a key as a reply. It may be empty, but not absent."""
+    value = row.values.get(key)
+    if isinstance(value, str):
+        return Message("assistant", value.strip())
+    if key not in row.values:
+        raise row.error(f"{key!r} is missing; the {row.unit} has the keys {list(row.values)}")
+    raise row.error(f"{key!r} is {kind(value)}; it must be a text or a list of messages")
+
+
+def _replies(row: Row, keys: tuple[str, str], prompt: str | None) -> tuple[Messages, Messages, Messages]:
+    """The turns that two conversations share, and how each goes on; of two replies that are none, the replies."""
+    lists = [listed(row, key) for key in keys]
+    if all(lists):
+        return parted(lists[0] or (), lists[1] or ())
+    one, other = (found or (_reply(row, key),) for found, key in zip(lists, keys, strict=True))
+    if not any(lists):
+        talks = _talks(one[0].text, other[0].text, row.values.get(prompt) if prompt else None)
+        if talks is not None:
+            return parted(*talks)
+    return (), one, other
+
+
+def _talks(one: str, other: str, prompt: object) -> tuple[Messages, Messages] | None:
+    """Two texts in turns, if they are conversations; under a prompt only such as begin with it, or with a reply to it.
+
+    What both have before their first turns is what a system message says.
+    """
+    before, rest = preamble(one)
+    if before and prompt is None and rest and preamble(other)[0] == before and preamble(other)[1]:
+        system = Message("system", before.strip())
+        return (system, *turns(rest)), (system, *turns(preamble(other)[1]))
+    talks = turns(one), turns(other)
+    if not all(talks):
+        return None
+    shared = parted(*talks)[0]
+    replies = all(talk[0].chat_role == "assistant" for talk in talks)
+    asks = isinstance(prompt, str) and any(
+        prompt.strip() in text for text in (written(shared), *(m.text for m in shared))
+    )
+    repeats = isinstance(prompt, str) and parted(turns(prompt), shared)[0]
+    return talks if replies or (shared and (prompt is None or asks or repeats)) else None
+
+
+def _asked(row: Row, key: str | None, shared: Messages) -> tuple[Mapping[str, str], Messages]:
     """What is shown above the replies: the turns that they share, after a prompt that these do not repeat."""
-    key = next((key for key in _PROMPTS if key in row.values), None)
-    if key is None or (shared and shared[0].role.lower() not in ("assistant", "gpt")):
-        return MappingProxyType({"prompt": _written(shared)} if shared else {})
-    value = row.values[key]
-    prompt = _written(_messages(row, key)) if isinstance(value, list | tuple) else row.text(key)
-    parts = [prompt, *([row.text("input")] if _filled(row, key) else []), *([_written(shared)] if shared else [])]
-    return MappingProxyType({"prompt": "\n\n".join(parts)})
+    if key is None or (shared and shared[0].chat_role != "assistant"):
+        return MappingProxyType({"prompt": written(shared)} if shared else {}), shared
+    conversation = listed(row, key)
+    prompt = row.text(key) if conversation is None else written(conversation)
+    if _filled(row, key):
+        prompt += "\n\n" + row.text("input")
+    text = "\n\n".join([prompt, *([written(shared)] if shared else [])])
+    return MappingProxyType({"prompt": text}), ((conversation or _said(prompt)) + shared)
 
 
 def _filled(row: Row, key: str) -> bool:
     """Whether an instruction has an input, as Alpaca's have; "" and null mean that it has none."""
     return key == "instruction" and row.values.get("input") not in (None, "")
-
-
-def _better(comparison: _Comparison, label_field: str | None) -> int | None:
-    """The position of the better reply in the row; None for a tie."""
-    row = comparison.row
-    if comparison.keys == ("chosen", "rejected") and label_field is None:
-        return 0
-    names = PREFERRED_FIELDS if label_field is None else (label_field,)
-    key = gold_key(row, names)
-    value = row.values[key]
-    said = str(value).strip()
-    if said.lower() == "tie":
-        return None
-    for at, (number, letter, name) in enumerate(zip("12", "ab", comparison.keys, strict=True)):
-        if not isinstance(value, bool) and (said in (number, name) or said.lower() == letter):
-            return at
-    raise row.error(f"gold label {key!r} is {value!r}; it must be 1 or 2, A or B, a column's name, or tie")
-
-
-def _messages(row: Row, key: str) -> tuple[_Message, ...]:
-    """The conversation under a key: a list of messages, a text with "Human:" and "Assistant:" turns, or one reply."""
-    value = row.values.get(key)
-    if isinstance(value, list | tuple):
-        if not value:
-            raise row.error(f"{key!r} is empty; it must have a message")
-        return tuple(_message(row, f"{key}[{at}]", each) for at, each in enumerate(value))
-    # A reply may be empty, an absent one may not.
-    if not isinstance(value, str):
-        missing = key not in row.values
-        found = f"is missing; the {row.unit} has the keys {list(row.values)}" if missing else f"is {kind(value)}"
-        raise row.error(f"{key!r} {found}" + ("" if missing else "; it must be a text or a list of messages"))
-    parts = _TURN.split(value.lstrip() if _TURN.match(value.lstrip()) else value)
-    if len(parts) == 1:
-        return (_Message("assistant", value.strip()),)
-    return tuple(_Message(role, text.strip()) for role, text in zip(parts[1::2], parts[2::2], strict=True))
-
-
-def _message(row: Row, where: str, value: object) -> _Message:
-    if isinstance(value, Mapping):
-        for role, content in _MESSAGE_KEYS:
-            if isinstance(value.get(role), str) and isinstance(value.get(content), str):
-                return _Message(value[role], value[content].strip())
-    raise row.error(f"{where!r} is {kind(value)}; a message is an object with the texts 'role' and 'content'")
-
-
-def _parted(one: Sequence[_Message], other: Sequence[_Message]) -> tuple[tuple[_Message, ...], str, str]:
-    """What both conversations begin with, and how each goes on, as texts.
-
-    Example:
-        >>> asked = _Message("user", "1+1?")
-        >>> _parted([asked, _Message("assistant", "2")], [asked, _Message("assistant", "3")])[1:]
-        ('2', '3')
-    """
-    shared = len([*takewhile(lambda both: both[0] == both[1], zip(one, other, strict=False))])
-    return tuple(one[:shared]), _written(one[shared:]), _written(other[shared:])
-
-
-def _written(messages: Sequence[_Message]) -> str:
-    """Messages as one text; a single one without its role.
-
-    Example:
-        >>> _written([_Message("user", "Hi"), _Message("assistant", "Hello"), _Message("user", "1+1?")])
-        'User: Hi\\n\\nAssistant: Hello\\n\\nUser: 1+1?'
-    """
-    if len(messages) == 1:
-        return messages[0].text
-    return "\n\n".join(f"{message.role.capitalize()}: {message.text}" for message in messages)

@@ -17,7 +17,7 @@ from icm_api.data.columns import DataSource, column_examples
 from icm_api.data.gsm8k import gsm8k_examples, gsm8k_gold
 from icm_api.data.labels import Gold, column_gold
 from icm_api.data.own_text import without_thoughts
-from icm_api.data.pairs import rank
+from icm_api.data.pairs import CHATS, rank
 from icm_api.data.preferences import preference_examples, preference_gold
 from icm_api.data.readers import read_rows
 from icm_api.data.rows import Row
@@ -167,7 +167,9 @@ def fingerprint(dataset: Dataset) -> str:
     """
     state = sha256()
     for item in dataset:
-        values = [item.id, dict(item.fields), item.group, item.answer, dict(item.metadata)]
+        # Messages say nothing that the texts don't.
+        metadata = {key: value for key, value in item.metadata.items() if key != CHATS}
+        values = [item.id, dict(item.fields), item.group, item.answer, metadata]
         # A column may hold what JSON can't, such as a date.
         state.update(json.dumps(values, sort_keys=True, default=str).encode() + b"\n")
     return state.hexdigest()

@@ -108,7 +108,9 @@ def export_labels(
     data = run if isinstance(run, LabelledData) else LabelledData.of(run)
     data = replace(data, result=data.result.taking(options.labels))
     as_pairs = form.preferences and data.replies
-    choice = chosen_pairs(data, options) if as_pairs else chosen_examples(data, options, training=form.training)
+    choice = (
+        chosen_pairs(data, options, form.fits) if as_pairs else chosen_examples(data, options, training=form.training)
+    )
     if not choice.units:
         raise _nothing_left(choice)
     parts = parted(choice.units, options)

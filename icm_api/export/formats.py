@@ -11,7 +11,7 @@ place). TRL: https://huggingface.co/docs/trl/dataset_formats.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from shlex import quote
 from types import MappingProxyType
@@ -20,6 +20,7 @@ from typing import Literal, TypeAlias, get_args
 from icm_api.errors import ConfigError
 from icm_api.export import records
 from icm_api.export.rows import Options
+from icm_api.types import Example
 
 FormatName: TypeAlias = Literal[
     "openai-sft",
@@ -98,6 +99,7 @@ class Format:
         host: who reads it.
         record: what a row becomes, if it is a JSON object.
         preferences: whether a row is a preference: pairs of texts become one row each.
+        fits: whether it can hold a pair of replies; by default it can hold any.
         mark: whether the files begin with a byte-order mark.
     """
 
@@ -107,6 +109,7 @@ class Format:
     host: Host
     record: records.Maker = records.chat_record
     preferences: bool = False
+    fits: Callable[[Example], bool] = lambda pair: True
     mark: bool = False
 
     @property
@@ -202,6 +205,7 @@ _ALL = (
         _OPENAI,
         records.openai_preference,
         preferences=True,
+        fits=records.one_reply,
     ),
     Format(
         "trl-sft",

@@ -1,9 +1,9 @@
 """The JSON object that a row becomes, per shape: chat messages, prompt and completion, chosen and rejected.
 
-Two kinds of tasks need two readings. If the examples are pairs of
-replies, each labelled in both orders, a preference is the pair itself: the better reply against the other, under the
-prompt that both answer; the words of the judging task are no part of it. Else the two "replies" are labels: the label
-found against the most probable other label, which teaches a classifier to keep them apart.
+Two kinds of tasks need two readings. If the examples are pairs of replies, each labelled in both orders, a preference
+is the pair itself: the better reply against the other, under the prompt that both answer, with the roles and turns that
+the data have; the words of the judging task are no part of it. Else the two "replies" are labels: the label found
+against the most probable other label, which teaches a classifier to keep them apart.
 """
 
 from __future__ import annotations
@@ -14,13 +14,16 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO, TypeAlias
 
+from icm_api.data.pairs import CHATS
 from icm_api.errors import DataError
 from icm_api.export.rows import LabelledData
 from icm_api.export.units import Unit
+from icm_api.types import Example
 
 Record: TypeAlias = dict[str, Any]
 Maker: TypeAlias = Callable[[LabelledData, Unit], Record]
 """Makes a record of a unit of the labelled data."""
+ASSISTANT = "assistant"
 _BREAKS = str.maketrans({mark: f"\\u{ord(mark):04x}" for mark in "\x7f\x85\u2028\u2029"})
 """What some readers take for the end of a line, and JSON allows as it is."""
 
@@ -35,7 +38,7 @@ def chat_record(data: LabelledData, unit: Unit) -> Record:
 
 
 def openai_preference(data: LabelledData, unit: Unit) -> Record:
-    """`input`, `preferred_output` and `non_preferred_output`, each output one message of the assistant.
+    """`input`, `preferred_output` and `non_preferred_output`, each output one message of the assistant (`one_reply`).
 
     Raises:
         DataError: a pair of replies has no prompt.
@@ -45,8 +48,8 @@ def openai_preference(data: LabelledData, unit: Unit) -> Record:
         raise DataError(f"pair {unit.id!r} has no prompt, which this format needs; --to trl-reward needs none")
     return {
         "input": {"messages": preference.messages},
-        "preferred_output": [_message("assistant", preference.chosen)],
-        "non_preferred_output": [_message("assistant", preference.rejected)],
+        "preferred_output": preference.chosen,
+        "non_preferred_output": preference.rejected,
     }
 
 
@@ -74,8 +77,8 @@ def trl_preference(data: LabelledData, unit: Unit) -> Record:
         raise DataError(f"pair {unit.id!r} has no prompt, which this format needs; --to trl-reward needs none")
     return {
         "prompt": preference.messages,
-        "chosen": [_message("assistant", preference.chosen)],
-        "rejected": [_message("assistant", preference.rejected)],
+        "chosen": preference.chosen,
+        "rejected": preference.rejected,
     }
 
 
@@ -86,29 +89,45 @@ def trl_reward(data: LabelledData, unit: Unit) -> Record:
         return {key: record["prompt"] + record[key] for key in ("chosen", "rejected")}
     preference = _preference(data, unit)
     return {
-        "chosen": [*preference.messages, _message("assistant", preference.chosen)],
-        "rejected": [*preference.messages, _message("assistant", preference.rejected)],
+        "chosen": [*preference.messages, *preference.chosen],
+        "rejected": [*preference.messages, *preference.rejected],
     }
+
+
+def one_reply(example: Example) -> bool:
+    """Whether both replies of a pair are one message of the assistant each, and no conversation that goes on.
+
+    Args:
+        example: a pair of replies.
+    """
+    chats = example.metadata.get(CHATS)
+    if not isinstance(chats, Mapping):
+        return True
+    return all([message["role"] for message in chats[part]] == [ASSISTANT] for part in ("first", "second"))
 
 
 @dataclass(frozen=True, slots=True)
 class _Preference:
-    """Messages that both answer, none if nothing is shown above the replies; then the two answers."""
+    """Messages that both answer, none if nothing is shown above the replies; then the two answers, in messages too."""
 
     messages: list[Record]
-    chosen: str
-    rejected: str
+    chosen: list[Record]
+    rejected: list[Record]
 
 
 def _preference(data: LabelledData, unit: Unit) -> _Preference:
     if not data.replies:
         row = data.row(unit.id)
-        answers = _spoken(row.answer), _spoken(row.answers[row.runner_up])
-        return _Preference(_asked(data, row.question), *answers)
+        chosen, rejected = (_spoken(answer) for answer in (row.answer, row.answers[row.runner_up]))
+        return _Preference(_asked(data, row.question), [_message(ASSISTANT, chosen)], [_message(ASSISTANT, rejected)])
     # The label of the first member says that its first text is the better one.
-    fields = data.dataset.get(unit.members[0]).fields
+    example = data.dataset.get(unit.members[0])
+    fields, chats = example.fields, example.metadata.get(CHATS)
+    if isinstance(chats, Mapping):
+        return _Preference(*([dict(message) for message in chats[part]] for part in ("prompt", "first", "second")))
     shown = "\n\n".join(text for name, text in fields.items() if name not in ("first", "second") and text)
-    return _Preference([_message("user", shown)] if shown else [], fields["first"], fields["second"])
+    replies = ([_message(ASSISTANT, fields[name])] for name in ("first", "second"))
+    return _Preference([_message("user", shown)] if shown else [], *replies)
 
 
 def _asked(data: LabelledData, question: str) -> list[Record]:

@@ -7,7 +7,7 @@ a hash of the seed and the id, so that they are the same everywhere; a split tak
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from icm_api.data.pairs import FIRST, SECOND, rank
@@ -18,6 +18,7 @@ from icm_api.types import Example
 
 TRAIN, VALIDATION = "train", "validation"
 DISAGREE, LONELY = "pairs whose two orders disagree", "pairs of which one order is not among the examples"
+LONG = "pairs whose replies go on for several turns, which the format cannot hold"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +64,13 @@ def chosen_examples(data: LabelledData, options: Options, *, training: bool) -> 
     return Choice(tuple(units), dict(left_out))
 
 
-def chosen_pairs(data: LabelledData, options: Options) -> Choice:
+def chosen_pairs(data: LabelledData, options: Options, fits: Callable[[Example], bool] = lambda pair: True) -> Choice:
     """Every pair of texts whose two orders agree on the better text and are both sure enough, in data set order.
 
     Args:
         data: the labelled examples, each a pair of texts in one of its two orders.
         options: `abstain_below` leaves out what is less sure; without it, the run's own threshold counts.
+        fits: whether the format can hold a pair.
 
     Raises:
         ConfigError: the labels are not "A" and "B".
@@ -89,7 +91,7 @@ def chosen_pairs(data: LabelledData, options: Options) -> Choice:
         winners = {_names(each)[line.label == SECOND] for each, line in zip(examples, lines, strict=True)}
         reason = (
             LONELY if len(examples) != 2 else "pairs " + doubts[0] if doubts else DISAGREE if len(winners) != 1 else ""
-        )
+        ) or ("" if fits(examples[0]) else LONG)
         if reason:
             left_out[reason] += 1
         else:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from icm_api.consistency import asymmetric, compile_relations
 from icm_api.data import read_rows
+from icm_api.data.pairs import CHATS
 from icm_api.data.preferences import preference_examples, preference_gold
 from icm_api.data.rows import Row
 from icm_api.errors import ConfigError, DataError
@@ -29,7 +31,7 @@ def told(name: str) -> list[tuple[str, str, str]]:
     found = []
     for example in preference_examples(rows):
         assert set(example.fields) == {"prompt", "first", "second"}
-        assert set(example.metadata) == {"left", "right"}
+        assert set(example.metadata) - {CHATS} == {"left", "right"}
         if gold.pop(example.id) == "A":
             found.append((example.fields["prompt"], example.fields["first"], example.fields["second"]))
     assert gold == {}
@@ -116,8 +118,116 @@ def test_other_ways_to_write_the_same(values: dict[str, object], prompt: str, be
     assert {example.fields["second"] for example in (one, other) if gold[example.id] == "B"} == {better}
 
 
+QUOTE = "Sure, here is one:\n\nHuman: hi\n\nAssistant: hello"
+
+
+@pytest.mark.parametrize(
+    ("values", "prompt", "replies"),
+    [
+        # A reply may quote a dialogue, also at its beginning.
+        ({"prompt": "Write a chat.", "chosen": QUOTE, "rejected": "No."}, "Write a chat.", {QUOTE, "No."}),
+        (
+            {"prompt": "Write a chat.", "chosen": "Human: hi\n\nAssistant: a", "rejected": "Human: hi\n\nAssistant: b"},
+            "Write a chat.",
+            {"Human: hi\n\nAssistant: a", "Human: hi\n\nAssistant: b"},
+        ),
+        ({"prompt": "Q", "response_a": QUOTE, "response_b": "No."}, "Q", {QUOTE, "No."}),
+        # What stands before the first turns of both is kept.
+        (
+            {
+                "chosen": "You are a pirate.\n\nHuman: hi\n\nAssistant: arr",
+                "rejected": "You are a pirate.\n\nHuman: hi\n\nAssistant: hello",
+            },
+            "System: You are a pirate.\n\nHuman: hi",
+            {"arr", "hello"},
+        ),
+        # A prompt that the conversations begin with is no reply.
+        (
+            {
+                "prompt": "\n\nHuman: Q\n\nAssistant:",
+                "chosen": "\n\nHuman: Q\n\nAssistant: x",
+                "rejected": "\n\nHuman: Q\n\nAssistant: y",
+            },
+            "Q",
+            {"x", "y"},
+        ),
+        (
+            {
+                "conversation_a": [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "x"}],
+                "conversation_b": [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "y"}],
+            },
+            "Q",
+            {"x", "y"},
+        ),
+    ],
+)
+def test_a_dialogue_is_one_that_the_text_begins_with(values: dict[str, object], prompt: str, replies: set[str]) -> None:
+    for example in preference_examples([row(**values)]):
+        assert example.fields["prompt"] == prompt
+        assert {example.fields["first"], example.fields["second"]} == replies
+
+
+def test_words_before_the_turns_of_one_alone_stay_where_they_are() -> None:
+    values = row(chosen="You are a pirate.\n\nHuman: hi\n\nAssistant: arr", rejected="Human: hi\n\nAssistant: hello")
+    [one, _] = preference_examples([values])
+    assert "You are a pirate.\n\nHuman: hi\n\nAssistant: arr" in one.fields.values()
+
+
+def better_of(
+    *rows: dict[str, object], fields: Sequence[str] | None = None, key: str | None = None
+) -> list[str | None]:
+    """The better reply of each row."""
+    read = [Row("p", at, str(at), values) for at, values in enumerate(rows, start=1)]
+    gold = dict(preference_gold(read, fields, key))
+    found: dict[str, str] = {}
+    for example in preference_examples(read, fields):
+        if example.id in gold:
+            found[example.group or ""] = example.fields["first" if gold[example.id] == "A" else "second"]
+    return [found.get(each.id) for each in read]
+
+
+@pytest.mark.parametrize(
+    ("columns", "label", "better"),
+    [
+        (("response_0", "response_1"), 1, "y"),
+        (("response_0", "response_1"), 0, "x"),
+        (("output_1", "output_2"), 1, "x"),
+        (("output_1", "output_2"), 2.0, "y"),
+        (("response_a", "response_b"), 2, "y"),
+        (("response_a", "response_b"), "model_a", "x"),
+        (("response_a", "response_b"), "model_b", "y"),
+        (("response_a", "response_b"), "[[B]]", "y"),
+        (("response_a", "response_b"), "tie (bothbad)", None),
+        (("response_a", "response_b"), "RESPONSE_B", "y"),
+        (("a", "b"), "second", "y"),
+    ],
+)
+def test_the_names_of_the_columns_say_what_a_label_means(
+    columns: tuple[str, str], label: object, better: str | None
+) -> None:
+    values = {"prompt": "Q", columns[0]: "x", columns[1]: "y", "better_response_id": label}
+    assert better_of(values) == [better]
+    assert better_of(values, fields=["prompt", *columns], key="better_response_id") == [better]
+
+
+def test_a_number_that_could_mean_either_is_an_error_that_says_what_to_state() -> None:
+    def comparison(columns: tuple[str, str], label: int) -> dict[str, object]:
+        return {"prompt": "Q", columns[0]: "x", columns[1]: "y", "label": label}
+
+    unnumbered = ("left", "right")
+    assert better_of(*(comparison(unnumbered, n) for n in (1, 2)), fields=["prompt", *unnumbered]) == ["x", "y"]
+    for columns, labels in (
+        (unnumbered, (1, 0)),
+        (unnumbered, (1,)),
+        (unnumbered, (0, 1, 2)),
+        (("r_1", "r_2"), (1, 0)),
+    ):
+        with pytest.raises(DataError, match=r"which may be .* or .*: say what the numbers mean, e\.g\. --map 0=A,1=B"):
+            better_of(*(comparison(columns, n) for n in labels), fields=["prompt", *columns])
+
+
 def test_columns_of_any_name() -> None:
-    values = row(topic="T", ask="Q", left_reply="x", right_reply="y", better="1")
+    values = row(topic="T", ask="Q", left_reply="x", right_reply="y", better="left_reply")
     names = ["topic", "ask", "left_reply", "right_reply"]
     [one, _] = preference_examples([values], names)
     assert {key: one.fields[key] for key in ("topic", "ask")} == {"topic": "T", "ask": "Q"}
@@ -191,8 +301,9 @@ def test_a_tie_has_no_gold_label() -> None:
         (
             {"prompt": "Q", "a": "x"},
             "no two replies: neither 'chosen' and 'rejected', nor 'output_1' and 'output_2', 'response_a' and "
-            "'response_b', 'response_1' and 'response_2', 'a' and 'b'; the line has the keys ['prompt', 'a']. Name the "
-            "columns with fields = [prompt, one, other]",
+            "'response_b', 'response_1' and 'response_2', 'response_0' and 'response_1', 'conversation_a' and "
+            "'conversation_b', 'a' and 'b'; the line has the keys ['prompt', 'a']. "
+            "Name the columns with fields = [prompt, one, other]",
         ),
         ({"chosen": "x"}, "'rejected' is missing; the line has the keys ['chosen']"),
         ({"chosen": "x", "rejected": None}, "'rejected' is null; it must be a text or a list of messages"),
@@ -217,18 +328,22 @@ def test_a_bad_row_is_named_with_its_place_and_reason(values: dict[str, object],
         assert str(caught.value) == f"p.jsonl:4: {what}"
 
 
+MEANT = "it must be 1 or 2, A or B, a column's name, or tie; else say what it means, e.g."
+
+
 @pytest.mark.parametrize(
     ("values", "field", "what"),
     [
         (
             {},
             None,
-            "no gold label under 'preference' or 'gold' or 'label' or 'winner'; the line has the keys ['a', 'b']",
+            "no gold label under 'preference' or 'gold' or 'label' or 'winner' or 'better_response_id'; the "
+            "line has the keys ['a', 'b']",
         ),
         ({"label": 1}, "better", "no gold label under 'better'; the line has the keys ['a', 'b', 'label']"),
-        ({"label": 3}, None, "gold label 'label' is 3; it must be 1 or 2, A or B, a column's name, or tie"),
-        ({"label": True}, None, "gold label 'label' is True; it must be 1 or 2, A or B, a column's name, or tie"),
-        ({"gold": None}, None, "gold label 'gold' is None; it must be 1 or 2, A or B, a column's name, or tie"),
+        ({"label": 3}, None, f"gold label 'label' is 3; {MEANT} --map 3=A"),
+        ({"label": True}, None, f"gold label 'label' is True; {MEANT} --map True=A"),
+        ({"gold": None}, None, f"gold label 'gold' is None; {MEANT} --map None=A"),
     ],
 )
 def test_a_bad_gold_label_is_named(values: dict[str, object], field: str | None, what: str) -> None:

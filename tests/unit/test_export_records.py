@@ -12,10 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field
 
-from icm_api.errors import DataError
+from icm_api.data.preferences import preference_examples
+from icm_api.data.rows import Row as Source
+from icm_api.errors import ConfigError, DataError
 from icm_api.export import FormatName, LabelledData, Options, export_labels
 from icm_api.export.records import json_line
-from icm_api.types import Verbalizer
+from icm_api.types import Dataset, PromptTemplate, Verbalizer
 from tests.labelled import NASTY, claims, line, reply_pairs, result_of, with_line
 
 TEXT = st.text(st.characters(codec="utf-8"))
@@ -144,6 +146,69 @@ def test_trl_rows_of_replies_are_conversations(tmp_path: Path) -> None:
     better, worse = ([{"role": "assistant", "content": f"{each} 0"}] for each in ("bad", "good"))
     assert exported(data, "trl-dpo", tmp_path) == [{"prompt": asked, "chosen": better, "rejected": worse}]
     assert exported(data, "trl-reward", tmp_path) == [{"chosen": asked + better, "rejected": asked + worse}]
+
+
+def said(*messages: str) -> list[dict[str, str]]:
+    """Messages written as "role: text"."""
+    return [dict(zip(("role", "content"), message.split(": ", 1), strict=True)) for message in messages]
+
+
+def labelled_pairs(**values: object) -> LabelledData:
+    """A comparison as it is read from a file, labelled so that x is better than y."""
+    data = Dataset(preference_examples([Source("p.jsonl", 1, "p", values)]))
+    lines = [line(each, "A" if "x" in each.fields["first"] else "B", labels=("A", "B")) for each in data]
+    template = PromptTemplate("{prompt}\nA: {first}\nB: {second}\nBetter:")
+    return LabelledData(data, result_of(lines), template, Verbalizer.plain(("A", "B")), replies=True)
+
+
+ASKED = ("system: Be brief.", "user: Hi", "assistant: Hello", "user: 1+1?")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"prompt": said(*ASKED), "chosen": said("assistant: x"), "rejected": said("assistant: y")},
+        {"chosen": said(*ASKED, "assistant: x"), "rejected": said(*ASKED, "assistant: y")},
+        {
+            key: [
+                {"from": {"user": "human", "assistant": "gpt"}.get(m["role"], m["role"]), "value": m["content"]}
+                for m in said(*ASKED, last)
+            ]
+            for key, last in (("chosen", "assistant: x"), ("rejected", "assistant: y"))
+        },
+        {
+            key: f"Be brief.\n\nHuman: Hi\n\nAssistant: Hello\n\nHuman: 1+1?\n\nAssistant: {last}"
+            for key, last in (("chosen", "x"), ("rejected", "y"))
+        },
+        {
+            "conversation_a": said(*ASKED, "assistant: y"),
+            "conversation_b": said(*ASKED, "assistant: x"),
+        },
+    ],
+)
+def test_roles_and_turns_are_kept(values: dict[str, object], tmp_path: Path) -> None:
+    data = labelled_pairs(**values)
+    asked, better, worse = said(*ASKED), said("assistant: x"), said("assistant: y")
+    assert exported(data, "trl-dpo", tmp_path) == [{"prompt": asked, "chosen": better, "rejected": worse}]
+    assert exported(data, "trl-reward", tmp_path) == [{"chosen": asked + better, "rejected": asked + worse}]
+    assert exported(data, "openai-dpo", tmp_path) == [
+        {"input": {"messages": asked}, "preferred_output": better, "non_preferred_output": worse}
+    ]
+
+
+def test_turns_in_a_prompt_of_text_are_kept_and_one_that_is_yet_to_be_filled_is_left_out(tmp_path: Path) -> None:
+    prompt = "\n\nHuman: Hi\n\nAssistant: Hello\n\nHuman: 1+1?\n\nAssistant:"
+    [row] = exported(labelled_pairs(prompt=prompt, chosen="x", rejected="y"), "trl-dpo", tmp_path)
+    assert row["prompt"] == said(*ASKED[1:])
+
+
+def test_a_reply_that_goes_on_is_kept_whole_or_left_out_and_counted(tmp_path: Path) -> None:
+    question, more = said("user: Q"), said("assistant: x", "user: more", "assistant: z")
+    data = labelled_pairs(chosen=question + more, rejected=question + said("assistant: y"))
+    [row] = exported(data, "trl-dpo", tmp_path)
+    assert (row["prompt"], row["chosen"], row["rejected"]) == (question, more, said("assistant: y"))
+    with pytest.raises(ConfigError, match="1 pairs whose replies go on for several turns"):
+        exported(data, "openai-dpo", tmp_path)
 
 
 def test_replies_without_a_prompt_train_a_reward_model_alone(tmp_path: Path) -> None:
