@@ -38,7 +38,7 @@ class Trace:
     Attributes:
         series: per number of a trace line its values, each of shape (S,).
         relabelings: whether the step proposed to change labels there are, shape (S,).
-        accepted: whether its proposal became the labeling, shape (S,).
+        accepted: whether it was a proposal that was taken and changed the labeling, shape (S,).
         drawn: positions of the steps to draw, ascending, D of them.
         balance: how many examples had each label after each drawn step, shape (D, K); None if the lines don't add
             up to the number of labelled examples that they state.
@@ -99,7 +99,8 @@ class _Gathering:
         for name in _NUMBERS:
             self.columns[name].append(float(getattr(step, name)))
         self.relabelings.append(step.kind == "relabel")
-        self.accepted.append(step.accepted)
+        taken = step.accepted and step.kind in ("grow", "relabel")
+        self.accepted.append(taken and step.old != step.new)
         self.chosen = step.kind == "choose"
         requests, tokens = self.moves.get(step.move, (0, 0))
         self.moves[step.move] = (
@@ -107,7 +108,7 @@ class _Gathering:
             tokens + step.prompt_tokens - self.asked[1],
         )
         self.asked = (step.requests, step.prompt_tokens)
-        if step.accepted and step.kind in ("grow", "relabel"):
+        if taken:
             for key, old, new in zip(step.examples, step.old, step.new, strict=True):
                 self.changes[key] += old is not None and new is not None and old != new
         self.adds_up = self.adds_up and len(labels) == step.labelled

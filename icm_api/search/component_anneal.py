@@ -175,7 +175,7 @@ class ComponentAnnealing:
                 score=after,
                 best=better(state.best, after, len(self.objective.dataset)),
                 step=number,
-                accepted=state.accepted + accepted,
+                accepted=state.accepted + (accepted and kind != "begin"),
                 refused=frozenset(),
             ),
             info,

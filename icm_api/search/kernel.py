@@ -28,7 +28,8 @@ class State:
         score: of the current labeling, which it holds.
         best: the best complete labeling seen so far, None before the first.
         step: proposals, rounds or sweeps so far, over all restarts.
-        accepted: how many of them changed the labeling.
+        accepted: how many of them were taken and changed the labeling. To begin anew and to choose between ends are
+            steps, but no proposals.
         restart: which restart this is, from 0.
         began: the step at which this restart began.
         refused: proposals turned down since the labeling last changed.
@@ -68,7 +69,7 @@ class Info:
         new: their proposed labels.
         change: by how much the proposal changes what is maximised.
         temperature: T at this step; 0 if nothing is drawn by it.
-        accepted: whether the proposal became the labeling.
+        accepted: whether the proposal became the labeling, as every beginning and choice does.
         score: of the labeling after the step.
     """
 

@@ -144,8 +144,7 @@ class Restarts:
         change = score.value - state.score.value
         info = Info(number, restart, "begin", "seed", tuple(labeling), old, new, change, 0.0, True, score)
         best = better(state.best, score, len(self.objective.dataset))
-        accepted = state.accepted + (number > 0)
-        return State(score, best, number, accepted, restart, number, seen=frozenset({labeling})), info
+        return State(score, best, number, state.accepted, restart, number, seen=frozenset({labeling})), info
 
     async def _first_labels(self, number: int, restart: int) -> Labeling:
         """What the model predicts given what is known; of that, fixed and earlier labels stay as they are."""

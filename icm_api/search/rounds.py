@@ -179,7 +179,7 @@ class Rounds:
             score,
             better(state.best, score, len(self.objective.dataset)),
             number,
-            state.accepted + (number > 0),
+            state.accepted,
             restart,
             number,
             zero_shot=zero_shot,
@@ -225,7 +225,7 @@ class Rounds:
         examples, old, new = touched(state.labeling, chosen)
         change = score.value - state.score.value
         info = Info(number, state.restart, "choose", "choose", examples, old, new, change, 0.0, True, score)
-        return replace(state, score=score, best=score, step=number, accepted=state.accepted + 1, chosen=True), info
+        return replace(state, score=score, best=score, step=number, chosen=True), info
 
     def _aligned(self, parts: Sequence[Predictions]) -> Labeling:
         return align(self.objective, pooled(parts), self.start.fixed, most_probable)

@@ -146,6 +146,21 @@ async def test_annealings_restarts_say_their_best_too_and_challengers_are_none()
     assert all(len(labeling) == len(dataset) for labeling in found.ends)
 
 
+@pytest.mark.parametrize(
+    "given", [{"engine": name} for name in ENGINES] + [{"preset": "paper"}, {"preset": "reference"}]
+)
+async def test_accepted_are_the_proposals_that_changed_the_labeling(given: dict[str, str]) -> None:
+    """To begin anew and to choose between ends are no proposals, whichever engine does it."""
+    dataset, truth = pairs(6)
+    seen: list[Progress] = []
+    search_settings = SearchSettings.model_validate({"seed": 2, "restarts": 1 if "preset" in given else 2, **given})
+    found = await search(objective(BayesModel(truth), dataset, PAIRS), search_settings, on_step=seen.append)
+    infos = [progress.info for progress in seen]
+    changed = [each for each in infos if each.kind in ("grow", "relabel") and each.accepted and each.old != each.new]
+    assert found.state.accepted == len(changed)
+    assert len(changed) < len(infos)
+
+
 def step_requests(engine: str, progress: Progress, size: int) -> int:
     """What a step asks for, by hand: pairs have two legal labelings, and so three beginnings."""
     moved = bool(progress.info.examples) and progress.info.accepted
