@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from icm_api._lazy import lazy
 
 if TYPE_CHECKING:
+    from icm_api.cli.live import LiveView
     from icm_api.config import Budget, ClientSettings, Config, DiagnosticsSettings, Prices, SearchSettings, load_config
     from icm_api.consistency import (
         Audit,
@@ -86,6 +87,7 @@ if TYPE_CHECKING:
     )
 else:
     _HOMES = {
+        "icm_api.cli.live": "LiveView",
         "icm_api.config": "Budget ClientSettings Config DiagnosticsSettings Prices SearchSettings load_config",
         "icm_api.consistency": """
             Audit Relations asymmetric audit compile_relations equivalent exactly_one implies
@@ -146,6 +148,7 @@ __all__ = [
     "LabelledExample",
     "LanguageModel",
     "LeaveOneOut",
+    "LiveView",
     "LogprobsUnavailableError",
     "Meter",
     "Model",

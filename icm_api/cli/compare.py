@@ -9,6 +9,7 @@ import asyncio
 import json
 from argparse import Namespace
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -86,7 +87,7 @@ async def _compared(config: Config, arguments: Namespace, folder: Path, console:
 
         def search(seed: int, method: str) -> Watch:
             console.print(f"seed {seed}: searching, {method}")
-            return Watch(view.show, view.resumed, warned)
+            return replace(view.watch, on_warning=warned)
 
         def warned(warning: str) -> None:
             console.print(f"warning: {warning}")

@@ -11,7 +11,7 @@ import json
 from argparse import Namespace
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -138,12 +138,9 @@ def watched(work: Callable[[Watch], Coroutine[Any, Any, Result]], folder: Path, 
             console.print(f"dropped a torn last line of {torn} bytes from {folder / TRACE_FILE}", soft_wrap=True)
         console.print(f"{steps} steps are on disk; checking them, then going on", soft_wrap=True)
 
-    def warned(warning: str) -> None:
-        console.print(f"warning: {warning}", highlight=False, soft_wrap=True, markup=False)
-
     with LiveView(console) as view:
         try:
-            result = asyncio.run(work(Watch(view.show, resumed, warned, view.judging)))
+            result = asyncio.run(work(replace(view.watch, on_resume=resumed)))
         except (KeyboardInterrupt, StorageError, BudgetError):
             console.print(f"to go on: icm-api resume {folder}", soft_wrap=True)
             raise

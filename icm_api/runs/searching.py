@@ -19,6 +19,7 @@ from icm_api.runs.aside import Aside, guilty
 from icm_api.runs.judging import Trail, judged, with_zero_shot
 from icm_api.search import Found, Progress, Start, result_of
 from icm_api.search import search as search_engine
+from icm_api.types import Model
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +32,14 @@ class Watch:
         on_warning: called with what to know of the endpoint before the run begins, of examples that are set aside, and
             of labels that were not judged.
         on_judging: called when the search is over, and its labels are about to be judged.
+        on_model: called once with the model that is asked, before anything is.
     """
 
     on_step: Callable[[Progress], None] = lambda progress: None
     on_resume: Callable[[int, int], None] = lambda steps, torn: None
     on_warning: Callable[[str], None] = lambda warning: None
     on_judging: Callable[[], None] = lambda: None
+    on_model: Callable[[Model], None] = lambda model: None
 
 
 UNWATCHED = Watch()
@@ -71,6 +74,7 @@ class Work:
             ProviderError: the endpoint cannot be used, or refuses more examples than is tolerated.
             BudgetError: the next request could exceed the budget.
         """
+        watch.on_model(self.objective.model)
         verbalizer = self.objective.prompts.verbalizer
         # What only the check asks for is no cost of the search.
         for warning in await check_endpoint(self.objective.model, verbalizer, self.objective.tally.part()):
