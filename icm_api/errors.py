@@ -133,6 +133,12 @@ class RequestError(ProviderError):
         return self.kind in RETRYABLE_KINDS
 
 
+class GaveUpError(RequestError):
+    """A request failed as often as it was tried, for reasons that pass. Everything answered is kept: go on later."""
+
+    exit_code: ClassVar[int] = 3
+
+
 class BudgetError(IcmError):
     """The next request would exceed the budget. Everything paid for is kept: raise the budget, then resume."""
 

@@ -33,7 +33,7 @@ from icm_api.compare import (
 )
 from icm_api.config import Config, load_config
 from icm_api.data import HUB
-from icm_api.errors import BudgetError, ConfigError, DataError, StorageError
+from icm_api.errors import BudgetError, ConfigError, DataError, GaveUpError, StorageError
 from icm_api.evaluation import Measure
 from icm_api.runs import Watch, folder_of
 
@@ -50,7 +50,7 @@ def compare_verb(arguments: Namespace) -> None:
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     try:
         comparison = asyncio.run(_compared(config, arguments, folder, console))
-    except (KeyboardInterrupt, StorageError, BudgetError):
+    except (KeyboardInterrupt, StorageError, BudgetError, GaveUpError):
         console.print("to go on: the same command again")
         raise
     written = comparison.save(folder)

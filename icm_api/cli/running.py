@@ -23,7 +23,7 @@ from icm_api.config import Config, load_config
 from icm_api.config.presets import task_config
 from icm_api.consistency import audit
 from icm_api.data import HUB, find_format, read_rows
-from icm_api.errors import BudgetError, ConfigError, StorageError
+from icm_api.errors import BudgetError, ConfigError, GaveUpError, StorageError
 from icm_api.evaluation import Verdict, lines_of_zero_shot
 from icm_api.result import LABELS_FILE, SUMMARY_FILE, Result
 from icm_api.runs import (
@@ -141,7 +141,7 @@ def watched(work: Callable[[Watch], Coroutine[Any, Any, Result]], folder: Path, 
     with LiveView(console) as view:
         try:
             result = asyncio.run(work(replace(view.watch, on_resume=resumed)))
-        except (KeyboardInterrupt, StorageError, BudgetError):
+        except (KeyboardInterrupt, StorageError, BudgetError, GaveUpError):
             console.print(f"to go on: icm-api resume {folder}", soft_wrap=True)
             raise
     if show:

@@ -66,11 +66,13 @@ class Response:
         body: the answer as it came, JSON-able.
         usage: what the answer cost.
         limits: what the server's headers allow: "requests_per_minute", "tokens_per_minute". Never kept.
+        doubt: what of the server's count of tokens can't be used, so that an estimate stands in `usage`. Never kept.
     """
 
     body: Body
     usage: Usage
     limits: Mapping[str, float] | None = None
+    doubt: str = ""
 
 
 class Endpoint(Protocol):

@@ -13,7 +13,7 @@ model names, stream, or listen on anything but 127.0.0.1.
 `python -m icm_api.testing --port 8000` runs it as a process of its own. Both need the extra `icm-api[testing]`.
 """
 
-from icm_api.testing.faults import CONTENT, HARMLESS, RETRYABLE, UNRETRYABLE, Faults
+from icm_api.testing.faults import CONTENT, HARMLESS, MISCOUNTS, RETRYABLE, UNRETRYABLE, Faults
 from icm_api.testing.server import Server, serve
 from icm_api.testing.wire import DIALECTS, Dialect, RecordedRequest, ServerLog
 
@@ -21,6 +21,7 @@ __all__ = [
     "CONTENT",
     "DIALECTS",
     "HARMLESS",
+    "MISCOUNTS",
     "RETRYABLE",
     "UNRETRYABLE",
     "Dialect",

@@ -27,7 +27,7 @@ from starlette.types import Receive, Scope, Send
 
 from icm_api.testing import anthropic_wire, gemini_wire, openai_wire, sglang_wire
 from icm_api.testing.backend import Backend, WireError
-from icm_api.testing.faults import FaultPlan, Faults, distort, error_of, retry_headers
+from icm_api.testing.faults import FaultPlan, Faults, distort, error_of, miscounted, retry_headers
 from icm_api.testing.wire import Answer, Call, Dialect, Handler, RecordedRequest, ServerLog
 
 _POSTS: tuple[tuple[str, Handler, str], ...] = (
@@ -162,7 +162,10 @@ class Service:
                 await asyncio.sleep(self._faults.delay)
             answer = await self._compute(handler, self._call(request, body, digest, fault, request_id))
         except WireError as error:
-            response = _json(_error_body(family, error, request_id), error.status)
+            if fault == "200-error":
+                response = _json(_error_inside(family, error, request_id))
+            else:
+                response = _json(_error_body(family, error, request_id), error.status)
             if fault is not None and self._faults is not None and error.status == 429:
                 response.headers.update(retry_headers(fault, self._faults.retry_after))
         else:
@@ -219,7 +222,7 @@ def _json(payload: object, status: int = 200) -> Response:
 
 
 def _sound(answer: Answer, fault: str | None) -> Response:
-    text = json.dumps(answer.payload)
+    text = json.dumps(miscounted(fault, answer.payload))
     if fault == "truncated-json":
         return Response(text[: len(text) // 2], media_type="application/json")
     return (_Cut if fault == "cut" else Response)(text, media_type="application/json")
@@ -235,6 +238,16 @@ def _error_body(family: str, error: WireError, request_id: str) -> dict[str, Any
         failure = {"code": error.status, "message": error.message, "status": status}
         return {"error": failure | ({"details": _DAY_IS_OVER} if error.code == "insufficient_quota" else {})}
     return {"error": {"message": error.message, "type": error.kind, "param": None, "code": error.code}}
+
+
+def _error_inside(family: str, error: WireError, request_id: str) -> dict[str, Any]:
+    """An error as services pass it on from those behind them, with status 200."""
+    if family != "openai":
+        return _error_body(family, error, request_id)
+    inner = {"code": error.status, "message": error.message}
+    failed = {"index": 0, "text": "", "message": {"role": "assistant", "content": ""}, "logprobs": None}
+    usage = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
+    return {"choices": [failed | {"finish_reason": "error", "error": inner}], "usage": usage}
 
 
 def _limit_headers(family: str, request_id: str, reset: float | None) -> dict[str, str]:

@@ -17,12 +17,15 @@ from types import MappingProxyType
 from icm_api.errors import ConfigError
 from icm_api.testing.backend import Position, Positions, Token, WireError
 
-RETRYABLE = ("429-seconds", "429-ms", "429-date", "429-none", "500", "503", "529", "slow", "cut", "truncated-json")
+RETRYABLE = (
+    "429-seconds", "429-ms", "429-date", "429-none", "500", "503", "529", "slow", "cut", "truncated-json", "200-error",
+)  # fmt: skip
 """Faults after which the same request is worth sending again.
 
 `429-*`: rate limited, with `Retry-After` in seconds, `retry-after-ms`, `Retry-After` as a date, or without any;
 `500`, `503`, `529`: server errors, the last Anthropic's overload; `slow`: a sound answer after a delay; `cut`: the
-connection closes in the middle of the body; `truncated-json`: a body that ends early."""
+connection closes in the middle of the body; `truncated-json`: a body that ends early; `200-error`: an error with status
+200, which OpenAI's routes put inside the first choice."""
 
 CONTENT = ("null-logprobs", "-9999", "nan", "zeros", "all-equal", "missing-label", "duplicates", "refusal")
 """Faults of answers that look well (status 200).
@@ -37,27 +40,37 @@ HARMLESS = ("duplicates",)
 """Of those, what a client can read all the same."""
 
 UNRETRYABLE = (
-    "400",
-    "filter",
-    "401",
-    "403",
-    "404",
-    "insufficient-quota",
+    "400", "filter", "401", "403", "404", "insufficient-quota", "429-too-large",
     *(kind for kind in CONTENT if kind not in HARMLESS),
-)
+)  # fmt: skip
 """Faults that sending the same request again does not mend: refused requests (`filter` by a content filter, with status
-400), a 429 for want of money, and `CONTENT`."""
+400), a 429 for want of money or for a request that is larger than the limit, and `CONTENT`."""
 
-_KINDS = RETRYABLE + UNRETRYABLE + HARMLESS
+MISCOUNTS = (
+    "usage-none",
+    "usage-other-names",
+    "usage-negative",
+    "usage-floats",
+    "usage-cached-above",
+    "usage-constant",
+)
+"""Odd counts of tokens in sound answers of OpenAI's routes: none; by Anthropic's names; negative; floats; more cached
+tokens than there are; and the same count for every prompt of more than 256 tokens, as if it were cut to a window."""
+
+_KINDS = RETRYABLE + UNRETRYABLE + HARMLESS + MISCOUNTS
+_CUT_TO = 256
 _MOST_BODIES = 65_536
 _EQUAL = -3.0
 
+_TOO_LARGE = "Request too large for pocket on tokens per min (TPM): Limit 100, Requested 120."
 _NO_MONEY = "You exceeded your current quota, please check your plan and billing details."
 # Kind of fault -> status, OpenAI's error type, its code, message.
 _ERRORS: Mapping[str, tuple[int, str, str | None, str]] = MappingProxyType(
     {
         "429": (429, "rate_limit_error", "rate_limit_exceeded", "Rate limit reached."),
         "insufficient-quota": (429, "insufficient_quota", "insufficient_quota", _NO_MONEY),
+        "429-too-large": (429, "tokens", "rate_limit_exceeded", _TOO_LARGE),
+        "200-error": (502, "api_error", None, "Upstream overloaded"),
         "500": (500, "api_error", None, "The server had an error while processing your request."),
         "503": (503, "api_error", None, "The server is temporarily unavailable."),
         "529": (529, "overloaded_error", None, "Overloaded"),
@@ -75,7 +88,7 @@ class Faults:
     """Which requests meet which fault: a pure function of the seed, the body, and how often that body came before.
 
     Attributes:
-        kinds: from `RETRYABLE`, `UNRETRYABLE` and `HARMLESS`, drawn from evenly.
+        kinds: from `RETRYABLE`, `UNRETRYABLE`, `HARMLESS` and `MISCOUNTS`, drawn from evenly.
         rate: probability that a request is hit, from 0 to 1.
         seed: another seed, other requests.
         said: only requests in which this text occurs are hit; with a rate of 1 all of these are.
@@ -151,7 +164,7 @@ class FaultPlan:
 
 def error_of(kind: str) -> WireError | None:
     """The error answer of a fault; None for faults that answer with status 200."""
-    known = _ERRORS.get("429" if kind.startswith("429-") else kind)
+    known = _ERRORS.get(kind) or (_ERRORS["429"] if kind.startswith("429-") else None)
     if known is None:
         return None
     status, error_type, code, message = known
@@ -179,6 +192,23 @@ def retry_headers(kind: str, retry_after: float) -> dict[str, str]:
     if kind == "429-date":
         return {"retry-after": formatdate(ceil(time() + max(1.0, retry_after)), usegmt=True)}
     return {}
+
+
+def miscounted(kind: str | None, payload: object) -> object:
+    """An answer with its count of tokens as a fault of `MISCOUNTS` leaves it."""
+    usage = payload.get("usage") if isinstance(payload, dict) else None
+    if kind not in MISCOUNTS or not isinstance(payload, dict) or not isinstance(usage, dict):
+        return payload
+    sent, made = usage["prompt_tokens"], usage["completion_tokens"]
+    odd: Mapping[str, object] = {
+        "usage-none": None,
+        "usage-other-names": {"input_tokens": sent, "output_tokens": made},
+        "usage-negative": {"prompt_tokens": -sent, "completion_tokens": -made},
+        "usage-floats": {"prompt_tokens": float(sent), "completion_tokens": str(made)},
+        "usage-cached-above": {**usage, "prompt_tokens_details": {"cached_tokens": sent + 1}},
+        "usage-constant": {**usage, "prompt_tokens": min(sent, _CUT_TO)},
+    }
+    return {**payload, "usage": odd[kind]}
 
 
 def distort(kind: str | None, positions: Positions) -> Positions | None:

@@ -50,6 +50,16 @@ async def test_shrinks_once_a_wave_and_never_below_one() -> None:
     assert slots.limit == 1
 
 
+async def test_refusals_among_answers_take_no_more_than_half_of_the_slots() -> None:
+    time = VirtualTime()
+    slots = Slots(8, 64, time.clock)
+    for _ in range(50):
+        time.now += 1
+        slots.refused(began=time.now)
+        slots.succeeded()
+    assert slots.limit >= 3
+
+
 async def test_all_refused_means_as_many_as_there_are_slots_with_no_success_between() -> None:
     time = VirtualTime()
     slots = Slots(3, 3, time.clock)

@@ -60,7 +60,7 @@ async def test_other_errors_are_not_tried_again() -> None:
         await with_retries(broken, ClientSettings(), clock=time.clock, sleep=time.sleep)
 
 
-@pytest.mark.parametrize(("asked", "least"), [(0.0, 0.0), (0.25, 0.25), (7.0, 7.0), (299.0, 299.0)])
+@pytest.mark.parametrize(("asked", "least"), [(0.0, 0.05), (0.25, 0.25), (7.0, 7.0), (299.0, 299.0)])
 async def test_waits_as_long_as_asked_and_a_little_longer(asked: float, least: float) -> None:
     for _ in range(20):
         [slept] = (await tried(Failing(1, "rate_limit", asked))).slept
@@ -79,9 +79,37 @@ async def test_without_advice_the_bound_of_the_wait_doubles_and_the_wait_is_rand
     waits = [(await tried(Failing(9))).slept for _ in range(30)]
     for at in range(9):
         column = [wait[at] for wait in waits]
-        assert max(column) <= min(60.0, 0.5 * 2**at)
+        assert min(30.0, 0.1 * 2**at) <= min(column) <= max(column) <= min(60.0, 0.2 * 2**at)
         assert len(set(column)) > 25
     assert max(wait[8] for wait in waits) > 10
+
+
+@pytest.mark.parametrize("asked", [None, 0.0])
+async def test_nothing_is_tried_again_without_a_pause_that_grows(asked: float | None) -> None:
+    slept = (await tried(Failing(9, "rate_limit", asked))).slept
+    assert min(slept) >= 0.05
+    assert slept[8] > 10
+
+
+async def test_waits_do_not_grow_while_the_server_answers_others() -> None:
+    time, failing = VirtualTime(), Failing(9)
+    async with time.passing():
+        settings = ClientSettings()
+        await with_retries(failing, settings, clock=time.clock, sleep=time.sleep, in_a_row=lambda: 2)
+    assert max(time.slept) <= 0.4
+
+
+async def test_each_wait_is_told_with_its_reason() -> None:
+    time, told = VirtualTime(), list[tuple[str, float]]()
+
+    def tell(reason: str, seconds: float) -> None:
+        told.append((reason, seconds))
+
+    async with time.passing():
+        failing = Failing(2, "rate_limit", 20.0)
+        await with_retries(failing, ClientSettings(), clock=time.clock, sleep=time.sleep, tell=tell)
+    assert [reason for reason, _ in told] == ["model m: trouble"] * 2
+    assert [seconds for _, seconds in told] == time.slept
 
 
 async def test_gives_up_after_so_many_attempts_and_says_so() -> None:
@@ -90,7 +118,7 @@ async def test_gives_up_after_so_many_attempts_and_says_so() -> None:
         with pytest.raises(RequestError, match=r"model m: trouble; gave up after 4 attempts in \d+ s") as caught:
             await with_retries(failing, ClientSettings(attempts=4), clock=time.clock, sleep=time.sleep)
     assert failing.tries == 4
-    assert (caught.value.kind, caught.value.status) == ("server", 500)
+    assert (caught.value.kind, caught.value.status, caught.value.exit_code) == ("server", 500, 3)
 
 
 async def test_gives_up_before_a_wait_that_would_take_too_long() -> None:

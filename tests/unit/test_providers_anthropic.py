@@ -287,7 +287,7 @@ async def test_retry_after_a_date() -> None:
 
 
 @pytest.mark.parametrize(
-    "body", ['{"content": [{"type": "te', "[]", "null", "{}", '{"content": [], "usage": null}', '{"usage": {}}']
+    "body", ['{"content": [{"type": "te', "[]", "null", "{}", '{"content": [1], "usage": null}', '{"usage": {}}']
 )
 async def test_an_answer_that_is_no_message_may_be_asked_for_again(body: str) -> None:
     error = await failing(lambda request: httpx2.Response(200, content=body.encode()))

@@ -5,10 +5,11 @@ from typing import Any
 import pytest
 
 from icm_api.errors import LogprobsUnavailableError, RequestError
-from icm_api.model.endpoints.openai import usage_of
+from icm_api.model.endpoints.usage import charged
 from icm_api.model.reading.echo import form_logprob, inside_places, inside_readings
 from icm_api.model.reading.label_tokens import Place, TokenLogprob
 from icm_api.model.reading.openai_bodies import echoed, next_place, placed
+from icm_api.model.request import Request
 from icm_api.types import Prompt, Turn, Usage, Verbalizer
 
 CHAT = {
@@ -80,6 +81,11 @@ def test_missing_logprobs_are_refused(body: dict[str, Any]) -> None:
         next_place(body)
 
 
+def test_the_answer_is_the_one_with_the_first_index() -> None:
+    choices = [{"index": at, **answer(shape)["choices"][0]} for at, shape in ((1, WITH_IDS), (0, LEGACY))]
+    assert next_place({"choices": choices}).token.text == " True"
+
+
 @pytest.mark.parametrize(
     "kind", [{"message": {"content": None, "refusal": "No."}}, {"finish_reason": "content_filter"}]
 )
@@ -89,11 +95,53 @@ def test_a_refusal_is_named(kind: dict[str, Any]) -> None:
     assert caught.value.kind == "refused"
 
 
-def test_usage_with_the_cached_tokens_of_both_dialects() -> None:
-    counts = {"prompt_tokens": 9, "completion_tokens": 1}
-    assert usage_of({"usage": {**counts, "prompt_tokens_details": {"cached_tokens": 4}}}) == Usage(1, 9, 1, 4)
-    assert usage_of({"usage": {**counts, "prompt_cache_hit_tokens": 5}}) == Usage(1, 9, 1, 5)
-    assert usage_of({"usage": None}) == Usage(1)
+ASKED = Request({}, tokens=40, completion_tokens=2)
+
+
+@pytest.mark.parametrize(
+    ("usage", "expected"),
+    [
+        ({"prompt_tokens": 9, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": 4}}, (9, 1, 4)),
+        ({"prompt_tokens": 9, "completion_tokens": 1, "prompt_cache_hit_tokens": 5}, (9, 1, 5)),
+        ({"input_tokens": 9, "output_tokens": 1, "input_tokens_details": {"cached_tokens": 3}}, (9, 1, 3)),
+        ({"prompt_tokens": 9.0, "completion_tokens": "1"}, (9, 1, 0)),
+        ({"prompt_tokens": "9", "completion_tokens": 0}, (9, 0, 0)),
+        ({"prompt_tokens": 8.5, "completion_tokens": 1, "prompt_tokens_details": None}, (9, 1, 0)),
+    ],
+)
+def test_usage_of_many_names_and_types(usage: object, expected: tuple[int, int, int]) -> None:
+    assert charged({"usage": usage}, ASKED) == (Usage(1, *expected), "")
+
+
+@pytest.mark.parametrize(
+    ("usage", "expected", "doubt"),
+    [
+        (None, (40, 2, 0), "prompt tokens None, completion tokens None"),
+        ([9, 1], (40, 2, 0), "prompt tokens None, completion tokens None"),
+        ({"prompt_tokens": 0, "completion_tokens": 1}, (40, 1, 0), "prompt tokens 0"),
+        ({"prompt_tokens": -9, "completion_tokens": 1}, (40, 1, 0), "prompt tokens -9"),
+        (
+            {"prompt_tokens": "many", "completion_tokens": True},
+            (40, 2, 0),
+            "prompt tokens 'many', completion tokens True",
+        ),
+        ({"prompt_tokens": "NaN", "completion_tokens": 10**40}, (40, 2, 0), None),
+        ({"prompt_tokens": [9], "completion_tokens": {"all": 1}}, (40, 2, 0), None),
+        (
+            {"prompt_tokens": 9, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": 10}},
+            (9, 1, 0),
+            "cached tokens 10",
+        ),
+        ({"prompt_tokens": 9, "completion_tokens": 1, "cached_tokens": -3}, (9, 1, 0), "cached tokens -3"),
+    ],
+)
+def test_usage_that_is_none_is_estimated_and_said(
+    usage: object, expected: tuple[int, int, int], doubt: str | None
+) -> None:
+    found, said = charged({"usage": usage}, ASKED)
+    assert found == Usage(1, *expected)
+    assert said
+    assert doubt is None or said == doubt
 
 
 def echo_of(tokens: list[str], logprobs: list[float | None], **more: Any) -> dict[str, Any]:

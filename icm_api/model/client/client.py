@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from icm_api.config import ClientSettings
 from icm_api.errors import LogprobsUnavailableError, ProviderError, Unanswered
+from icm_api.model.client.cuts import CutWatch
 from icm_api.model.client.dispatch import Batch, Dispatcher
 from icm_api.model.client.entries import Writes, cache_key, encode_body
 from icm_api.model.client.meter import Meter
@@ -66,6 +67,7 @@ class Client:
         self.endpoint = endpoint
         self.meter = meter or Meter()
         self._cache = cache
+        self._cuts = CutWatch(endpoint.identity)
         self._limit = memory
         self._memory: OrderedDict[str, _Kept] = OrderedDict()
         self._in_flight: dict[str, asyncio.Task[dict[str, _Kept]]] = {}
@@ -91,7 +93,8 @@ class Client:
             The bodies of the answers, in the order of the requests, and what they cost.
 
         Raises:
-            ProviderError: the endpoint failed, or is in use in another event loop. What it did answer readably is kept.
+            ProviderError: the endpoint failed, cuts prompts, or is in use in another event loop. What it did answer
+                readably is kept.
             BudgetError: the next request could exceed the budget; it was not sent.
             StorageError: the cache can't be read or written, or the ledger of the meter can't be written.
         """
@@ -112,6 +115,8 @@ class Client:
             landed = await asyncio.shield(task)
             # The task may also have fetched what nobody here asked for.
             answers.update((key, landed[key]) for key in rest if key in landed)
+        # Those from the cache too: what was cut then is no better now.
+        self._cuts.look((asked[key], answers[key].usage.prompt_tokens) for key in asked)
         costs = {key: replace(answers[key].usage, cached_tokens=0) for key in asked}
         bodies = {key: json.loads(answers[key].body) for key in asked}
         return Answers(tuple(bodies[key] for key in keys), costs)

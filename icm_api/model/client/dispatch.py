@@ -12,6 +12,7 @@ connection that just became free: connection pools look at every idle connection
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
@@ -26,11 +27,16 @@ from icm_api.model.client.retry import bounded, with_retries
 from icm_api.model.request import Endpoint, Request, Response
 from icm_api.types import Usage
 
+logger = logging.getLogger(__name__)
+
 # For each slot so many requests may be under way, or asleep before another try.
 _TASKS_PER_SLOT = 2
 
 # Seconds that requests under way get to land after an error, so that what they cost is not lost.
 _GRACE = 0.5
+
+# Seconds from which on a wait is worth a line.
+_LONG_WAIT = 10.0
 
 # The server may have done the work before these went wrong.
 _MAYBE_BILLED = frozenset({"disconnected", "timeout", "broken_answer"})
@@ -71,9 +77,26 @@ class Dispatcher:
         self.clock = clock
         self.sleep = sleep
         self.slots = Slots(settings.concurrency, settings.max_concurrency, clock)
-        self.limits = Limits(settings.requests_per_minute, settings.tokens_per_minute, clock=clock, sleep=sleep)
+        self.limits = Limits(
+            settings.requests_per_minute, settings.tokens_per_minute, clock=clock, sleep=sleep, tell=self.tell
+        )
         self.meter = meter
         self.endpoint = endpoint
+        self.failed_in_a_row = 0
+        self._told_until = float("-inf")
+        self._doubted = False
+
+    def tell(self, reason: str, seconds: float) -> None:
+        """Say why it takes so long, once for all who wait at the same time.
+
+        Args:
+            reason: of a wait that begins.
+            seconds: that it takes.
+        """
+        now = self.clock()
+        if seconds > _LONG_WAIT and now >= self._told_until:
+            self._told_until = now + seconds
+            logger.warning("waiting %.0f s: %s", seconds, reason)
 
     def answered(self, request: Request, reserved: Usage, response: Response) -> None:
         """Count an answer, and learn from it what the server allows.
@@ -84,6 +107,14 @@ class Dispatcher:
             response: the answer.
         """
         self.meter.answered(reserved, response.usage, [request])
+        self.failed_in_a_row = 0
+        if response.doubt and not self._doubted:
+            self._doubted = True
+            logger.warning(
+                "%s: the server's count of tokens can't be used (%s): what the text's length makes likely is charged",
+                self.endpoint.identity,
+                response.doubt,
+            )
         self.slots.succeeded()
         self.limits.learn(response.limits)
 
@@ -195,7 +226,14 @@ class Batch:
             key = self._ready.popleft()
             attempt = partial(self._attempt, key, self._requests[key], task)
             try:
-                response = await with_retries(attempt, shared.settings, clock=shared.clock, sleep=self._sleep)
+                response = await with_retries(
+                    attempt,
+                    shared.settings,
+                    clock=shared.clock,
+                    sleep=self._sleep,
+                    tell=shared.tell,
+                    in_a_row=lambda: shared.failed_in_a_row,
+                )
                 if response is not None:
                     self._land(key, response)
                 self._landed += 1
@@ -254,6 +292,7 @@ class Batch:
             shared.answered(request, reserved, response)
             return response
         except RequestError:
+            shared.failed_in_a_row += 1
             # From here on it only waits; an answer counts as under way until it has landed.
             self._under_way.discard(task)
             raise

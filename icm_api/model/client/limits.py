@@ -16,6 +16,8 @@ _MINUTE = 60.0
 # Sums of times are rounded: a wait shorter than this is over.
 _CLOSE = 1e-6
 
+_REASON = "what may go out in a minute has gone out, or the server asked everybody to pause"
+
 _KINDS = ("requests_per_minute", "tokens_per_minute")
 
 
@@ -57,6 +59,7 @@ class Limits:
         tokens_per_minute: likewise. A request with more tokens than that goes alone.
         clock: seconds, from any beginning.
         sleep: waits so many seconds.
+        tell: called before each wait with its reason and its seconds.
     """
 
     def __init__(
@@ -66,12 +69,14 @@ class Limits:
         *,
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
+        tell: Callable[[str, float], None] = lambda reason, seconds: None,
     ) -> None:
         given = dict(zip(_KINDS, (requests_per_minute, tokens_per_minute), strict=True))
         self._windows = {kind: _Window(limit) for kind, limit in given.items() if limit is not None}
         self._given = frozenset(self._windows)
         self._clock = clock
         self._sleep = sleep
+        self._tell = tell
         self._resume = float("-inf")
         self._turn = asyncio.Lock()
 
@@ -82,6 +87,7 @@ class Limits:
         amounts = dict(zip(_KINDS, (1, tokens), strict=True))
         async with self._turn:
             while (delay := self._delay(amounts)) > _CLOSE:
+                self._tell(_REASON, delay)
                 await self._sleep(delay)
             now = self._clock()
             for kind, window in self._windows.items():
@@ -118,7 +124,8 @@ class Slots:
     """A bounded number of slots whose bound adapts; first come, first served.
 
     The bound grows by 1 for as many successes as there are slots, while all slots are taken, and shrinks to 0.7
-    of itself when a request was refused that began after it last shrank: refusals of one wave count once.
+    of itself when a request was refused that began after it last shrank: refusals of one wave count once. Below half
+    of the first bound it only shrinks if all are refused: some refusals among answers are no sign of too many slots.
 
     Args:
         start: slots in the beginning.
@@ -128,6 +135,7 @@ class Slots:
 
     def __init__(self, start: int, most: int, clock: Callable[[], float]) -> None:
         self._limit = float(min(start, most))
+        self._half = self._limit / 2
         self._most = most
         self._clock = clock
         self._shrunk = float("-inf")
@@ -187,7 +195,7 @@ class Slots:
     def refused(self, began: float) -> None:
         """A request was refused because there are too many; `began`: when it was sent, by the clock."""
         self._refused += 1
-        if began >= self._shrunk:
+        if began >= self._shrunk and (self._limit > self._half or self.all_refused):
             self._shrunk = self._clock()
             self._round = 0
             self._limit = max(1.0, self._limit * _DECREASE)

@@ -1,7 +1,7 @@
 """One retry layer: what is worth another try, how long to wait for it, and when to give up.
 
 It does: wait as long as the server asks (up to a cap) and a little longer by chance, else a random time that grows
-exponentially; give up at once if trying again can't help.
+exponentially, and never try again without any pause; give up at once if trying again can't help.
 It does not: classify errors (providers do), or hold anything while it waits.
 """
 
@@ -13,10 +13,10 @@ from math import isfinite
 from random import uniform
 from typing import NoReturn, TypeVar
 
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_random_exponential
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
 from icm_api.config import ClientSettings
-from icm_api.errors import RequestError
+from icm_api.errors import GaveUpError, RequestError
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +26,9 @@ LONGEST_WAIT = 300.0
 _JITTER = 0.1
 _SMALLEST_JITTER = 0.05
 
-_exponential = wait_random_exponential(multiplier=0.5, max=60)
+_FIRST, _LONGEST = 0.1, 30.0
+# Of the waits that a server asks for, which may be none at all, again and again.
+_LEAST = 0.05
 
 _T = TypeVar("_T")
 
@@ -37,6 +39,8 @@ async def with_retries(
     *,
     clock: Callable[[], float],
     sleep: Callable[[float], Awaitable[None]],
+    tell: Callable[[str, float], None] = lambda reason, seconds: None,
+    in_a_row: Callable[[], int] | None = None,
 ) -> _T:
     """Make attempts until one succeeds.
 
@@ -45,9 +49,13 @@ async def with_retries(
         settings: the most attempts and the most seconds, all waits included.
         clock: seconds, from any beginning.
         sleep: waits so many seconds.
+        tell: called before each wait with its reason and its seconds.
+        in_a_row: how many requests to this server failed since it last answered one, this one included. While it
+            answers others, waits don't grow. None for this request's own failures.
 
     Raises:
-        RequestError: at once if it is not worth another try; else the last one, with what was tried.
+        RequestError: at once if it is not worth another try.
+        GaveUpError: the last one, with what was tried.
     """
     began = clock()
     first: RequestError | None
@@ -73,15 +81,24 @@ async def with_retries(
     def give_up(state: RetryCallState) -> NoReturn:
         error = _error(state)
         tried = f"gave up after {state.attempt_number} attempts in {clock() - began:.0f} s"
-        message = f"{error}; {tried}; run again or resume to go on, or raise client.attempts or client.retry_seconds"
-        raise RequestError(message, kind=error.kind, status=error.status, retry_after=error.retry_after) from error
+        message = f"{error}; {tried}; what was answered is kept: resume or run again later to go on, or raise "
+        message += "client.attempts or client.retry_seconds"
+        raise GaveUpError(message, kind=error.kind, status=error.status, retry_after=error.retry_after) from error
+
+    def wait(state: RetryCallState) -> float:
+        own = state.attempt_number
+        return _pause(_error(state), own if in_a_row is None else max(1, min(own, in_a_row())))
+
+    def note(state: RetryCallState) -> None:
+        logger.info("%s; trying again in %.1f s", _error(state), state.upcoming_sleep)
+        tell(str(_error(state)), state.upcoming_sleep)
 
     retrying = AsyncRetrying(
         sleep=sleep,
         stop=enough,
-        wait=_wait,
+        wait=wait,
         retry=retry_if_exception(lambda error: isinstance(error, RequestError) and error.retryable),
-        before_sleep=_note,
+        before_sleep=note,
         retry_error_callback=give_up,
         reraise=True,
     )
@@ -95,14 +112,14 @@ def bounded(retry_after: float | None) -> float | None:
     return min(retry_after, LONGEST_WAIT)
 
 
-def _wait(state: RetryCallState) -> float:
-    asked = bounded(_error(state).retry_after)
-    # All who were refused together must not come back together.
-    return _exponential(state) if asked is None else asked + uniform(0, _SMALLEST_JITTER + _JITTER * asked)
-
-
-def _note(state: RetryCallState) -> None:
-    logger.info("%s; trying again in %.1f s", _error(state), state.upcoming_sleep)
+def _pause(error: RequestError, failures: int) -> float:
+    """Seconds before another try, after so many failures."""
+    asked = bounded(error.retry_after)
+    # All who were refused together must not come back together, and nobody at once.
+    if asked is None:
+        growing = min(_FIRST * 2.0 ** (failures - 1), _LONGEST)
+        return growing + uniform(0, growing)
+    return max(asked, min(_LEAST * 2.0 ** (failures - 1), _LONGEST)) + uniform(0, _SMALLEST_JITTER + _JITTER * asked)
 
 
 def _error(state: RetryCallState) -> RequestError:

@@ -6,8 +6,8 @@ opened. It does not: retry, wait, or read an answer.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import anthropic
@@ -15,27 +15,18 @@ import httpx2
 from pydantic import SecretStr
 
 from icm_api.errors import RequestError
-from icm_api.model.endpoints.http import (
-    advised,
-    blotted,
-    checked_url,
-    host_of,
-    kind_of,
-    read_key,
-    retry_after,
-    transport_error,
-)
+from icm_api.model.endpoints.answers import read_capped, read_object
+from icm_api.model.endpoints.headers import limits_of, retry_after
+from icm_api.model.endpoints.http import advised, blotted, checked_url, host_of, kind_of, read_key, transport_error
 from icm_api.model.endpoints.network import PerLoop, check_headers, network
+from icm_api.model.endpoints.usage import charged
 from icm_api.model.options import AnthropicOptions
-from icm_api.model.request import Request, Response, estimated_tokens
-from icm_api.types import Capabilities, Usage
+from icm_api.model.request import Body, Request, Response, estimated_tokens
+from icm_api.types import Capabilities
 
 _KEY = "ANTHROPIC_API_KEY"
 _CONNECT_SECONDS = 10.0
-_LIMITS = {
-    "requests_per_minute": "anthropic-ratelimit-requests-limit",
-    "tokens_per_minute": "anthropic-ratelimit-tokens-limit",
-}
+_HOOKS: Mapping[str, list[Any]] = MappingProxyType({"response": [read_capped]})
 
 
 class AnthropicEndpoint:
@@ -108,28 +99,25 @@ class AnthropicEndpoint:
             response = await self._sdk.get().post(request.endpoint, body=body, cast_to=httpx2.Response)
         except anthropic.APIError as error:
             raise self._classified(error) from None
+        answer = read_object(response.content, response.status_code, self._identity, self._key.get_secret_value())
         try:
-            answer = json.loads(response.content, parse_constant=str)
-            used = answer["usage"]
-            cached = used.get("cache_read_input_tokens") or 0
-            written = used.get("cache_creation_input_tokens") or 0
-            usage = Usage(1, used["input_tokens"] + cached + written, int(used["output_tokens"]), cached)
             _check_message(answer)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError) as error:
             raise RequestError(
-                f"{self._identity}: the answer is no message: {self.blotted(response.text)!r:.200}",
+                f"{self._identity}: the answer is no message: {self.blotted(response.text[:2000])!r:.200}",
                 kind="broken_answer",
                 status=response.status_code,
             ) from error
-        return Response(answer, usage, _limits(response.headers))
+        usage, doubt = charged(_with_cached(answer), request)
+        return Response(answer, usage, limits_of(response.headers), doubt)
 
     def _classified(self, error: anthropic.APIError) -> RequestError:
         """What kind of failure it was."""
         if not isinstance(error, anthropic.APIStatusError):
             return transport_error(error.__cause__ or error, self._identity, self._key.get_secret_value(), self._url)
         spent = error.type == "billing_error" or "spend_limit" in (error.error_code or "")
-        kind = "quota" if spent else kind_of(error.status_code, text=error.api_message or "")
-        text = self.blotted(error.api_message or error.message)
+        text = self.blotted(str(error.api_message or error.message))
+        kind = "quota" if spent else kind_of(error.status_code, str(error.type or ""), text)
         if kind == "bad_request" and "thinking" in text:
             text += ": set thinking=true, with a larger max_tokens, for a model that always thinks"
         wait = retry_after(error.response.headers)
@@ -153,7 +141,11 @@ def open_sdk(url: str, key: SecretStr, transport: httpx2.AsyncBaseTransport | No
     Raises:
         ConfigError: a variable of the environment is unusable.
     """
-    http = httpx2.AsyncClient(transport=transport) if transport else anthropic.DefaultAsyncHttpxClient(**network(url))
+    http = (
+        httpx2.AsyncClient(transport=transport, follow_redirects=True, event_hooks=_HOOKS)
+        if transport
+        else anthropic.DefaultAsyncHttpxClient(**network(url), event_hooks=_HOOKS)
+    )
     return anthropic.AsyncAnthropic(
         api_key=key.get_secret_value(),
         base_url=url,
@@ -164,9 +156,14 @@ def open_sdk(url: str, key: SecretStr, transport: httpx2.AsyncBaseTransport | No
     )
 
 
-def _limits(headers: Mapping[str, str]) -> Mapping[str, float]:
-    found = {name: headers.get(header, "") for name, header in _LIMITS.items()}
-    return {name: float(value) for name, value in found.items() if value.isdecimal()}
+def _with_cached(answer: Body) -> Body:
+    """The answer with all prompt tokens in one count: Anthropic's own leaves out what it cached."""
+    used = answer.get("usage")
+    parts = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+    if not isinstance(used, Mapping) or not all(type(used.get(name) or 0) is int for name in parts):
+        return answer
+    counted = [used.get(name) or 0 for name in parts]
+    return {"usage": {**used, "input_tokens": sum(counted) if min(counted) >= 0 else counted[0]}}
 
 
 def _check_message(answer: Mapping[str, Any]) -> None:

@@ -14,20 +14,14 @@ from typing import Any
 import httpx2
 
 from icm_api.errors import CapabilityError, ConfigError, RequestError
-from icm_api.model.endpoints.http import (
-    advised,
-    blotted,
-    checked_url,
-    host_of,
-    kind_of,
-    read_key,
-    retry_after,
-    transport_error,
-)
+from icm_api.model.endpoints.answers import read_capped, read_object
+from icm_api.model.endpoints.headers import retry_after
+from icm_api.model.endpoints.http import advised, blotted, checked_url, host_of, kind_of, read_key, transport_error
 from icm_api.model.endpoints.network import PerLoop, network
+from icm_api.model.endpoints.usage import charged
 from icm_api.model.options import GeminiOptions
-from icm_api.model.request import Body, Request, Response, estimated_tokens
-from icm_api.types import Capabilities, Usage
+from icm_api.model.request import Request, Response, estimated_tokens
+from icm_api.types import Capabilities
 
 _KEYS = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
 _CONNECT_SECONDS = 10.0
@@ -101,24 +95,20 @@ class GeminiEndpoint:
             response = await self._http.get().post(
                 request.endpoint, json=dict(request.body), headers={"x-goog-api-key": self._key.get_secret_value()}
             )
-        except httpx2.TransportError as error:
+        except httpx2.RequestError as error:
             raise transport_error(error, where, self._key.get_secret_value(), self._url) from None
-        try:
-            answer = json.loads(response.content, parse_constant=str)
-        except ValueError:
-            answer = None
         if not response.is_success:
-            raise self._refused(response, answer)
-        if not isinstance(answer, Mapping):
-            raise RequestError(
-                f"{where}: the answer is no JSON object: {self.blotted(response.text)[:80]!r}",
-                kind="broken_answer",
-                status=response.status_code,
-            )
-        return Response(answer, usage_of(answer))
+            raise self._refused(response)
+        answer = read_object(response.content, response.status_code, where, self._key.get_secret_value())
+        usage, doubt = charged(answer, request)
+        return Response(answer, usage, doubt=doubt)
 
-    def _refused(self, response: httpx2.Response, answer: object) -> RequestError | CapabilityError:
+    def _refused(self, response: httpx2.Response) -> RequestError | CapabilityError:
         """What an answer with an error status means."""
+        try:
+            answer = json.loads(response.content)
+        except (ValueError, RecursionError):
+            answer = None
         error = answer.get("error") if isinstance(answer, Mapping) else None
         error = error if isinstance(error, Mapping) else {}
         text = self.blotted(str(error.get("message") or response.text))[:500]
@@ -127,11 +117,12 @@ class GeminiEndpoint:
             return CapabilityError(
                 f"{where} gives no logprobs ({text}): choose a Gemini model that does, or another provider"
             )
-        details = [each for each in error.get("details") or () if isinstance(each, Mapping)]
+        listed = error.get("details")
+        details = [each for each in listed if isinstance(each, Mapping)] if isinstance(listed, list) else []
         wait = retry_after(response.headers)
         if wait is None:
             wait = _retry_delay(details)
-        kind = kind_of(status)
+        kind = kind_of(status, str(error.get("status") or ""), text)
         if any(each.get("reason") == "API_KEY_INVALID" for each in details):
             kind = "authentication"
         elif status == 429 and _is_daily(details):
@@ -155,28 +146,8 @@ def _open(url: str, transport: httpx2.AsyncBaseTransport | None) -> httpx2.Async
         trust_env=way["trust_env"],
         verify=way["verify"],
         proxy=None if transport else way["proxy"],
+        event_hooks={"response": [read_capped]},
     )
-
-
-def usage_of(body: Body) -> Usage:
-    """What a request cost, by the server's own count; a field that it leaves out is 0.
-
-    Example:
-        >>> usage_of({"usageMetadata": {"promptTokenCount": 9, "candidatesTokenCount": 1}})
-        Usage(requests=1, prompt_tokens=9, completion_tokens=1, cached_tokens=0)
-    """
-    counts = _mapping(body.get("usageMetadata"))
-
-    def count(name: str) -> int:
-        value = counts.get(name)
-        return value if isinstance(value, int) else 0
-
-    made = count("candidatesTokenCount") + count("thoughtsTokenCount")
-    return Usage(1, count("promptTokenCount"), made, count("cachedContentTokenCount"))
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
 
 
 def _retry_delay(details: Sequence[Mapping[str, Any]]) -> float | None:
@@ -190,5 +161,6 @@ def _retry_delay(details: Sequence[Mapping[str, Any]]) -> float | None:
 
 def _is_daily(details: Sequence[Mapping[str, Any]]) -> bool:
     """Whether a quota of the day is used up, for which no wait in a run is long enough."""
-    violations = [each for detail in details for each in detail.get("violations") or () if isinstance(each, Mapping)]
+    listed = [detail.get("violations") for detail in details]
+    violations = [each for some in listed if isinstance(some, list) for each in some if isinstance(each, Mapping)]
     return any("perday" in str(each.get("quotaId", "")).lower() for each in violations)

@@ -1,7 +1,7 @@
 """What providers over HTTP share: which hosts may be asked, whose key is sent where, and what an error means.
 
 It does: refuse plain http off this machine, read keys from the environment and keep them out of messages, and name what
-a status or a header means.
+an error means.
 It does not: send anything, retry, wait, count, or know what a body means.
 """
 
@@ -10,10 +10,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from html import escape
-from math import isfinite
+from types import MappingProxyType
 
 import httpx2
 from pydantic import SecretStr
@@ -56,11 +54,40 @@ QUOTA_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached", "bi
 # What filters in front of a model write: OpenAI's and Azure's code and text, OpenRouter's moderation.
 _FILTERED = re.compile(r"content[ _-]?(filter|(management )?policy)|moderation|flagged|safety system", re.IGNORECASE)
 _FILTERING = frozenset({400, 403, 422, 451})
-_RESETS = ("x-ratelimit-reset-requests", "x-ratelimit-reset-tokens")
-_LIMITS = {
-    "requests_per_minute": "x-ratelimit-limit-requests",
-    "tokens_per_minute": "x-ratelimit-limit-tokens",
-}
+NAMED_KINDS: Mapping[str, RequestErrorKind] = MappingProxyType(
+    {
+        "rate_limit_exceeded": "rate_limit",
+        "rate_limit_error": "rate_limit",
+        "too_many_requests": "rate_limit",
+        "resource_exhausted": "rate_limit",
+        "overloaded_error": "overloaded",
+        "overloaded": "overloaded",
+        "unavailable": "overloaded",
+        "service_unavailable": "overloaded",
+        "server_error": "server",
+        "api_error": "server",
+        "internal": "server",
+        "internal_error": "server",
+        "internal_server_error": "server",
+        "timeout": "timeout",
+        "timeout_error": "timeout",
+        "deadline_exceeded": "timeout",
+        "content_filter": "refused",
+        "authentication_error": "authentication",
+        "invalid_api_key": "authentication",
+        "permission_error": "permission",
+        "not_found_error": "not_found",
+        "model_not_found": "not_found",
+        "context_length_exceeded": "bad_request",
+        "request_too_large": "bad_request",
+        "invalid_request_error": "bad_request",
+    }
+)
+"""Kinds of errors by what servers call them, whatever the status is."""
+_TOO_LARGE = re.compile(
+    r"request (?:is )?too large|too large for|context_length|(?:maximum|max) context length|context window", re.I
+)
+_ASKED = re.compile(r"limit:?\s*([\d,]{1,15}).{0,60}?requested:?\s*([\d,]{1,15})", re.I | re.S)
 # Of what a request meets before any of it is sent.
 _UNSENT = (
     httpx2.ConnectError,
@@ -75,8 +102,10 @@ _TELLING = 12
 # Labels of up to 63 characters with dots between; underscores are common in containers.
 _HOST = re.compile(r"(?=.{1,254}\Z)[0-9A-Za-z_-]{1,63}(\.[0-9A-Za-z_-]{1,63})*\.?")
 _LAST_PORT = 65535
-_SECONDS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|[dhms])")
+
+
+class AnswerTooLargeError(httpx2.TransportError):
+    """An answer is larger than any that a model gives; it was not read to its end."""
 
 
 def checked_url(url: str, *, allow_http: bool = False) -> str:
@@ -138,6 +167,8 @@ def read_key(variable: str, *, required: bool = True) -> SecretStr | None:
 def blotted(text: str, key: str) -> str:
     """The text with *** in place of the key, which servers and libraries quote in what they say of an error.
 
+    It is one line: white space becomes a space, and what does not print (colours, half characters) is left out.
+
     Args:
         text: what somebody else said; blot it out before it is cut to a length.
         key: found as it is and as repr, JSON, URLs and HTML write it, each also within another, and cut short if at
@@ -146,7 +177,12 @@ def blotted(text: str, key: str) -> str:
     Example:
         >>> blotted("no such key: %2Fsk-1%2B1", "/sk-1+1"), blotted("no such key", "/sk-1+1")
         ('no such key: ***', 'no such key')
+        >>> blotted(chr(27) + "[31mno" + chr(10) + "key", "")
+        '[31mno key'
     """
+    if not text.isprintable():
+        spaced = "".join(" " if character.isspace() else character for character in text)
+        text = "".join(character for character in spaced if character.isprintable())
     if not key:
         return text
     beginning = re.compile(_written(key[:_TELLING]))
@@ -196,7 +232,7 @@ def advised(text: str, kind: RequestErrorKind) -> str:
         >>> advised("No such model.", "not_found")
         "No such model.; check the model's name and base_url"
     """
-    too_long = kind == "bad_request" and "context" in text and "length" in text
+    too_long = kind == "bad_request" and (_TOO_LARGE.search(text) or _ASKED.search(text))
     advice = _TOO_LONG if too_long else _ADVICE.get(kind)
     return f"{text:.500}; {advice}" if advice else text[:500]
 
@@ -214,6 +250,8 @@ def transport_error(error: BaseException, where: str, key: str, url: str) -> Req
     if "CERTIFICATE_VERIFY_FAILED" in text:
         # No other try mends it.
         return RequestError(f"{where}: no connection ({text}); {_UNTRUSTED}", kind="authentication")
+    if isinstance(error, AnswerTooLargeError):
+        return RequestError(f"{where}: {error}, which no model writes; check base_url", kind="bad_request")
     if isinstance(error, _UNSENT):
         variable = proxy_variable(url)
         advice = f"check the proxy that {variable} names" if variable else _ADVICE["connection"]
@@ -224,71 +262,37 @@ def transport_error(error: BaseException, where: str, key: str, url: str) -> Req
 
 
 def kind_of(status: int, code: str = "", text: str = "") -> RequestErrorKind:
-    """What an HTTP status means for whoever asked.
+    """What an error means for whoever asked, by all that the server says of it.
 
     Args:
-        status: HTTP status of the answer.
+        status: HTTP status, of the answer or as the error names it.
         code: the server's own name of the error, if it gives one.
-        text: what it says of the error.
+        text: what it says.
 
     Example:
         >>> kind_of(429), kind_of(429, "insufficient_quota"), kind_of(500), kind_of(422)
         ('rate_limit', 'quota', 'server', 'bad_request')
         >>> kind_of(400, "content_filter"), kind_of(403, text="Your input was flagged")
         ('refused', 'refused')
+        >>> kind_of(200, "overloaded_error"), kind_of(500, text="This model's maximum context length is 4096 tokens")
+        ('overloaded', 'bad_request')
+        >>> kind_of(429, "tokens", "Rate limit reached for m on tokens per min: Limit 6000, Requested 6500")
+        'bad_request'
     """
     if code in QUOTA_CODES:
         return "quota"
     if status in _FILTERING and _FILTERED.search(f"{code} {text}"):
         return "refused"
-    return _KINDS.get(status, "server" if status >= 500 else "bad_request")
+    kind = _KINDS.get(status, "server" if status >= 500 else "bad_request")
+    asked = _ASKED.search(text)
+    alone = asked is not None and _whole(asked[2]) > _whole(asked[1])
+    if kind in ("rate_limit", "server") and (alone or _TOO_LARGE.search(text)):
+        # It would be too large the next time too.
+        return "bad_request"
+    named = NAMED_KINDS.get(code.lower())
+    # A status says more than a name, unless it is one that servers give for everything.
+    return named if named is not None and status in (200, 400, 500, 502) else kind
 
 
-def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
-    """Seconds that the server asks to wait: `retry-after-ms`, `retry-after` in seconds or as a date, else the longest
-    of OpenAI's reset times; None if it says nothing usable.
-
-    Args:
-        headers: of the answer.
-        now: for headers that name a date; the present time if None.
-
-    Example:
-        >>> retry_after({"retry-after": "2"}), retry_after({"retry-after-ms": "250"})
-        (2.0, 0.25)
-        >>> retry_after({"x-ratelimit-reset-tokens": "1m30s", "x-ratelimit-reset-requests": "500ms"})
-        90.0
-    """
-    milliseconds = _number(headers.get("retry-after-ms"))
-    if milliseconds is not None:
-        return milliseconds / 1000
-    said = headers.get("retry-after")
-    seconds = _number(said)
-    if seconds is not None or said is None:
-        resets = [_duration(headers[name]) for name in _RESETS if name in headers]
-        return seconds if seconds is not None else max((reset for reset in resets if reset), default=None)
-    try:
-        date = parsedate_to_datetime(said)
-    except ValueError:
-        return None
-    date = date if date.tzinfo else date.replace(tzinfo=UTC)
-    return max(0.0, (date - (now or datetime.now(UTC))).total_seconds())
-
-
-def limits_of(headers: Mapping[str, str]) -> Mapping[str, float] | None:
-    """What OpenAI's rate limit headers allow, as `Response.limits` names it; None if there are none."""
-    found = {name: _number(headers.get(header)) for name, header in _LIMITS.items()}
-    limits = {name: value for name, value in found.items() if value}
-    return limits or None
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        value = float(text or "")
-    except ValueError:
-        return None
-    return value if isfinite(value) and value >= 0 else None
-
-
-def _duration(text: str) -> float | None:
-    parts = _DURATION.findall(text)
-    return sum(float(amount) * _SECONDS[unit] for amount, unit in parts) if parts else _number(text)
+def _whole(number: str) -> int:
+    return int(number.replace(",", "") or 0)

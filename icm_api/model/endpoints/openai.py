@@ -6,7 +6,6 @@ opened. It does not: retry, wait, or read an answer.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,19 +18,13 @@ from pydantic import SecretStr
 
 from icm_api.errors import ConfigError, RequestError
 from icm_api.model.catalog import Host
-from icm_api.model.endpoints.http import (
-    QUOTA_CODES,
-    advised,
-    blotted,
-    host_of,
-    kind_of,
-    limits_of,
-    retry_after,
-    transport_error,
-)
+from icm_api.model.endpoints.answers import read_capped, read_object
+from icm_api.model.endpoints.headers import limits_of, retry_after
+from icm_api.model.endpoints.http import QUOTA_CODES, advised, blotted, host_of, kind_of, transport_error
 from icm_api.model.endpoints.network import PerLoop, check_headers, network, proxy_variable
-from icm_api.model.request import Body, Request, Response
-from icm_api.types import Capabilities, Usage
+from icm_api.model.endpoints.usage import charged
+from icm_api.model.request import Request, Response
+from icm_api.types import Capabilities
 
 # Below httpx's own default, which lets a dead host hold a run for a minute and more.
 _CONNECT_SECONDS = 10.0
@@ -96,32 +89,13 @@ class OpenAIEndpoint:
         for request in requests:
             path = self._root + request.endpoint if request.endpoint.startswith("/") else request.endpoint
             body, headers = await post(self._sdk.get(), path, request.body, self._host.identity)
-            responses.append(Response(body, usage_of(body), limits_of(headers)))
+            usage, doubt = charged(body, request)
+            responses.append(Response(body, usage, limits_of(headers), doubt))
         return responses
 
     async def close(self) -> None:
         """Close the connections."""
         await self._sdk.close()
-
-
-def usage_of(body: Body) -> Usage:
-    """What a request cost, by the server's own count, in OpenAI's shape or SGLang's; zeros if it says nothing.
-
-    Example:
-        >>> usage_of({"usage": {"prompt_tokens": 9, "completion_tokens": 1}})
-        Usage(requests=1, prompt_tokens=9, completion_tokens=1, cached_tokens=0)
-    """
-    usage, info = body.get("usage"), body.get("meta_info")
-    if not isinstance(usage, Mapping) and isinstance(info, Mapping):
-        return Usage(1, *(_count(info.get(name)) for name in ("prompt_tokens", "completion_tokens", "cached_tokens")))
-    usage = usage if isinstance(usage, Mapping) else {}
-    details = usage.get("prompt_tokens_details")
-    cached = details.get("cached_tokens") if isinstance(details, Mapping) else usage.get("prompt_cache_hit_tokens")
-    return Usage(1, _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens")), _count(cached))
-
-
-def _count(value: object) -> int:
-    return value if isinstance(value, int) else 0
 
 
 def open_sdk(connection: Connection) -> openai.AsyncOpenAI:
@@ -139,6 +113,7 @@ def open_sdk(connection: Connection) -> openai.AsyncOpenAI:
     else:
         check_headers("OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "OPENAI_CUSTOM_HEADERS")
     way = network(connection.url)
+    hooks = {"response": [read_capped]}
     if connection.http_client == "aiohttp":
         if way["proxy"] and way["proxy"].url.scheme.startswith("socks"):
             raise ConfigError(
@@ -146,11 +121,11 @@ def open_sdk(connection: Connection) -> openai.AsyncOpenAI:
                 "leave the option out"
             )
         try:
-            client = openai.DefaultAioHttpClient(**way)
+            client = openai.DefaultAioHttpClient(**way, event_hooks=hooks)
         except RuntimeError:
             raise ConfigError('http_client="aiohttp" needs aiohttp: pip install "openai[aiohttp]"') from None
     else:
-        client = openai.DefaultAsyncHttpxClient(**way)
+        client = openai.DefaultAsyncHttpxClient(**way, event_hooks=hooks)
     return openai.AsyncOpenAI(
         api_key=key,
         base_url=connection.url,
@@ -180,27 +155,7 @@ async def post(
         response = await sdk.post(path, cast_to=httpx2.Response, body=dict(body))
     except openai.APIError as error:
         raise request_error(error, where, sdk.api_key, str(sdk.base_url)) from None
-    try:
-        answer = json.loads(response.content, parse_constant=str)
-    except ValueError as error:
-        raise RequestError(
-            f"{where}: the answer is no JSON ({error}): {blotted(response.text, sdk.api_key)[:80]!r}",
-            kind="broken_answer",
-            status=response.status_code,
-        ) from None
-    if not isinstance(answer, Mapping):
-        text = blotted(repr(answer), sdk.api_key)
-        raise RequestError(
-            f"{where}: the answer is no JSON object: {text:.80}", kind="broken_answer", status=response.status_code
-        )
-    trouble = answer.get("error")
-    if trouble and not answer.get("choices"):
-        # OpenRouter passes on its hosts' errors with status 200.
-        code = trouble.get("code") if isinstance(trouble, Mapping) else None
-        status = code if isinstance(code, int) else 500
-        text = blotted(str(trouble), sdk.api_key)
-        raise RequestError(f"{where}: {text:.300}", kind=kind_of(status, text=text), status=status)
-    return answer, response.headers
+    return read_object(response.content, response.status_code, where, sdk.api_key), response.headers
 
 
 def request_error(error: openai.APIError, where: str, secret: str, url: str) -> RequestError:
@@ -215,11 +170,11 @@ def request_error(error: openai.APIError, where: str, secret: str, url: str) -> 
     if not isinstance(error, openai.APIStatusError):
         return transport_error(error.__cause__ or error, where, secret, url)
     status = error.status_code
-    kind = kind_of(status, str(error.code or error.type or ""), str(error.message))
-    if QUOTA_CODES & {error.code, error.type}:
+    text = blotted(str(error.message), secret)
+    kind = kind_of(status, str(error.code or error.type or ""), text)
+    if QUOTA_CODES & {str(error.code), str(error.type)}:
         kind = "quota"
     headers = error.response.headers
-    text = blotted(str(error.message), secret)
     return RequestError(f"{where}: {advised(text, kind)}", kind=kind, status=status, retry_after=retry_after(headers))
 
 

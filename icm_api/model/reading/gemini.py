@@ -146,7 +146,7 @@ def declined(body: Body) -> str | None:
     """
     reason = _first(body.get("candidates")).get("finishReason")
     blocked = _mapping(body.get("promptFeedback")).get("blockReason")
-    return str(blocked) if blocked else reason if reason in _BLOCKED else None
+    return str(blocked) if blocked else reason if isinstance(reason, str) and reason in _BLOCKED else None
 
 
 def first_place(body: Body) -> Place:
