@@ -139,7 +139,8 @@ async def test_each_fault_is_named(name: str, fault: str, kind: RequestErrorKind
     if fault in waits:
         assert caught.value.retry_after == pytest.approx(waits[fault], abs=1.5 if fault == "429-date" else 0.0)
     else:
-        assert caught.value.retry_after is None
+        # Without a Retry-After, Anthropic still says when the limit is renewed, to the second.
+        assert (caught.value.retry_after or 0.0) <= 0.5
 
 
 @pytest.mark.parametrize("name", ["anthropic", "gemini"])

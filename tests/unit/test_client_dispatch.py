@@ -206,6 +206,25 @@ async def test_limits_that_the_server_states_are_kept() -> None:
     assert all(sum(begin <= at < begin + 59.9 for at in late) <= 20 for begin in late)
 
 
+async def test_a_long_wait_is_one_line_however_many_wait(caplog: pytest.LogCaptureFixture) -> None:
+    trial = Trial(ClientSettings(concurrency=8))
+    trial.model.faults = lambda name, before: error("rate_limit", 40.0) if before == 0 else None
+    await trial.run(named(8))
+    assert len(trial.landed) == 8
+    [line] = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert line.startswith("waiting 4")
+    assert line.endswith("hosted/m: rate_limit")
+
+
+async def test_a_wait_for_the_next_minute_is_said_and_a_short_one_is_not(caplog: pytest.LogCaptureFixture) -> None:
+    trial = Trial(ClientSettings(requests_per_minute=10))
+    trial.model.faults = lambda name, before: error("server") if before == 0 else None
+    await trial.run(named(8))
+    lines = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert len(lines) == 1
+    assert "minute" in lines[0]
+
+
 UNRETRYABLE = ["authentication", "permission", "not_found", "quota"]
 OF_ONE = ["bad_request", "refused"]
 

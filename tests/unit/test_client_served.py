@@ -15,11 +15,12 @@ from pathlib import Path
 import pytest
 
 from icm_api.cli.main import main
-from icm_api.config import ClientSettings
-from icm_api.model import LanguageModel, open_model
+from icm_api.config import Budget, ClientSettings
+from icm_api.errors import BudgetError, ProviderError
+from icm_api.model import LanguageModel, Meter, open_model
 from icm_api.model.client.cache import ResponseCache
 from icm_api.model.open import open_endpoint
-from icm_api.testing import CONTENT, RETRYABLE, UNRETRYABLE, Faults, Server, serve
+from icm_api.testing import CONTENT, MISCOUNTS, RETRYABLE, UNRETRYABLE, Faults, Server, serve
 from icm_api.types import LabelDistribution, Prompt, Turn, Verbalizer
 from tests.benchmarks.throughput import instant_server
 from tests.models import as_model
@@ -95,6 +96,42 @@ def test_a_run_under_faults_ends_in_the_same_bytes_and_a_second_one_sends_nothin
             folder = config.parent / run
             written.append([(folder / file).read_bytes() for file in ("labels.jsonl", "trace.jsonl", "summary.json")])
     assert all(files == written[0] for files in written)
+
+
+@pytest.mark.parametrize("kind", MISCOUNTS)
+async def test_a_budget_of_tokens_holds_whatever_the_server_counts(kind: str, caplog: pytest.LogCaptureFixture) -> None:
+    with serve(dialect="llama.cpp", faults=Faults((kind,), times=None)) as odd:
+        async with open_model(f"llamacpp:{odd.model}@{odd.url}", meter=Meter(Budget(tokens=1500))) as model:
+            with pytest.raises(BudgetError, match="tokens are used"):
+                await model.label_distributions(prompts(60))
+        really = odd.log.prompt_tokens + odd.log.completion_tokens
+    assert 500 < really <= 1500
+    doubted = [record.message for record in caplog.records if "count of tokens can't be used" in record.message]
+    assert len(doubted) == (kind in ("usage-none", "usage-negative", "usage-cached-above"))
+
+
+async def test_a_server_that_cuts_prompts_is_stopped_with_the_proof() -> None:
+    turns = [Turn(f"{at} is a number of several digits and so on", " True") for at in range(60)]
+    growing = [Prompt("", tuple(turns[:count]), "1 > 2 is", TWO, "\n") for count in range(5, 60, 5)]
+    with serve(dialect="vllm", faults=Faults(("usage-constant",), times=None), instant=True) as cutting:
+        options = {"api": "completions", "context_window": 100_000}
+        async with open_model(f"openai-compatible:{cutting.model}@{cutting.url}", options=options) as model:
+            with pytest.raises(ProviderError, match=r"cuts prompts without a word.*counted as 256 tokens"):
+                await model.label_distributions(growing)
+
+
+@pytest.mark.slow
+async def test_half_of_all_requests_failing_takes_less_than_four_times_as_long() -> None:
+    took = []
+    # Each answer takes 0.1 s, and no failure asks for a wait of its own: a date is a second or more.
+    kinds = tuple(kind for kind in RETRYABLE if kind not in ("slow", "429-date"))
+    for drawn in (("slow",), (*kinds, *["slow"] * len(kinds))):
+        faults = Faults(drawn, times=None, delay=0.1)
+        with serve(dialect="vllm", faults=faults) as running:
+            began = time.monotonic()
+            await ask(running, 200)
+            took.append(time.monotonic() - began)
+    assert took[1] < 4 * took[0]
 
 
 async def test_a_second_client_on_the_same_cache_sends_nothing(server: Server, tmp_path: Path) -> None:

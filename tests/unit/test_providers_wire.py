@@ -120,6 +120,7 @@ def test_usage_of_many_names_and_types(usage: object, expected: tuple[int, int, 
         ([9, 1], (40, 2, 0), "prompt tokens None, completion tokens None"),
         ({"prompt_tokens": 0, "completion_tokens": 1}, (40, 1, 0), "prompt tokens 0"),
         ({"prompt_tokens": -9, "completion_tokens": 1}, (40, 1, 0), "prompt tokens -9"),
+        ({"prompt_tokens": 2, "completion_tokens": 1}, (40, 1, 0), "prompt tokens 2"),
         (
             {"prompt_tokens": "many", "completion_tokens": True},
             (40, 2, 0),

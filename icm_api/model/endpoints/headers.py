@@ -51,8 +51,9 @@ def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> floa
         return said
     limits = _limits(headers)
     resets = {what: wait for what, known in limits.items() if (wait := _wait(known.get("reset"), now)) is not None}
-    used_up = [wait for what, wait in resets.items() if _number(limits[what].get("remaining")) == 0]
-    return max(used_up or [wait for wait in resets.values() if 0 < wait <= _SOON], default=None)
+    later = {what: wait for what, wait in resets.items() if wait > 0}
+    used_up = [wait for what, wait in later.items() if _number(limits[what].get("remaining")) == 0]
+    return max(used_up or [wait for wait in later.values() if wait <= _SOON], default=None)
 
 
 def limits_of(headers: Mapping[str, str]) -> Mapping[str, float] | None:

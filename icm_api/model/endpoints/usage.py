@@ -26,6 +26,8 @@ _CACHED = (
 _PLACES = ("usage", "usageMetadata", "meta_info", "timings")
 # No prompt has more tokens: it is no count.
 _MOST = 10**9
+# Nor has one so few against its length. More may be a window to which the server cuts, which the client looks into.
+_LEAST_SHARE, _SMALL = 1 / 16, 256
 
 
 def charged(body: Body, request: Request) -> tuple[Usage, str]:
@@ -48,8 +50,8 @@ def charged(body: Body, request: Request) -> tuple[Usage, str]:
     usage = _counts(body)
     doubts = []
     prompt, said = _first(usage, _PROMPT)
-    # Nothing is no prompt; what nobody estimated is left at nothing.
-    if not prompt and request.tokens:
+    # What nobody estimated is left at nothing.
+    if (prompt or 0) < min(_LEAST_SHARE * request.tokens, _SMALL):
         doubts.append(f"prompt tokens {said!r:.40}")
         prompt = request.tokens
     completion, said = _first(usage, _COMPLETION)

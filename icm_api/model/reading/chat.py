@@ -6,11 +6,14 @@ It does not: know any API's own shape of a message.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from icm_api.model.request import Asks, Body, Request
 from icm_api.types import Answers, Prompt
+
+_LONE = re.compile("[\ud800-\udfff]")
 
 
 def chat_messages(prompt: Prompt) -> list[dict[str, str]]:
@@ -60,5 +63,6 @@ async def replies(
         ProviderError: a request failed, or an answer can't be used.
     """
     answers = await client.ask(requests)
-    written = [text_of(body) for body in answers]
+    # Half a surrogate pair can be written to no file.
+    written = [_LONE.sub("\ufffd", text_of(body)) for body in answers]
     return Answers(tuple(written[at : at + samples] for at in range(0, len(written), samples)), answers.costs)
