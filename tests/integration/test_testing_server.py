@@ -419,7 +419,7 @@ _STATUS_ERRORS: dict[str, type[openai.APIStatusError]] = {
     "503": openai.InternalServerError,
     "529": openai.InternalServerError,
 }
-_SPOILED = ("truncated-json", "slow", "cut")
+_SPOILED = ("truncated-json", "slow", "cut", "200-error")
 
 
 @pytest.mark.parametrize("kind", [kind for kind in (*RETRYABLE, *UNRETRYABLE) if kind not in (*CONTENT, *_SPOILED)])
@@ -444,7 +444,7 @@ def test_an_error_is_met_once_and_the_request_sent_again_is_served(kind: str) ->
 
 
 def test_clients_that_retry_get_through() -> None:
-    kinds = tuple(kind for kind in RETRYABLE if kind not in ("slow", "truncated-json"))
+    kinds = tuple(kind for kind in RETRYABLE if kind not in ("slow", "truncated-json", "200-error"))
     with serve(faults=Faults(kinds, times=2)) as server, _openai(server, retries=2) as client:
         client._calculate_retry_timeout = lambda *_, **__: 0.0  # type: ignore[method-assign]
         for seed in range(20):
@@ -463,6 +463,24 @@ def test_a_cut_connection_a_truncated_body_and_a_slow_answer() -> None:
         with pytest.raises(httpx2.ReadTimeout):
             httpx2.post(f"{server.url}/completions", json={"prompt": PROMPT}, timeout=0.1)
         assert _post(server, "/v1/completions", {"prompt": PROMPT})
+
+
+def test_an_error_with_status_200_stands_in_the_first_choice_or_in_place_of_an_answer() -> None:
+    with serve(faults=Faults(("200-error",))) as server:
+        [choice] = _post(server, "/v1/completions", {"prompt": PROMPT})["choices"]
+        assert (choice["finish_reason"], choice["error"]["code"], choice["logprobs"]) == ("error", 502, None)
+        claude = _post(server, "/v1/messages", {"max_tokens": 1, "messages": [{"role": "user", "content": PROMPT}]})
+        assert claude["type"] == "error"
+
+
+@pytest.mark.parametrize(
+    ("kind", "counted"),
+    [("usage-none", None), ("usage-constant", 256), ("usage-floats", 300.0), ("usage-negative", -300)],
+)
+def test_odd_counts_of_tokens(kind: str, counted: float | None) -> None:
+    with serve(faults=Faults((kind,)), instant=True) as server:
+        usage = _post(server, "/v1/completions", {"prompt": list(range(2, 302)), "max_tokens": 1})["usage"]
+    assert (usage and usage["prompt_tokens"]) == counted
 
 
 def _spoiled(kind: str) -> tuple[Any, Any]:
