@@ -17,6 +17,7 @@ import httpx2
 from pydantic import SecretStr
 
 from icm_api.errors import ConfigError, RequestError, RequestErrorKind
+from icm_api.model.endpoints.advice import TOO_LONG, mending
 from icm_api.model.endpoints.network import is_loopback, proxy_variable
 
 _KINDS: Mapping[int, RequestErrorKind] = {
@@ -42,10 +43,6 @@ _ADVICE: Mapping[RequestErrorKind, str] = {
     "refused": "reword the instruction or the example, or use another model",
     "bad_request": "check the model's name and options; `icm-api probe` says what this host can do",
 }
-_TOO_LONG = (
-    "set context_window under [model.options] to what the model takes, and lower than that where texts have fewer than "
-    "three bytes a token: whole demonstrations are then left out"
-)
 _UNTRUSTED = (
     "if your network looks into encrypted traffic, or the server made its own certificate, let the environment "
     "variable SSL_CERT_FILE name the file of the certificate to trust"
@@ -233,7 +230,7 @@ def advised(text: str, kind: RequestErrorKind) -> str:
         "No such model.; check the model's name and base_url"
     """
     too_long = kind == "bad_request" and (_TOO_LARGE.search(text) or _ASKED.search(text))
-    advice = _TOO_LONG if too_long else _ADVICE.get(kind)
+    advice = (TOO_LONG if too_long else mending(text) if kind == "bad_request" else None) or _ADVICE.get(kind)
     return f"{text:.500}; {advice}" if advice else text[:500]
 
 

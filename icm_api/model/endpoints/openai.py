@@ -18,6 +18,7 @@ from pydantic import SecretStr
 
 from icm_api.errors import ConfigError, RequestError
 from icm_api.model.catalog import Host
+from icm_api.model.endpoints.advice import not_found
 from icm_api.model.endpoints.answers import read_capped, read_object
 from icm_api.model.endpoints.headers import limits_of, retry_after
 from icm_api.model.endpoints.http import QUOTA_CODES, advised, blotted, host_of, kind_of, transport_error
@@ -175,7 +176,10 @@ def request_error(error: openai.APIError, where: str, secret: str, url: str) -> 
     if QUOTA_CODES & {str(error.code), str(error.type)}:
         kind = "quota"
     headers = error.response.headers
-    return RequestError(f"{where}: {advised(text, kind)}", kind=kind, status=status, retry_after=retry_after(headers))
+    told = advised(text, kind)
+    if kind == "not_found":
+        told += f" {not_found(error.request.url.path)}"
+    return RequestError(f"{where}: {told}", kind=kind, status=status, retry_after=retry_after(headers))
 
 
 def _openai_headers() -> set[str]:
