@@ -42,6 +42,7 @@ class Entry:
         key_required: False for servers that may want none.
         top_logprobs: most alternatives that chat lists.
         completion_logprobs: most alternatives that completions list.
+        plenty: alternatives to ask for if the usual ones hold no label; 0 if more cannot be had.
         counted: chat takes `logprobs` as the number of alternatives.
         echo: completions can repeat the prompt with its logprobs.
         prefill: how a chat answer can be begun: not at all, by a last message of the assistant ("always"), by one
@@ -61,6 +62,7 @@ class Entry:
     key_required: bool = True
     top_logprobs: int = 20
     completion_logprobs: int = 5
+    plenty: int = 0
     counted: bool = False
     echo: bool = False
     prefill: Prefill = "never"
@@ -244,6 +246,7 @@ _ALL = (
         key_variable="LLAMA_API_KEY",
         key_required=False,
         completion_logprobs=20,
+        plenty=500,
         prefill="always",
         notes="top_logprobs may be any number. Refuses echo.",
     ),

@@ -145,6 +145,18 @@ async def test_duplicates_change_nothing() -> None:
         assert_close(reading.forms, wanted)
 
 
+@pytest.mark.parametrize("api", ["chat", "completions"])
+async def test_where_alternatives_are_free_more_are_asked_for_if_no_label_is_among_the_first(api: str) -> None:
+    # Bytes that the embedded model never writes here.
+    unlikely = Verbalizer({"yes": ["~"], "no": ["^"]})
+    with serve(dialect="llama.cpp", record=100) as running:
+        readings = await scored(f"llamacpp:m@{running.url}", {"api": api}, [*prompts(unlikely), *prompts()])
+        asked = [request.body.get("top_logprobs", request.body["logprobs"]) for request in running.requests]
+    for reading, wanted in zip(readings, await oracle([*prompts(unlikely), *prompts()]), strict=True):
+        assert_close(reading.forms, wanted)
+    assert asked == [20, 20, 20, 20, 500, 500]
+
+
 async def test_labels_that_are_not_listed_are_never_given_a_number() -> None:
     with serve(dialect="llama.cpp", faults=Faults(("missing-label",), times=None)) as running:
         readings = await scored(f"llamacpp:m@{running.url}", {}, prompts())

@@ -6,8 +6,8 @@ import re
 
 _OPTIONS = "under [model.options]"
 TOO_LONG = (
-    f"set context_window {_OPTIONS} to what the model takes, and lower than that where texts have fewer than three bytes "
-    "a token: whole demonstrations are then left out"
+    f"set context_window {_OPTIONS} to what the model takes, and lower than that where texts have fewer than three "
+    "bytes a token: whole demonstrations are then left out"
 )
 """What mends a prompt that is longer than the model takes."""
 # What servers say, and the option that mends it; the first that matches is told.

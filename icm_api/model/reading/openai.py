@@ -70,14 +70,15 @@ class Questions:
     def __init__(self, host: Host) -> None:
         self.host = host
 
-    def next(self, prompt: Prompt, begun: str = "") -> Request:
+    def next(self, prompt: Prompt, begun: str = "", most: int = 0) -> Request:
         """Which tokens follow the prompt, and the beginning of an answer?
 
         Args:
             prompt: what the model is shown.
             begun: the beginning of its answer.
+            most: alternatives to list; 0 for as many as usual.
         """
-        body = self.body(self.shown(prompt, begun), 1, 0.0) | self._asked_logprobs()
+        body = self.body(self.shown(prompt, begun), 1, 0.0) | self._asked_logprobs(most or self.host.most)
         if begun and self.host.chat and self.host.entry.prefill == "flags":
             body |= {"continue_final_message": True, "add_generation_prompt": False}
         return self.request(prompt, body, prompt.text + begun, lambda answer: alternatives(next_place(answer).listed))
@@ -188,10 +189,10 @@ class Questions:
     def _path(self) -> str:
         return _CHAT if self.host.chat else COMPLETIONS
 
-    def _asked_logprobs(self) -> dict[str, Any]:
+    def _asked_logprobs(self, most: int) -> dict[str, Any]:
         if not self.host.chat or self.host.entry.counted:
-            return {"logprobs": self.host.most}
-        return {"logprobs": True, "top_logprobs": self.host.most}
+            return {"logprobs": most}
+        return {"logprobs": True, "top_logprobs": most}
 
     def _text(self, body: Body) -> str:
         """What was generated."""

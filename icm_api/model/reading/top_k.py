@@ -17,7 +17,7 @@ from icm_api.model.reading.echo import PromptLogprobs
 from icm_api.model.reading.label_tokens import FormsRead, Place, TokenLogprob, logprob_of, read_forms
 from icm_api.model.reading.openai_bodies import next_place
 from icm_api.model.reading.reading import Below, Reading, forms_of
-from icm_api.model.request import Asks, Request
+from icm_api.model.request import Asks, Body, Request
 from icm_api.types import Answers, Prompt, Usage
 
 logger = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 class _Next(Protocol):
     """Writes the request for the tokens that follow a prompt and the beginning of an answer."""
 
-    def next(self, prompt: Prompt, begun: str = "") -> Request: ...
+    def next(self, prompt: Prompt, begun: str = "", most: int = 0) -> Request: ...
 
 
 class TopK:
@@ -55,6 +55,7 @@ class TopK:
             ProviderError: a request failed, or an answer can't be used.
         """
         answers = await client.ask([self._questions.next(prompt) for prompt in prompts])
+        answers = await self._longer(prompts, answers, client)
         loose = self._host.chat
         forms: list[dict[str, float | Below]] = []
         instead: list[Mapping[str, float]] = []
@@ -88,6 +89,21 @@ class TopK:
                 self._host.identity,
             )
         self._told = True
+
+    async def _longer(self, prompts: Sequence[Prompt], answers: Answers[Body], client: Asks) -> Answers[Body]:
+        """The answers, with a longer list in place of each that holds no label, if the host gives longer ones."""
+        plenty = self._host.entry.plenty
+        if plenty <= self._host.most:
+            return answers
+        reads = (
+            read_forms(next_place(body), forms_of(prompt.verbalizer), loose_space=self._host.chat)
+            for prompt, body in zip(prompts, answers, strict=True)
+        )
+        without = [at for at, read in enumerate(reads) if not _covered(read) and not read.begun]
+        found = await client.ask([self._questions.next(prompts[at], most=plenty) for at in without])
+        longer = dict(zip(without, found, strict=True))
+        bodies = (longer.get(at, body) for at, body in enumerate(answers))
+        return Answers(tuple(bodies), {**answers.costs, **found.costs})
 
     async def _walk(
         self,
