@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -290,14 +291,18 @@ class RunSection(Section):
     """
 
     folder: Path | None = None
-    tolerate: int | float = Field(default=TOLERATE, ge=0)
+    tolerate: int | float = TOLERATE
 
-    @field_validator("tolerate")
+    @field_validator("tolerate", mode="before")
     @classmethod
-    def _tolerate_is_a_count_or_a_share(cls, value: int | float) -> int | float:
-        if isinstance(value, float) and value > 1:
-            raise ValueError("a share is at most 1.0, and a count has no point: write 5, or 0.05")
-        return value
+    def _is_a_count_or_a_share(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            # From the environment; a point makes it a share there too.
+            with suppress(ValueError):
+                value = float(value) if "." in value else int(value)
+        if (type(value) is int and value >= 0) or (type(value) is float and 0 <= value <= 1):
+            return value
+        raise ValueError("write a count such as 5, or a share of at most 1.0 such as 0.05")
 
 
 class ClientSettings(Section):

@@ -6,7 +6,7 @@ comes from the cache. Nothing is written or shown here.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from icm_api.config import DiagnosticsSettings, SearchSettings
@@ -14,7 +14,7 @@ from icm_api.errors import BudgetError, ProviderError
 from icm_api.model import check_endpoint
 from icm_api.model.reading.coverage import coverage_warning
 from icm_api.objective import Objective
-from icm_api.result import Result
+from icm_api.result import LABELS_FILE, Result
 from icm_api.runs.aside import Aside, guilty
 from icm_api.runs.judging import Trail, judged, with_zero_shot
 from icm_api.search import Found, Progress, Start, result_of
@@ -41,6 +41,8 @@ class Watch:
     on_judging: Callable[[], None] = lambda: None
     on_model: Callable[[Model], None] = lambda model: None
 
+
+_MOST_NAMED = 5
 
 UNWATCHED = Watch()
 """For a caller who wants to hear of nothing."""
@@ -94,6 +96,9 @@ class Work:
             for key, reason in more.items():
                 watch.on_warning(f"example {key!r} is set aside: {reason}")
         watch.on_judging()
+        unknown = [key for key, read in found.score.distributions.items() if read.unknown]
+        if unknown:
+            watch.on_warning(_about_unknown(unknown))
         result = result_of(found, self.settings)
         if aside.reasons:
             listed = dict(sorted(aside.reasons.items()))
@@ -122,3 +127,11 @@ class Work:
             # The labels are complete, and paid for.
             watch.on_warning(f"the labels are written, but not judged: {error}")
         return result
+
+
+def _about_unknown(ids: Sequence[str]) -> str:
+    named = ", ".join(map(repr, ids[:_MOST_NAMED])) + (", ..." if len(ids) > _MOST_NAMED else "")
+    return (
+        f"{len(ids)} labels rest on nothing that the model said of them, as it listed no label (coverage 0 in "
+        f"{LABELS_FILE}): {named}"
+    )

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from math import log
 from pathlib import Path
 
 import pytest
 
 from icm_api.cli.main import main
-from icm_api.config import DiagnosticsSettings, SearchSettings
-from icm_api.errors import ConfigError, ProviderError, RequestError, Unanswered
+from icm_api.config import DiagnosticsSettings, SearchSettings, load_config
+from icm_api.errors import ConfigError, LogprobsUnavailableError, ProviderError, RequestError, Unanswered
 from icm_api.runs import Watch, run
 from icm_api.runs.aside import allowed
 from icm_api.testing import Faults, Server, serve
@@ -154,13 +156,20 @@ def test_more_than_a_share_end_the_run_with_their_names(tmp_path: Path, capsys: 
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("given", ["5.0", "-1", "nan", '"few"'])
-def test_a_count_and_a_share_are_told_apart(given: str, tmp_path: Path, capsys: Printed) -> None:
+@pytest.mark.parametrize("given", ["5.0", "-1", "nan", "true", '"few"'])
+def test_a_count_and_a_share_are_told_apart(
+    given: str, tmp_path: Path, capsys: Printed, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert (allowed(5, 8), allowed(0.5, 7), allowed(1, 100), allowed(1.0, 100)) == (5, 4, 1, 100)
     config = tmp_path / "config.toml"
     config.write_text(f'[data]\npath = "x.jsonl"\n[run]\ntolerate = {given}\n')
     assert main(["run", str(config)]) == ConfigError.exit_code
-    assert "run.tolerate" in capsys.readouterr().err
+    assert "run.tolerate: write a count such as 5, or a share" in capsys.readouterr().err
+    config.write_text('[data]\npath = "x.jsonl"\n')
+    for text, value in (("5", 5), ("0.1", 0.1), ("1.0", 1.0)):
+        monkeypatch.setenv("ICM_RUN__TOLERATE", text)
+        found = load_config(config).run.tolerate
+        assert (found, type(found)) == (value, type(value))
 
 
 @pytest.mark.parametrize("kind", ["401", "404", "insufficient-quota"])
@@ -229,3 +238,32 @@ async def test_a_refusal_while_judging_costs_no_label() -> None:
     assert len(found.labeling) == len(dataset)
     assert "diagnosis" not in found.about
     assert any("not judged" in line for line in told)
+
+
+class Silent(BayesModel):
+    """Says nothing of some texts."""
+
+    of: frozenset[str] = frozenset()
+
+    async def label_distributions(self, prompts: Sequence[Prompt]) -> Answers[LabelDistribution]:
+        answers = await super().label_distributions(prompts)
+        evenly = (log(0.5), log(0.5))
+        found = [
+            replace(read, logprobs=evenly, coverage=0.0) if prompt.query in self.of else read
+            for prompt, read in zip(prompts, answers, strict=True)
+        ]
+        return Answers(tuple(found), answers.costs)
+
+
+async def test_what_the_model_says_nothing_of_is_unknown_and_ends_nothing() -> None:
+    dataset, truth = pairs(8)
+    model, told = Silent(truth), list[str]()
+    model.of = frozenset({dataset[2].fields["text"]})
+    watch = Watch(on_warning=told.append)
+    found = await run(dataset, TASK, model, search=QUICK, diagnostics=NO_JUDGE, watch=watch)
+    assert len(found.labeling) == len(dataset)
+    assert [row.id for row in found.examples if row.coverage == 0] == [dataset[2].id]
+    assert any(line.startswith("1 labels rest on nothing") and repr(dataset[2].id) in line for line in told)
+    model.of = frozenset(example.fields["text"] for example in dataset)
+    with pytest.raises(LogprobsUnavailableError, match="no form of any label in any of"):
+        await run(dataset, TASK, model, search=QUICK, diagnostics=NO_JUDGE)
