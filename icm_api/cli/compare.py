@@ -97,7 +97,7 @@ async def _compared(config: Config, arguments: Namespace, folder: Path, console:
 
         watch = PanelWatch(search, measure, warned)
         results = await search_all(config, splits, folder, watch)
-        gold = gold_of_splits(config, Path(arguments.gold), splits, arguments.label_field)
+        gold = gold_of_splits(config, Path(arguments.gold), splits, arguments.label_field, dict(arguments.map))
         return await measure_all(config, splits, results, gold, folder, watch)
 
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from icm_api.data.spreadsheets import escaped, is_rewritten
 from icm_api.errors import ConfigError, RunError
 from icm_api.evaluation import evaluate
 from icm_api.export import FORMATS, Options, export_labels
@@ -32,6 +33,7 @@ def evaluate_verb(arguments: Namespace) -> None:
         format_name=arguments.format,
         id_field=arguments.id_field,
         label_field=arguments.label_field,
+        meanings=dict(arguments.map),
     )
     found = evaluate(run.result, gold)
     print(json.dumps(found.as_json()) if arguments.json else "\n".join(found.lines()))
@@ -55,6 +57,12 @@ def queue_verb(arguments: Namespace) -> None:
     write_whole(out, _as_csv(rows) if out.suffix == ".csv" else "".join(json.dumps(row) + "\n" for row in rows))
     labels = ", ".join(run.task.verbalizer.labels)
     print(f"wrote {out}: {len(rows)} examples, the most uncertain first")
+    odd = [row["id"] for row in rows if out.suffix == ".csv" and is_rewritten(row["id"])]
+    if odd:
+        print(
+            f"warning: a spreadsheet program takes {len(odd)} of the ids, such as {odd[0]!r}, for dates or numbers and "
+            "may write them anew: import the column as text, or use a .jsonl file"
+        )
     print(f'next: fill in "label" ({labels}); rows left empty are the model\'s')
     print(f"  then run again with them, under [data]: fixed = {json.dumps(str(out.resolve()))}")
 
@@ -81,7 +89,9 @@ def _as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     stream = io.StringIO()
     writer = csv.DictWriter(stream, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows(
+        {key: escaped(cell) if isinstance(cell, str) else cell for key, cell in row.items()} for row in rows
+    )
     return stream.getvalue()
 
 

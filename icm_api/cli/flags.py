@@ -95,6 +95,7 @@ def _evaluate(parser: ArgumentParser) -> None:
     _run_folder(parser)
     parser.add_argument("--gold", type=Path, required=True, help="a file of the run's format, or of ids and labels")
     parser.add_argument("--label-field", help='key of the gold label; by default "gold", else "label"')
+    _map(parser)
     parser.add_argument("--id-field", help="key of the ids; by default as in the run's configuration")
     parser.add_argument(
         "--format", choices=format_names(), help='how to read the gold file; by default as the run\'s "data.format"'
@@ -129,6 +130,7 @@ def _compare(parser: ArgumentParser) -> None:
         "--gold", required=True, metavar="FILE", help="a file of the data's format, or of ids and labels"
     )
     parser.add_argument("--label-field", help='key of the gold label; by default "gold", else "label"')
+    _map(parser)
     parser.add_argument("--chat", metavar="SPEC", help="a chat model to ask zero-shot")
     _options(parser, "--chat-option", "an option of the chat model's provider; may be repeated")
     parser.add_argument("--seeds", type=int, metavar="N", help="how many seeds (default: 3)")
@@ -220,6 +222,17 @@ def _json(parser: ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON, and nothing else")
 
 
+def _map(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--map",
+        type=_meanings,
+        action="extend",
+        default=[],
+        metavar="WRITTEN=LABEL,...",
+        help="what gold labels mean, e.g. 0=False,1=True, or 0=A,1=B of two replies; case makes no difference",
+    )
+
+
 def _options(parser: ArgumentParser, flag: str, text: str) -> None:
     parser.add_argument(flag, type=_option, action="append", default=[], metavar="KEY=VALUE", help=text)
 
@@ -233,6 +246,14 @@ def _option(text: str) -> tuple[str, Any]:
         return key, json.loads(value)
     except (ValueError, RecursionError):
         return key, value
+
+
+def _meanings(text: str) -> list[tuple[str, str]]:
+    """WRITTEN=LABEL with commas between."""
+    parts = [part.rpartition("=") for part in text.split(",")]
+    if not all(equals and written.strip() for written, equals, _ in parts):
+        raise ArgumentTypeError(f"write it as WRITTEN=LABEL,WRITTEN=LABEL, got {text!r}")
+    return [(written.strip(), label.strip()) for written, _, label in parts]
 
 
 def _names(text: str) -> tuple[str, ...]:

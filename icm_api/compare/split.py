@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -144,7 +144,13 @@ def _row(example: Example, keys: Collection[str]) -> dict[str, object]:
     return known | {key: values[key] for key in keys if key in values}
 
 
-def gold_of_splits(config: Config, path: Path, splits: Sequence[Split], label_field: str | None = None) -> Gold:
+def gold_of_splits(
+    config: Config,
+    path: Path,
+    splits: Sequence[Split],
+    label_field: str | None = None,
+    meanings: Mapping[str, str] | None = None,
+) -> Gold:
     """The gold labels of all examples, searched and held out, read as the data are read and checked against them.
 
     Args:
@@ -152,17 +158,18 @@ def gold_of_splits(config: Config, path: Path, splits: Sequence[Split], label_fi
         path: gold labels of the data, and of `compare.test` unless that has a file of its own.
         splits: the examples.
         label_field: key of the labels; by default "gold", else "label".
+        meanings: what the files write -> the label that it means, as in `load_gold_labels`.
 
     Raises:
         DataError: a file cannot be read, has a bad row or a label outside the label set, or has no label for any of
             the examples; or data and test share ids, so that one file cannot have labels for both.
     """
     settings, searched = config.compare, splits[0].searched
-    gold = _loaded(config, path, label_field)
+    gold = _loaded(config, path, label_field, meanings)
     if settings.test is not None:
         if settings.test_gold is None:
             _check_apart(splits[0], path)
-        of_test = gold if settings.test_gold is None else _loaded(config, settings.test_gold, label_field)
+        of_test = gold if settings.test_gold is None else _loaded(config, settings.test_gold, label_field, meanings)
         of_data = {key: gold[key] for key in searched.ids if key in gold}
         gold = Gold(of_data | {_held_out_id(key): label for key, label in of_test.items()})
     for each in splits:
@@ -171,8 +178,9 @@ def gold_of_splits(config: Config, path: Path, splits: Sequence[Split], label_fi
     return gold
 
 
-def _loaded(config: Config, path: Path, label_field: str | None) -> Gold:
-    return load_gold_labels(data_source(config).elsewhere(str(path)), label_field=label_field)
+def _loaded(config: Config, path: Path, label_field: str | None, meanings: Mapping[str, str] | None) -> Gold:
+    source = data_source(config).elsewhere(str(path))
+    return load_gold_labels(source, label_field=label_field, meanings=meanings).spelled(config.prompt.labels)
 
 
 def _check_apart(one: Split, path: Path) -> None:

@@ -10,6 +10,7 @@ from os import PathLike
 
 from icm_api.data.readers import read_rows
 from icm_api.data.rows import Row, kind
+from icm_api.data.spreadsheets import is_rewritten, unescaped
 from icm_api.types import Dataset, Label, Labeling, Labels
 from icm_api.types.records import GOLD_FIELDS
 
@@ -28,6 +29,18 @@ class Gold(Labels):
 
     __slots__ = ()
 
+    def spelled(self, labels: Sequence[Label]) -> Gold:
+        """The same labels as the label set writes them; those that are none of it stay as they are.
+
+        Args:
+            labels: the label set.
+
+        Example:
+            >>> Gold({"a": "TRUE", "b": "maybe"}).spelled(("True", "False"))["a"]
+            'True'
+        """
+        return Gold({key: matched_label(label, labels) or label for key, label in self.items()})
+
     def __repr__(self) -> str:
         return f"Gold({len(self)} labels)"
 
@@ -45,7 +58,7 @@ def load_gold(
         path: the file: JSON Lines, or .json, .csv, .tsv, or "hub:OWNER/NAME", as `read_rows` reads them.
         label_field: the key of the labels; by default "gold" if a row has it, else "label".
         id_field: the key of the ids. If no row has ids, an id is the line number, as in the examples.
-        labels: the label set, if labels outside it are an error.
+        labels: the label set, if labels outside it are an error; case and outer space make no difference then.
 
     Returns:
         The label of every row's id: a string as it is, true and false as "True" and "False", an integer as its
@@ -83,9 +96,10 @@ def column_gold(
             continue
         if not label.strip():
             raise row.error(f"gold label {key!r} is empty; give it one, or leave the {row.unit} out")
-        if labels is not None and label not in labels:
-            raise row.error(f"gold label {label!r} is not in the label set {list(labels)}")
-        yield row.id, label
+        matched = label if labels is None else matched_label(label, labels)
+        if matched is None:
+            raise row.error(f"gold label {label!r} is not in the label set {list(labels or ())}")
+        yield row.id, matched
 
 
 def gold_key(row: Row, names: Collection[str]) -> str:
@@ -121,25 +135,54 @@ def load_fixed(path: str | PathLike[str], dataset: Dataset, labels: Sequence[Lab
             the data set, or a label that is not in the label set; which row.
     """
     known = frozenset(dataset.ids)
+    rewritten = any(map(is_rewritten, known))
     found: dict[str, Label] = {}
     for row in read_rows(path, _FIXED_ID):
         if _FIXED_ID not in row.values:
             raise row.error(f"no {_FIXED_ID!r}: say which example the label is of")
-        if row.id not in known:
-            raise row.error(f"id {row.id!r} is not in the data set")
+        key = row.id if row.id in known else unescaped(row.id)
+        if key not in known:
+            hint = "; a spreadsheet may have written it anew, as it does with dates and numbers" if rewritten else ""
+            raise row.error(f"id {row.id!r} is not in the data set{hint}")
         if _FIXED_LABEL not in row.values:
             raise row.error(f"no {_FIXED_LABEL!r}: give one, or null if there is no answer yet")
         label = (_label(row, _FIXED_LABEL, repr(_FIXED_LABEL)) or "").strip()
-        if label and label not in labels:
+        matched = matched_label(label, labels)
+        if label and matched is None:
             raise row.error(f"label {label!r} is not in the label set {list(labels)}")
-        if label:
-            found[row.id] = label
+        if matched is not None:
+            found[key] = matched
     return Labeling(found)
+
+
+def matched_label(written: str, labels: Sequence[Label]) -> Label | None:
+    """The label that is meant by a text: itself, or the only one that differs in case, outer space or a ".0" alone.
+
+    Args:
+        written: by a person or a spreadsheet program, which makes TRUE of True.
+        labels: the label set.
+
+    Returns:
+        None if no label is meant, or several could be.
+
+    Example:
+        >>> matched_label(" TRUE", ("True", "False")), matched_label("1.0", ("1", "2")), matched_label("a", ("A", "a "))
+        ('True', '1', None)
+    """
+    for text in (written, unescaped(written)):
+        if text in labels:
+            return text
+    plain = unescaped(written).strip().casefold()
+    meant = [each for each in labels if each.strip().casefold() in (plain, plain.removesuffix(".0"))]
+    return meant[0] if len(meant) == 1 else None
 
 
 def _label(row: Row, key: str, what: str) -> Label | None:
     """The label under a key as a text; None for null. `what` is what the message calls it."""
     value = row.values[key]
+    if isinstance(value, float) and value.is_integer():
+        # What a table makes of integers beside an empty cell.
+        value = int(value)
     if value is not None and not isinstance(value, str | int):
         raise row.error(f"{what} is {kind(value)}; use a string, true, false or an integer")
     return None if value is None else str(value)

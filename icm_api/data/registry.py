@@ -13,7 +13,7 @@ from hashlib import sha256
 from types import MappingProxyType
 from typing import Any
 
-from icm_api.data.columns import DataSource, column_examples
+from icm_api.data.columns import GOLD_FIELDS, DataSource, column_examples
 from icm_api.data.gsm8k import gsm8k_examples, gsm8k_gold
 from icm_api.data.labels import Gold, column_gold
 from icm_api.data.own_text import without_thoughts
@@ -22,6 +22,7 @@ from icm_api.data.preferences import preference_examples, preference_gold
 from icm_api.data.readers import read_rows
 from icm_api.data.rows import Row
 from icm_api.data.truthfulqa import truthfulqa_examples, truthfulqa_gold, truthfulqa_pair_examples, truthfulqa_pair_gold
+from icm_api.data.winners import PREFERRED_FIELDS
 from icm_api.errors import ConfigError, DataError
 from icm_api.types import Dataset, Example, Label
 
@@ -36,6 +37,7 @@ class Format:
         gold: from rows, their source, the key of the label (None for the format's own) and the label set (None if any
             label will do) to ids and gold labels.
         keys: those of "fields", "group" and "answer" with which `[data]` may name columns; "id" is always one.
+        label_keys: keys under which a row may have its gold label, if it has one of its own.
         pairs: whether its examples are pairs of texts in both orders, which an export can write as preferences.
     """
 
@@ -43,6 +45,7 @@ class Format:
     examples: Callable[[Iterable[Row], DataSource], Iterator[Example]]
     gold: Callable[[Iterable[Row], DataSource, str | None, Sequence[Label] | None], Iterator[tuple[str, Label]]]
     keys: tuple[str, ...] = ()
+    label_keys: tuple[str, ...] = ()
     pairs: bool = False
 
     @property
@@ -60,6 +63,7 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
                 column_examples,
                 lambda rows, of, label_field, labels: column_gold(rows, label_field, labels),
                 keys=("fields", "group", "answer"),
+                label_keys=GOLD_FIELDS,
             ),
             Format("gsm8k", lambda rows, of: gsm8k_examples(rows), lambda rows, *_: gsm8k_gold(rows)),
             Format("truthfulqa", lambda rows, of: truthfulqa_examples(rows), lambda rows, *_: truthfulqa_gold(rows)),
@@ -74,6 +78,7 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
                 lambda rows, of: preference_examples(rows, of.fields),
                 lambda rows, of, label_field, labels: preference_gold(rows, of.fields, label_field),
                 keys=("fields",),
+                label_keys=PREFERRED_FIELDS,
                 pairs=True,
             ),
         )
@@ -131,7 +136,11 @@ def load_examples(source: DataSource) -> Dataset:
 
 
 def load_gold_labels(
-    source: DataSource, *, label_field: str | None = None, labels: Sequence[Label] | None = None
+    source: DataSource,
+    *,
+    label_field: str | None = None,
+    labels: Sequence[Label] | None = None,
+    meanings: Mapping[str, str] | None = None,
 ) -> Gold:
     """The gold labels of all examples of a source that have one, whatever its limit.
 
@@ -139,6 +148,8 @@ def load_gold_labels(
         source: the source of the examples, or another source with the same ids.
         label_field: the key of the label, if the format has one ("rows", "preferences" with a label column).
         labels: the label set, if labels outside it are an error ("rows").
+        meanings: what the file writes -> the label that it means, or "" for none, e.g. {"0": "False", "1": "True"};
+            case and outer space make no difference. Of "preferences" it means "A" (the row's first reply), "B" or "tie".
 
     Returns:
         Labels by id; examples whose label is null have none.
@@ -147,8 +158,12 @@ def load_gold_labels(
         DataError: the source cannot be read, or a row is bad or has no usable label (which row, and why).
         ConfigError: the format is unknown, the keys are unusable, or a package is missing.
     """
-    rows = _with_ids(source, _rows(source))
-    return Gold(dict(find_format(source.format).gold(rows, source, label_field, labels)))
+    rows, form = _with_ids(source, _rows(source)), find_format(source.format)
+    if meanings:
+        if not form.label_keys:
+            raise ConfigError(f'format = "{form.name}" finds gold labels by itself: there is none to map')
+        rows = _meant(rows, form.label_keys if label_field is None else (label_field,), meanings)
+    return Gold(dict(form.gold(rows, source, label_field, labels)))
 
 
 def fingerprint(dataset: Dataset) -> str:
@@ -188,6 +203,25 @@ def _thoughtless(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _thoughtless(each) for key, each in value.items()}
     return [_thoughtless(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+def _meant(rows: Iterable[Row], keys: Sequence[str], meanings: Mapping[str, str]) -> Iterator[Row]:
+    """The rows with what is meant in place of what is written under the keys of labels."""
+    known = {written.strip().casefold(): meant for written, meant in meanings.items()}
+    for row in rows:
+        changed = {
+            key: known[text] or None
+            for key in keys
+            if (text := _label_text(row.values.get(key))) is not None and text in known
+        }
+        yield replace(row, values={**row.values, **changed})
+
+
+def _label_text(value: object) -> str | None:
+    """A label as the command line can write it: 1.0 is 1, true is TRUE, an empty cell is nothing."""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return "" if value is None else str(value).strip().casefold() if isinstance(value, str | int | float) else None
 
 
 def _with_ids(source: DataSource, rows: Iterable[Row]) -> Iterator[Row]:

@@ -20,14 +20,13 @@ from typing import Any, BinaryIO, Literal, TypeAlias
 
 import numpy as np
 
+from icm_api.data.spreadsheets import FORMULA, escaped
 from icm_api.errors import ConfigError
 from icm_api.export.rows import ExportRow, LabelledData, Options
 from icm_api.export.units import Unit
 
 _Kind: TypeAlias = Literal["text", "number", "flag"]
 _Cell: TypeAlias = str | float | bool | None
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-"""How a cell begins that a spreadsheet program may run; the last four are the full-width = + - @."""
 _BATCH = 1000
 """Rows of a Parquet file that are in memory at once."""
 
@@ -98,7 +97,7 @@ def write_csv(stream: BinaryIO, columns: Sequence[Column], rows: Iterable[Export
     for cells in _csv_cells(columns, rows):
         risky = [isinstance(cell, str) and cell.startswith(FORMULA) for cell in cells]
         if spreadsheet:
-            cells = [f"'{cell}" if risk else cell for cell, risk in zip(cells, risky, strict=True)]
+            cells = [escaped(cell) if isinstance(cell, str) else cell for cell in cells]
         else:
             found += sum(risky)
         stream.write(_csv_line(cells))

@@ -143,15 +143,22 @@ class FinishedRun:
         return load_dataset(self.config)
 
     def gold(
-        self, path: Path, *, format_name: str | None = None, id_field: str | None = None, label_field: str | None = None
+        self,
+        path: Path,
+        *,
+        format_name: str | None = None,
+        id_field: str | None = None,
+        label_field: str | None = None,
+        meanings: Mapping[str, str] | None = None,
     ) -> Gold:
-        """Gold labels, read as the run read its data, unless arguments say otherwise.
+        """Gold labels, read as the run read its data, unless arguments say otherwise, and spelled as its labels are.
 
         Args:
             path: the file of gold labels.
             format_name: how to read the file; by default as the run's data.
             id_field: key of the ids, instead of the run's.
             label_field: key of the gold label; by default "gold", else "label".
+            meanings: what the file writes -> the label that it means, as in `load_gold_labels`.
 
         Raises:
             DataError: the file cannot be read, or has a bad row.
@@ -159,7 +166,8 @@ class FinishedRun:
         # A result that was saved without a run has no configuration: its gold labels are ids and labels.
         known = data_source(self.config) if (self.folder / CONFIG_FILE).is_file() else DataSource("")
         source = replace(known.elsewhere(str(path)), format=format_name or known.format, id=id_field or known.id)
-        return load_gold_labels(source, label_field=label_field)
+        gold = load_gold_labels(source, label_field=label_field, meanings=meanings)
+        return gold.spelled(tuple(dict.fromkeys(label for row in self.result.examples for label in row.probabilities)))
 
     def trace(self) -> Iterator[TraceStep]:
         """Every step of the search. Raises RunError if the trace is missing or damaged."""

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from icm_api.cli.main import main
+from icm_api.data import load_fixed
+from icm_api.types import Dataset, Example, Labeling
 
 Printed = pytest.CaptureFixture[str]
 
@@ -64,6 +66,31 @@ def test_answers_come_back_as_fixed_labels(
     fixed = [row for row in rows.values() if row["fixed"]]
     first_id = next(key for key, row in labels_of(claims / "run").items() if row["review"] == 1)
     assert [(row["id"], row["label"], row["review"]) for row in fixed] == [(first_id, "True", None)]
+
+
+def test_no_cell_is_a_formula_and_what_was_escaped_comes_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed
+) -> None:
+    texts = {"=cmd|' /C calc'!A1": "=1+1", "+1": "-2 is below 1", "@a": "\tx", "1-2": "'quoted'"}
+    lines = (json.dumps({"id": key, "text": text}) + "\n" for key, text in texts.items())
+    (tmp_path / "claims.jsonl").write_text("".join(lines), encoding="utf-8")
+    config = tmp_path / "config.toml"
+    config.write_text('[data]\npath = "claims.jsonl"\n[prompt]\nlabels = ["-1", "+1"]\n', encoding="utf-8")
+    monkeypatch.setenv("ICM_SEARCH__ENGINE", "bootstrap")
+    assert main(["run", str(config), "--out", str(tmp_path / "run")]) == 0
+    assert main(["queue", str(tmp_path / "run"), "--out", str(tmp_path / "a.csv")]) == 0
+    assert "takes 2 of the ids, such as" in capsys.readouterr().out
+    rows = read_csv(tmp_path / "a.csv")
+    assert not any(cell.startswith(("=", "+", "-", "@", "\t", "\r")) for row in rows for cell in row.values())
+    for row in rows:
+        row["label"] = row["found"]
+    with (tmp_path / "a.csv").open("w", encoding="utf-8-sig", newline="") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]), delimiter=";")
+        writer.writeheader()
+        writer.writerows(rows)
+    found = {key: row["label"] for key, row in labels_of(tmp_path / "run").items()}
+    dataset = Dataset(Example(key, {"text": text}) for key, text in texts.items())
+    assert load_fixed(tmp_path / "a.csv", dataset, ("-1", "+1")) == Labeling(found)
 
 
 def test_a_person_s_answers_are_never_written_over(claims: Path, tmp_path: Path, capsys: Printed) -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from icm_api.data import Gold, load_fixed, load_gold, load_jsonl
+from icm_api.data.labels import matched_label
 from icm_api.errors import DataError
-from icm_api.types import Labeling
+from icm_api.types import Dataset, Example, Labeling
 from tests.bayes import pairs
 
 LABELS = ("True", "False")
@@ -74,7 +75,7 @@ def test_ids_agree_with_the_examples_of_the_same_file(tmp_path: Path) -> None:
         ('{"id": 2, "label": 0.5}', "gold label 'label' is a number; use a string"),
         ('{"id": 2, "gold": ["A"]}', "gold label 'gold' is a list"),
         ('{"id": 2, "gold": " "}', "gold label 'gold' is empty"),
-        ('{"id": 2, "gold": "a"}', r"gold label 'a' is not in the label set \['A', 'B'\]"),
+        ('{"id": 2, "gold": "c"}', r"gold label 'c' is not in the label set \['A', 'B'\]"),
         ('{"id": 1, "gold": "A"}', r"duplicate id '1' \(first on line 1\)"),
         ('{"gold": "A"}', "has no 'id', but line 1 has one"),
         ('{"id": 2, "gold": "A", "gold": "B"}', "key 'gold' occurs twice"),
@@ -95,6 +96,28 @@ def test_a_line_whose_label_is_null_has_none(tmp_path: Path) -> None:
 def test_a_named_key_is_required(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"claims\.jsonl:1: no gold label under 'right'; the line has the keys"):
         load_gold(write(tmp_path, '{"gold": "A"}'), label_field="right")
+
+
+@pytest.mark.parametrize(
+    ("written", "labels", "meant"),
+    [
+        ("TRUE", ("True", "False"), "True"),
+        (" false ", ("True", "False"), "False"),
+        ("POSITIVE", ("negative", "positive"), "positive"),
+        ("3.0", ("1", "2", "3"), "3"),
+        ("'-1", ("-1", "+1"), "-1"),
+        # Several could be meant.
+        ("a", ("A", "A "), None),
+        ("Yess", ("Yes", "No"), None),
+        # What is there is meant itself.
+        ("a", ("A", "a"), "a"),
+    ],
+)
+def test_case_and_outer_space_make_no_difference_where_one_label_is_meant(
+    written: str, labels: tuple[str, ...], meant: str | None
+) -> None:
+    assert matched_label(written, labels) == meant
+    assert Gold({"x": written}).spelled(labels)["x"] == (meant or written)
 
 
 def test_a_missing_file(tmp_path: Path) -> None:
@@ -118,6 +141,17 @@ def test_answers_are_read_and_open_questions_skipped(tmp_path: Path) -> None:
     found = load_fixed(written(tmp_path / "answers.jsonl", *rows), dataset, LABELS)
     assert found == Labeling({"0>1": "True", "3>2": "False"})
     assert load_fixed(written(tmp_path / "open.jsonl", *rows[1:3]), dataset, LABELS) == Labeling()
+
+
+def test_answers_that_a_spreadsheet_saved_come_back(tmp_path: Path) -> None:
+    dataset = Dataset([Example("a", {"text": "x"}), Example("=b", {"text": "y"}), Example("1-2", {"text": "z"})])
+    path = tmp_path / "answers.csv"
+    # Semicolons, a mark, capitals, and an id that `queue` kept from being run.
+    path.write_text("id;label;text\na;TRUE;x\n'=b;FALSE;y\n1-2;;z\n", encoding="utf-8-sig")
+    assert load_fixed(path, dataset, LABELS) == Labeling({"a": "True", "=b": "False"})
+    path.write_text("id;label\n01. Feb;TRUE\n", encoding="utf-8")
+    with pytest.raises(DataError, match="is not in the data set; a spreadsheet may have written it anew"):
+        load_fixed(path, dataset, LABELS)
 
 
 @pytest.mark.parametrize(

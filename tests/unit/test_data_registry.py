@@ -313,6 +313,52 @@ def test_thoughts_are_dropped_from_every_text_where_that_is_asked_for(tmp_path: 
     assert load_gold_labels(dropped).keys() == set(load_examples(dropped).ids)
 
 
+@pytest.mark.parametrize(
+    ("form", "rows", "meanings", "gold"),
+    [
+        (
+            "rows",
+            "id,text,label\na,x,0\nb,y,1\nc,z,2\n",
+            {"0": "False", "1": "True", "2": ""},
+            {"a": "False", "b": "True"},
+        ),
+        (
+            "rows",
+            "id,text,label\na,x,SUPPORTS\nb,y,refutes\n",
+            {"supports": "True", "Refutes": "False"},
+            {"a": "True", "b": "False"},
+        ),
+        ("preferences", "id,prompt,a,b,label\np,q,x,y,0\nq,q,x,y,1\n", {"0": "B", "1": "A"}, {"p": "y", "q": "x"}),
+        (
+            "preferences",
+            "id,prompt,a,b,label\np,q,x,y,GPT-4\nq,q,x,y,even\n",
+            {"gpt-4": "A", "even": "tie"},
+            {"p": "x"},
+        ),
+    ],
+)
+def test_what_gold_labels_mean_can_be_said(
+    form: str, rows: str, meanings: dict[str, str], gold: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "g.csv").write_text(rows, encoding="utf-8")
+    source = DataSource(str(tmp_path / "g.csv"), form)
+    found = load_gold_labels(source, meanings=meanings)
+    if form == "rows":
+        assert dict(found) == gold
+        return
+    better = {
+        str(each.group): each.fields["first" if found[each.id] == "A" else "second"]
+        for each in load_examples(source)
+        if each.id in found
+    }
+    assert better == gold
+
+
+def test_a_format_that_finds_gold_labels_by_itself_has_none_to_map() -> None:
+    with pytest.raises(ConfigError, match="there is none to map"):
+        load_gold_labels(DataSource(str(DATA / "truthfulqa.csv"), "truthfulqa"), meanings={"0": "True"})
+
+
 class TestConfiguration:
     def test_a_file_starts_at_the_configuration_and_the_hub_nowhere(self, tmp_path: Path) -> None:
         assert configured(tmp_path, 'path = "a.csv"').data.path == tmp_path / "a.csv"
