@@ -87,6 +87,7 @@ class DataSection(Section):
         id: key of the ids.
         group: key of the groups; examples that constraints may relate share one (format "rows").
         answer: key of what an example claims within its group (format "rows").
+        on_empty: what to do with a row without a text: "stop" with an error, or "skip" it and say so.
         drop_thoughts: take out of every text what a model only thought, such as <think> blocks; of solutions (format
             "gsm8k") they are left out in any case.
     """
@@ -103,6 +104,7 @@ class DataSection(Section):
     group: str = "group"
     answer: str = "answer"
     drop_thoughts: bool = False
+    on_empty: Literal["stop", "skip"] = "stop"
     delimiter: str | None = Field(default=None, min_length=1, max_length=1)
 
     @property

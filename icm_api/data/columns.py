@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike, fspath
 from types import MappingProxyType
+from typing import Literal
 
 from icm_api.data.readers import read_json_lines
 from icm_api.data.rows import Row, kind
@@ -36,6 +37,7 @@ class DataSource:
         delimiter: what stands between the cells of delimited text; by default it is found.
         limit: the most examples to take, by whole groups; None for all.
         seed: of the choice under a limit.
+        on_empty: what to do with a row without a text: stop with an error, or leave it out and say so.
         drop_thoughts: whether what a model only thought (<think> and the like) is taken out of every text.
     """
 
@@ -52,6 +54,7 @@ class DataSource:
     seed: int = 0
     drop_thoughts: bool = False
     delimiter: str | None = None
+    on_empty: Literal["stop", "skip"] = "stop"
 
     def elsewhere(self, path: str) -> DataSource:
         """The same meaning of rows in another file, which may have another delimiter.
@@ -146,7 +149,7 @@ def _found_texts(row: Row, rest: Mapping[str, object]) -> dict[str, str]:
         raise row.error(f"no text field: none of the keys {list(row.values)} holds a text for the model")
     for key, text in texts.items():
         if not text.strip():
-            raise row.error(f"text field {key!r} is empty; fill it, or name the text fields with fields=[...]")
+            raise row.empty(f"text field {key!r} is empty; fill it, or name the text fields with fields=[...]")
     return texts
 
 
@@ -157,11 +160,11 @@ def _named_texts(row: Row, fields: Sequence[str]) -> dict[str, str]:
             raise row.error(f"text field {key!r} is missing; the {row.unit} has the keys {list(row.values)}")
         value = row.values[key]
         if value is None:
-            raise row.error(f"text field {key!r} is empty (null or no text); fill it, or leave the {row.unit} out")
+            raise row.empty(f"text field {key!r} is empty (null or no text); fill it, or leave the {row.unit} out")
         if not isinstance(value, str):
             raise row.error(f"text field {key!r} is {kind(value)}; it must be a string")
         if not value.strip():
-            raise row.error(f"text field {key!r} is empty; give it a text, or leave the {row.unit} out")
+            raise row.empty(f"text field {key!r} is empty; give it a text, or leave the {row.unit} out")
         texts[key] = value
     return texts
 

@@ -22,7 +22,7 @@ from types import MappingProxyType
 
 from icm_api.data.dialogues import Message, Messages, as_chat, listed, parted, preamble, turns, written
 from icm_api.data.pairs import Pair, both_labels, both_orders, ordered
-from icm_api.data.rows import Row, kind
+from icm_api.data.rows import EmptyTextError, Row, kind
 from icm_api.data.winners import Winners
 from icm_api.errors import ConfigError
 from icm_api.types import Example, Label
@@ -102,7 +102,11 @@ def preference_examples(rows: Iterable[Row], fields: Sequence[str] | None = None
 
 
 def preference_gold(
-    rows: Iterable[Row], fields: Sequence[str] | None = None, label_field: str | None = None
+    rows: Iterable[Row],
+    fields: Sequence[str] | None = None,
+    label_field: str | None = None,
+    *,
+    skip_empty: bool = False,
 ) -> Iterator[tuple[str, Label]]:
     """The gold labels of the examples that `preference_examples` makes of the same rows.
 
@@ -111,6 +115,7 @@ def preference_gold(
         fields: as for the examples.
         label_field: the column that says which reply is better (see `winners`); by default the first of
             `PREFERRED_FIELDS` that a row has. A tie gives no gold label.
+        skip_empty: leave out rows without a text instead of raising their error.
 
     Yields:
         The id of an example, and "A" if its first reply is the better one, else "B".
@@ -119,7 +124,13 @@ def preference_gold(
         DataError: as for the examples, or a row does not say which reply is better.
         ConfigError: as for the examples.
     """
-    comparisons = [_comparison(row, fields) for row in rows]
+    comparisons = []
+    for row in rows:
+        try:
+            comparisons.append(_comparison(row, fields))
+        except EmptyTextError:
+            if not skip_empty:
+                raise
     winners = Winners.of([each.row for each in comparisons], label_field)
     for each in comparisons:
         # What is chosen needs no other column to say so.

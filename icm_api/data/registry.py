@@ -10,8 +10,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from logging import getLogger
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 from icm_api.data.columns import GOLD_FIELDS, DataSource, column_examples
 from icm_api.data.gsm8k import gsm8k_examples, gsm8k_gold
@@ -20,11 +21,14 @@ from icm_api.data.own_text import without_thoughts
 from icm_api.data.pairs import CHATS, rank
 from icm_api.data.preferences import preference_examples, preference_gold
 from icm_api.data.readers import read_rows
-from icm_api.data.rows import Row
+from icm_api.data.rows import EmptyTextError, Row
 from icm_api.data.truthfulqa import truthfulqa_examples, truthfulqa_gold, truthfulqa_pair_examples, truthfulqa_pair_gold
 from icm_api.data.winners import PREFERRED_FIELDS
 from icm_api.errors import ConfigError, DataError
 from icm_api.types import Dataset, Example, Label
+
+_T = TypeVar("_T")
+_LOG = getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +80,9 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
             Format(
                 "preferences",
                 lambda rows, of: preference_examples(rows, of.fields),
-                lambda rows, of, label_field, labels: preference_gold(rows, of.fields, label_field),
+                lambda rows, of, label_field, labels: preference_gold(
+                    rows, of.fields, label_field, skip_empty=of.on_empty == "skip"
+                ),
                 keys=("fields",),
                 label_keys=PREFERRED_FIELDS,
                 pairs=True,
@@ -129,7 +135,10 @@ def load_examples(source: DataSource) -> Dataset:
         Traceback (most recent call last):
         icm_api.errors.DataError: claims.csv: no such file; check the path
     """
-    examples = [*find_format(source.format).examples(_rows(source), source)]
+    form, empty = find_format(source.format), list[DataError]()
+    examples = [*_with_texts(lambda rows: form.examples(rows, source), _rows(source), source, empty)]
+    if empty:
+        _LOG.warning("left out %d rows without a text (data.on_empty); the first: %s", len(empty), empty[0])
     if not examples:
         raise DataError(f"{source.path}: there are rows, but none yields an example; check the format and the texts")
     return _sampled(examples, source.limit, source.seed)
@@ -149,7 +158,7 @@ def load_gold_labels(
         label_field: the key of the label, if the format has one ("rows", "preferences" with a label column).
         labels: the label set, if labels outside it are an error ("rows").
         meanings: what the file writes -> the label that it means, or "" for none, e.g. {"0": "False", "1": "True"};
-            case and outer space make no difference. Of "preferences" it means "A" (the row's first reply), "B" or "tie".
+            case and outer space make no difference. Of "preferences": "A" (the row's first reply), "B" or "tie".
 
     Returns:
         Labels by id; examples whose label is null have none.
@@ -163,7 +172,7 @@ def load_gold_labels(
         if not form.label_keys:
             raise ConfigError(f'format = "{form.name}" finds gold labels by itself: there is none to map')
         rows = _meant(rows, form.label_keys if label_field is None else (label_field,), meanings)
-    return Gold(dict(form.gold(rows, source, label_field, labels)))
+    return Gold(dict(_with_texts(lambda some: form.gold(some, source, label_field, labels), rows, source, [])))
 
 
 def fingerprint(dataset: Dataset) -> str:
@@ -203,6 +212,21 @@ def _thoughtless(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _thoughtless(each) for key, each in value.items()}
     return [_thoughtless(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+def _with_texts(
+    read: Callable[[Iterable[Row]], Iterator[_T]], rows: Iterable[Row], source: DataSource, empty: list[DataError]
+) -> Iterator[_T]:
+    """What is read of the rows; after one without a text it goes on with the next, if the source says so."""
+    left = iter(rows)
+    while True:
+        try:
+            yield from read(left)
+            return
+        except EmptyTextError as error:
+            if source.on_empty != "skip":
+                raise
+            empty.append(error)
 
 
 def _meant(rows: Iterable[Row], keys: Sequence[str], meanings: Mapping[str, str]) -> Iterator[Row]:

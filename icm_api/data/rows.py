@@ -14,6 +14,10 @@ from icm_api.errors import DataError
 Unit: TypeAlias = Literal["line", "row"]
 
 
+class EmptyTextError(DataError):
+    """A row has no text where it must have one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One record of a source: its place, the id it has or gets, and its values.
@@ -35,6 +39,10 @@ class Row:
     def error(self, what: str) -> DataError:
         """An error that begins with the source and the row's place."""
         return error_at(self.path, self.line, what, self.unit)
+
+    def empty(self, what: str) -> EmptyTextError:
+        """The same of a text that is not there, so that whoever wants to can leave the row out."""
+        return EmptyTextError(str(self.error(what)))
 
     def text(self, key: str) -> str:
         """The text under a key, without white space around it.
@@ -74,7 +82,7 @@ class Row:
         if value is not None and not isinstance(value, str):
             raise self.error(f"{where!r} is {kind(value)}; it must be a text")
         if value is None or not value.strip():
-            raise self.error(f"{where!r} is empty; it must be a text")
+            raise self.empty(f"{where!r} is empty; it must be a text")
         return value.strip()
 
     def _value(self, key: str) -> object:

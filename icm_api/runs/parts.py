@@ -85,6 +85,7 @@ def data_source(config: Config) -> DataSource:
         seed=data.seed,
         drop_thoughts=data.drop_thoughts,
         delimiter=data.delimiter,
+        on_empty=data.on_empty,
     )
 
 

@@ -314,6 +314,27 @@ def test_thoughts_are_dropped_from_every_text_where_that_is_asked_for(tmp_path: 
 
 
 @pytest.mark.parametrize(
+    ("form", "fields", "rows", "kept"),
+    [
+        ("rows", ("text",), "text,label\na,1\n,1\n  ,1\nb,1\n", {"1", "4"}),
+        ("preferences", ("q", "r", "s"), "q,r,s,label\nQ,x,y,1\n,x,y,1\nQ,z,w,2\n", {"1", "3"}),
+    ],
+)
+def test_rows_without_a_text_can_be_left_out(
+    form: str, fields: tuple[str, ...], rows: str, kept: set[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "d.csv").write_text(rows, encoding="utf-8")
+    source = DataSource(str(tmp_path / "d.csv"), form, fields)
+    with pytest.raises(DataError, match=r"d\.csv:3: "):
+        load_examples(source)
+    skipping = replace(source, on_empty="skip")
+    data = load_examples(skipping)
+    assert {(each.group or each.id) for each in data} == kept
+    assert "rows without a text (data.on_empty); the first: " in caplog.messages[0]
+    assert set(data.ids) <= load_gold_labels(skipping).keys()
+
+
+@pytest.mark.parametrize(
     ("form", "rows", "meanings", "gold"),
     [
         (
@@ -368,9 +389,9 @@ class TestConfiguration:
 
     def test_every_key_reaches_the_source(self, tmp_path: Path) -> None:
         data = 'path = "hub:o/n"\nname = "m"\nsplit = "s"\nlimit = 5\nseed = 2\nfields = ["a"]\n'
-        data += 'id = "i"\ngroup = "g"\nanswer = "w"\ndrop_thoughts = true'
+        data += 'id = "i"\ngroup = "g"\nanswer = "w"\ndrop_thoughts = true\non_empty = "skip"'
         assert data_source(configured(tmp_path, data)) == DataSource(
-            "hub:o/n", "rows", ("a",), "i", "g", "w", (), "m", "s", 5, 2, True
+            "hub:o/n", "rows", ("a",), "i", "g", "w", (), "m", "s", 5, 2, True, None, "skip"
         )
 
     def test_only_what_the_prompt_shows_and_constraints_name_is_loaded(self, tmp_path: Path) -> None:
