@@ -65,7 +65,12 @@ def _demo(parser: ArgumentParser) -> None:
 def _init(parser: ArgumentParser) -> None:
     from icm_api.config.presets import task_names
 
-    parser.add_argument("task", metavar="TASK", choices=task_names(), help=", ".join(task_names()))
+    parser.add_argument(
+        "task", metavar="TASK|FILE", help=f"{', '.join(task_names())}; or a table of your own, with --text and --labels"
+    )
+    parser.add_argument("--text", type=_names, metavar="A,B", help="the columns of FILE that the prompt shows")
+    parser.add_argument("--labels", type=_names, metavar="A,B", help="the labels for FILE")
+    parser.add_argument("--id", metavar="COLUMN", help='the column of ids in FILE (default: "id", else row numbers)')
     parser.add_argument("--data", metavar="PATH", help="the data: a file, or hub:OWNER/NAME")
     parser.add_argument("--model", metavar="SPEC", help="the model, e.g. openai:gpt-6-luna or pocket")
     parser.add_argument("--out", type=Path, metavar="FILE", help="the file to write (default: TASK.toml)")
@@ -292,9 +297,11 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
             _demo,
         ),
         "init": Verb(
-            "icm_api.cli.running:init_verb",
-            "write a task's configuration, with comments, to be changed by hand",
+            "icm_api.cli.starting:init_verb",
+            "write a configuration for a task or a file of your own, with comments, to be changed by hand",
             _init,
+            "  icm-api init reviews.csv --text review --labels good,bad --id nr --model openai:gpt-6-luna\n"
+            "  icm-api run reviews.toml\n\n"
             "  icm-api init truthfulqa --data TruthfulQA.csv --model "
             "vllm:meta-llama/Llama-3.1-8B@http://127.0.0.1:8000/v1\n"
             "  icm-api plan truthfulqa.toml\n"

@@ -1,4 +1,4 @@
-"""The verbs before and during a run: init, plan, audit, run, resume.
+"""The verbs before and during a run: plan, audit, run, resume.
 
 They print results on standard output (as JSON with --json) and the live view on standard error. They compute nothing
 themselves.
@@ -20,10 +20,8 @@ from rich.console import Console
 
 from icm_api.cli.live import LiveView
 from icm_api.config import Config, load_config
-from icm_api.config.presets import task_config
 from icm_api.consistency import audit
-from icm_api.data import HUB, find_format, read_rows
-from icm_api.errors import BudgetError, ConfigError, GaveUpError, StorageError
+from icm_api.errors import BudgetError, GaveUpError, StorageError
 from icm_api.evaluation import Verdict, lines_of_zero_shot
 from icm_api.result import LABELS_FILE, SUMMARY_FILE, Result
 from icm_api.runs import (
@@ -37,43 +35,6 @@ from icm_api.runs import (
     resume,
     run_config,
 )
-
-
-def init_verb(arguments: Namespace) -> None:
-    """`icm-api init TASK`."""
-    out: Path = arguments.out or Path(f"{arguments.task}.toml")
-    text = task_config(arguments.task, data=_path_from(out, arguments.data), model=arguments.model)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with out.open("x", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-    except FileExistsError:
-        raise ConfigError(f"{out} is there already, and nothing was written: choose another file with --out") from None
-    except OSError as error:
-        raise StorageError(f"cannot write {out}: {error.strerror or error}") from error
-    config = load_config(out, environment=False)
-    print(f"wrote {out}: data {config.data.path}, model {config.model.provider}")
-    if not config.data.from_hub and not config.data.path.exists():
-        print(f"the data are not there yet: put the file there, or change data.path in {out}")
-    elif not config.data.from_hub and find_format(config.data.format).by_columns:
-        columns = list(next(iter(read_rows(str(config.data.path)))).values)
-        print(f"columns of the data: {columns}")
-        print(f"say in {out} which of them the prompt shows ([data] fields, [prompt] template)")
-    print("next:")
-    for step, why in (
-        (f"icm-api probe {config.model.provider}", "whether the model gives logprobs"),
-        (f"icm-api audit {out}", "what the constraints rule out"),
-        (f"icm-api plan {out}", "how many requests and tokens it may take"),
-        (f"icm-api run {out}", ""),
-    ):
-        print(f"  {step}" + (f"   # {why}" if why else ""))
-
-
-def _path_from(out: Path, data: str | None) -> str | None:
-    """The path as the configuration has to name it, since there a relative one starts at its own folder."""
-    if data is None or data.startswith(HUB) or out.parent.resolve() == Path.cwd():
-        return data
-    return str(Path(data).expanduser().resolve())
 
 
 def _read_config(arguments: Namespace) -> Config:

@@ -163,10 +163,12 @@ def test_a_plan_says_what_it_may_cost_and_what_is_cheaper(
 def test_help_has_an_example_that_works(capsys: Printed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SystemExit):
         main(["init", "--help"])
-    [line] = re.findall(r"^  icm-api (init .*)$", capsys.readouterr().out, flags=re.MULTILINE)
+    lines = re.findall(r"^  icm-api (init .*)$", capsys.readouterr().out, flags=re.MULTILINE)
     monkeypatch.chdir(tmp_path)
-    assert main(line.split()) == 0
-    assert (tmp_path / "truthfulqa.toml").is_file()
+    Path("reviews.csv").write_text("nr,review\n1,x\n", encoding="utf-8")
+    for line in lines:
+        assert main(line.split()) == 0
+    assert {path.name for path in tmp_path.glob("*.toml")} == {"reviews.toml", "truthfulqa.toml"}
 
 
 def test_gold_of_another_form_is_read_where_a_flag_says_so(
@@ -226,3 +228,47 @@ class TestHubRun:
         self.write(path, "Perhaps")
         assert main(["resume", run]) == 2
         assert "data_sha256" in capsys.readouterr().err
+
+
+def test_a_table_of_ones_own_gives_a_file_that_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ICM_CACHE__FOLDER", str(tmp_path / "cache"))
+    rows = "".join(f"r{at};{text};\r\n" for at, text in enumerate(["good, really", "bad {so}", "", "well"]))
+    Path("Reviews.csv").write_text("nr;review text;stars\r\n" + rows, encoding="utf-8-sig")
+    given = ["--text", "review text", "--labels", "good,bad,so so", "--id", "nr"]
+    assert main(["init", "Reviews.csv", *given]) == 0
+    config = load_config("Reviews.toml")
+    assert "good, bad or so so" in config.prompt.instruction
+    assert main(["run", "Reviews.toml", "--engine", "bootstrap"]) == 0
+    labelled = [json.loads(line) for line in Path("runs/Reviews/labels.jsonl").read_text("utf-8").splitlines()]
+    assert [row["id"] for row in labelled] == ["r0", "r1", "r3"]
+    assert {row["label"] for row in labelled} <= {"good", "bad", "so so"}
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ([], r"--text is missing: say which columns the prompt shows, of \['nr', 'text'\]"),
+        (["--text", "text"], "--labels is missing"),
+        (["--text", "texts", "--labels", "a,b"], r"--text texts: no such column in a\.csv; it has \['nr', 'text'\]"),
+        (["--text", "text", "--labels", "a,b", "--id", "key"], "--id key: no such column"),
+        (["--text", "text", "--labels", "1,10"], "--labels 1,10: form ' 1' of label '1' begins form ' 10'"),
+        (["--text", "text", "--labels", "a,b", "--id", "nr"], "duplicate id '1'"),
+    ],
+)
+def test_what_does_not_fit_a_table_is_said_and_nothing_written(
+    flags: list[str], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.csv").write_text("nr,text\n1,x\n1,y\n", encoding="utf-8")
+    assert main(["init", "a.csv", *flags]) == 2
+    assert re.search(words, capsys.readouterr().err)
+    assert not Path("a.toml").exists()
+
+
+@pytest.mark.parametrize("task", ["classification", "ratings"])
+def test_the_instruction_of_a_classification_names_every_label(task: str) -> None:
+    prompt = tomllib.loads(task_config(task))["prompt"]
+    assert all(label in prompt["instruction"] for label in prompt["labels"])
