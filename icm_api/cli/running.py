@@ -21,7 +21,8 @@ from rich.console import Console
 from icm_api.cli.live import LiveView
 from icm_api.config import Config, load_config
 from icm_api.consistency import audit
-from icm_api.errors import BudgetError, GaveUpError, StorageError
+from icm_api.data import check_data
+from icm_api.errors import BudgetError, DataError, GaveUpError, StorageError
 from icm_api.evaluation import Verdict, lines_of_zero_shot
 from icm_api.result import LABELS_FILE, SUMMARY_FILE, Result
 from icm_api.runs import (
@@ -30,6 +31,7 @@ from icm_api.runs import (
     FinishedRun,
     Watch,
     build_task,
+    data_source,
     load_dataset,
     plan,
     resume,
@@ -84,9 +86,20 @@ def plan_verb(arguments: Namespace) -> None:
 def audit_verb(arguments: Namespace) -> None:
     """`icm-api audit CONFIG`."""
     config = _read_config(arguments)
-    task = build_task(config)
-    found = audit(load_dataset(config), task.verbalizer.labels, task.constraints)
-    print(json.dumps(found.as_json()) if arguments.json else "\n".join(found.lines()))
+    task, checked = build_task(config), check_data(data_source(config))
+    if checked.bad and not arguments.json:
+        print("\n".join(checked.lines()))
+    try:
+        dataset = load_dataset(config)
+    except DataError:
+        if arguments.json:
+            print(json.dumps({"data": checked.as_json()}))
+        raise
+    found = audit(dataset, task.verbalizer.labels, task.constraints)
+    if arguments.json:
+        print(json.dumps({**found.as_json(), "data": checked.as_json()}))
+    else:
+        print("\n".join([*found.lines(), *([] if checked.bad else checked.lines())]))
 
 
 def watched(work: Callable[[Watch], Coroutine[Any, Any, Result]], folder: Path, *, show: bool) -> Result:

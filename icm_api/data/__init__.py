@@ -5,6 +5,7 @@ Functions of their own read the two, so that gold labels never travel with the e
 computes a score.
 """
 
+from icm_api.data.checking import DataCheck, check_data
 from icm_api.data.columns import DataSource, load_jsonl
 from icm_api.data.labels import Gold, load_fixed, load_gold
 from icm_api.data.readers import HUB, read_rows
@@ -13,10 +14,12 @@ from icm_api.data.rows import Row
 
 __all__ = [
     "HUB",
+    "DataCheck",
     "DataSource",
     "Format",
     "Gold",
     "Row",
+    "check_data",
     "find_format",
     "fingerprint",
     "format_names",

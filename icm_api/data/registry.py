@@ -14,7 +14,7 @@ from logging import getLogger
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from icm_api.data.columns import GOLD_FIELDS, DataSource, column_examples
+from icm_api.data.columns import DataSource, column_examples
 from icm_api.data.gsm8k import gsm8k_examples, gsm8k_gold
 from icm_api.data.labels import Gold, column_gold
 from icm_api.data.own_text import without_thoughts
@@ -26,6 +26,7 @@ from icm_api.data.truthfulqa import truthfulqa_examples, truthfulqa_gold, truthf
 from icm_api.data.winners import PREFERRED_FIELDS
 from icm_api.errors import ConfigError, DataError
 from icm_api.types import Dataset, Example, Label
+from icm_api.types.records import GOLD_FIELDS
 
 _T = TypeVar("_T")
 _LOG = getLogger(__name__)
@@ -135,8 +136,8 @@ def load_examples(source: DataSource) -> Dataset:
         Traceback (most recent call last):
         icm_api.errors.DataError: claims.csv: no such file; check the path
     """
-    form, empty = find_format(source.format), list[DataError]()
-    examples = [*_with_texts(lambda rows: form.examples(rows, source), _rows(source), source, empty)]
+    empty: list[DataError] = []
+    examples = [*_going_on(_examples(source), _rows(source), _skipping(source, empty))]
     if empty:
         _LOG.warning("left out %d rows without a text (data.on_empty); the first: %s", len(empty), empty[0])
     if not examples:
@@ -172,7 +173,27 @@ def load_gold_labels(
         if not form.label_keys:
             raise ConfigError(f'format = "{form.name}" finds gold labels by itself: there is none to map')
         rows = _meant(rows, form.label_keys if label_field is None else (label_field,), meanings)
-    return Gold(dict(_with_texts(lambda some: form.gold(some, source, label_field, labels), rows, source, [])))
+    read = _going_on(lambda some: form.gold(some, source, label_field, labels), rows, _skipping(source, []))
+    return Gold(dict(read))
+
+
+def read_tolerantly(source: DataSource, bad: Callable[[DataError], None]) -> Iterator[Example]:
+    """The examples of all rows that are good, whatever the source's limit.
+
+    Args:
+        source: where they are, and what their rows mean.
+        bad: gets the error of each other row.
+
+    Raises:
+        DataError: the source cannot be read at all.
+        ConfigError: as for `load_examples`.
+    """
+
+    def listed(error: DataError) -> bool:
+        bad(error)
+        return True
+
+    yield from _going_on(_examples(source), _rows(source, bad), listed)
 
 
 def fingerprint(dataset: Dataset) -> str:
@@ -199,8 +220,8 @@ def fingerprint(dataset: Dataset) -> str:
     return state.hexdigest()
 
 
-def _rows(source: DataSource) -> Iterator[Row]:
-    rows = read_rows(source.path, source.id, name=source.name, split=source.split, delimiter=source.delimiter)
+def _rows(source: DataSource, bad: Callable[[DataError], None] | None = None) -> Iterator[Row]:
+    rows = read_rows(source.path, source.id, name=source.name, split=source.split, delimiter=source.delimiter, bad=bad)
     return (replace(row, values=_thoughtless(row.values)) for row in rows) if source.drop_thoughts else rows
 
 
@@ -214,19 +235,51 @@ def _thoughtless(value: Any) -> Any:
     return [_thoughtless(each) for each in value] if isinstance(value, list | tuple) else value
 
 
-def _with_texts(
-    read: Callable[[Iterable[Row]], Iterator[_T]], rows: Iterable[Row], source: DataSource, empty: list[DataError]
+def _examples(source: DataSource) -> Callable[[Iterable[Row]], Iterator[Example]]:
+    form = find_format(source.format)
+    return lambda rows: form.examples(rows, source)
+
+
+def _going_on(
+    read: Callable[[Iterable[Row]], Iterator[_T]], rows: Iterable[Row], after: Callable[[DataError], bool]
 ) -> Iterator[_T]:
-    """What is read of the rows; after one without a text it goes on with the next, if the source says so."""
-    left = iter(rows)
+    """What is read of the rows; after a bad one it goes on with the next, if `after` says so of its error."""
+    left = _Rows(iter(rows))
     while True:
         try:
             yield from read(left)
             return
-        except EmptyTextError as error:
-            if source.on_empty != "skip":
+        except DataError as error:
+            # What fails by itself has no next row.
+            if left.failed or not after(error):
                 raise
-            empty.append(error)
+
+
+class _Rows(Iterator[Row]):
+    """Rows, and whether reading them failed."""
+
+    def __init__(self, rows: Iterator[Row]) -> None:
+        self._rows = rows
+        self.failed = False
+
+    def __next__(self) -> Row:
+        try:
+            return next(self._rows)
+        except DataError:
+            self.failed = True
+            raise
+
+
+def _skipping(source: DataSource, empty: list[DataError]) -> Callable[[DataError], bool]:
+    """Whether a row is left out for its error, which is then noted."""
+
+    def skip(error: DataError) -> bool:
+        if source.on_empty != "skip" or not isinstance(error, EmptyTextError):
+            return False
+        empty.append(error)
+        return True
+
+    return skip
 
 
 def _meant(rows: Iterable[Row], keys: Sequence[str], meanings: Mapping[str, str]) -> Iterator[Row]:
