@@ -125,6 +125,9 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
         f"{config.data.path}: {_many(len(report.result.examples), 'example')}"
         + ("" if find_format(config.data.format).by_columns else f", read as {config.data.format}"),
     )
+    aside = about.get("set_aside", {})
+    if aside:
+        yield "Set aside", f"{_many(len(aside), 'example')} that the model refused: {', '.join(sorted(aside))}"
     yield "Labels", ", ".join(config.prompt.labels)
     kinds = Counter(section.kind for section in config.constraints)
     listed = ", ".join(kind if count == 1 else f"{kind} ({count})" for kind, count in kinds.items()) or "none"

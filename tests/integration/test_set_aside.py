@@ -129,6 +129,8 @@ def test_the_queue_and_the_report_leave_it_out_too(tmp_path: Path) -> None:
         assert main(["run", str(config_at(tmp_path, server, judge="enabled = true"))]) == 0
     assert main(["queue", folder, "--out", str(tmp_path / "queue.csv")]) == 0
     assert main(["report", folder]) == 0
+    page = tmp_path / "run" / "report" / "report.html"
+    assert f"1 example that the model refused: {BAD}" in page.read_text()
     assert "comparisons-0004" in (tmp_path / "queue.csv").read_text()
     assert BAD not in (tmp_path / "queue.csv").read_text()
 
