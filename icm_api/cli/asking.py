@@ -11,8 +11,8 @@ from __future__ import annotations
 import asyncio
 import json
 from argparse import Namespace
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,20 +20,25 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 
-from icm_api.config import Budget, ClientSettings, Prices
+from icm_api.config import Budget, ClientSettings, Prices, load_config
 from icm_api.data import Row, read_rows
 from icm_api.data.answers import final_answer
 from icm_api.data.gsm8k import QUESTION, SOLUTIONS, TRUTHS
 from icm_api.data.own_text import without_thoughts
 from icm_api.errors import ConfigError, IcmError, ProviderError, RequestError
 from icm_api.model import LanguageModel, Meter, open_model
+from icm_api.model.catalog import ENTRIES
 from icm_api.model.findings import Probe
 from icm_api.model.open import open_endpoint
-from icm_api.model.probe import probe
+from icm_api.model.probe import probe, try_route
+from icm_api.model.request import Endpoint
+from icm_api.prompts import PromptBuilder
 from icm_api.result import write_whole
-from icm_api.runs import default_cache_folder
-from icm_api.types import Example, PromptTemplate, Verbalizer
+from icm_api.runs import build_task, default_cache_folder, load_dataset
+from icm_api.types import Example, Prompt, PromptTemplate, Verbalizer
 
+_FIRST_ROWS = 5
+_MUCH = 0.1
 _TEMPLATE = """\
 {question}
 
@@ -49,24 +54,81 @@ class _Order:
     temperature: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a probe is about: a model and its options, the labels, and a user's own words and first rows."""
+
+    spec: str
+    options: Mapping[str, Any]
+    verbalizer: Verbalizer
+    template: PromptTemplate | None = None
+    rows: Sequence[Example] = ()
+
+    def prompts(self, endpoint: Endpoint) -> list[Prompt]:
+        """The first row after the others, whose labels are made up, and each of three with no demonstration."""
+        if self.template is None:
+            return []
+        window = endpoint.capabilities.context_window
+        builder = PromptBuilder(self.template, self.verbalizer, endpoint.count_tokens, window)
+        labels = self.verbalizer.labels
+        shown = [(row, labels[at % len(labels)]) for at, row in enumerate(self.rows[1:])]
+        return [builder.prompt(self.rows[0], shown), *(builder.prompt(row, ()) for row in self.rows[:3])]
+
+
 def probe_verb(arguments: Namespace) -> None:
-    """`icm-api probe SPEC`."""
-    try:
-        verbalizer = Verbalizer.plain(label.strip() for label in arguments.labels.split(","))
-    except ValueError as error:
-        raise ConfigError(f"--labels {arguments.labels}: {error}") from error
-    found = asyncio.run(_probed(arguments.spec, dict(arguments.option), verbalizer))
+    """`icm-api probe SPEC` or `icm-api probe CONFIG`."""
+    found = asyncio.run(_probed(_asked(arguments)))
     print(json.dumps(found.as_json()) if arguments.json else "\n".join(found.lines()))
     if found.trouble:
         raise ProviderError(found.trouble)
 
 
-async def _probed(spec: str, options: dict[str, Any], verbalizer: Verbalizer) -> Probe:
-    endpoint, readers = open_endpoint(spec, options)
+def _asked(arguments: Namespace) -> _Asked:
+    given = dict(arguments.option)
+    spec, verbalizer = arguments.spec, Verbalizer.plain(("True", "False"))
+    template: PromptTemplate | None = None
+    rows: Sequence[Example] = ()
+    if spec.endswith(".toml"):
+        config = load_config(spec)
+        task, dataset = build_task(config), load_dataset(config)
+        template, verbalizer, rows = task.template, task.verbalizer, tuple(dataset[:_FIRST_ROWS])
+        spec, given = config.model.provider, {**config.model.options, **given}
+    if arguments.labels is not None:
+        try:
+            verbalizer = Verbalizer.plain(label.strip() for label in arguments.labels.split(","))
+        except ValueError as error:
+            raise ConfigError(f"--labels {arguments.labels}: {error}") from error
+    return _Asked(spec, given, verbalizer, template, rows)
+
+
+async def _probed(asked: _Asked) -> Probe:
+    endpoint, readers = open_endpoint(asked.spec, asked.options)
     try:
-        return await probe(endpoint, readers, verbalizer)
+        prompts = asked.prompts(endpoint)
+        found = await probe(endpoint, readers, asked.verbalizer, own=prompts)
     finally:
         await endpoint.close()
+    host = ENTRIES.get(asked.spec.partition(":")[0])
+    if host is None or asked.template is None:
+        return found
+    return await _with_other_route(found, asked, prompts[0], asked.options.get("api") or host.api)
+
+
+async def _with_other_route(found: Probe, asked: _Asked, prompt: Prompt, api: str) -> Probe:
+    """The probe with what the other of chat and completions makes of the same prompt."""
+    other = "completions" if api == "chat" else "chat"
+    endpoint, readers = open_endpoint(asked.spec, {**asked.options, "api": other})
+    try:
+        route = await try_route(endpoint, readers, prompt, other)
+    finally:
+        await endpoint.close()
+    advice, here = f'set api = "{other}" under [model.options]', found.findings.coverage.value or 0.0
+    if route.value is not None and route.value > here + _MUCH:
+        if found.trouble:
+            found = replace(found, trouble=f"{found.trouble}; {other} does answer: {advice}")
+        else:
+            route = replace(route, warning=f"{other} puts {route.value:.1%} on the labels, {api} {here:.1%}: {advice}")
+    return replace(found, findings=replace(found.findings, other_route=route))
 
 
 def generate_verb(arguments: Namespace) -> None:

@@ -194,8 +194,13 @@ def _report(parser: ArgumentParser) -> None:
 
 
 def _probe(parser: ArgumentParser) -> None:
-    parser.add_argument("spec", help='e.g. "openai:gpt-6-luna", "vllm:MODEL@http://127.0.0.1:8000/v1", "pocket"')
-    parser.add_argument("--labels", default="True,False", help="labels with commas between (default: True,False)")
+    parser.add_argument(
+        "spec",
+        metavar="SPEC_OR_CONFIG",
+        help='a model, e.g. "openai:gpt-6-luna", "vllm:MODEL@http://127.0.0.1:8000/v1"; or a TOML file: its model is '
+        "asked with its prompt, its labels and its first rows",
+    )
+    parser.add_argument("--labels", help="labels with commas between (default: True,False, or those of the file)")
     _options(parser, "--option", "an option of the provider, as under [model.options]; may be repeated")
     _json(parser)
 

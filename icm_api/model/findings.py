@@ -56,6 +56,10 @@ class Findings:
         limits: what the server's headers allow in a minute.
         seconds: that one answer took, the median.
         echo: the largest difference between a label's probability in an echoed prompt and after the same prompt.
+        route: the path that was asked.
+        other_route: coverage by the other of chat and completions.
+        rows: the smallest coverage on the first rows of the user's own data, with no demonstration.
+        window: tokens of the context window, by the server's own word.
     """
 
     method: Finding[str] = Finding(note=_NOT_MEASURED)
@@ -68,6 +72,10 @@ class Findings:
     limits: Finding[Mapping[str, float]] = Finding(note=_NOT_MEASURED)
     seconds: Finding[float] = Finding(note=_NOT_MEASURED)
     echo: Finding[float] = Finding(note=_NOT_MEASURED)
+    route: Finding[str] = Finding()
+    other_route: Finding[float] = Finding()
+    rows: Finding[float] = Finding()
+    window: Finding[int] = Finding()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +112,8 @@ class Probe:
         """The report as text; of an endpoint that answered nothing, the verdict alone."""
         if self.trouble and not self.usage.requests:
             return [self.identity, self.verdict]
-        shown = [f"  {_TITLES[name]:<20}{_shown(name, finding)}" for name, finding in self._each().items()]
+        looked = ((name, finding) for name, finding in self._each().items() if finding != Finding())
+        shown = [f"  {_TITLES[name]:<20}{_shown(name, finding)}" for name, finding in looked]
         usage = self.usage
         cost = f"{usage.requests:,} requests, {usage.prompt_tokens:,} prompt tokens"
         warnings = [f"warning: {warning}" for warning in self.warnings]
@@ -137,6 +146,10 @@ _TITLES = {
     "limits": "limits a minute",
     "seconds": "seconds an answer",
     "echo": "prompt logprobs",
+    "route": "route",
+    "other_route": "the other route",
+    "rows": "first rows",
+    "window": "context window",
 }
 
 
@@ -149,6 +162,10 @@ def _value(name: str, value: Any) -> str:
     match name:
         case "coverage":
             return f"{value:.1%}"
+        case "other_route" | "rows":
+            return f"coverage {value:.1%}"
+        case "window":
+            return f"{value:,} tokens"
         case "bounds":
             return ", ".join(f"{label} from {low:.3g} to {high:.3g}" for label, (low, high) in value.items()) or "none"
         case "single_tokens":

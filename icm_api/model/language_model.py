@@ -8,6 +8,7 @@ from types import TracebackType
 from icm_api.errors import CapabilityError, LogprobsUnavailableError, Unanswered
 from icm_api.model.client.client import Client
 from icm_api.model.reading.reading import Readers, Sampling, label_distribution
+from icm_api.model.request import StatesWindow
 from icm_api.types import Answers, Capabilities, LabelDistribution, Prompt, Usage
 
 
@@ -55,6 +56,11 @@ class LanguageModel:
     def count_tokens(self, text: str) -> int:
         """How many tokens the model sees in this text."""
         return self._client.endpoint.count_tokens(text)
+
+    async def stated_window(self) -> int | None:
+        """Tokens of the context window, by the server's own word; None if it says nothing."""
+        endpoint = self._client.endpoint
+        return await endpoint.stated_window() if isinstance(endpoint, StatesWindow) else None
 
     async def label_distributions(self, prompts: Sequence[Prompt]) -> Answers[LabelDistribution]:
         """The model's distribution over each prompt's labels.

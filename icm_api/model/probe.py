@@ -32,8 +32,8 @@ from icm_api.model.reading.coverage import coverage_warning, thinks_first
 from icm_api.model.reading.echo import METHOD as _ECHO
 from icm_api.model.reading.label_tokens import Place, read_forms
 from icm_api.model.reading.reading import Below, Readers, Reading, forms_of, label_distribution
-from icm_api.model.request import Asks, Body, Endpoint, Request
-from icm_api.types import Answers, LabelDistribution, Model, Prompt, Tally, Turn, Verbalizer, logsumexp
+from icm_api.model.request import Asks, Body, Endpoint, Request, StatesWindow
+from icm_api.types import Answers, Capabilities, LabelDistribution, Model, Prompt, Tally, Turn, Verbalizer, logsumexp
 
 # Probabilities further apart than this are not those of the same thing; rounding on servers is well below.
 _DISAGREEMENT = 0.05
@@ -53,6 +53,7 @@ async def probe(
     readers: Readers,
     verbalizer: Verbalizer,
     *,
+    own: Sequence[Prompt] = (),
     settings: ClientSettings | None = None,
     meter: Meter | None = None,
 ) -> Probe:
@@ -62,6 +63,8 @@ async def probe(
         endpoint: that is asked; it is left open.
         readers: how it is read.
         verbalizer: the labels to ask for.
+        own: prompts of the user's, the first with demonstrations if there can be any and the others with none; asked
+            in place of whether 9 > 2.
         settings: limits and retries; a few quick tries if None.
         meter: holds the questions to a budget; none if None.
 
@@ -76,12 +79,36 @@ async def probe(
     # Without memory every question is sent, also one that was asked before.
     client = Client(recorder, memory=0, settings=settings, meter=meter)
     async with LanguageModel(readers, client):
-        found, trouble = await _looked(recorder, readers, client, verbalizer)
-        found = replace(found, limits=limits_found(recorder), seconds=seconds_found(recorder.exchanges))
+        found, trouble = await _looked(recorder, readers, client, own or (short_prompt(verbalizer),))
+        found = replace(
+            found,
+            limits=limits_found(recorder),
+            seconds=seconds_found(recorder.exchanges),
+            route=_route_found(recorder),
+            window=await _window_found(endpoint) if recorder.exchanges else Finding(),
+        )
         can = endpoint.capabilities
         # An echo that failed or disagrees comes with a warning.
         can = replace(can, prompt_logprobs=can.prompt_logprobs and not found.echo.warning)
         return Probe(endpoint.identity, can, found, client.meter.sent, trouble)
+
+
+async def try_route(endpoint: Endpoint, readers: Readers, prompt: Prompt, api: str) -> Finding[float]:
+    """The coverage that one prompt gets by another route to the same model.
+
+    Args:
+        endpoint: that takes the other route; it is left open.
+        readers: how it is read.
+        prompt: that is asked.
+        api: what the option `api` calls the route.
+    """
+    settings = ClientSettings(attempts=1, timeout=60)
+    try:
+        async with LanguageModel(readers, Client(Recorder(endpoint), memory=0, settings=settings)) as model:
+            [found] = await model.label_distributions([prompt])
+    except ProviderError as error:
+        return Finding(note=f"{api}: {error}"[:300])
+    return Finding(found.coverage, api)
 
 
 async def check_endpoint(client: Model, verbalizer: Verbalizer, tally: Tally | None = None) -> list[str]:
@@ -215,16 +242,48 @@ def _turn(verbalizer: Verbalizer, left: int, right: int) -> Turn:
     return Turn(f"{left} > {right}", verbalizer.written(verbalizer.labels[0 if left > right else 1]))
 
 
-async def _looked(recorder: Recorder, readers: Readers, client: Client, verbalizer: Verbalizer) -> tuple[Findings, str]:
+def _route_found(recorder: Recorder) -> Finding[str]:
+    asked = (exchange.request.endpoint for exchange in recorder.exchanges)
+    paths = dict.fromkeys(path for path in asked if path and "tokenize" not in path)
+    return Finding(", ".join(paths)) if paths else Finding()
+
+
+async def _window_found(endpoint: Endpoint) -> Finding[int]:
+    stated = await endpoint.stated_window() if isinstance(endpoint, StatesWindow) else None
+    return Finding() if stated is None else Finding(stated, warning=window_warning(stated, endpoint.capabilities) or "")
+
+
+def window_warning(stated: int, can: Capabilities, needed: int | None = None) -> str | None:
+    """What to say if prompts may be longer than the server takes, else None.
+
+    Args:
+        stated: tokens of the context window, by the server's own word.
+        can: says which window is reckoned with.
+        needed: tokens of the longest prompt; None if that is unknown.
+    """
+    longest = can.context_window if needed is None else min(needed, can.context_window)
+    if longest <= stated:
+        return None
+    return (
+        f"the server says that its context window is {stated:,} tokens, and prompts may have up to {longest:,}: "
+        f"set context_window = {stated} under [model.options], so that whole demonstrations are left out"
+    )
+
+
+async def _looked(
+    recorder: Recorder, readers: Readers, client: Client, prompts: Sequence[Prompt]
+) -> tuple[Findings, str]:
     """What the answers say, and why the endpoint is of no use, if so."""
-    prompt = short_prompt(verbalizer)
+    prompt, verbalizer = prompts[0], prompts[0].verbalizer
     try:
         (reading,) = await readers.labels.read([prompt], client)
     except ProviderError as error:
         return Findings(), str(error)
     exchanges, forms = tuple(recorder.exchanges), forms_of(verbalizer)
     place, loose = first_list(exchanges)
-    echo = await echo_agreement(readers, prompt, _next_token(reading, place, forms), client)
+    echo: Finding[float] = Finding(note="it takes two examples to find out")
+    if prompt.turns:
+        echo = await echo_agreement(readers, prompt, _next_token(reading, place, forms), client)
     read = Findings(
         method=Finding(reading.method),
         alternatives=alternatives_found(place, recorder.capabilities),
@@ -248,8 +307,26 @@ async def _looked(recorder: Recorder, readers: Readers, client: Client, verbaliz
             bounds=Finding(distribution.intervals, warning=_bounds_warning(distribution)),
             difference=await _asked_again(LanguageModel(readers, client), prompt, distribution),
             cached=await _long_prompt_again(recorder, readers, client, verbalizer),
+            rows=await _rows_found(LanguageModel(readers, client), prompts[1:]),
         ),
         "",
+    )
+
+
+async def _rows_found(model: LanguageModel, prompts: Sequence[Prompt]) -> Finding[float]:
+    """How much of the probability is on the labels for the first rows, as a run begins."""
+    if not prompts:
+        return Finding()
+    try:
+        found = list(await model.label_distributions(prompts))
+    except ProviderError as error:
+        return Finding(note="failed", warning=f"a row asked with no demonstration failed: {error}")
+    labels = ", ".join(max(zip(each.logprobs, each.labels, strict=True))[1] for each in found)
+    least = min(each.coverage for each in found)
+    return Finding(
+        least,
+        f"at least, of {len(found)} with no demonstration: {labels}",
+        coverage_warning(found, prompts[0].verbalizer) or "",
     )
 
 

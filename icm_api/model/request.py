@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from icm_api.errors import ProviderError, RequestError, Unanswered
 from icm_api.types import Answers, Capabilities, Prompt, Usage
@@ -109,6 +109,15 @@ class Endpoint(Protocol):
 
     async def close(self) -> None:
         """Release what was opened."""
+        ...
+
+
+@runtime_checkable
+class StatesWindow(Protocol):
+    """An endpoint whose server says how long its context window is."""
+
+    async def stated_window(self) -> int | None:
+        """Tokens of the context window, by the server's own word; None if it says nothing."""
         ...
 
 

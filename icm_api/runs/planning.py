@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from icm_api.config import Config, SearchSettings
-from icm_api.model import LanguageModel
 from icm_api.model.client.meter import cost
 from icm_api.runs.parts import build_task, load_dataset, load_start, open_model
 from icm_api.search import build_kernel, build_objective, steps_of
-from icm_api.types import Dataset, Task, Usage
+from icm_api.types import Dataset, Model, PromptTemplate, Usage, Verbalizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +59,7 @@ async def plan(config: Config) -> Plan:
             return (searching + extra) * can.requests_per_prompt
 
         requests = most_requests(config.search)
-        longest = min(can.context_window, _longest_prompt(dataset, task, model))
+        longest = min(can.context_window, longest_prompt(dataset, task.template, task.verbalizer, model))
         # A preset is a way to anneal, and does not go with another engine.
         anneals = config.search.preset != "default" or config.search.moves != "groups"
         other = config.search.engine != "bootstrap" and not anneals
@@ -79,8 +78,8 @@ async def plan(config: Config) -> Plan:
         )
 
 
-def _longest_prompt(dataset: Dataset, task: Task, model: LanguageModel) -> int:
-    template, verbalizer = task.template, task.verbalizer
+def longest_prompt(dataset: Dataset, template: PromptTemplate, verbalizer: Verbalizer, model: Model) -> int:
+    """Tokens of a prompt that shows all examples with their labels, cut to no window."""
     texts = [template.render(example) for example in dataset]
     answer = max((verbalizer.written(label) for label in verbalizer.labels), key=model.count_tokens)
     shown = sum(model.count_tokens(text + answer + template.separator) for text in texts)

@@ -11,12 +11,14 @@ from dataclasses import dataclass, replace
 
 from icm_api.config import DiagnosticsSettings, SearchSettings
 from icm_api.errors import BudgetError, ProviderError
-from icm_api.model import check_endpoint
+from icm_api.model import LanguageModel, check_endpoint
+from icm_api.model.probe import window_warning
 from icm_api.model.reading.coverage import coverage_warning
 from icm_api.objective import Objective
 from icm_api.result import LABELS_FILE, Result
 from icm_api.runs.aside import Aside, guilty
 from icm_api.runs.judging import Trail, judged, with_zero_shot
+from icm_api.runs.planning import longest_prompt
 from icm_api.search import Found, Progress, Start, result_of
 from icm_api.search import search as search_engine
 from icm_api.types import Model
@@ -44,6 +46,8 @@ class Watch:
 
 _MOST_NAMED = 5
 
+_SHORT_PROMPT = 512
+"""Tokens."""
 UNWATCHED = Watch()
 """For a caller who wants to hear of nothing."""
 
@@ -81,6 +85,8 @@ class Work:
         # What only the check asks for is no cost of the search.
         for warning in await check_endpoint(self.objective.model, verbalizer, self.objective.tally.part()):
             watch.on_warning(warning)
+        if shorter := await _window_warning(self.objective):
+            watch.on_warning(shorter)
         for warning in self.start.clashes(self.objective.relations):
             watch.on_warning(warning)
         while True:
@@ -135,3 +141,14 @@ def _about_unknown(ids: Sequence[str]) -> str:
         f"{len(ids)} labels rest on nothing that the model said of them, as it listed no label (coverage 0 in "
         f"{LABELS_FILE}): {named}"
     )
+
+
+async def _window_warning(objective: Objective) -> str | None:
+    """What to say if the server's window is shorter than the prompts may be, so that the run does not die late."""
+    model, prompts = objective.model, objective.prompts
+    if not isinstance(model, LanguageModel):
+        return None
+    needed = longest_prompt(objective.dataset, prompts.template, prompts.verbalizer, model)
+    # Shorter ones fit any server's window, so that none has to be asked for.
+    stated = await model.stated_window() if needed > _SHORT_PROMPT else None
+    return None if stated is None else window_warning(stated, model.capabilities, needed)

@@ -139,8 +139,7 @@ class Service:
             Route(path, partial(self._answer, handler=handler, family=family), methods=["POST"])
             for path, handler, family in _POSTS
         ]
-        listing = partial(self._answer, handler=openai_wire.models, family="openai")
-        return Starlette(routes=[*routes, Route("/v1/models", listing), Route("/health", _healthy)])
+        return Starlette(routes=[*routes, Route("/v1/models", self._listed), Route("/health", _healthy)])
 
     def close(self) -> None:
         """End the worker thread."""
@@ -175,6 +174,10 @@ class Service:
         response.headers.update(_limit_headers(family, request_id, reset))
         self._journal.answered(response.status_code)
         return response
+
+    async def _listed(self, request: Request) -> Response:
+        """The list of models, which is no question to one: it is not counted, and no fault concerns it."""
+        return _json(openai_wire.models(self._backend))
 
     def _call(
         self, request: Request, body: Mapping[str, Any], digest: bytes, fault: str | None, request_id: str

@@ -11,7 +11,7 @@ from itertools import accumulate
 from time import time
 from typing import Any
 
-from icm_api.testing.backend import Generation, Ids, Position, Positions, Row, Sampling, Token, WireError
+from icm_api.testing.backend import Backend, Generation, Ids, Position, Positions, Row, Sampling, Token, WireError
 from icm_api.testing.wire import (
     CHAT_FIELDS,
     COMPLETION_FIELDS,
@@ -123,10 +123,10 @@ def detokenize(call: Call) -> Answer:
     return Answer({call.dialect.tokenize: _text(call, ids)})
 
 
-def models(call: Call) -> Answer:
-    """Answer GET /v1/models."""
-    card = {"id": call.backend.name, "object": "model", "created": 0, "owned_by": "icm-api"}
-    return Answer({"object": "list", "data": [card | {"max_model_len": call.backend.window}]})
+def models(backend: Backend) -> dict[str, Any]:
+    """The body of GET /v1/models."""
+    card = {"id": backend.name, "object": "model", "created": 0, "owned_by": "icm-api"}
+    return {"object": "list", "data": [card | {"max_model_len": backend.window}]}
 
 
 def conversation_text(call: Call) -> str:

@@ -88,7 +88,7 @@ def test_no_cell_is_a_formula_and_what_was_escaped_comes_back(
         writer = csv.DictWriter(stream, list(rows[0]), delimiter=";")
         writer.writeheader()
         writer.writerows(rows)
-    found = {key: row["label"] for key, row in labels_of(tmp_path / "run").items()}
+    found = {key: str(row["label"]) for key, row in labels_of(tmp_path / "run").items()}
     dataset = Dataset(Example(key, {"text": text}) for key, text in texts.items())
     assert load_fixed(tmp_path / "a.csv", dataset, ("-1", "+1")) == Labeling(found)
 

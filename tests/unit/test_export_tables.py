@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from icm_api.data.spreadsheets import FORMULA
 from icm_api.errors import ConfigError
 from icm_api.export import LabelledData, Options, export_labels
-from icm_api.export.tables import FORMULA, Column, write_csv
+from icm_api.export.tables import Column, write_csv
 from icm_api.types import Dataset, Example, Verbalizer
 from tests.labelled import NASTY, claims, line, result_of, with_line
 

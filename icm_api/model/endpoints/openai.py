@@ -6,6 +6,7 @@ opened. It does not: retry, wait, or read an answer.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from icm_api.types import Capabilities
 
 # Below httpx's own default, which lets a dead host hold a run for a minute and more.
 _CONNECT_SECONDS = 10.0
+_LIST_SECONDS = 5.0
 # The SDK sends nothing without a key; servers that want none don't look at it.
 _NO_KEY = "no-key"
 
@@ -94,9 +96,41 @@ class OpenAIEndpoint:
             responses.append(Response(body, usage, limits_of(headers), doubt))
         return responses
 
+    async def stated_window(self) -> int | None:
+        """Tokens of the context window, by the server's list of models; None if it says nothing."""
+        try:
+            response = await self._sdk.get().get("models", cast_to=httpx2.Response, options={"timeout": _LIST_SECONDS})
+            return window_of(json.loads(response.content), self._host.model)
+        except (openai.APIError, ValueError):
+            return None
+
     async def close(self) -> None:
         """Close the connections."""
         await self._sdk.close()
+
+
+def window_of(body: object, model: str) -> int | None:
+    """Tokens of a model's context window, as a list of models states it; None if it does not.
+
+    Args:
+        body: of `GET /v1/models`: vLLM and SGLang say `max_model_len`, llama.cpp `meta.n_ctx`, hosts `context_length`.
+        model: its name; if the list has only one, that one.
+
+    Example:
+        >>> window_of({"data": [{"id": "m", "max_model_len": 4096}]}, "m")
+        4096
+        >>> window_of({"data": [{"id": "m.gguf", "meta": {"n_ctx": 512, "n_ctx_train": 8192}}]}, "m")
+        512
+    """
+    data = body.get("data") if isinstance(body, Mapping) else None
+    entries = [entry for entry in data if isinstance(entry, Mapping)] if isinstance(data, list) else []
+    named = [entry for entry in entries if entry.get("id") == model] or entries
+    if len(named) != 1:
+        return None
+    meta = named[0].get("meta")
+    said = [named[0].get("max_model_len"), meta.get("n_ctx") if isinstance(meta, Mapping) else None]
+    said += [named[0].get(key) for key in ("context_length", "context_window", "max_context_length")]
+    return next((value for value in said if type(value) is int and value > 0), None)
 
 
 def open_sdk(connection: Connection) -> openai.AsyncOpenAI:
