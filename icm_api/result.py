@@ -113,9 +113,14 @@ class Result:
         diagnosis = self.about.get("diagnosis")
         return diagnosis.get("verdict") if isinstance(diagnosis, Mapping) else None
 
+    @property
+    def counts(self) -> tuple[str, ...]:
+        """How many examples have each label, in words: "False 16", "True 16"."""
+        return tuple(f"{label} {n:,}" for label, n in _counts(example.label for example in self.examples).items())
+
     def _facts(self) -> dict[str, str]:
         """What there is to say of the whole, by what it is."""
-        counts = [f"{label} {n:,}" for label, n in _counts(example.label for example in self.examples).items()]
+        counts = self.counts
         left = sum(example.abstained for example in self.examples)
         usage = self.usage
         return {

@@ -31,11 +31,13 @@ from icm_api.compare import (
     search_all,
     write_figures,
 )
+from icm_api.compare.searches import Place
 from icm_api.config import Config, load_config
 from icm_api.data import HUB
 from icm_api.errors import BudgetError, ConfigError, DataError, GaveUpError, StorageError
 from icm_api.evaluation import Measure
-from icm_api.runs import Watch, folder_of
+from icm_api.result import SUMMARY_FILE
+from icm_api.runs import FinishedRun, Watch, folder_of
 
 _WIDTH = 100
 
@@ -48,6 +50,8 @@ def compare_verb(arguments: Namespace) -> None:
         # The gold labels are loaded last; that the file is missing is said first.
         raise DataError(f"{arguments.gold}: no such file; check the path of the gold labels")
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    place = Place(config, folder)
+    before, paid = place.sent()
     try:
         comparison = asyncio.run(_compared(config, arguments, folder, console))
     except (KeyboardInterrupt, StorageError, BudgetError, GaveUpError):
@@ -62,6 +66,14 @@ def compare_verb(arguments: Namespace) -> None:
         print(json.dumps(comparison.as_json()))
     else:
         _show(comparison, Console(width=_WIDTH, highlight=False))
+        print("\n".join(_searches(folder)))
+        if config.prices is not None and paid is not None:
+            whole, money = place.sent()
+            now, currency = (money or 0.0) - paid, config.prices.currency
+            print(
+                f"sent now: {whole.requests - before.requests:,} requests, {now:,.4f} {currency}; for the whole "
+                f"comparison: {whole.requests:,} requests, {money:,.4f} {currency}"
+            )
         print(f"written to {folder}: {', '.join(path.name for path in written)}")
 
 
@@ -185,3 +197,9 @@ def _points(found: Measure) -> str:
     if found.low is None or found.high is None:
         return f"{found.value * 100:+.1f} points ({found.note})"
     return f"{found.value * 100:+.1f} points ({found.low * 100:+.1f} to {found.high * 100:+.1f})"
+
+
+def _searches(folder: Path) -> list[str]:
+    """The verdict and the labels of every search, in the order of their names."""
+    runs = (FinishedRun.open(summary.parent) for summary in sorted(folder.glob(f"runs/*/{SUMMARY_FILE}")))
+    return [f"{run.folder.name}: {', '.join([run.result.verdict or 'not judged', *run.result.counts])}" for run in runs]

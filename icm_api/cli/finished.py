@@ -118,6 +118,21 @@ def report_verb(arguments: Namespace) -> None:
     written = write_report(
         arguments.run, arguments.out, gold=arguments.gold, comparison=arguments.comparison, png=arguments.png
     )
+    print("\n".join(_whole_run(FinishedRun.open(arguments.run))))
     print(f"wrote {written.page}")
     for figure in written.figures:
         print(f"wrote {figure}")
+
+
+def _whole_run(run: FinishedRun) -> list[str]:
+    """What was found, and what all sessions of the run sent for it."""
+    lines = [f"verdict: {run.result.verdict or 'not judged'}", f"labels: {', '.join(run.result.counts)}"]
+    sent = run.sent
+    if sent is not None:
+        prices = run.config.prices
+        money = "" if sent.money is None or prices is None else f", {sent.money:,.4f} {prices.currency}"
+        sessions = f"{sent.sessions} session{'' if sent.sessions == 1 else 's'}"
+        lines.append(
+            f"sent in {sessions}: {sent.usage.requests:,} requests, {sent.usage.prompt_tokens:,} prompt tokens{money}"
+        )
+    return lines

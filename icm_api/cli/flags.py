@@ -85,6 +85,8 @@ def _configuration(parser: ArgumentParser) -> None:
     parser.add_argument("--engine", help="the kind of search: rounds (default), anneal, bootstrap, folds or gibbs")
     parser.add_argument("--seed", type=int, help="seed of every random draw of the search")
     parser.add_argument("--steps", type=int, help="the most steps of the search")
+    parser.add_argument("--limit", type=_positive, metavar="N", help="label so many of the examples, by whole groups")
+    parser.add_argument("--model", metavar="SPEC", help="another model; options of another provider are left out")
     parser.add_argument("--no-cache", action="store_true", help="keep no answers of the model on disk")
     _json(parser)
 
@@ -224,6 +226,10 @@ def _generate(parser: ArgumentParser) -> None:
     _json(parser)
 
 
+def _completion(parser: ArgumentParser) -> None:
+    parser.add_argument("shell", choices=("bash", "zsh", "fish"), help="bash, zsh or fish")
+
+
 def _run_folder(parser: ArgumentParser) -> None:
     parser.add_argument("run", type=Path, help="the run folder")
 
@@ -361,6 +367,12 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
         ),
         "generate": Verb(
             "icm_api.cli.asking:generate_verb", "have a model write candidate solutions to questions", _generate
+        ),
+        "completion": Verb(
+            "icm_api.cli.completion:completion_verb",
+            "print a script that has the shell complete verbs and flags",
+            _completion,
+            '  eval "$(icm-api completion bash)"\n',
         ),
     }
 )

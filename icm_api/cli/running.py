@@ -20,6 +20,7 @@ from rich.console import Console
 
 from icm_api.cli.live import LiveView
 from icm_api.config import Config, load_config
+from icm_api.config.sections import ModelSection
 from icm_api.consistency import audit
 from icm_api.data import check_data
 from icm_api.errors import BudgetError, DataError, GaveUpError, StorageError
@@ -43,11 +44,18 @@ def _read_config(arguments: Namespace) -> Config:
     """The configuration with the flags over it."""
     search = {name: getattr(arguments, name) for name in ("preset", "engine", "seed", "steps")}
     flags: dict[str, Any] = {"search": {name: value for name, value in search.items() if value is not None}}
+    if arguments.limit is not None:
+        flags["data"] = {"limit": arguments.limit}
     if arguments.no_cache:
         flags["cache"] = {"enabled": False}
     if arguments.out is not None:
         flags["run"] = {"folder": arguments.out.resolve()}
-    return load_config(arguments.config, flags)
+    config = load_config(arguments.config, flags)
+    if arguments.model is None:
+        return config
+    # Options are of a provider, and another one may not know them.
+    same = arguments.model.partition(":")[0] == config.model.provider.partition(":")[0]
+    return config.changed(model=ModelSection(provider=arguments.model, options=config.model.options if same else {}))
 
 
 def run_verb(arguments: Namespace) -> None:

@@ -86,6 +86,24 @@ class Place:
         """The ledger of questions outside the runs, or of those to the chat model."""
         return self.folder / (f"chat-{SPENDING_FILE}" if chat else SPENDING_FILE)
 
+    def sent(self, but: Path | None = None) -> tuple[Usage, float | None]:
+        """What was sent by now, over all processes, and what it cost; None without prices.
+
+        Args:
+            but: a run folder whose ledger is not counted.
+
+        Raises:
+            RunError: a ledger is damaged.
+            StorageError: a ledger cannot be read.
+        """
+        prices, chat_prices = self.config.prices, self.config.compare.chat_prices
+        files = [self.spending(), *self.folder.glob(f"runs/*/{SPENDING_FILE}")]
+        asked = sum((spent(path) for path in files if but is None or path.parent != but), Usage())
+        chat = spent(self.spending(chat=True))
+        if prices is None:
+            return asked + chat, None
+        return asked + chat, cost(asked, prices) + (cost(chat, chat_prices) if chat_prices is not None else 0.0)
+
     def left(self, but: Path | None = None) -> Budget:
         """What may still be spent.
 
@@ -99,18 +117,12 @@ class Place:
             RunError: a ledger is damaged.
             StorageError: a ledger cannot be read.
         """
-        budget, prices, chat_prices = self.config.budget, self.config.prices, self.config.compare.chat_prices
+        budget = self.config.budget
         if budget == Budget():
             return budget
-        files = [self.spending(), *self.folder.glob(f"runs/*/{SPENDING_FILE}")]
-        asked = sum((spent(path) for path in files if but is None or path.parent != but), Usage())
-        chat = spent(self.spending(chat=True))
-        money = budget.money
-        if money is not None and prices is not None:
-            money -= cost(asked, prices) + (cost(chat, chat_prices) if chat_prices is not None else 0.0)
-        used = asked + chat
+        used, paid = self.sent(but)
         return Budget(
-            money=None if money is None else max(0.0, money),
+            money=None if budget.money is None else max(0.0, budget.money - (paid or 0.0)),
             requests=_rest(budget.requests, used.requests),
             tokens=_rest(budget.tokens, used.prompt_tokens + used.completion_tokens),
         )

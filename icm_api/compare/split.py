@@ -70,12 +70,12 @@ def _held_out_id(example_id: str) -> str:
     return f"test: {example_id}"
 
 
-def split(dataset: Dataset, share: float, seed: int, fixed: Collection[str] = ()) -> Split:
-    """Hold out whole groups at random, as many as fit into this share of the examples.
+def split(dataset: Dataset, amount: float, seed: int, fixed: Collection[str] = ()) -> Split:
+    """Hold out whole groups at random, as many as fit into this share or number of the examples.
 
     Args:
         dataset: all examples.
-        share: of them to hold out, above 0 and below 1.
+        amount: to hold out: a share of them above 0 and below 1, or a whole number of them from 2 on.
         seed: of the choice.
         fixed: ids that stay.
 
@@ -95,7 +95,7 @@ def split(dataset: Dataset, share: float, seed: int, fixed: Collection[str] = ()
     staying = {_group(example) for example in dataset if example.id in fixed}
     groups = [group for group in sizes if group not in staying]
     draw(seed, 0, "held out").shuffle(groups)
-    room, out = share * len(dataset), set[tuple[bool, str]]()
+    room, out = amount if amount >= 1 else amount * len(dataset), set[tuple[bool, str]]()
     for group in groups:
         if sizes[group] <= room:
             out.add(group)
@@ -103,7 +103,7 @@ def split(dataset: Dataset, share: float, seed: int, fixed: Collection[str] = ()
     parts = [[example for example in dataset if (_group(example) in out) is held] for held in (False, True)]
     if not all(parts):
         raise ConfigError(
-            f"compare.held_out is {share:g} of {len(dataset)} examples in {len(sizes)} groups: nothing is left to "
+            f"compare.held_out is {amount:g} of {len(dataset)} examples in {len(sizes)} groups: nothing is left to "
             f"{'hold out' if parts[0] else 'search'}; groups stay whole, so change it, or name a file as compare.test"
         )
     return Split(seed, Dataset(parts[0]), Dataset(parts[1]), frozenset(fixed))

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from icm_api.config.presets import MethodName
 from icm_api.config.sections import Prices, Section
@@ -70,7 +70,8 @@ class CompareSettings(Section):
     Attributes:
         methods: the rows.
         seeds: how many seeds, from `search.seed` on; each draws its own held-out examples.
-        held_out: share of the examples that is taken out before the searches, by whole groups.
+        held_out: share of the examples (below 1), or how many (from 2), that are taken out before the searches, by
+            whole groups.
         test: a file of examples to hold out instead, read as `[data]` is; then all examples are searched.
         test_gold: the file of the gold labels of `test`; by default the file of the other gold labels.
         threshold: zero-shot predictions at least this probable become pseudo-labels.
@@ -83,7 +84,7 @@ class CompareSettings(Section):
 
     methods: tuple[MethodName, ...] = get_args(MethodName)
     seeds: int = Field(default=3, ge=1)
-    held_out: float = Field(default=0.25, gt=0, lt=1)
+    held_out: float = Field(default=0.25, gt=0)
     test: Path | None = None
     test_gold: Path | None = None
     threshold: float = Field(default=0.9, gt=0, le=1)
@@ -92,6 +93,15 @@ class CompareSettings(Section):
     chat: str | None = None
     chat_options: Mapping[str, Any] = Field(default_factory=dict)
     chat_prices: Prices | None = None
+
+    @field_validator("held_out")
+    @classmethod
+    def _share_or_number(cls, amount: float) -> float:
+        if amount > 1 and not amount.is_integer():
+            raise ValueError("a share is below 1, and a number of examples is whole")
+        if amount == 1:
+            raise ValueError("write 0.5 for half of the examples, or at least 2 for a number of them")
+        return amount
 
     @model_validator(mode="after")
     def _rows_have_what_they_need(self) -> CompareSettings:

@@ -113,6 +113,21 @@ def test_quiet_when_not_a_terminal(world: Path, tmp_path: Path, capsys: Printed)
     assert capsys.readouterr().err == ""
 
 
+def test_a_run_may_be_tried_on_a_few_examples_and_another_model(world: Path, tmp_path: Path, capsys: Printed) -> None:
+    out = tmp_path / "few"
+    assert main(["run", str(world / "config.toml"), "--limit", "4", "--out", str(out), "--json"]) == 0
+    assert len((out / "labels.jsonl").read_text().splitlines()) == 4
+    capsys.readouterr()
+    said = mistake(capsys, "run", world / "config.toml", "--model", "nonsense:m", "--out", tmp_path / "other")
+    assert "unknown provider 'nonsense'" in said
+    changed = (
+        (world / "config.toml").read_text().replace('"pocket"', '"vllm:m@http://127.0.0.1:9/v1"\noptions.echo = true')
+    )
+    (world / "hosted.toml").write_text(changed)
+    assert main(["plan", str(world / "hosted.toml"), "--model", "pocket", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["examples"] == 16
+
+
 def test_run_as_json_prints_the_summary_alone(world: Path, tmp_path: Path, capsys: Printed) -> None:
     assert main(["run", str(world / "config.toml"), "--out", str(tmp_path / "run"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == json.loads((tmp_path / "run" / "summary.json").read_text())

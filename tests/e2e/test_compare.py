@@ -162,6 +162,19 @@ def test_the_table_on_the_terminal(done: Path, capsys: Printed) -> None:
     assert "seed 1: measuring, golden" in err
 
 
+def test_verdicts_and_money_are_said_now_and_for_the_whole(done: Path, capsys: Printed) -> None:
+    compare(done)
+    said = capsys.readouterr().out.splitlines()
+    for name in SEARCHES:
+        [line] = [line for line in said if line.startswith(f"{name}-0: ")]
+        summary = json.loads((place(done) / "runs" / f"{name}-0" / "summary.json").read_text())
+        counts = [f"{label} {count}" for label, count in summary["label_counts"].items()]
+        assert line == f"{name}-0: " + ", ".join([summary.get("diagnosis", {}).get("verdict", "not judged"), *counts])
+    [sent] = [line for line in said if line.startswith("sent now: ")]
+    assert sent.startswith("sent now: 0 requests, 0.0000 USD; for the whole comparison: ")
+    assert not sent.endswith(" 0 requests, 0.0000 USD")
+
+
 def test_the_plan_is_an_upper_bound(done: Path, capsys: Printed) -> None:
     compare(done)
     promised = int(capsys.readouterr().err.split("at most ")[1].split(" requests")[0].replace(",", ""))

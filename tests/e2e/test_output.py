@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -11,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from icm_api.cli.flags import VERBS
 from icm_api.cli.main import main
 
 ICM = [sys.executable, "-m", "icm_api"]
@@ -109,3 +112,36 @@ def test_a_misspelt_verb_gets_the_nearest_one(
     said = capsys.readouterr().err
     assert f"did you mean {meant}" in said
     assert said.count("\n") == 1
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        (["icm-api", "ev"], {"evaluate"}),
+        (["icm-api", "run", "--pre"], {"--preset"}),
+        (["icm-api", "run", "--preset", ""], {"default", "paper", "reference"}),
+        (["icm-api", "cache", "pr"], {"prune"}),
+        (["icm-api", "export", "--to", "trl-s"], {"trl-sft"}),
+        (["icm-api", "nonsense", "--x"], set()),
+    ],
+)
+def test_the_shell_completes_verbs_flags_and_choices(
+    typed: list[str], offered: set[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["completion", "bash"]) == 0
+    script = capsys.readouterr().out
+    words = " ".join(map(shlex.quote, typed))
+    script += f"COMP_WORDS=({words}); COMP_CWORD={len(typed) - 1}; _icm_api; printf '%s\\n' \"${{COMPREPLY[@]}}\""
+    found = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+    assert found.stderr == ""
+    assert {*found.stdout.split()} == offered
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_other_shells_get_every_verb_and_balanced_quotes(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["completion", shell]) == 0
+    script = capsys.readouterr().out
+    assert all(verb in script for verb in VERBS)
+    for line in script.splitlines() if shell == "fish" else ():
+        assert line.replace("\\'", "").count("'") % 2 == 0 or line.startswith("#")

@@ -43,9 +43,13 @@ def test_a_report_goes_into_the_run_folder_with_its_figures(world: Path, capsys:
     assert main(["report", str(world / "run")]) == 0
     out = capsys.readouterr().out.splitlines()
     folder = world / "run" / "report"
-    assert out[0] == f"wrote {folder / 'report.html'}"
+    summary = json.loads((world / "run" / "summary.json").read_text())
+    assert out[0] == f"verdict: {summary['diagnosis']['verdict']}"
+    assert out[1] == "labels: " + ", ".join(f"{label} {n}" for label, n in summary["label_counts"].items())
+    assert out[2].startswith("sent in 1 session: ")
+    assert out[3] == f"wrote {folder / 'report.html'}"
     names = ("search", "acceptance", "balance", "confidence")
-    assert out[1:] == [f"wrote {folder / f'report-{name}.png'}" for name in names]
+    assert out[4:] == [f"wrote {folder / f'report-{name}.png'}" for name in names]
     html = (folder / "report.html").read_text(encoding="utf-8")
     summary = json.loads((world / "run" / "summary.json").read_text())
     assert f"{summary['utility']:.3f}" in html
@@ -57,7 +61,7 @@ def test_a_report_goes_into_the_run_folder_with_its_figures(world: Path, capsys:
 def test_with_gold_and_a_file_name(world: Path, tmp_path: Path, capsys: Printed) -> None:
     out = tmp_path / "x" / "page.html"
     assert main(["report", str(world / "run"), "--out", str(out), "--gold", str(world / "gold.jsonl")]) == 0
-    assert capsys.readouterr().out == f"wrote {out}\n"
+    assert capsys.readouterr().out.splitlines()[3:] == [f"wrote {out}"]
     assert [path.name for path in out.parent.iterdir()] == ["page.html"]
     page = out.read_text(encoding="utf-8")
     assert main(["evaluate", str(world / "run"), "--gold", str(world / "gold.jsonl"), "--json"]) == 0

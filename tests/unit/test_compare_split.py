@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from icm_api.compare.measuring import demonstrations_of
 from icm_api.compare.split import gold_of_splits, load_splits, split, write_searched
 from icm_api.config import Config, load_config
+from icm_api.config.judging import CompareSettings
 from icm_api.consistency import compile_relations
 from icm_api.errors import ConfigError, DataError, RunError
 from icm_api.runs import build_task, load_dataset
@@ -47,6 +48,18 @@ def test_seeds_hold_out_different_groups_and_the_same_seed_the_same() -> None:
     data = Dataset(Example(str(at), {}, str(at // 2)) for at in range(40))
     assert split(data, 0.5, 0).held_out.ids == split(data, 0.5, 0).held_out.ids
     assert split(data, 0.5, 0).held_out.ids != split(data, 0.5, 1).held_out.ids
+
+
+@pytest.mark.parametrize("number", [2, 9, 20])
+def test_a_number_of_examples_may_be_held_out(number: int) -> None:
+    data = Dataset(Example(str(at), {}, str(at // 2)) for at in range(40))
+    assert len(split(data, number, 0).held_out) == number - number % 2
+    assert CompareSettings(held_out=number).held_out == number
+    with pytest.raises(ConfigError, match="nothing is left to search"):
+        split(data, 40, 0)
+    for amount in (0, 1, 1.5, -3):
+        with pytest.raises(ValueError, match="held_out"):
+            CompareSettings(held_out=amount)
 
 
 def test_one_group_cannot_be_split() -> None:
