@@ -24,6 +24,7 @@ GUIDE = {
     "cookbook/guide/providers.md": ("guide/providers.md", "Providers"),
     "cookbook/guide/costs.md": ("guide/costs.md", "What it costs"),
     "cookbook/guide/verdicts.md": ("guide/verdicts.md", "Verdicts"),
+    "cookbook/guide/your_files.md": ("guide/your_files.md", "Your own files"),
     "cookbook/guide/search_quality.md": ("guide/search_quality.md", "How good the search is"),
     "cookbook/guide/run_folder.md": ("guide/run_folder.md", "What a run leaves behind"),
     "CONTRIBUTING.md": ("guide/contributing.md", "Contributing"),

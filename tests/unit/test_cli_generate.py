@@ -275,7 +275,10 @@ def test_a_template_may_stand_in_a_file(questions: Path) -> None:
 def test_thoughts_are_no_part_of_a_solution_unless_they_are_asked_for(
     flags: list[str], kept: bool, tmp_path: Path, capsys: Printed
 ) -> None:
-    replies = {"Eggs?": "<think>20? No.</think>\n\n9 * 2 = 18\n#### 18", "Jars?": "<think>Let me see."}
+    replies: dict[str, str | None] = {
+        "Eggs?": "<think>20? No.</think>\n\n9 * 2 = 18\n#### 18",
+        "Jars?": "<think>Let me see.",
+    }
     questions, out = tmp_path / "questions.jsonl", tmp_path / "out.jsonl"
     questions.write_text("".join(json.dumps({"question": text}) + "\n" for text in replies), encoding="utf-8")
     with scripted(replies) as url:
