@@ -98,7 +98,7 @@ def test_no_standard_output_at_all_is_no_mistake(config: Path, monkeypatch: pyte
     ("arguments", "meant"),
     [
         (["runn", "config.toml"], "'run'"),
-        (["evalute", "runs/x"], "'evaluate'"),
+        (["evaluat", "runs/x"], "'evaluate'"),
         (["cache", "stat"], "'stats'"),
         (["init", "truthfullqa"], "'truthfulqa'"),
     ],
