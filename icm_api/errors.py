@@ -9,7 +9,7 @@ Exit codes: 2 for what the user has to mend, 3 for a run that stopped short and 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal, TypeAlias
 
 RequestErrorKind: TypeAlias = Literal[
@@ -41,16 +41,18 @@ class Unanswered:
     """A question that got no answer which can be used.
 
     Attributes:
-        query: the text that was asked about.
+        query: the text that was asked about; empty if the request asks about no example.
         shown: the texts of the demonstrations before it.
         reason: why.
         refused: the question itself was refused, e.g. by a filter; else what is wrong may be its length or its form.
+        request: as it was asked.
     """
 
     query: str
     shown: tuple[str, ...]
     reason: str
     refused: bool = True
+    request: object = field(default=None, compare=False, repr=False)
 
 
 class IcmError(Exception):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import httpx2
@@ -73,8 +74,9 @@ async def text_request(readers: Readers) -> Request:
     class Noting:
         async def ask(self, requests: Sequence[Request]) -> Answers[Body]:
             asked.extend(requests)
-            return Answers(())
+            raise LookupError
 
     assert readers.text is not None
-    await readers.text.write(["7>3"], Noting(), Sampling(1))
+    with suppress(LookupError):
+        await readers.text.write(["7>3"], Noting(), Sampling(1))
     return asked[0]

@@ -1,7 +1,7 @@
 """The verbs that ask a model outside a run: probe, generate.
 
 `probe` prints what an endpoint really returns; one that is of no use ends with exit code 2. `generate` writes JSON
-Lines with `id`, `question` and `solutions`, in the order of the questions, when all are answered, and nothing before.
+Lines with `id`, `question` and `solutions`, in the order of the questions, when all are answered or an error ends it.
 Its answers are kept in the cache as they come: the same call again sends nothing, and a call that stopped goes on. The
 official solution of a question is copied under its own key, for gold alone, and never shown.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -141,13 +142,16 @@ def generate_verb(arguments: Namespace) -> None:
     template = _template(arguments.template)
     texts = [template.render(Example(row.id, {QUESTION: row.text(arguments.field)})) for row in rows]
     order = _Order(arguments.samples, arguments.max_tokens, arguments.temperature)
-    replies, cost = asyncio.run(_generated(arguments, texts, order))
+    replies, failure, cost = asyncio.run(_generated(arguments, texts, order))
+    if failure is not None and not any(replies):
+        raise failure
     shown = (lambda text: text) if arguments.keep_thoughts else without_thoughts
     found = [[text for reply in some or () if (text := shown(reply).strip())] for some in replies]
-    lines = (_line(row, arguments.field, some) for row, some in zip(rows, found, strict=True))
+    # What was not asked any more is left out.
+    lines = [_line(row, arguments.field, some) for row, some in zip(rows, found, strict=True) if some or not failure]
     write_whole(arguments.out, "".join(lines))
     summary = {
-        "questions": len(rows),
+        "questions": len(lines),
         "solutions": sum(map(len, found)),
         "with_final_answer": sum(final_answer(text) is not None for some in found for text in some),
         "blank": sum(not shown(text).strip() for some in replies for text in some or ()),
@@ -155,6 +159,9 @@ def generate_verb(arguments: Namespace) -> None:
         **cost,
     }
     print(json.dumps(summary) if arguments.json else "\n".join(_told(summary, arguments.out)))
+    if failure is not None:
+        print(f"{len(lines):,} of {len(rows):,} questions are written; run the same again to go on", file=sys.stderr)
+        raise failure
 
 
 def _template(given: str | None) -> PromptTemplate:
@@ -175,8 +182,8 @@ def _template(given: str | None) -> PromptTemplate:
 
 async def _generated(
     arguments: Namespace, texts: Sequence[str], order: _Order
-) -> tuple[list[Sequence[str] | None], dict[str, Any]]:
-    """The replies to each text, and what they cost."""
+) -> tuple[list[Sequence[str] | None], IcmError | None, dict[str, Any]]:
+    """The replies to each text, the error that ended it early if one did, and what they cost."""
     budget = Budget(requests=arguments.budget_requests, tokens=arguments.budget_tokens, money=arguments.budget_money)
     prices = None if arguments.prices is None else Prices(input=arguments.prices[0], output=arguments.prices[1])
     settings = ClientSettings()
@@ -191,10 +198,10 @@ async def _generated(
     async with client as model:
         with Progress(console=console, transient=True, disable=arguments.json or not console.is_terminal) as progress:
             task = progress.add_task("questions", total=len(texts))
-            replies = await _ask_each(
+            replies, failure = await _ask_each(
                 model, texts, order, workers=settings.max_concurrency, on_answer=lambda: progress.advance(task)
             )
-        return replies, {"model": model.identity, "sent": asdict(model.sent), "money": model.spent}
+        return replies, failure, {"model": model.identity, "sent": asdict(model.sent), "money": model.spent}
 
 
 async def _ask_each(
@@ -204,15 +211,11 @@ async def _ask_each(
     *,
     workers: int,
     on_answer: Callable[[], object] = lambda: None,
-) -> list[Sequence[str] | None]:
-    """The model's replies to each text; None if the model refused one of its samples.
+) -> tuple[list[Sequence[str] | None], IcmError | None]:
+    """The model's replies to each text, None if it refused all its samples or was not asked; and what ended it early.
 
     A refusal concerns one question alone. After any other error no new question is begun, and those under way end by
     themselves, so that what they cost is not lost. The first question is asked before all others.
-
-    Raises:
-        CapabilityError: the model writes no text, or not at this temperature.
-        ProviderError, BudgetError, StorageError: as in `LanguageModel.generate`.
     """
     found: list[Sequence[str] | None] = [None] * len(texts)
     failures: list[IcmError] = []
@@ -222,11 +225,11 @@ async def _ask_each(
         for at, text in islice(waiting, most):
             try:
                 [found[at]] = await model.generate([text], **asdict(order))
-            except RequestError as error:
-                if error.kind != "refused":
-                    failures.append(error)
             except IcmError as error:
-                failures.append(error)
+                refused = isinstance(error, RequestError) and error.kind == "refused"
+                # A question after the first may be bad by itself, e.g. too long.
+                if not refused and not (at and isinstance(error, RequestError) and error.of_one):
+                    failures.append(error)
             if failures:
                 return
             on_answer()
@@ -235,9 +238,7 @@ async def _ask_each(
     await work(1)
     if not failures:
         await asyncio.gather(*(work(len(texts)) for _ in range(min(workers, len(texts)))))
-    if failures:
-        raise failures[0]
-    return found
+    return found, next(iter(failures), None)
 
 
 def _line(row: Row, field: str, solutions: Sequence[str]) -> str:

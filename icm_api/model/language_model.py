@@ -123,7 +123,7 @@ class LanguageModel:
             samples: replies to each text.
 
         Returns:
-            `samples` texts for each text, and what the requests cost.
+            `samples` texts for each text, fewer if some were refused, and what the requests cost.
 
         Raises:
             CapabilityError: the model writes no text.

@@ -46,16 +46,16 @@ class Request:
         if self.check is not None:
             self.check(body)
 
-    def unanswered(self, error: ProviderError) -> tuple[Unanswered, ...]:
-        """The question, as what an error concerns; nothing if the request asks about no example.
+    def unanswered(self, error: ProviderError) -> Unanswered:
+        """The question, as what an error concerns.
 
         Args:
             error: why it got no answer.
         """
-        if self.prompt is None:
-            return ()
         refused = not (isinstance(error, RequestError) and error.kind == "bad_request")
-        return (Unanswered(self.prompt.query, tuple(turn.text for turn in self.prompt.turns), str(error), refused),)
+        query = "" if self.prompt is None else self.prompt.query
+        shown = () if self.prompt is None else tuple(turn.text for turn in self.prompt.turns)
+        return Unanswered(query, shown, str(error), refused, self)
 
 
 @dataclass(frozen=True, slots=True)

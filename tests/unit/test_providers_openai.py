@@ -331,10 +331,14 @@ async def test_answers_that_arrive_together_stay_apart() -> None:
         await provider.close()
 
 
-async def test_an_empty_text_is_none() -> None:
+async def test_a_reply_that_was_all_thoughts_is_blank_and_one_without_a_place_for_text_is_none() -> None:
     provider, readers = open_endpoint("openai:m")
-    with pytest.raises(ProviderError, match="no text"):
-        (await text_request(readers)).accept({"choices": [{"message": {"content": None}}]})
+    request = await text_request(readers)
+    request.accept({"choices": [{"message": {"content": None, "reasoning_content": "Let me"}}]})
+    nothing: list[dict[str, Any]] = [{"message": {}}, {"text": None}, {}]
+    for choice in nothing:
+        with pytest.raises(ProviderError, match="no text"):
+            request.accept({"choices": [choice]})
     await provider.close()
 
 

@@ -229,7 +229,7 @@ class Client:
                 readable[key] = response
             except ProviderError as error:
                 troubles.append(error)
-                unanswered += request.unanswered(error)
+                unanswered.append(request.unanswered(error))
         if self._cache is not None:
             self._cache.put_many(readable, self.endpoint.identity)
         kept.update((key, self._plain(response)) for key, response in readable.items())

@@ -191,8 +191,7 @@ class Batch:
             await asyncio.gather(*self._workers, return_exceptions=True)
         first = next((self._troubles[key] for key in self._requests if key in self._troubles), None)
         if first is not None and (self._failure is None or self._failure in self._troubles.values()):
-            troubles = [(self._requests[key], error) for key, error in self._troubles.items()]
-            first.unanswered = tuple(each for request, error in troubles for each in request.unanswered(error))
+            first.unanswered = tuple(self._requests[key].unanswered(error) for key, error in self._troubles.items())
             raise first
         if self._failure is not None:
             raise self._failure

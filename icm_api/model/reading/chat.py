@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from icm_api.errors import ProviderError
 from icm_api.model.request import Asks, Body, Request
 from icm_api.types import Answers, Prompt
 
@@ -51,7 +52,7 @@ def instructed(prompt: Prompt) -> Prompt:
 async def replies(
     requests: Sequence[Request], client: Asks, text_of: Callable[[Body], str], samples: int
 ) -> Answers[Sequence[str]]:
-    """What a model writes, `samples` replies to each text.
+    """What a model writes, `samples` replies to each text; fewer if some were refused or can't be used.
 
     Args:
         requests: for each text so many, one after the other.
@@ -60,9 +61,22 @@ async def replies(
         samples: replies to each text.
 
     Raises:
-        ProviderError: a request failed, or an answer can't be used.
+        ProviderError: a request failed for a reason that is not its own, or all did.
     """
-    answers = await client.ask(requests)
+    left = list(requests)
+    while True:
+        try:
+            answers = await client.ask(left)
+            break
+        except ProviderError as error:
+            failed = [each.request for each in error.unanswered]
+            fewer = [request for request in left if request not in failed]
+            if not fewer or len(fewer) == len(left):
+                raise
+            left = fewer
+    written: list[list[str]] = [[] for _ in range(0, len(requests), samples)]
+    places = {id(request): at // samples for at, request in enumerate(requests)}
     # Half a surrogate pair can be written to no file.
-    written = [_LONE.sub("\ufffd", text_of(body)) for body in answers]
-    return Answers(tuple(written[at : at + samples] for at in range(0, len(written), samples)), answers.costs)
+    for request, body in zip(left, answers, strict=True):
+        written[places[id(request)]].append(_LONE.sub("\ufffd", text_of(body)))
+    return Answers(tuple(written), answers.costs)

@@ -195,9 +195,12 @@ class Questions:
         return {"logprobs": True, "top_logprobs": most}
 
     def _text(self, body: Body) -> str:
-        """What was generated."""
+        """What was generated; nothing if all of it was thoughts."""
         choice = first_choice(body)
-        text = choice["message"].get("content") if isinstance(choice.get("message"), Mapping) else choice.get("text")
+        message = choice.get("message")
+        if isinstance(message, Mapping) and message.get("content", "") is None:
+            return ""
+        text = message.get("content") if isinstance(message, Mapping) else choice.get("text")
         if not isinstance(text, str):
             raise ProviderError(f"{self.host.identity}: the answer holds no text: {self.host.blot(repr(choice)):.200}")
         return text
