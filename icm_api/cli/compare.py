@@ -36,8 +36,7 @@ from icm_api.config import Config, load_config
 from icm_api.data import HUB
 from icm_api.errors import BudgetError, ConfigError, DataError, GaveUpError, StorageError
 from icm_api.evaluation import Measure
-from icm_api.result import SUMMARY_FILE
-from icm_api.runs import FinishedRun, Watch, folder_of
+from icm_api.runs import Watch, folder_of
 
 _WIDTH = 100
 
@@ -66,7 +65,8 @@ def compare_verb(arguments: Namespace) -> None:
         print(json.dumps(comparison.as_json()))
     else:
         _show(comparison, Console(width=_WIDTH, highlight=False))
-        print("\n".join(_searches(folder)))
+        for run in place.finished():
+            print(f"{run.folder.name}: {', '.join([run.result.verdict or 'not judged', *run.result.counts])}")
         if config.prices is not None and paid is not None:
             whole, money = place.sent()
             now, currency = (money or 0.0) - paid, config.prices.currency
@@ -197,9 +197,3 @@ def _points(found: Measure) -> str:
     if found.low is None or found.high is None:
         return f"{found.value * 100:+.1f} points ({found.note})"
     return f"{found.value * 100:+.1f} points ({found.low * 100:+.1f} to {found.high * 100:+.1f})"
-
-
-def _searches(folder: Path) -> list[str]:
-    """The verdict and the labels of every search, in the order of their names."""
-    runs = (FinishedRun.open(summary.parent) for summary in sorted(folder.glob(f"runs/*/{SUMMARY_FILE}")))
-    return [f"{run.folder.name}: {', '.join([run.result.verdict or 'not judged', *run.result.counts])}" for run in runs]

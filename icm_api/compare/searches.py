@@ -86,6 +86,10 @@ class Place:
         """The ledger of questions outside the runs, or of those to the chat model."""
         return self.folder / (f"chat-{SPENDING_FILE}" if chat else SPENDING_FILE)
 
+    def finished(self) -> list[FinishedRun]:
+        """The searches that are finished, in the order of their names. Raises RunError if one is damaged."""
+        return [FinishedRun.open(path.parent) for path in sorted(self.folder.glob(f"runs/*/{SUMMARY_FILE}"))]
+
     def sent(self, but: Path | None = None) -> tuple[Usage, float | None]:
         """What was sent by now, over all processes, and what it cost; None without prices.
 
