@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from difflib import get_close_matches
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from types import MappingProxyType
@@ -85,7 +86,9 @@ def task_config(task: str, *, data: str | None = None, model: str | None = None)
         ConfigError: there is no such task.
     """
     if task not in task_names():
-        raise ConfigError(f"no task {task!r}; there are {', '.join(task_names())}")
+        near = get_close_matches(task, task_names(), n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ConfigError(f"no task {task!r}; {hint}there are {', '.join(task_names())}; or name a file that exists")
     text = _tasks().joinpath(f"{task}.toml").read_text(encoding="utf-8")
     for key, value in (("path", data), ("provider", model)):
         if value is not None:

@@ -205,7 +205,7 @@ def files_of(runs: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(runs)): path.read_bytes()
         for path in sorted(runs.rglob("*"))
-        if path.is_file() and path.name not in ("sessions.jsonl", "spending.jsonl", ".lock")
+        if path.is_file() and path.name not in ("sessions.jsonl", "spending.jsonl", "seal.json", ".lock")
     }
 
 

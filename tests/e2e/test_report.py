@@ -93,7 +93,7 @@ def test_mistakes_get_one_line(world: Path, tmp_path: Path, capsys: Printed) -> 
     unfinished = tmp_path / "unfinished"
     shutil.copytree(world / "run", unfinished)
     (unfinished / "summary.json").unlink()
-    assert "If not finished: icm-api resume" in mistake(capsys, "report", unfinished)
+    assert "summary.json is missing; put it back as it was, or `icm-api resume" in mistake(capsys, "report", unfinished)
     assert "no such file" in mistake(capsys, "report", world / "run", "--gold", tmp_path / "no.jsonl").lower()
     assert "comparison.json is missing" in mistake(capsys, "report", world / "run", "--comparison", tmp_path)
 

@@ -411,6 +411,7 @@ def test_gemini(server: Server, truth: dict[str, float]) -> None:
 
 _STATUS_ERRORS: dict[str, type[openai.APIStatusError]] = {
     "400": openai.BadRequestError,
+    "filter": openai.BadRequestError,
     "401": openai.AuthenticationError,
     "403": openai.PermissionDeniedError,
     "404": openai.NotFoundError,
