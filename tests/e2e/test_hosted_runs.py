@@ -82,7 +82,7 @@ def test_the_same_config_gives_the_same_labels_directly_and_over_every_wire_form
 
 # Faults
 
-SLOW = {"429-date", "429-ms", "429-none", "429-seconds", "500", "503", "529", "cut", "truncated-json"}
+SLOW = {"429-date", "429-ms", "429-none", "429-seconds", "200-error", "500", "503", "529", "cut", "truncated-json"}
 
 
 @pytest.fixture(scope="module")

@@ -38,7 +38,9 @@ async def of(case: str, seed: int = 0) -> Outcome:
         return await outcome(CASES[case](seed), model, seed)
 
 
-@pytest.mark.parametrize("case", QUICK)
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=pytest.mark.slow if case.startswith("4") else ()) for case in QUICK]
+)
 async def test_the_verdict_on_a_planted_case_is_right(case: str) -> None:
     found = await of(case)
     assert found.right, found.diagnosis.lines()

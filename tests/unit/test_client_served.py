@@ -147,7 +147,13 @@ ASKS = """
     import asyncio, sys
     from pathlib import Path
     from icm_api.model import open_model
-    from tests.unit.test_client_served import prompts
+    from icm_api.types import Prompt, Turn, Verbalizer
+
+    TWO = Verbalizer.plain(["True", "False"])
+
+    def prompts(count):
+        before = (Turn("1 > 2 is", " False"),)
+        return [Prompt("", before, f"{at // 9 + 1} > {at % 9 + 1} is", TWO) for at in range(count)]
 
     async def ask():
         async with open_model(sys.argv[1], cache=Path(sys.argv[2])) as client:
