@@ -80,10 +80,7 @@ async def with_retries(
 
     def give_up(state: RetryCallState) -> NoReturn:
         error = _error(state)
-        tried = f"gave up after {state.attempt_number} attempts in {clock() - began:.0f} s"
-        message = f"{error}; {tried}; what was answered is kept: resume or run again later to go on, or raise "
-        message += "client.attempts or client.retry_seconds"
-        raise GaveUpError(message, kind=error.kind, status=error.status, retry_after=error.retry_after) from error
+        raise _gave_up(error, state.attempt_number, clock() - began) from error
 
     def wait(state: RetryCallState) -> float:
         own = state.attempt_number
@@ -103,6 +100,17 @@ async def with_retries(
         reraise=True,
     )
     return await retrying(next_attempt)
+
+
+def _gave_up(error: RequestError, attempts: int, seconds: float) -> GaveUpError:
+    """The last error, with what was tried and how to go on."""
+    return GaveUpError(
+        f"{error}; gave up after {attempts} attempts in {seconds:.0f} s; what was answered is kept: resume or run "
+        "again later to go on, or raise client.attempts or client.retry_seconds",
+        kind=error.kind,
+        status=error.status,
+        retry_after=error.retry_after,
+    )
 
 
 def bounded(retry_after: float | None) -> float | None:
