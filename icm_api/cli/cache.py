@@ -17,7 +17,7 @@ from time import time
 from typing import Any
 
 from icm_api.errors import ConfigError, StorageError
-from icm_api.model.client.cache import DATABASE, ResponseCache
+from icm_api.model.client.cache import ResponseCache, files_of
 from icm_api.model.client.entries import Entry
 from icm_api.model.client.salvage import is_malformed, salvage
 from icm_api.runs import default_cache_folder
@@ -62,7 +62,7 @@ def stats_verb(arguments: Namespace) -> None:
         folder = cache.directory
         for entry in cache.entries():
             tallies[entry.source].add(entry)
-    size = sum(file.stat().st_size for file in folder.glob(f"{DATABASE}*"))
+    size = sum(file.stat().st_size for file in files_of(folder))
     rows = [{"model": model, **tally.as_json()} for model, tally in sorted(tallies.items())]
     if arguments.json:
         print(json.dumps({"folder": str(folder), "bytes": size, "models": rows}))

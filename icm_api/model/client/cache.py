@@ -85,6 +85,15 @@ class _PlainDisk(diskcache.Disk):  # type: ignore[misc]
 _FOREIGN = "no response cache writes such rows, so don't trust this directory: move it away and run again"
 
 
+def files_of(directory: Path) -> list[Path]:
+    """The files of a cache: the database, and what SQLite keeps beside it. Those moved aside are none of them.
+
+    Args:
+        directory: of the cache.
+    """
+    return [path for end in ("", "-wal", "-shm", "-journal") if (path := directory / f"{DATABASE}{end}").is_file()]
+
+
 class ResponseCache:
     """Responses on disk by key.
 

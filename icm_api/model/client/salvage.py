@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from icm_api.errors import StorageError
-from icm_api.model.client.cache import DATABASE, ResponseCache
+from icm_api.model.client.cache import DATABASE, ResponseCache, files_of
 from icm_api.model.client.entries import is_whole
 
 # Smaller rows than ours; bounds the search where even the largest row number can't be read.
@@ -64,9 +64,8 @@ def salvage(directory: Path) -> Salvage:
     while (aside := directory / f"{DATABASE}.malformed-{number}").exists():
         number += 1
     try:
-        for path in directory.glob(f"{DATABASE}*"):
-            if ".malformed-" not in path.name:
-                path.rename(aside.with_name(aside.name + path.name.removeprefix(DATABASE)))
+        for path in files_of(directory):
+            path.rename(aside.with_name(aside.name + path.name.removeprefix(DATABASE)))
     except OSError as error:
         raise StorageError(f"cannot move {directory / DATABASE} aside: {error.strerror or error}") from error
     kept, batch = 0, dict[str, bytes]()
