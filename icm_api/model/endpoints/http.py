@@ -47,7 +47,7 @@ _UNTRUSTED = (
     "if your network looks into encrypted traffic, or the server made its own certificate, let the environment "
     "variable SSL_CERT_FILE name the file of the certificate to trust"
 )
-QUOTA_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
+QUOTA_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "budget_exceeded"})
 # What filters in front of a model write: OpenAI's and Azure's code and text, OpenRouter's moderation.
 _FILTERED = re.compile(r"content[ _-]?(filter|(management )?policy)|moderation|flagged|safety system", re.IGNORECASE)
 _FILTERING = frozenset({400, 403, 422, 451})
@@ -269,6 +269,8 @@ def kind_of(status: int, code: str = "", text: str = "") -> RequestErrorKind:
     Example:
         >>> kind_of(429), kind_of(429, "insufficient_quota"), kind_of(500), kind_of(422)
         ('rate_limit', 'quota', 'server', 'bad_request')
+        >>> kind_of(429, "budget_exceeded")
+        'quota'
         >>> kind_of(400, "content_filter"), kind_of(403, text="Your input was flagged")
         ('refused', 'refused')
         >>> kind_of(200, "overloaded_error"), kind_of(500, text="This model's maximum context length is 4096 tokens")
