@@ -401,8 +401,7 @@ def finish(config: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "end"),
     [
-        ("vllm", "cut"),
-        *(pytest.param("vllm", end, marks=pytest.mark.slow) for end in ("success", "401")),
+        *(pytest.param("vllm", end, marks=pytest.mark.slow) for end in ("cut", "success", "401")),
         *(pytest.param("anthropic", end, marks=pytest.mark.slow) for end in ("success", "401")),
         pytest.param("openai-chat", "success", marks=pytest.mark.slow),
         ("gemini", "401"),

@@ -19,9 +19,8 @@ def test_divide_and_conquer_sends_at_most_a_tenth_of_the_new_tokens_of_file_orde
     assert ours <= file_order / 10
 
 
-@pytest.mark.parametrize(
-    "case", [case if case == "sums, 8" else pytest.param(case, marks=pytest.mark.slow) for case in CASES]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES)
 async def test_the_default_search_finds_what_brute_force_finds_in_19_of_20_seeds_or_what_is_as_right(case: str) -> None:
     """Of ten facts, the labeling with the largest J has one wrong; the default ends at the truth."""
     async with open_model("pocket") as model:

@@ -16,6 +16,8 @@ from tests.worlds import write_world
 
 FILES = ("labels.jsonl", "trace.jsonl", "summary.json")
 ENGINES = ("bootstrap", "folds", "gibbs")
+SOME = [pytest.param(each, marks=() if each == "gibbs" else pytest.mark.slow) for each in ENGINES]
+"""The one that draws at random by default, all of them before a release."""
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -50,7 +52,7 @@ def stop_after(steps: int) -> Watch:
     return Watch(on_step=hear)
 
 
-@pytest.fixture(scope="module", params=ENGINES)
+@pytest.fixture(scope="module", params=SOME)
 def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, bytes]]:
     """An engine, and what an unbroken run of it writes."""
     folder = tmp_path_factory.mktemp("unbroken")
@@ -78,7 +80,7 @@ def test_stopped_and_resumed_same_bytes_as_unbroken(
         assert contents(folder) == unbroken
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", SOME)
 def test_another_seed_gives_another_trace_and_the_plan_bounds_it(
     tmp_path: Path, engine: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

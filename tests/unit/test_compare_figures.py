@@ -70,6 +70,7 @@ def test_every_svg_says_what_it_shows(tmp_path: Path) -> None:
     assert "80.0%" in texts
 
 
+@pytest.mark.slow
 def test_same_comparison_same_bytes(tmp_path: Path) -> None:
     once, again = write_figures(comparison(), tmp_path / "a"), write_figures(comparison(), tmp_path / "b")
     assert [path.read_bytes() for path in once] == [path.read_bytes() for path in again]

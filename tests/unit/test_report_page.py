@@ -155,6 +155,7 @@ def test_a_label_that_looks_like_a_colour_stays_what_it_is(tmp_path: Path) -> No
     assert html.count(">#0072b2<") == 2
 
 
+@pytest.mark.slow
 def test_the_same_run_gives_the_same_bytes(tmp_path: Path) -> None:
     folder = finished_run(tmp_path, made())
     first = write_report(folder)

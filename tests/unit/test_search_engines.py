@@ -88,7 +88,9 @@ async def test_every_engine_finds_what_brute_force_finds_in_19_of_20_seeds(
     assert sum(result.utility >= best - 0.5 for result in results) >= 19, [r.utility - best for r in results]
 
 
-@pytest.mark.parametrize("engine", ROUNDS)
+@pytest.mark.parametrize(
+    "engine", [pytest.param(each, marks=pytest.mark.slow if each == "gibbs" else ()) for each in ROUNDS]
+)
 async def test_restarts_from_random_labels_find_what_zero_shot_predictions_lead_away_from(
     engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -130,7 +130,7 @@ def expected_variation(target: Mapping[tuple[Label, ...], float]) -> float:
 @pytest.mark.parametrize(
     ("temperature", "fixed"),
     [
-        pytest.param(1.0, {}, id="T=1"),
+        pytest.param(1.0, {}, id="T=1", marks=pytest.mark.slow),
         pytest.param(0.5, {}, id="T=0.5", marks=pytest.mark.slow),
         pytest.param(2.0, {}, id="T=2", marks=pytest.mark.slow),
         pytest.param(1.0, {"b": "True"}, id="a fixed candidate is right", marks=pytest.mark.slow),

@@ -44,7 +44,9 @@ async def test_it_finds_what_brute_force_finds_in_19_of_20_seeds(
     assert sum(one.score.value >= best - 0.5 for one in found) >= 19, [one.score.value - best for one in found]
 
 
-@pytest.mark.parametrize("name", ["comparisons", "sums", "facts"])
+@pytest.mark.parametrize(
+    "name", ["facts", *(pytest.param(name, marks=pytest.mark.slow) for name in ("comparisons", "sums"))]
+)
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
 async def test_without_constraints_it_finds_the_truth_where_all_alike_has_the_larger_u(name: str, seed: int) -> None:
     dataset, gold = biased(name, 32, seed)

@@ -88,7 +88,8 @@ def test_made_up_words_keep_places_lengths_and_who_shares_them(one: str, other: 
     assert not any(letter.isdigit() and letter.isascii() for letter in made_up("12 + 7 = 19"))
 
 
-@pytest.mark.parametrize("task", ["facts", pytest.param("sums", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["facts", "sums"])
 async def test_a_concept_that_the_model_holds_beats_made_up_words_and_a_wrong_one_does_not(task: str) -> None:
     plain = Task(PromptTemplate(separator="\n"))
     async with open_model("pocket") as model:
