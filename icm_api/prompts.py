@@ -6,6 +6,7 @@ is an error. Nothing here talks to a model or knows its tokenizer: a function th
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -82,18 +83,42 @@ class PromptBuilder:
         if any(example.id == query_id for example, _ in demonstrations):
             raise ValueError(f"example {query_id!r} is among its own demonstrations, so its label would leak")
         question = self._piece(query, None)
+        self._check_fits(question, self.context_window - self._overhead)
         room = self.context_window - self._overhead - question.tokens
-        if room < 0:
-            raise PromptError(
-                f"example {query_id!r} alone needs {self.context_window - room} tokens with instruction and "
-                f"label, and the context window is {self.context_window}: shorten its text, or use a model "
-                "with a longer window"
-            )
         pieces = [self._piece(example, label) for example, label in demonstrations]
         if sum([piece.tokens for piece in pieces]) > room:
             pieces = [pieces[at] for at in self._fitting(query.group, demonstrations, pieces, room)]
         turns = tuple([piece.turn for piece in pieces])
         return Prompt(self.template.instruction, turns, question.turn.text, self.verbalizer, self.template.separator)
+
+    def transcripts(self, demonstrations: Sequence[tuple[Example, Label]]) -> list[Prompt]:
+        """Demonstrations one after another with no question at the end, to read the labels inside.
+
+        Args:
+            demonstrations: examples and their labels, in order.
+
+        Returns:
+            One prompt if all fit into the context window; else as few as hold all, of about equal length, the
+            demonstrations still in order. None if there are no demonstrations.
+
+        Raises:
+            PromptError: an example alone is too long, or cannot be rendered.
+            ValueError: a label is outside the label set.
+        """
+        pieces = [self._piece(example, label) for example, label in demonstrations]
+        room = self.context_window - self._overhead
+        for piece in pieces:
+            self._check_fits(piece, room)
+        fewest = len(_stretches(pieces, room))
+        low = -(-sum(piece.tokens for piece in pieces) // max(fewest, 1))
+        even = bisect_left(
+            range(room), True, lo=min(low, room), key=lambda most: len(_stretches(pieces, most)) <= fewest
+        )
+        template = self.template
+        return [
+            Prompt(template.instruction, tuple(piece.turn for piece in part), "", self.verbalizer, template.separator)
+            for part in _stretches(pieces, even)
+        ]
 
     def _fitting(
         self,
@@ -125,6 +150,15 @@ class PromptBuilder:
                     waiting.remove(label)
         return sorted(chosen)
 
+    def _check_fits(self, piece: _Piece, room: int) -> None:
+        if piece.tokens > room:
+            needed = self.context_window - room + piece.tokens
+            raise PromptError(
+                f"example {piece.example.id!r} alone needs {needed} tokens with instruction and "
+                f"label, and the context window is {self.context_window}: shorten its text, or use a model "
+                "with a longer window"
+            )
+
     def _piece(self, example: Example, label: Label | None) -> _Piece:
         piece = self._pieces.get((example.id, label))
         # Another data set may use the same id for another text.
@@ -142,3 +176,16 @@ class PromptBuilder:
         turn = Turn(text, "" if label is None else self.verbalizer.written(label))
         shown = text if label is None else text + turn.answer + self.template.separator
         return _Piece(example, turn, self.count_tokens(shown), sha256(example.id.encode()).digest())
+
+
+def _stretches(pieces: Sequence[_Piece], most: int) -> list[list[_Piece]]:
+    """Pieces in order, cut wherever the next one would make a stretch longer than so many tokens."""
+    parts: list[list[_Piece]] = []
+    left = 0
+    for piece in pieces:
+        if not parts or piece.tokens > left:
+            parts.append([])
+            left = most
+        parts[-1].append(piece)
+        left -= piece.tokens
+    return parts

@@ -8,6 +8,7 @@ counted.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import exp, log
 
 from icm_api.types import Answers, Capabilities, Dataset, Example, LabelDistribution, Prompt, Usage, logsumexp
@@ -47,6 +48,12 @@ class BayesModel:
             found.append(self._memory[prompt.text])
         return Answers(tuple(found), {prompt.text: Usage(1, len(prompt.text)) for prompt in prompts})
 
+    def log_joint(self, labels: Mapping[str, bool]) -> float:
+        """log p of all these answers to these texts together, in any order, in closed form."""
+        return logsumexp(
+            [log(prior) + sum(self._log_p(name, *pair) for pair in labels.items()) for name, prior in PRIORS.items()]
+        )
+
     def _answer(self, prompt: Prompt) -> LabelDistribution:
         posterior = {
             name: log(prior) + sum(self._log_p(name, turn.text, turn.answer == " True") for turn in prompt.turns)
@@ -66,6 +73,21 @@ class BayesModel:
         }[labeller]
         noise = 3 * self._noise if labeller == "opposite" else self._noise
         return log(0.5 if likely is None else 1 - noise if answer == likely else noise)
+
+
+class InsideBayesModel(BayesModel):
+    """The same, and it answers inside a prompt too, at a request a prompt."""
+
+    async def read_inside(self, prompts: Sequence[Prompt]) -> Answers[Sequence[LabelDistribution]]:
+        found = [
+            [
+                self._answer(replace(prompt, turns=prompt.turns[:at], query=turn.text))
+                for at, turn in enumerate(prompt.turns)
+            ]
+            for prompt in prompts
+        ]
+        self.asked += [prompt.text for prompt in prompts]
+        return Answers(tuple(found), {prompt.text: Usage(1, len(prompt.text)) for prompt in prompts})
 
 
 def pairs(count: int) -> tuple[Dataset, dict[str, bool]]:

@@ -3,7 +3,9 @@
 from icm_api.objective.calibration import CENTRES, Calibration, pooled, shares, shifted
 from icm_api.objective.estimator import Estimate, Estimator
 from icm_api.objective.information import Term, information, information_terms
+from icm_api.objective.joint import Joint
 from icm_api.objective.leave_one_out import LeaveOneOut, leave_one_out_context
+from icm_api.objective.shared import Shared
 from icm_api.objective.utility import INFORMATION, STATISTICS, Objective
 
 __all__ = [
@@ -13,8 +15,10 @@ __all__ = [
     "Calibration",
     "Estimate",
     "Estimator",
+    "Joint",
     "LeaveOneOut",
     "Objective",
+    "Shared",
     "Term",
     "information",
     "information_terms",

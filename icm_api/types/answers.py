@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import exp, isfinite, log
-from typing import Generic, Protocol, TypeAlias, TypeVar, overload
+from typing import Generic, Protocol, TypeAlias, TypeVar, overload, runtime_checkable
 
 from icm_api.types.examples import Label, Labeling
 from icm_api.types.prompting import Prompt
@@ -221,6 +221,20 @@ class Model(Protocol):
         """The model's distribution over each prompt's labels, in the order of the prompts, and what it cost.
 
         Raises:
+            ProviderError: the model gave no usable logprobs.
+        """
+        ...
+
+
+@runtime_checkable
+class ReadsInside(Protocol):
+    """A model that also gives label distributions inside a prompt."""
+
+    async def read_inside(self, prompts: Sequence[Prompt]) -> Answers[Sequence[LabelDistribution]]:
+        """Per prompt and turn, the distribution over labels given all that stands before the turn's answer.
+
+        Raises:
+            CapabilityError: this model cannot.
             ProviderError: the model gave no usable logprobs.
         """
         ...

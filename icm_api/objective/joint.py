@@ -1,0 +1,101 @@
+"""The joint estimator: all labels of an ordering in one request, by the chain rule.
+
+log p(y_1 .. y_n) = sum over i of log p(y_i | x_i, what stands before it). A model that gives logprobs of its prompts
+answers all n terms at once, so that an ordering costs n demonstrations where leave-one-out shows n*n. In one ordering
+the first examples see next to nothing of the others. So every ordering is asked together with its reverse: an example
+that is t-th from the beginning in one is t-th from the end in the other, and between them it sees every other example
+once. Labels are scored in the order of the data set, which a search changes from round to round.
+
+If not all examples fit into the context window, an ordering is cut into as few stretches of about equal length as do,
+each a request of its own.
+
+This file neither sums nor weighs the numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import fsum, sqrt
+from statistics import fmean, stdev
+
+from icm_api.errors import CapabilityError
+from icm_api.objective.calibration import shifted
+from icm_api.objective.estimator import Estimate
+from icm_api.prompts import PromptBuilder
+from icm_api.types import Dataset, LabelDistribution, Labeling, Model, ReadsInside
+
+
+@dataclass(frozen=True, slots=True)
+class Joint:
+    """Every label given those before it, in an ordering and in its reverse."""
+
+    name = "joint"
+    gives_distributions = True
+
+    async def estimate(self, labeling: Labeling, dataset: Dataset, prompts: PromptBuilder, model: Model) -> Estimate:
+        """Two requests, each with every labelled example once, if that fits into the context window.
+
+        Args:
+            labeling: complete or partial.
+            dataset: holds its examples, and gives the ordering.
+            prompts: turns examples into prompts.
+            model: whom to ask; it must give logprobs of its prompts.
+
+        Returns:
+            Per labelled example, the mean over both directions of log p(y_i | x_i, those before), and the distribution
+            whose log p are such means, normalised. The standard error is that of two directions.
+
+        Raises:
+            CapabilityError: the model gives no logprobs of prompts.
+            ProviderError: the model gave no usable logprobs.
+            PromptError: an example alone is longer than the context window.
+        """
+        if not isinstance(model, ReadsInside):
+            raise CapabilityError(f'estimator = "{self.name}" needs a model that gives logprobs of its prompts')
+        shown = [(dataset[at], labeling[dataset[at].id]) for at in sorted(map(dataset.position, labeling))]
+        directions = [prompts.transcripts(shown), prompts.transcripts(shown[::-1])]
+        answers = await model.read_inside([each for direction in directions for each in direction])
+        reads = [read for transcript in answers for read in transcript]
+        ids = [example.id for example, _ in shown]
+        forth = dict(zip(ids, reads[: len(ids)], strict=True))
+        back = dict(zip(reversed(ids), reads[len(ids) :], strict=True))
+        both = [forth, back]
+        logprobs = {key: fmean(way[key].logprob(labeling[key]) for way in both) for key in ids}
+        return Estimate(
+            logprobs,
+            self.name,
+            {key: averaged([way[key] for way in both]) for key in ids},
+            standard_error=_error(both, labeling),
+            costs=answers.costs,
+        )
+
+    def requests(self, labelled: int) -> int:
+        """Two, or as many as there are labels if each of them fills a context window in both directions."""
+        return 2 * labelled
+
+
+def averaged(reads: Sequence[LabelDistribution]) -> LabelDistribution:
+    """The distribution whose log p are the means of several, normalised.
+
+    Args:
+        reads: at least one, all over one label set.
+
+    Example:
+        >>> from math import log
+        >>> reads = [LabelDistribution(("T", "F"), (log(p), log(1 - p)), 1.0, "exact") for p in (0.9, 0.5)]
+        >>> round(averaged(reads).probability("T"), 4)
+        0.75
+    """
+    first, count = reads[0], len(reads)
+    means = [fsum(column) / count for column in zip(*(read.logprobs for read in reads), strict=True)]
+    evenly = replace(first, logprobs=(0.0,) * len(means), coverage=fmean(read.coverage for read in reads))
+    return shifted(evenly, means)
+
+
+def _error(ways: Sequence[Mapping[str, LabelDistribution]], labeling: Labeling) -> float | None:
+    """Of the mean log p over the orderings that were asked."""
+    if not labeling:
+        return None
+    means = [fmean(read.logprob(labeling[key]) for key, read in way.items()) for way in ways]
+    return stdev(means) / sqrt(len(means))
