@@ -69,8 +69,9 @@ def serve(
     seed: int = 0,
     record: int = 0,
     instant: bool = False,
+    backend: Backend | None = None,
 ) -> Iterator[Server]:
-    """Serve the embedded model on 127.0.0.1 until the block ends.
+    """Serve the embedded model, or another, on 127.0.0.1 until the block ends.
 
     Args:
         dialect: how OpenAI's routes behave: a name in `DIALECTS`, or a `Dialect`. The routes of Anthropic, Gemini and
@@ -80,6 +81,7 @@ def serve(
         seed: of all sampling. The same requests in the same order get the same answers.
         record: how many request bodies to keep.
         instant: answer with made-up logprobs at once, without the model: for measuring how fast a client is.
+        backend: answers in place of the embedded model; `instant` then says nothing.
 
     Yields:
         The running server.
@@ -94,8 +96,10 @@ def serve(
         from icm_api.testing.app import Journal, Service
     except ImportError as error:
         raise ConfigError(f"the testing server needs {error.name}: pip install 'icm-api[testing]'") from error
-    model = PocketModel.load()
-    backend, journal = InstantBackend(model) if instant else Backend(model), Journal(record)
+    if backend is None:
+        model = PocketModel.load()
+        backend = InstantBackend(model) if instant else Backend(model)
+    journal = Journal(record)
     with _listen(port) as listening, closing(Service(backend, chosen, faults, seed, journal)) as service:
         # "critical": a fault that cuts a connection is no error to report.
         config = uvicorn.Config(

@@ -1,0 +1,1 @@
+"""Synthetic in-context learners whose knowledge, biases and noise are known, to try searches and judges on."""
