@@ -1,6 +1,7 @@
 """Every benchmark, printed: `python -m tests.benchmarks`, or some by name: `python -m tests.benchmarks prefix`.
 
-`real` needs real models, and runs only if it is named: `python -m tests.benchmarks real --help`.
+`real` needs real models, and `worlds` takes half an hour; they run only if they are named, and have options:
+`python -m tests.benchmarks real --help`.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import sys
 
 from tests.benchmarks import engines, extraction, panel, prefix, real, recovery, startup, throughput, verdicts
+from tests.benchmarks.worlds import report as worlds
 
 REPORTS = {
     "engines": engines.report,
@@ -20,8 +22,10 @@ REPORTS = {
     "verdicts": verdicts.report,
 }
 
-if sys.argv[1:2] == ["real"]:
-    real.report(sys.argv[2:])
+NAMED = {"real": real.report, "worlds": worlds.report}
+
+if sys.argv[1:2] and sys.argv[1] in NAMED:
+    NAMED[sys.argv[1]](sys.argv[2:])
 else:
     for name in sys.argv[1:] or REPORTS:
         for line in REPORTS[name]():
