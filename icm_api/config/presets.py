@@ -39,13 +39,20 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "default": {},
         # Algorithms 1 and 2 to the letter: the sum, one example a step, one long annealing.
-        "paper": {"engine": "anneal", "moves": "single", "statistic": "sum_logprob", "restarts": 1},
+        "paper": {
+            "engine": "anneal",
+            "moves": "single",
+            "statistic": "sum_logprob",
+            "restarts": 1,
+            "estimator": "leave_one_out",
+        },
         # What the published code does: log-odds, and a temperature that falls with accepted changes, by 2.
         "reference": {
             "engine": "anneal",
             "moves": "single",
             "statistic": "mean_logodds",
             "restarts": 1,
+            "estimator": "leave_one_out",
             "cool_by": "accepted",
             "cooling": 2.0,
         },

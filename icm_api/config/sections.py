@@ -185,7 +185,7 @@ class SearchSettings(Section):
             many as the size of the data set asks for (anneal), or so that every restart has its `rounds`.
         restarts: how many times the search begins anew within `steps`.
         rounds: the most rounds or sweeps of one restart (bootstrap, folds, gibbs).
-        folds: F, parts of the data set (folds).
+        folds: F, parts of the data set (engine "folds", estimator "shared").
         start: where the first restart begins: "zero-shot" predictions, "random" labels, or the labels of a finished
             run, by its folder; by default as the engine does. Write a folder of such a name as "./random".
         alpha: weight of P(D) against I(D).
@@ -194,7 +194,12 @@ class SearchSettings(Section):
         calibration: how predictions are calibrated: "none", "batch" or "centres"; by default rounds tries the last two
             and takes what is worth more, and the other engines do not calibrate.
         prior: the share of each label, if it is known.
-        estimator: how P(D) is estimated.
+        estimator: how P(D) is estimated: "leave_one_out" exactly; "joint", all labels of an ordering in one request,
+            if the model gives logprobs of its prompts; "shared", a fold of examples after the same demonstrations; by
+            default "joint" or "shared" as the model allows (rounds), or exactly (the other engines).
+        demonstrations: the most in a context of estimator "shared"; by default a quarter of the examples, 16 to 64.
+        exact: the most examples for which the labels handed out are scored by leave-one-out too, if another estimator
+            was searched with; 0 for never.
         moves: "groups" moves whole groups of related examples, "single" one example and then repairs (anneal).
         seed_labels: K, examples labelled at random at the start, besides those that a person labelled.
         initial_temperature: T_0 of the schedule, by default 10 in units of U (anneal) and 1 in units of log p (gibbs).
@@ -220,7 +225,9 @@ class SearchSettings(Section):
     statistic: Literal["information", "mean_logprob", "sum_logprob", "mean_logodds"] | None = None
     calibration: Literal["none", "batch", "centres"] | None = None
     prior: Mapping[str, float] | None = None
-    estimator: Literal["leave_one_out"] = "leave_one_out"
+    estimator: Literal["auto", "leave_one_out", "joint", "shared"] = "auto"
+    demonstrations: int | None = Field(default=None, ge=1)
+    exact: int = Field(default=256, ge=0)
     moves: Literal["groups", "single"] = "groups"
     seed_labels: int = Field(default=8, ge=0)
     initial_temperature: float = Field(default=10.0, gt=0)

@@ -43,6 +43,11 @@ class Estimator(Protocol):
         """Whether the distribution over all labels comes with every log p(y_i), at no further request."""
         ...
 
+    @property
+    def orders(self) -> int:
+        """In how many orders, or choices, of the demonstrations one estimate asks."""
+        ...
+
     async def estimate(self, labeling: Labeling, dataset: Dataset, prompts: PromptBuilder, model: Model) -> Estimate:
         """Ask the model.
 

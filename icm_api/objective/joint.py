@@ -32,6 +32,7 @@ class Joint:
 
     name = "joint"
     gives_distributions = True
+    orders = 2
 
     async def estimate(self, labeling: Labeling, dataset: Dataset, prompts: PromptBuilder, model: Model) -> Estimate:
         """Two requests, each with every labelled example once, if that fits into the context window.

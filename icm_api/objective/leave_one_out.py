@@ -55,6 +55,7 @@ class LeaveOneOut:
 
     name = "leave_one_out"
     gives_distributions = True
+    orders = 1
 
     async def estimate(self, labeling: Labeling, dataset: Dataset, prompts: PromptBuilder, model: Model) -> Estimate:
         """One distribution per labelled example; `len(labeling)` requests.

@@ -60,6 +60,11 @@ class Shared:
         logprobs = {example.id: distributions[example.id].logprob(labeling[example.id]) for example in labelled}
         return Estimate(logprobs, self.name, distributions, costs=answers.costs)
 
+    @property
+    def orders(self) -> int:
+        """The contexts that examples are asked about in, one a fold."""
+        return self.folds
+
     def requests(self, labelled: int) -> int:
         """One per labelled example."""
         return labelled

@@ -6,7 +6,7 @@ Nothing is written or shown here; `on_step` hears of every step.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from logging import getLogger
 from typing import Any
 
@@ -14,12 +14,13 @@ from icm_api.config import SearchSettings
 from icm_api.consistency import compile_relations
 from icm_api.errors import ConfigError
 from icm_api.model.reading.coverage import refuse_unknown
-from icm_api.objective import INFORMATION, Objective, information
+from icm_api.objective import INFORMATION, LeaveOneOut, Objective, information
 from icm_api.prompts import PromptBuilder
 from icm_api.result import Result, build_result
 from icm_api.search.align import LARGEST_UNIT, units
 from icm_api.search.component_anneal import label_units
 from icm_api.search.engines import build_kernel, engine_of, steps_of
+from icm_api.search.estimating import estimator_of
 from icm_api.search.kernel import Info, Kernel, State, better, touched
 from icm_api.search.start import Start, make_start, refuse_folder
 from icm_api.types import Constraint, Dataset, Labeling, Model, Score, Task, Usage
@@ -49,7 +50,8 @@ class Found:
     """The outcome of a search, before it is a result.
 
     Attributes:
-        score: of the best complete labeling seen.
+        score: of the best complete labeling seen, as it is handed out: by leave-one-out if that fits the settings.
+        estimated: the same labeling's score by the estimator of the search.
         usage: requests and tokens asked for.
         state: after the last step.
         ends: per restart that began at random labels, at the model's predictions or at given labels, and was complete
@@ -59,6 +61,7 @@ class Found:
     """
 
     score: Score
+    estimated: Score
     usage: Usage
     state: State
     ends: tuple[Labeling, ...]
@@ -73,7 +76,7 @@ def build_objective(dataset: Dataset, model: Model, task: Task, settings: Search
         dataset: the examples.
         model: whom to ask.
         task: template, labels and constraints.
-        settings: alpha and the statistic are taken from them.
+        settings: alpha, the statistic and the estimator are taken from them.
 
     Raises:
         ConfigError: the statistic does not fit the label set, or a constraint names an id, a label or a key that does
@@ -83,7 +86,8 @@ def build_objective(dataset: Dataset, model: Model, task: Task, settings: Search
     relations = compile_relations(dataset, task.verbalizer.labels, task.constraints)
     by_default = "mean_logprob" if relations.rule_out_alike() else INFORMATION
     statistic = settings.statistic or by_default
-    return Objective(dataset, prompts, model, relations, alpha=settings.alpha, statistic=statistic)
+    estimator = estimator_of(settings, model, len(dataset))
+    return Objective(dataset, prompts, model, relations, settings.alpha, statistic, estimator)
 
 
 async def iterate(kernel: Kernel, objective: Objective, steps: int) -> AsyncIterator[tuple[State, Info]]:
@@ -166,7 +170,25 @@ async def search(
     assert state.best is not None
     found = tuple(score.labeling for score in ends.values() if score is not None)
     best = await objective.completed(state.best)
-    return Found(best, objective.tally.usage, state, found, objective, start)
+    score = await exactly(objective, best, settings)
+    return Found(score, best, objective.tally.usage, state, found, objective, start)
+
+
+async def exactly(objective: Objective, score: Score, settings: SearchSettings) -> Score:
+    """The score of the same labeling by leave-one-out, if there are no more examples than the settings allow.
+
+    Args:
+        objective: that the score is of.
+        score: of a complete labeling.
+        settings: of the search.
+
+    Raises:
+        ProviderError: the model gave no usable logprobs.
+    """
+    exact = LeaveOneOut()
+    if score.method == exact.name or len(score.labeling) > settings.exact:
+        return score
+    return await replace(objective, estimator=exact)(score.labeling, near=score)
 
 
 async def search_labels(
@@ -227,17 +249,27 @@ def result_of(found: Found, settings: SearchSettings) -> Result:
         settings: of that search; they are written into the summary.
     """
     dataset, state = found.objective.dataset, found.state
-    about = _about(settings, found.objective, state, found.score)
+    about = _about(settings, found)
     return build_result(dataset, found.score, found.usage, state.step, about, found.start.fixed)
 
 
-def _about(settings: SearchSettings, objective: Objective, state: State, score: Score) -> dict[str, Any]:
+def _about(settings: SearchSettings, found: Found) -> dict[str, Any]:
     """What a summary says of how the labels were found."""
-    return {
+    objective, score, estimated = found.objective, found.score, found.estimated
+    about = {
         "information": information(score.distributions, score.labeling, objective.relations),
-        "method": state.score.method,
-        "restarts": state.restart + 1,
-        "accepted": state.accepted,
+        "method": score.method,
+        "restarts": found.state.restart + 1,
+        "accepted": found.state.accepted,
         # Where a run started from is a place on this disk; its fingerprint is kept apart.
         "search": {**settings.model_dump(mode="json", exclude={"start"}), "statistic": objective.statistic},
     }
+    if estimated.method != score.method:
+        about["estimated"] = {
+            "method": estimated.method,
+            "utility": estimated.utility,
+            "mutual_predictability": estimated.mutual_predictability,
+            "standard_error": estimated.standard_error,
+            "information": information(estimated.distributions, score.labeling, objective.relations),
+        }
+    return about

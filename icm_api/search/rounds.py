@@ -7,10 +7,10 @@ share, so that a round cannot tip towards one label; averaging over orders takes
 happens to favour.
 
 The chains differ in how they calibrate, since neither way is right for all data: `batch` expects about equal classes,
-`centres` does not. One more chain starts at random labels and never hears zero-shot: a witness. In the end J (or U, if
-that is what the objective maximises) of every chain's labels and of the labels that it started from is averaged over
-several orders, the same ones for all, and the largest wins; the witness has to be ahead by more than orders differ. So
-the labels handed out are never worth less than those that the search began with.
+`centres` does not. If they end at different labels, one more starts at random labels and never hears zero-shot: a
+witness. In the end J (or U, if that is what the objective maximises) of every chain's labels and of the labels that it
+started from is averaged over several orders, the same ones for all, and the largest wins; the witness has to be ahead
+by more than orders differ. So the labels handed out are never worth less than those that the search began with.
 
 Sources: calibration over the batch, Zhou et al. 2024 (arXiv 2309.17249); predictions as the next round's
 demonstrations, Shrivastava et al. 2026. What each part is worth is measured by `python -m tests.benchmarks real`.
@@ -35,7 +35,9 @@ from icm_api.types import Labeling, Predictions
 AVERAGED = 5
 """Rounds whose predictions a relabelling adds up."""
 ORDERS = 3
-"""Orders of the demonstrations over which the ends are compared; the first is the data set's own."""
+"""The fewest orders of the demonstrations over which the ends are compared; the first is the data set's own."""
+ALIKE = 0.03
+"""Share of the labels by which two ends may differ and still be the same for the purpose."""
 STILL = 2
 """Rounds in a row that change no label, after which a chain is over."""
 
@@ -121,7 +123,7 @@ class Rounds:
             return await self._round(state, number)
         end = Candidate(state.labeling, self.chains[state.restart].witness)
         ended = replace(state, candidates=(*state.candidates, end))
-        if state.restart + 1 < len(self.chains):
+        if state.restart + 1 < len(self.chains) and not self._agreed(ended):
             return await self._begin(ended, number, state.restart + 1)
         return await self._choose(ended, number)
 
@@ -139,7 +141,8 @@ class Rounds:
         size = len(self.objective.dataset)
         chains = min(len(self.chains), steps + 1)
         random_chains = sum(chain.witness for chain in self.chains[:chains])
-        return (1 + random_chains) * size + (steps + 1 + 2 * chains * ORDERS) * self.objective.requests(size)
+        scores = steps + 1 + 2 * chains * self._compared
+        return (1 + random_chains) * size + scores * self.objective.requests(size)
 
     @property
     def chains(self) -> tuple[Chain, ...]:
@@ -149,10 +152,23 @@ class Rounds:
         return (*known, *witnesses)[: self.settings.restarts]
 
     @property
+    def _compared(self) -> int:
+        """Scores of each end: as many as ORDERS take, and two at least, so that their spread is known."""
+        return max(2, -(-ORDERS // self.objective.estimator.orders))
+
+    @property
     def _ways(self) -> tuple[Calibration, ...]:
         given = self.settings.calibration
         names = ("batch", "centres") if given is None else (given,)
         return tuple(Calibration(name, self.settings.prior) for name in names)
+
+    def _agreed(self, state: RoundsState) -> bool:
+        """Whether all chains that began at zero-shot predictions are over, and ended at about the same labels."""
+        if len(self.chains) == state.restart + 1 or not self.chains[state.restart + 1].witness or not state.restart:
+            return False
+        first, *others = [end.labeling for end in state.candidates[1::2]]
+        most = ALIKE * len(first)
+        return all(sum(other[key] != label for key, label in first.items()) <= most for other in others)
 
     def _over(self, state: RoundsState) -> bool:
         return state.still >= STILL or state.step - state.began >= self.settings.rounds
@@ -218,7 +234,7 @@ class Rounds:
         candidates: dict[Labeling, Candidate] = {}
         for candidate in state.candidates:
             candidates.setdefault(candidate.labeling, candidate)
-        orders = [self.objective, *(self._ordered(-at) for at in range(1, ORDERS))]
+        orders = [self.objective, *(self._ordered(-at) for at in range(1, self._compared))]
         scores = {labeling: [await order(labeling) for order in orders] for labeling in candidates}
         chosen = choose([(each, [score.value for score in scores[key]]) for key, each in candidates.items()])
         score = scores[chosen][0]

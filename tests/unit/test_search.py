@@ -74,7 +74,9 @@ async def test_every_preset_labels_every_example_whatever_the_budget(preset: str
 async def test_what_comes_back_is_the_best_complete_labeling_seen_not_the_last() -> None:
     dataset, truth = pairs(6)
     seen: list[Progress] = []
-    settings = SearchSettings(steps=300, seed=3, initial_temperature=1000.0, minimum_temperature=1000.0)
+    settings = SearchSettings(
+        engine="anneal", steps=300, seed=3, initial_temperature=1000.0, minimum_temperature=1000.0
+    )
     result = await search_labels(dataset, BayesModel(truth), task=task(PAIRS), settings=settings, on_step=seen.append)
     complete = [p.info.score for p in seen if len(p.info.score.labeling) == len(dataset)]
     assert result.utility == max(score.utility for score in complete)
@@ -95,7 +97,9 @@ async def test_same_seed_same_steps_and_another_seed_others(preset: str) -> None
 
     async def steps(seed: int) -> list[object]:
         seen: list[Progress] = []
-        settings = SearchSettings.model_validate({"preset": preset, "steps": 30, "seed": seed})
+        # Two chains from zero-shot predictions that agree leave nothing to chance.
+        given = {"start": "random"} if preset == "default" else {}
+        settings = SearchSettings.model_validate({"preset": preset, "steps": 30, "seed": seed, **given})
         await search_labels(dataset, BayesModel(truth), task=task(PAIRS), settings=settings, on_step=seen.append)
         return [(p.info, p.usage) for p in seen]
 
