@@ -17,7 +17,7 @@ from icm_api.search.align import align, most_probable
 from icm_api.types import Label, Labeling, Predictions
 
 LITTLE = 0.03
-"""Share of the labels up to which a search that changed no more of them added little."""
+"""Share of the labels up to which a search that changed no more of them, or than one, added little."""
 FAR = 0.2
 """Share of the examples by which raw and calibrated label shares differ much."""
 
@@ -85,7 +85,7 @@ def zero_shot_lines(about: Mapping[str, Any], examples: int, requests: int) -> I
         "(export --labels zero-shot-calibrated takes those)"
     )
     changed = round((1 - calibrated["agreement"]) * examples)
-    if changed <= LITTLE * examples:
+    if changed <= max(1, LITTLE * examples):
         yield (
             f"the search changed {changed} of {examples} labels from calibrated zero-shot: for its {requests:,} "
             f"requests it added little here, where zero-shot takes {examples:,}"

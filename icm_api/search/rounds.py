@@ -37,7 +37,7 @@ AVERAGED = 5
 ORDERS = 3
 """The fewest orders of the demonstrations over which the ends are compared; the first is the data set's own."""
 ALIKE = 0.03
-"""Share of the labels by which two ends may differ and still be the same for the purpose."""
+"""Share of the labels by which two ends may differ, or by one, and still be the same for the purpose."""
 STILL = 2
 """Rounds in a row that change no label, after which a chain is over."""
 
@@ -167,7 +167,7 @@ class Rounds:
         if len(self.chains) == state.restart + 1 or not self.chains[state.restart + 1].witness or not state.restart:
             return False
         first, *others = [end.labeling for end in state.candidates[1::2]]
-        most = ALIKE * len(first)
+        most = max(1, ALIKE * len(first))
         return all(sum(other[key] != label for key, label in first.items()) <= most for other in others)
 
     def _over(self, state: RoundsState) -> bool:
