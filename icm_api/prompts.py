@@ -82,8 +82,8 @@ class PromptBuilder:
         query_id = query.id
         if any(example.id == query_id for example, _ in demonstrations):
             raise ValueError(f"example {query_id!r} is among its own demonstrations, so its label would leak")
+        self._check_fits(query)
         question = self._piece(query, None)
-        self._check_fits(question, self.context_window - self._overhead)
         room = self.context_window - self._overhead - question.tokens
         pieces = [self._piece(example, label) for example, label in demonstrations]
         if sum([piece.tokens for piece in pieces]) > room:
@@ -107,8 +107,8 @@ class PromptBuilder:
         """
         pieces = [self._piece(example, label) for example, label in demonstrations]
         room = self.context_window - self._overhead
-        for piece in pieces:
-            self._check_fits(piece, room)
+        for example, _ in demonstrations:
+            self._check_fits(example)
         fewest = len(_stretches(pieces, room))
         low = -(-sum(piece.tokens for piece in pieces) // max(fewest, 1))
         even = bisect_left(
@@ -119,6 +119,27 @@ class PromptBuilder:
             Prompt(template.instruction, tuple(piece.turn for piece in part), "", self.verbalizer, template.separator)
             for part in _stretches(pieces, even)
         ]
+
+    def too_long(self, query: Example) -> str | None:
+        """Why no prompt about an example can be built, not even one without demonstrations; None if one can.
+
+        Args:
+            query: the example in question.
+
+        Raises:
+            PromptError: the example cannot be rendered.
+        """
+        needed = self._overhead + self._piece(query, None).tokens
+        if needed <= self.context_window:
+            return None
+        return (
+            f"alone needs {needed} tokens with instruction and label, and the context window is "
+            f"{self.context_window}: shorten its text, or use a model with a longer window"
+        )
+
+    def _check_fits(self, query: Example) -> None:
+        if told := self.too_long(query):
+            raise PromptError(f"example {query.id!r} {told}")
 
     def _fitting(
         self,
@@ -149,15 +170,6 @@ class PromptBuilder:
                 if not queues[label]:
                     waiting.remove(label)
         return sorted(chosen)
-
-    def _check_fits(self, piece: _Piece, room: int) -> None:
-        if piece.tokens > room:
-            needed = self.context_window - room + piece.tokens
-            raise PromptError(
-                f"example {piece.example.id!r} alone needs {needed} tokens with instruction and "
-                f"label, and the context window is {self.context_window}: shorten its text, or use a model "
-                "with a longer window"
-            )
 
     def _piece(self, example: Example, label: Label | None) -> _Piece:
         piece = self._pieces.get((example.id, label))

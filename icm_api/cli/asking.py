@@ -72,8 +72,10 @@ class _Asked:
         window = endpoint.capabilities.context_window
         builder = PromptBuilder(self.template, self.verbalizer, endpoint.count_tokens, window)
         labels = self.verbalizer.labels
-        shown = [(row, labels[at % len(labels)]) for at, row in enumerate(self.rows[1:])]
-        return [builder.prompt(self.rows[0], shown), *(builder.prompt(row, ()) for row in self.rows[:3])]
+        # A run sets aside what is too long; if all of them are, the first says so.
+        rows = [row for row in self.rows if not builder.too_long(row)] or self.rows
+        shown = [(row, labels[at % len(labels)]) for at, row in enumerate(rows[1:])]
+        return [builder.prompt(rows[0], shown), *(builder.prompt(row, ()) for row in rows[:3])]
 
 
 def probe_verb(arguments: Namespace) -> None:

@@ -89,6 +89,11 @@ def plan_verb(arguments: Namespace) -> None:
     print(f"longest prompt {found.longest_prompt:,} tokens; context window {found.context_window:,}")
     if found.longest_prompt == found.context_window:
         print("not all demonstrations fit the context window together: whole ones will be left out, none cut")
+    if found.too_long:
+        named = ", ".join(found.too_long[:5]) + (", ..." if len(found.too_long) > 5 else "")
+        print(
+            f"alone longer than the window, so set aside up to run.tolerate: {len(found.too_long):,} examples: {named}"
+        )
 
 
 def audit_verb(arguments: Namespace) -> None:
@@ -143,8 +148,9 @@ def _left_open(result: Result) -> list[str]:
 
 def _set_aside(result: Result, folder: Path) -> list[str]:
     aside = result.about.get("set_aside", {})
+    told = f"set aside, as they are too long or the model refused them: {len(aside)} examples"
     asked = f"see {folder / ASIDE_FILE}; icm-api resume {folder} asks about them again"
-    return [f"set aside, as the model refused them: {len(aside)} examples; {asked}"] if aside else []
+    return [f"{told}; {asked}"] if aside else []
 
 
 def _print_summary(folder: Path, *, as_json: bool) -> None:

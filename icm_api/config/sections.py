@@ -295,8 +295,9 @@ class RunSection(Section):
 
     Attributes:
         folder: folder of the run; by default `runs/` and the configuration's name, beside the configuration.
-        tolerate: the most examples that are set aside, since the model refused them or gave no readable answer: a
-            count such as 5, or a share of the data set such as 0.05, rounded up. With 0 the first ends the run.
+        tolerate: the most examples that are set aside, since they are longer than the context window, or the model
+            refused them or gave no readable answer: a count such as 5, or a share of the data set such as 0.05,
+            rounded up. With 0 the first ends the run.
     """
 
     folder: Path | None = None

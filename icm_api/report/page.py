@@ -127,7 +127,10 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
     )
     aside = about.get("set_aside", {})
     if aside:
-        yield "Set aside", f"{_many(len(aside), 'example')} that the model refused: {', '.join(sorted(aside))}"
+        yield (
+            "Set aside",
+            f"{_many(len(aside), 'example')} too long or refused by the model: {', '.join(sorted(aside))}",
+        )
     yield "Labels", ", ".join(config.prompt.labels)
     kinds = Counter(section.kind for section in config.constraints)
     listed = ", ".join(kind if count == 1 else f"{kind} ({count})" for kind, count in kinds.items()) or "none"

@@ -3,8 +3,8 @@
 A run folder holds `config.toml` (resolved), `inputs.json` (fingerprints of data and model), `trace.jsonl` (a
 line a step), and, once finished, `labels.jsonl` and `summary.json`. All these are the same bytes for the same
 configuration and seed. `sessions.jsonl` says what each process that worked on it and was not killed really sent, and
-`spending.jsonl` what counts against the budget; `set_aside.jsonl`, if it is there, lists examples that the model
-refused. `seal.json` says what all of them held when the run ended.
+`spending.jsonl` what counts against the budget; `set_aside.jsonl`, if it is there, lists examples that are too
+long or that the model refused. `seal.json` says what all of them held when the run ended.
 """
 
 from icm_api.runs.finished import FinishedRun

@@ -1,4 +1,4 @@
-"""Examples that a run sets aside: the model refuses them, or gives no answer to them that can be read.
+"""Examples that a run sets aside: they are too long, or the model refuses them, or gives no answer that can be read.
 
 It finds out which examples an error is of, holds them to what is tolerated, leaves them out, and keeps a list of them.
 It does not search, or decide when to ask again.
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from math import ceil
 from pathlib import Path
 
-from icm_api.errors import ProviderError, RunError
+from icm_api.errors import IcmError, PromptError, ProviderError, RunError
 from icm_api.journal import encode_line
 from icm_api.objective import Objective
 from icm_api.result import write_whole
@@ -47,7 +47,7 @@ class Aside:
     reasons: Mapping[str, str] = field(default_factory=dict)
     most: int = 0
 
-    def with_more(self, error: ProviderError, found: Mapping[str, str]) -> Aside:
+    def with_more(self, error: IcmError, found: Mapping[str, str]) -> Aside:
         """As much as before, and the examples that an error was found to be of.
 
         Args:
@@ -55,7 +55,7 @@ class Aside:
             found: by id, why it got no answer.
 
         Raises:
-            ProviderError: the error, with the examples and what to do.
+            PromptError, ProviderError: the error, with the examples and what to do.
         """
         reasons = {**self.reasons, **found}
         if not found:
@@ -65,7 +65,8 @@ class Aside:
             told = f"example{'s' if len(reasons) > 1 else ''} {named}"
             limit = f"run.tolerate allows {self.most} to be set aside" if self.most else "run.tolerate allows none"
             first = next(iter(found.values()))
-            raise ProviderError(f"{told}: {first}; {limit}: mend or remove what is named, or raise run.tolerate")
+            kind = PromptError if isinstance(error, PromptError) else ProviderError
+            raise kind(f"{told}: {first}; {limit}: mend or remove what is named, or raise run.tolerate")
         return replace(self, reasons=reasons)
 
     def without(self, objective: Objective, start: Start) -> tuple[Objective, Start]:
@@ -89,7 +90,7 @@ class Aside:
         return left, Start(start.fixed.without(self.reasons), start.warm.without(self.reasons))
 
     async def asked_again(self, objective: Objective, anew: Callable[[Aside], None]) -> Aside:
-        """Without the examples that the model answers now.
+        """Without the examples that the model answers now. Those that no prompt can hold are not asked about.
 
         Args:
             objective: over all examples.
@@ -100,8 +101,9 @@ class Aside:
         """
         render = objective.prompts.template.render
         texts = {example.id: render(example) for example in objective.dataset if example.id in self.reasons}
-        still = await alone(texts.values(), objective, len(texts))
-        left = {key: reason for key, reason in self.reasons.items() if texts.get(key) in still}
+        hopeless = too_long(objective)
+        still = await alone((text for key, text in texts.items() if key not in hopeless), objective, len(texts))
+        left = {key: reason for key, reason in self.reasons.items() if key in hopeless or texts.get(key) in still}
         if len(left) == len(self.reasons):
             return self
         fewer = replace(self, reasons=left)
@@ -140,6 +142,19 @@ def read_aside(folder: Path) -> dict[str, str]:
         raise RunError(f"{path}: damaged: {error!r}; remove it to ask about all examples again") from error
 
 
+def too_long(objective: Objective) -> dict[str, str]:
+    """The examples that no prompt can hold, by id, and why.
+
+    Args:
+        objective: gives the examples, and the prompts.
+
+    Raises:
+        PromptError: an example cannot be rendered.
+    """
+    told = ((example.id, objective.prompts.too_long(example)) for example in objective.dataset)
+    return {key: reason for key, reason in told if reason}
+
+
 async def guilty(error: ProviderError, objective: Objective, most: int) -> dict[str, str]:
     """Which examples an error is of, by id, and why.
 
@@ -176,9 +191,9 @@ async def alone(texts: Iterable[str], objective: Objective, most: int) -> dict[s
     Raises:
         ProviderError: a text failed for a reason that is not its own.
     """
-    wanted = set(texts)
-    prompts = [objective.prompts.prompt(example, ()) for example in objective.dataset]
-    asked = {prompt.query: prompt for prompt in prompts if prompt.query in wanted}
+    wanted, render = set(texts), objective.prompts.template.render
+    prompts = [objective.prompts.prompt(each, ()) for each in objective.dataset if render(each) in wanted]
+    asked = {prompt.query: prompt for prompt in prompts}
     failed: dict[str, str] = {}
     while asked and len(failed) <= most:
         try:

@@ -117,7 +117,7 @@ class FinishedRun:
 
     @property
     def set_aside(self) -> Mapping[str, str]:
-        """The examples that the model refused, by id, and why. Raises RunError if the summary holds something else."""
+        """The examples that were set aside, by id, and why. Raises RunError if the summary holds something else."""
         found = self.result.about.get("set_aside", {})
         if not isinstance(found, Mapping):
             raise RunError(f"{self.folder / SUMMARY_FILE}: damaged: set_aside is no object")

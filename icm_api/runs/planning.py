@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from icm_api.config import Config, SearchSettings
 from icm_api.model.client.meter import cost
+from icm_api.runs.aside import too_long
 from icm_api.runs.parts import build_task, load_dataset, load_start, open_model
 from icm_api.search import build_kernel, build_objective, steps_of
 from icm_api.types import Dataset, Model, PromptTemplate, Usage, Verbalizer
@@ -26,6 +27,7 @@ class Plan:
         bootstrap_requests: upper bound with engine "bootstrap" instead; None if that is the engine, or a preset
             that anneals.
         money: upper bound on the cost, a token a reply, nothing off for cached prefixes; None without `[prices]`.
+        too_long: ids of examples that are alone longer than the window, which a run sets aside.
     """
 
     examples: int
@@ -37,6 +39,7 @@ class Plan:
     context_window: int
     bootstrap_requests: int | None = None
     money: float | None = None
+    too_long: tuple[str, ...] = ()
 
 
 async def plan(config: Config) -> Plan:
@@ -75,6 +78,7 @@ async def plan(config: Config) -> Plan:
             can.context_window,
             cheaper,
             None if config.prices is None else cost(usage, config.prices),
+            tuple(too_long(objective)),
         )
 
 

@@ -1,22 +1,22 @@
 """The work of a run between its inputs and its result: check the endpoint, search, judge what was found.
 
-Examples that the model refuses are set aside on the way, and the search begins anew without them: what was answered
-comes from the cache. Nothing is written or shown here.
+Examples that are too long are set aside first. Those that the model refuses are on the way, and the search begins anew
+without them: what was answered comes from the cache. Nothing is written or shown here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from icm_api.config import DiagnosticsSettings, SearchSettings
-from icm_api.errors import BudgetError, ProviderError
+from icm_api.errors import BudgetError, IcmError, PromptError, ProviderError
 from icm_api.model import LanguageModel, check_endpoint
 from icm_api.model.probe import window_warning
 from icm_api.model.reading.coverage import coverage_warning
 from icm_api.objective import Objective
 from icm_api.result import LABELS_FILE, Result
-from icm_api.runs.aside import Aside, guilty
+from icm_api.runs.aside import Aside, guilty, too_long
 from icm_api.runs.judging import Trail, judged, with_zero_shot
 from icm_api.runs.planning import longest_prompt
 from icm_api.search import Found, Progress, Start, result_of
@@ -77,10 +77,22 @@ class Work:
             anew: called before the search begins anew, with all that is set aside then.
 
         Raises:
+            PromptError: more examples than is tolerated are too long for the context window.
             ProviderError: the endpoint cannot be used, or refuses more examples than is tolerated.
             BudgetError: the next request could exceed the budget.
         """
         watch.on_model(self.objective.model)
+
+        def less(error: IcmError, more: Mapping[str, str]) -> Aside:
+            fewer = aside.with_more(error, more)
+            anew(fewer)
+            for key, reason in more.items():
+                watch.on_warning(f"example {key!r} is set aside: {reason}")
+            return fewer
+
+        long = {key: why for key, why in too_long(self.objective).items() if key not in aside.reasons}
+        if long:
+            aside = less(PromptError("too long"), long)
         verbalizer = self.objective.prompts.verbalizer
         # What only the check asks for is no cost of the search.
         for warning in await check_endpoint(self.objective.model, verbalizer, self.objective.tally.part()):
@@ -96,11 +108,7 @@ class Work:
                 found = await self._found(objective, start, trail, watch)
                 break
             except ProviderError as error:
-                more = await guilty(error, objective, aside.most - len(aside.reasons))
-                aside = aside.with_more(error, more)
-            anew(aside)
-            for key, reason in more.items():
-                watch.on_warning(f"example {key!r} is set aside: {reason}")
+                aside = less(error, await guilty(error, objective, aside.most - len(aside.reasons)))
         watch.on_judging()
         unknown = [key for key, read in found.score.distributions.items() if read.unknown]
         if unknown:

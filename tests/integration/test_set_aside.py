@@ -12,11 +12,11 @@ import pytest
 
 from icm_api.cli.main import main
 from icm_api.config import DiagnosticsSettings, SearchSettings, load_config
-from icm_api.errors import ConfigError, LogprobsUnavailableError, ProviderError, RequestError, Unanswered
+from icm_api.errors import ConfigError, LogprobsUnavailableError, PromptError, ProviderError, RequestError, Unanswered
 from icm_api.runs import Watch, run
 from icm_api.runs.aside import allowed
 from icm_api.testing import Faults, Server, serve
-from icm_api.types import Answers, LabelDistribution, Prompt, PromptTemplate, Task
+from icm_api.types import Answers, Dataset, Example, LabelDistribution, Labeling, Prompt, PromptTemplate, Task
 from tests.bayes import BayesModel, pairs
 from tests.hosted import HOSTED, KEY_VARIABLES, bytes_of, labels_of, write_config
 
@@ -74,7 +74,7 @@ def test_one_refused_example_is_left_out_as_if_it_had_never_been_there(
     assert row["id"] == BAD
     assert "openai/" in row["reason"]
     assert f"example '{BAD}' is set aside: " in err
-    assert "set aside, as the model refused them: 1 examples" in out
+    assert "set aside, as they are too long or the model refused them: 1 examples" in out
 
 
 def test_it_is_asked_about_again_by_name_and_taken_back_when_answered(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_the_queue_and_the_report_leave_it_out_too(tmp_path: Path) -> None:
     assert main(["queue", folder, "--out", str(tmp_path / "queue.csv")]) == 0
     assert main(["report", folder]) == 0
     page = tmp_path / "run" / "report" / "report.html"
-    assert f"1 example that the model refused: {BAD}" in page.read_text()
+    assert f"1 example too long or refused by the model: {BAD}" in page.read_text()
     assert "comparisons-0004" in (tmp_path / "queue.csv").read_text()
     assert BAD not in (tmp_path / "queue.csv").read_text()
 
@@ -189,6 +189,47 @@ def test_what_is_refused_before_its_first_step_leaves_no_folder(kind: str, tmp_p
     ]
 
 
+LONG = "10>2" * 200
+
+
+def with_a_long_one(config: Path) -> Path:
+    """The same with the bad example's text longer than the window."""
+    data = config.parent / "claims.jsonl"
+    data.write_text(data.read_text().replace(SAID, LONG))
+    config.write_text(config.read_text().replace('api = "chat"\n', 'api = "chat"\ncontext_window = 300\n'))
+    return config
+
+
+@pytest.mark.parametrize("search", [ROUNDS, pytest.param(ANNEAL, marks=pytest.mark.slow)])
+def test_a_text_longer_than_the_window_is_left_out_and_never_sent(search: str, tmp_path: Path, capsys: Printed) -> None:
+    run_folder = tmp_path / "long" / "run"
+    with serve(record=10_000) as server:
+        config = with_a_long_one(config_at(tmp_path / "long", server, search))
+        assert main(["plan", str(config)]) == 0
+        assert f"so set aside up to run.tolerate: 1 examples: {BAD}" in capsys.readouterr().out
+        assert main(["run", str(config)]) == 0
+        assert f"example '{BAD}' is set aside: alone needs " in capsys.readouterr().err
+        found = bytes_of(run_folder)
+        wanted = without_the_bad(tmp_path / "never", server, search)
+        assert main(["resume", str(run_folder)]) == 0
+        assert bytes_of(run_folder) == found
+        assert not any(LONG in json.dumps(request.body) for request in server.requests)
+    assert found["labels.jsonl"] == wanted["labels.jsonl"]
+    assert found["trace.jsonl"] == wanted["trace.jsonl"]
+    assert "shorten its text" in json.loads(found["summary.json"])["set_aside"][BAD]
+
+
+def test_more_long_texts_than_tolerated_end_the_run_before_anything_is_sent(tmp_path: Path, capsys: Printed) -> None:
+    with serve(record=10_000) as server:
+        config = with_a_long_one(config_at(tmp_path, server, tolerate="tolerate = 0"))
+        assert main(["run", str(config)]) == 2
+        assert not server.requests
+    err = capsys.readouterr().err
+    assert f"example '{BAD}': alone needs " in err
+    assert "run.tolerate allows none" in err
+    assert not (tmp_path / "run").exists()
+
+
 class Choosy(BayesModel):
     """Refuses prompts by a rule."""
 
@@ -230,6 +271,20 @@ async def test_demonstrations_too_long_for_a_server_are_no_fault_of_an_example()
     model.kind, model.refuses = "bad_request", lambda prompt: len(prompt.turns) > 3
     with pytest.raises(ProviderError, match="bayes: refused"):
         await run(dataset, TASK, model, search=QUICK, diagnostics=NO_JUDGE, tolerate=1.0)
+
+
+async def test_long_texts_are_set_aside_in_memory_too_and_a_person_s_label_of_one_with_it() -> None:
+    dataset, truth = pairs(8)
+    long = {key: Example(key, {"text": f"{key} {'x' * 300}"}) for key in (dataset[2].id, dataset[5].id)}
+    mixed = Dataset(long.get(example.id, example) for example in dataset)
+    model = BayesModel(truth, window=200)
+    given = Labeling({dataset[2].id: "True", dataset[3].id: "False"})
+    found = await run(mixed, TASK, model, search=QUICK, diagnostics=NO_JUDGE, fixed=given, tolerate=2)
+    assert list(found.about["set_aside"]) == sorted(long)
+    assert found.labeling[dataset[3].id] == "False"
+    assert not long.keys() & found.labeling.keys()
+    with pytest.raises(PromptError, match="allows 1 to be set aside"):
+        await run(mixed, TASK, model, search=QUICK, diagnostics=NO_JUDGE, tolerate=1)
 
 
 async def test_a_refusal_while_judging_costs_no_label() -> None:
