@@ -66,7 +66,15 @@ class IcmError(Exception):
 
 
 class ConfigError(IcmError):
-    """A configuration, an argument or a flag is unusable: which one, and what would do."""
+    """A configuration, an argument or a flag is unusable: which one, and what would do.
+
+    Attributes:
+        option: of a model that is to blame; "" for its name or its provider, None for anything else.
+    """
+
+    def __init__(self, message: str = "", *, option: str | None = None) -> None:
+        super().__init__(message)
+        self.option = option
 
 
 class DataError(IcmError):

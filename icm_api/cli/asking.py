@@ -21,7 +21,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 
-from icm_api.config import Budget, ClientSettings, Prices, load_config
+from icm_api.config import Budget, ClientSettings, Config, Prices, load_config
 from icm_api.data import Row, read_rows
 from icm_api.data.answers import final_answer
 from icm_api.data.gsm8k import QUESTION, SOLUTIONS, TRUTHS
@@ -30,7 +30,7 @@ from icm_api.errors import ConfigError, IcmError, ProviderError, RequestError
 from icm_api.model import LanguageModel, Meter, open_model
 from icm_api.model.catalog import ENTRIES
 from icm_api.model.findings import Probe
-from icm_api.model.open import open_endpoint
+from icm_api.model.open import Opened, open_endpoint
 from icm_api.model.probe import probe, try_route
 from icm_api.model.request import Endpoint
 from icm_api.prompts import PromptBuilder
@@ -57,13 +57,21 @@ class _Order:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """What a probe is about: a model and its options, the labels, and a user's own words and first rows."""
+    """What a probe is about: a model and its options, the labels, and a user's own words, first rows and file."""
 
     spec: str
     options: Mapping[str, Any]
     verbalizer: Verbalizer
     template: PromptTemplate | None = None
     rows: Sequence[Example] = ()
+    config: Config | None = None
+
+    def opened(self, **options: Any) -> Opened:
+        """The endpoint, with other options."""
+        try:
+            return open_endpoint(self.spec, {**self.options, **options})
+        except ConfigError as error:
+            raise (self.config.blamed(error) if self.config else error) from error
 
     def prompts(self, endpoint: Endpoint) -> list[Prompt]:
         """The first row after the others, whose labels are made up, and each of three with no demonstration."""
@@ -90,22 +98,23 @@ def _asked(arguments: Namespace) -> _Asked:
     given = dict(arguments.option)
     spec, verbalizer = arguments.spec, Verbalizer.plain(("True", "False"))
     template: PromptTemplate | None = None
+    config: Config | None = None
     rows: Sequence[Example] = ()
     if spec.endswith(".toml"):
-        config = load_config(spec)
+        config = load_config(spec, {"model": {"options": given}})
         task, dataset = build_task(config), load_dataset(config)
         template, verbalizer, rows = task.template, task.verbalizer, tuple(dataset[:_FIRST_ROWS])
-        spec, given = config.model.provider, {**config.model.options, **given}
+        spec, given = config.model.provider, dict(config.model.options)
     if arguments.labels is not None:
         try:
             verbalizer = Verbalizer.plain(label.strip() for label in arguments.labels.split(","))
         except ValueError as error:
             raise ConfigError(f"--labels {arguments.labels}: {error}") from error
-    return _Asked(spec, given, verbalizer, template, rows)
+    return _Asked(spec, given, verbalizer, template, rows, config)
 
 
 async def _probed(asked: _Asked) -> Probe:
-    endpoint, readers = open_endpoint(asked.spec, asked.options)
+    endpoint, readers = asked.opened()
     try:
         prompts = asked.prompts(endpoint)
         found = await probe(endpoint, readers, asked.verbalizer, own=prompts)
@@ -120,7 +129,7 @@ async def _probed(asked: _Asked) -> Probe:
 async def _with_other_route(found: Probe, asked: _Asked, prompt: Prompt, api: str) -> Probe:
     """The probe with what the other of chat and completions makes of the same prompt."""
     other = "completions" if api == "chat" else "chat"
-    endpoint, readers = open_endpoint(asked.spec, {**asked.options, "api": other})
+    endpoint, readers = asked.opened(api=other)
     try:
         route = await try_route(endpoint, readers, prompt, other)
     finally:

@@ -20,7 +20,6 @@ from rich.console import Console
 
 from icm_api.cli.live import LiveView
 from icm_api.config import Config, load_config
-from icm_api.config.sections import ModelSection
 from icm_api.consistency import audit
 from icm_api.data import check_data
 from icm_api.errors import BudgetError, DataError, GaveUpError, StorageError
@@ -50,12 +49,9 @@ def _read_config(arguments: Namespace) -> Config:
         flags["cache"] = {"enabled": False}
     if arguments.out is not None:
         flags["run"] = {"folder": arguments.out.resolve()}
-    config = load_config(arguments.config, flags)
-    if arguments.model is None:
-        return config
-    # Options are of a provider, and another one may not know them.
-    same = arguments.model.partition(":")[0] == config.model.provider.partition(":")[0]
-    return config.changed(model=ModelSection(provider=arguments.model, options=config.model.options if same else {}))
+    if arguments.model is not None:
+        flags["model"] = {"provider": arguments.model}
+    return load_config(arguments.config, flags)
 
 
 def run_verb(arguments: Namespace) -> None:

@@ -210,9 +210,12 @@ async def _checked(place: Place, watch: PanelWatch, *, chat: bool = False) -> As
 
 
 def _opened(config: Config, meter: Meter, *, chat: bool = False) -> LanguageModel:
-    spec, options = config.model.provider, config.model.options
+    spec, options, keys = config.model.provider, config.model.options, ("model.provider", "model.options")
     if chat:
         assert config.compare.chat is not None
-        spec, options = config.compare.chat, config.compare.chat_options
+        spec, options, keys = config.compare.chat, config.compare.chat_options, ("compare.chat", "compare.chat_options")
     cache = config.cache.folder or default_cache_folder()
-    return open_model(spec, cache=cache, settings=config.client, meter=meter, options=options)
+    try:
+        return open_model(spec, cache=cache, settings=config.client, meter=meter, options=options)
+    except ConfigError as error:
+        raise config.blamed(error, *keys) from error

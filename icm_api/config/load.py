@@ -9,13 +9,13 @@ import json
 import os
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType, UnionType
 from typing import Any, Self, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError, model_validator
+from pydantic import BaseModel, PrivateAttr, ValidationError, model_validator
 
 from icm_api.config.constraints import Constraints
 from icm_api.config.judging import CompareSettings, DiagnosticsSettings
@@ -78,6 +78,30 @@ class Config(Section):
     compare: CompareSettings = CompareSettings()
     cache: CacheSection = CacheSection()
     run: RunSection = RunSection()
+    _sources: _Sources = PrivateAttr(default_factory=lambda: _Sources())
+
+    def changed(self, **updates: Any) -> Self:
+        """As `Section.changed`; what is not given is still known to come from where it came from."""
+        found = super().changed(**updates)
+        found._sources = self._sources
+        return found
+
+    def blamed(self, error: ConfigError, name: str = "model.provider", options: str = "model.options") -> ConfigError:
+        """An error of opening a model, with the flags, the variable or the file that states what is to blame.
+
+        Args:
+            error: as `open_model` raises it.
+            name: the key of the model that was opened.
+            options: the key of its options.
+
+        Returns:
+            The same error if it is of nothing that a configuration states, or if this one was built in Python.
+        """
+        if error.option is None:
+            return error
+        # An address may be part of the name.
+        source = self._sources.of(f"{options}.{error.option}") or self._sources.of(name)
+        return error if source is None else ConfigError(f"{source}: {error}", option=error.option)
 
     @model_validator(mode="after")
     def _money_has_prices(self) -> Self:
@@ -110,6 +134,7 @@ def load_config(path: str | Path, flags: Mapping[str, Any] | None = None, *, env
     except ValidationError as error:
         raise ConfigError(sources.explained(error)) from error
     sources.check_engine(found.search.engine)
+    found._sources = sources
     return _with_absolute_paths(found, path)
 
 
@@ -147,23 +172,32 @@ def _absolute(section: _S, base: Path, *keys: str) -> _S:
 
 @dataclass(frozen=True, slots=True)
 class _Sources:
-    """Where the values of a configuration come from, each nested like the file.
+    """Where the values of a configuration come from, each nested like the file. It makes no configuration another one.
 
     Attributes:
-        path: of the file.
+        path: of the file; None if there is none.
         file: what the file says.
         variables: of the environment, by their names in capitals.
         flags: of the command line, or of the caller.
     """
 
-    path: Path
-    file: Mapping[str, Any]
-    variables: Mapping[str, str]
-    flags: Mapping[str, Any]
+    path: Path | None = field(default=None, compare=False)
+    file: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    variables: Mapping[str, str] = field(default_factory=dict, compare=False)
+    flags: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     def merged(self) -> Mapping[str, Any]:
-        """Flags over environment over file."""
-        return _over(_over(self.file, self._environment()), self.flags)
+        """Flags over environment over file; if flags name a model of another provider, no options but theirs."""
+        below, model = _over(self.file, self._environment()), self.flags.get("model", {})
+        before = below.get("model")
+        if isinstance(before, Mapping) and _provider(model, before) != _provider(before):
+            below = {**below, "model": {key: value for key, value in before.items() if key != "options"}}
+        return _over(below, self.flags)
+
+    def of(self, key: str) -> str | None:
+        """The source of a key; None if none states it."""
+        place = key.split(".")
+        return self._named(place) if _has(self.merged(), place) else None
 
     def _environment(self) -> Mapping[str, Any]:
         found: Mapping[str, Any] = {}
@@ -218,6 +252,12 @@ class _Sources:
             if variable in self.variables and _has(self._environment(), place):
                 return variable
         return str(self.path)
+
+
+def _provider(*models: Mapping[str, Any]) -> str:
+    """The provider of the first `[model]` that names one."""
+    stated = (model["provider"] for model in models if model.get("provider") is not None)
+    return str(next(stated, ModelSection().provider)).partition(":")[0]
 
 
 def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -287,9 +327,9 @@ def _nearest(key: str) -> str | None:
 
 
 def _known_keys() -> Iterator[str]:
-    for section, field in Config.model_fields.items():
+    for section, info in Config.model_fields.items():
         yield section
-        models = get_args(get_args(Constraints)[0]) if section == "constraints" else _alternatives(field.annotation)
+        models = get_args(get_args(Constraints)[0]) if section == "constraints" else _alternatives(info.annotation)
         for model in models:
             if _is_a(model, BaseModel):
                 yield from (f"{section}.{key}" for key in model.model_fields)

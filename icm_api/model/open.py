@@ -93,10 +93,10 @@ def open_endpoint(spec: str, options: Mapping[str, Any] | None = None) -> Opened
         names = provider_names()
         near = get_close_matches(name, names)
         hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
-        raise ConfigError(f"unknown provider {name!r}; {hint}known: {', '.join(names)}")
+        raise ConfigError(f"unknown provider {name!r}; {hint}known: {', '.join(names)}", option="")
     model, given = _address(rest, options or {})
     if not model and name != "pocket":
-        raise ConfigError(f'provider {name!r} needs a model: "{name}:MODEL"')
+        raise ConfigError(f'provider {name!r} needs a model: "{name}:MODEL"', option="")
     try:
         return opener(model, given)
     except ModuleNotFoundError as error:
@@ -127,7 +127,8 @@ def _address(model: str, options: Mapping[str, Any]) -> tuple[str, Mapping[str, 
         bare, found, rest = model.rpartition(scheme)
         if found:
             if options.get("base_url"):
-                raise ConfigError(f"two addresses: {scheme[1:]}{rest} in the spec, and the option base_url")
+                told = f"two addresses: {scheme[1:]}{rest} in the spec, and the option base_url"
+                raise ConfigError(told, option="base_url")
             return bare, {**options, "base_url": scheme[1:] + rest}
     return model, options
 
@@ -174,7 +175,7 @@ def _pocket(model: str, options: Mapping[str, Any]) -> Opened:
     from icm_api.model.endpoints.pocket import PocketEndpoint, load_model
 
     if options:
-        raise ConfigError(f"provider 'pocket' takes no options, got {', '.join(options)}")
+        raise ConfigError(f"provider 'pocket' takes no options, got {', '.join(options)}", option=next(iter(options)))
     return _local(PocketEndpoint(load_model(Path(model) if model else None)))
 
 

@@ -72,7 +72,9 @@ def settled(entry: Entry, options: Options) -> Entry:
         given |= {"top_logprobs": options.top_logprobs, "completion_logprobs": options.top_logprobs}
     changed = replace(entry, **given, extra={**entry.extra, **options.extra_body})
     if not changed.base_url:
-        raise ConfigError(f"provider {entry.name!r} has no fixed address: write {entry.name}:MODEL@https://HOST/v1")
+        raise ConfigError(
+            f"provider {entry.name!r} has no fixed address: write {entry.name}:MODEL@https://HOST/v1", option=""
+        )
     return changed
 
 
@@ -114,7 +116,7 @@ class AnthropicOptions:
         }
         for name, (fine, wanted) in problems.items():
             if not fine:
-                raise ConfigError(f"anthropic: {name} must be {wanted}, got {getattr(self, name)!r}")
+                raise ConfigError(f"anthropic: {name} must be {wanted}, got {getattr(self, name)!r}", option=name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,11 +140,11 @@ class GeminiOptions:
 
     def __post_init__(self) -> None:
         if not 1 <= self.top_logprobs <= _MOST_GEMINI_LOGPROBS:
-            raise ConfigError(
-                f"gemini: top_logprobs must be from 1 to {_MOST_GEMINI_LOGPROBS}, got {self.top_logprobs}"
-            )
+            told = f"gemini: top_logprobs must be from 1 to {_MOST_GEMINI_LOGPROBS}, got {self.top_logprobs}"
+            raise ConfigError(told, option="top_logprobs")
         if self.context_window < 1:
-            raise ConfigError(f"gemini: context_window must be above 0, got {self.context_window}")
+            told = f"gemini: context_window must be above 0, got {self.context_window}"
+            raise ConfigError(told, option="context_window")
 
 
 class LocalOptions(BaseModel):
@@ -186,10 +188,12 @@ def checked_options(kind: type[_T], name: str, options: Mapping[str, Any]) -> _T
             hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
             if option == "timeout":
                 hint = "how long an answer may take is client.timeout, for all providers; "
-            raise ConfigError(f"provider {name!r} has no option {option!r}; {hint}known: {', '.join(known)}")
+            told = f"provider {name!r} has no option {option!r}; {hint}known: {', '.join(known)}"
+            raise ConfigError(told, option=option)
     try:
         return TypeAdapter(kind).validate_python(dict(options))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"]))
-        raise ConfigError(f"provider {name!r}, option {where!r}: {first['msg']}, got {first['input']!r}") from None
+        told = f"provider {name!r}, option {where!r}: {first['msg']}, got {first['input']!r}"
+        raise ConfigError(told, option=where.partition(".")[0]) from None

@@ -112,7 +112,7 @@ def open_model(config: Config) -> LanguageModel:
     """The model, with its cache, its limits and its budget, on which earlier sessions of the run count.
 
     Raises:
-        ConfigError: unknown provider.
+        ConfigError: an unknown provider or option: which flag, variable or file states it.
         ProviderError: the model cannot be loaded.
         StorageError: the cache cannot be opened.
         RunError: the ledger of the run is damaged.
@@ -120,10 +120,13 @@ def open_model(config: Config) -> LanguageModel:
     cache, folder = config.cache, config.cache.folder or default_cache_folder()
     ledger = Ledger(folder_of(config) / SPENDING_FILE)
     meter = Meter(config.budget, config.prices, ledger.before, ledger)
-    return open_spec(
-        config.model.provider,
-        cache=folder if cache.enabled else None,
-        settings=config.client,
-        meter=meter,
-        options=config.model.options,
-    )
+    try:
+        return open_spec(
+            config.model.provider,
+            cache=folder if cache.enabled else None,
+            settings=config.client,
+            meter=meter,
+            options=config.model.options,
+        )
+    except ConfigError as error:
+        raise config.blamed(error) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from itertools import product
 from pathlib import Path
 from typing import Any, get_args
@@ -12,14 +13,18 @@ import pytest
 from icm_api.config import (
     PRESETS,
     Budget,
+    CacheSection,
     Config,
     DataSection,
+    ModelSection,
     Preset,
+    RunSection,
     SearchSettings,
     load_config,
 )
 from icm_api.config.load import RENAMED
 from icm_api.errors import ConfigError
+from icm_api.runs import open_model
 
 FILE = """\
 [data]
@@ -185,3 +190,52 @@ def test_a_change_is_checked() -> None:
         config.changed(budget=Budget(money=1.0))
     assert config.changed(budget=Budget(requests=1)).budget.requests == 1
     assert config.budget.requests is None
+
+
+_VLLM = '[model]\nprovider = "vllm:m@http://127.0.0.1:1/v1"\n[model.options]\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "variables", "flags", "message"),
+    [
+        (_VLLM + "top_logprob = 5", {}, {}, "{file}: provider 'vllm' has no option 'top_logprob'; did you mean"),
+        (_VLLM + "top_logprobs = 0", {}, {}, "{file}: provider 'vllm', option 'top_logprobs': Input should be"),
+        (_VLLM + "echo = true", {"ICM_MODEL__OPTIONS__ECHO": "maybe"}, {}, "ICM_MODEL__OPTIONS__ECHO: provider 'vllm'"),
+        (_VLLM, {"ICM_MODEL__OPTIONS": '{"api": "x"}'}, {}, "ICM_MODEL__OPTIONS: provider 'vllm', option 'api': "),
+        (_VLLM + 'api = "chat"', {}, {"model": {"options": {"api": "x"}}}, "flags: provider 'vllm', option 'api': "),
+        ('[model]\nprovider = "vlm:m"', {}, {}, "{file}: unknown provider 'vlm'; did you mean 'vllm'"),
+        (_VLLM, {"ICM_MODEL__PROVIDER": "openai:"}, {}, "ICM_MODEL__PROVIDER: provider 'openai' needs a model"),
+        ("", {}, {"model": {"provider": "vllm:m@http://elsewhere/v1"}}, "flags: base_url .* is plain http"),
+        (_VLLM + "echo = true", {}, {"model": {"provider": "pocket"}}, ""),
+        ("[model.options]\necho = true", {}, {"model": {"provider": "pocket"}}, "{file}: provider 'pocket' takes no"),
+        ('[model]\nprovider = "gemini:m"\noptions = {top_logprobs = 99}', {}, {}, "{file}: gemini: top_logprobs must"),
+    ],
+)
+def test_a_wrong_option_of_a_model_names_its_source(
+    text: str,
+    variables: dict[str, str],
+    flags: dict[str, Any],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    file = tmp_path / "x.toml"
+    file.write_text('[data]\npath = "a.jsonl"\n' + text)
+    # What is changed later does not hide where the rest is from.
+    config = load_config(file, flags).changed(cache=CacheSection(enabled=False))
+    assert config == Config.model_validate(config.model_dump())
+    wanted = "^" + message.replace("?", "[?]").format(file=file)
+    with pytest.raises(ConfigError, match=wanted) if message else nullcontext():
+        open_model(config)
+
+
+def test_a_configuration_built_in_python_has_no_source_to_name() -> None:
+    config = Config(
+        data=DataSection(path=Path("a.jsonl")),
+        model=ModelSection(provider="vlm:m"),
+        run=RunSection(folder=Path("run")),
+    )
+    with pytest.raises(ConfigError, match=r"^unknown provider"):
+        open_model(config)

@@ -119,24 +119,30 @@ def checked_url(url: str, *, allow_http: bool = False) -> str:
         >>> checked_url("http://127.0.0.1:8000/v1/")
         'http://127.0.0.1:8000/v1'
     """
+    if told := _wrong_with(url, allow_http=allow_http):
+        raise ConfigError(told, option="base_url")
+    return url.rstrip("/")
+
+
+def _wrong_with(url: str, *, allow_http: bool) -> str | None:
     try:
         parsed = httpx2.URL(url)
     except (httpx2.InvalidURL, TypeError) as error:
-        raise ConfigError(f"base_url: {error}") from None
+        return f"base_url: {error}"
     if parsed.scheme not in ("http", "https") or not parsed.host:
-        raise ConfigError(f"base_url {url!r} is no URL: write it as https://HOST/PATH")
+        return f"base_url {url!r} is no URL: write it as https://HOST/PATH"
     if ":" not in parsed.host and not _HOST.fullmatch(parsed.raw_host.decode()):
-        raise ConfigError(f"base_url {url!r}: no host has the name {parsed.host!r}: write it as https://HOST/PATH")
+        return f"base_url {url!r}: no host has the name {parsed.host!r}: write it as https://HOST/PATH"
     if parsed.port is not None and not 1 <= parsed.port <= _LAST_PORT:
-        raise ConfigError(f"base_url {url!r}: there is no port {parsed.port}; ports go from 1 to {_LAST_PORT}")
+        return f"base_url {url!r}: there is no port {parsed.port}; ports go from 1 to {_LAST_PORT}"
     if parsed.userinfo:
-        raise ConfigError("base_url holds a user or password, which would end up in logs: put keys in the environment")
+        return "base_url holds a user or password, which would end up in logs: put keys in the environment"
     if parsed.scheme == "http" and not allow_http and not is_loopback(parsed.host):
-        raise ConfigError(
+        return (
             f"base_url {url!r} is plain http, which anybody on the way can read, key included: use https, or set "
             "allow_http=true for a network that you trust"
         )
-    return url.rstrip("/")
+    return None
 
 
 def read_key(variable: str, *, required: bool = True) -> SecretStr | None:
