@@ -195,7 +195,11 @@ class Result:
             raise ConfigError(f"--labels {labels}: choose from {', '.join(LABELS)}")
         if labels == LABELS[0]:
             return self
-        return replace(self, examples=tuple(_guessed(row, labels.replace("-", "_")) for row in self.examples))
+        # A person checked the labels found.
+        about = {key: value for key, value in self.about.items() if key != "check"}
+        return replace(
+            self, examples=tuple(_guessed(row, labels.replace("-", "_")) for row in self.examples), about=about
+        )
 
     def save(self, folder: str | Path) -> None:
         """Write `labels.jsonl` and `summary.json`; each appears whole or not at all.

@@ -177,9 +177,20 @@ def _export(parser: ArgumentParser) -> None:
 
 def _queue(parser: ArgumentParser) -> None:
     _run_folder(parser)
-    parser.add_argument("--most", type=int, default=20, help="how many examples (default: 20)")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--uncertain", action="store_true", help="the most uncertain examples first (default)")
+    which.add_argument("--names", action="store_true", help="a few sure ones of each label, to settle which is which")
+    which.add_argument("--random", type=int, metavar="N", help="N drawn at random, never with labels: for `check`")
+    parser.add_argument("--most", type=int, help="how many examples (default: 20; --names: 3 of each label)")
+    parser.add_argument("--seed", type=int, default=0, help="of --random; another seed draws others (default: 0)")
     parser.add_argument("--out", type=Path, required=True, help="the file to write, .csv or .jsonl")
     parser.add_argument("--blind", action="store_true", help="do not show the labels found")
+
+
+def _check(parser: ArgumentParser) -> None:
+    _run_folder(parser)
+    parser.add_argument("answers", type=Path, help="the file that `queue --random` wrote, with labels filled in")
+    _json(parser)
 
 
 def _report(parser: ArgumentParser) -> None:
@@ -346,12 +357,20 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
             "  icm-api export runs/claims --to openai-sft --split 0.9\n",
         ),
         "queue": Verb(
-            "icm_api.cli.finished:queue_verb",
-            "write the most uncertain examples of a finished run to a file, for a person to label",
+            "icm_api.cli.queueing:queue_verb",
+            "write examples of a finished run to a file, for a person to label: uncertain, sure, or drawn at random",
             _queue,
             "  icm-api queue runs/claims --most 20 --out answers.csv\n"
             '  # fill in the column "label"; rows that stay empty are left to the model\n'
             "  ICM_DATA__FIXED=answers.csv icm-api run claims.toml --out runs/claims-2\n",
+        ),
+        "check": Verb(
+            "icm_api.cli.queueing:check_verb",
+            "count how many labels drawn at random are right, by a person's answers, and keep that in the run",
+            _check,
+            "  icm-api queue runs/claims --random 20 --blind --out answers.csv\n"
+            '  # fill in the column "label" without looking at the labels found\n'
+            "  icm-api check runs/claims answers.csv\n",
         ),
         "report": Verb(
             "icm_api.cli.finished:report_verb",

@@ -13,17 +13,28 @@ from icm_api.evaluation.calibration import (
     temperature_of_agreement,
     temperature_of_labels,
 )
+from icm_api.evaluation.checked import Check, check_of, draw_sample
 from icm_api.evaluation.coherence import Coherence, coherence
 from icm_api.evaluation.diagnostics import Diagnosis, diagnose
-from icm_api.evaluation.intervals import Interval, Measure, Spread, Undefined, gap_recovered, spread, wilson_interval
+from icm_api.evaluation.intervals import (
+    Interval,
+    Measure,
+    Spread,
+    Undefined,
+    exact_lower_limit,
+    gap_recovered,
+    spread,
+    wilson_interval,
+)
 from icm_api.evaluation.measures import Judged, Measures
 from icm_api.evaluation.metrics import Evaluation, accuracy, auroc, balanced_accuracy, evaluate
-from icm_api.evaluation.queue import margins, queue_of
+from icm_api.evaluation.queue import margins, name_settling, queue_of
 from icm_api.evaluation.verdict import Verdict, judge
 from icm_api.evaluation.zero_shot import ZeroShot, ask_zero_shot, lines_of_zero_shot, zero_shot_lines
 
 __all__ = [
     "Calibrated",
+    "Check",
     "Coherence",
     "Diagnosis",
     "Evaluation",
@@ -42,14 +53,18 @@ __all__ = [
     "balanced_accuracy",
     "brier",
     "calibrated",
+    "check_of",
     "coherence",
     "diagnose",
+    "draw_sample",
     "evaluate",
+    "exact_lower_limit",
     "expected_calibration_error",
     "gap_recovered",
     "judge",
     "lines_of_zero_shot",
     "margins",
+    "name_settling",
     "queue_of",
     "scaled",
     "spread",

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import sqrt
+from math import exp, fsum, lgamma, log, log1p, sqrt
 from statistics import NormalDist, fmean, stdev
 from typing import NamedTuple, TypeAlias
 
 LEVEL = 0.95
+_HALVINGS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,47 @@ def wilson_interval(successes: int, n: int) -> Interval:
     half = z * sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
     # At the ends the formula gives 0 and 1 but for rounding.
     return Interval(share, center - half if successes else 0.0, center + half if successes < n else 1.0)
+
+
+def exact_lower_limit(successes: int, n: int, level: float = LEVEL) -> float:
+    """The exact one-sided lower limit of a proportion (Clopper and Pearson, 1934).
+
+    Args:
+        successes: in 0..n.
+        n: trials, at least 1.
+        level: of confidence, above 0 and below 1.
+
+    Returns:
+        The p with which `successes` or more of n trials happen with probability 1 - level: if the true proportion is
+        smaller, so many are rarer than that. 0 if there is no success.
+
+    Raises:
+        ValueError: n is below 1, successes are not in 0..n, or the level is not above 0 and below 1.
+
+    Example:
+        >>> round(exact_lower_limit(16, 20), 4), round(exact_lower_limit(20, 20), 4), exact_lower_limit(0, 20)
+        (0.599, 0.8609, 0.0)
+    """
+    if n < 1 or not 0 <= successes <= n or not 0 < level < 1:
+        raise ValueError(
+            f"{successes} of {n} at level {level}: n at least 1, successes in 0..n, a level above 0, below 1"
+        )
+    if not successes:
+        return 0.0
+    low, high = 0.0, 1.0
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _at_least(successes, n, middle) < 1 - level else (low, middle)
+    return low
+
+
+def _at_least(successes: int, n: int, p: float) -> float:
+    """Probability of so many successes or more; p above 0 and below 1."""
+    ways = lgamma(n + 1)
+    return fsum(
+        exp(ways - lgamma(k + 1) - lgamma(n - k + 1) + k * log(p) + (n - k) * log1p(-p))
+        for k in range(successes, n + 1)
+    )
 
 
 def gap_recovered(found: float, zero_shot: float, golden: float, lead: float | None = None) -> float | None:

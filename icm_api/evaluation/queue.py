@@ -6,10 +6,12 @@ Ranks only. What the person says comes back as fixed labels of another search.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from itertools import zip_longest
 
 from icm_api.consistency import Relations
 from icm_api.evaluation.measures import Margin
+from icm_api.result import LabelledExample
 from icm_api.types import Dataset, Label, LabelDistribution, Labeling, Score
 
 
@@ -62,6 +64,29 @@ def queue_of(
         if taken[home] <= per_group:
             listed.append(key)
     return tuple(listed)
+
+
+def name_settling(rows: Iterable[LabelledExample], per_label: int) -> tuple[LabelledExample, ...]:
+    """A few examples whose answers settle which label is which: those that the model is surest of.
+
+    An answer to an uncertain example says which label that example has. An answer to a sure one says what the label
+    means.
+
+    Args:
+        rows: of a result.
+        per_label: how many of each label; fewer if there are fewer.
+
+    Returns:
+        The surest of each label, then the second of each, and so on; of a group one of each label, and none that a
+        person labelled.
+    """
+    surest: dict[Label, dict[tuple[str, str], LabelledExample]] = {}
+    for row in sorted(rows, key=lambda row: -row.confidence):
+        if not row.fixed:
+            home = ("example", row.id) if row.group is None else ("group", row.group)
+            surest.setdefault(row.label, {}).setdefault(home, row)
+    turns = zip_longest(*(list(each.values())[:per_label] for _, each in sorted(surest.items())))
+    return tuple(row for turn in turns for row in turn if row is not None)
 
 
 def margins(score: Score) -> tuple[Margin, ...]:

@@ -4,9 +4,12 @@ A run folder holds `config.toml` (resolved), `inputs.json` (fingerprints of data
 line a step), and, once finished, `labels.jsonl` and `summary.json`. All these are the same bytes for the same
 configuration and seed. `sessions.jsonl` says what each process that worked on it and was not killed really sent, and
 `spending.jsonl` what counts against the budget; `set_aside.jsonl`, if it is there, lists examples that are too
-long or that the model refused. `seal.json` says what all of them held when the run ended.
+long or that the model refused. `seal.json` says what all of them held when the run ended. `checks.json` holds what a
+person who checked the labels answered.
 """
 
+from icm_api.runs.checking import check_labels, draw_labels
+from icm_api.runs.checks import CHECKS_FILE
 from icm_api.runs.finished import FinishedRun
 from icm_api.runs.folder import (
     ASIDE_FILE,
@@ -37,6 +40,7 @@ from icm_api.runs.trace import TRACE_FILE, TraceStep, count_steps, read_trace, r
 
 __all__ = [
     "ASIDE_FILE",
+    "CHECKS_FILE",
     "CONFIG_FILE",
     "INPUTS_FILE",
     "SESSIONS_FILE",
@@ -48,11 +52,13 @@ __all__ = [
     "Watch",
     "build_constraint",
     "build_task",
+    "check_labels",
     "config_of",
     "count_steps",
     "data_fingerprint",
     "data_source",
     "default_cache_folder",
+    "draw_labels",
     "folder_of",
     "has_run",
     "load_dataset",

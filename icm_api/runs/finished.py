@@ -20,6 +20,7 @@ from icm_api.errors import RunError
 from icm_api.model import Sent, read_sent
 from icm_api.model.client.meter import cost
 from icm_api.result import LABELS_FILE, SUMMARY_FILE, Result
+from icm_api.runs.checks import checked_labels, labels_sha256, read_checks
 from icm_api.runs.folder import (
     CONFIG_FILE,
     INPUTS_FILE,
@@ -41,7 +42,7 @@ class FinishedRun:
 
     Attributes:
         folder: where it is.
-        result: labels, U, P, I and cost.
+        result: labels, U, P, I and cost; under `check` in `about`, what a person's check of the labels says.
 
     Example:
         ``FinishedRun.open("runs/claims").result.labeling``
@@ -64,7 +65,7 @@ class FinishedRun:
                 f"then go on with `icm-api resume {folder}`"
             )
         check_seal(folder)
-        return cls(folder, Result.load(folder))
+        return cls(folder, with_check(folder, Result.load(folder)))
 
     @cached_property
     def config(self) -> Config:
@@ -222,3 +223,20 @@ class FinishedRun:
         if found is not None and not (isinstance(found, Mapping) and all(key in found for key in keys)):
             raise RunError(f"{self.folder / SUMMARY_FILE}: damaged: {name} is not an object with {', '.join(keys)}")
         return found
+
+
+def with_check(folder: Path, result: Result) -> Result:
+    """The result with what a person's check of these very labels says, if there is one.
+
+    Args:
+        folder: of the run.
+        result: of the run.
+
+    Raises:
+        RunError: the file of checks is damaged.
+    """
+    checks = read_checks(folder)
+    if checks is None or checks.labels != labels_sha256(folder):
+        return result
+    check = checked_labels(checks, result)
+    return result if check is None else replace(result, about={**result.about, "check": check.as_json()})

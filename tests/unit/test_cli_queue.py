@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -152,3 +153,42 @@ def test_a_budget_that_ends_before_the_judging_leaves_the_labels(
     again, whole = labels_of(tmp_path / "short"), labels_of(claims / "run")
     assert {key: row["label"] for key, row in again.items()} == {key: row["label"] for key, row in whole.items()}
     assert all(row["calibrated"] == {} and row["review"] is None for row in again.values())
+
+
+def test_labels_drawn_at_random_are_checked_and_the_check_is_said_ever_after(
+    claims: Path, tmp_path: Path, capsys: Printed
+) -> None:
+    run, out = tmp_path / "run", tmp_path / "a.csv"
+    shutil.copytree(claims / "run", run)
+    assert main(["queue", str(run), "--random", "20", "--out", str(out)]) == 0
+    assert f"icm-api check {run} {out}" in capsys.readouterr().out
+    rows, found = read_csv(out), labels_of(run)
+    assert all(set(row) == {"id", "label", "text"} and row["label"] == "" for row in rows)
+    for row in rows:
+        row["label"] = str(found[row["id"]]["label"]).upper()
+    with out.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, ["id", "label", "text"])
+        writer.writeheader()
+        writer.writerows(rows)
+    assert main(["check", str(run), str(out)]) == 0
+    told = capsys.readouterr().out
+    assert told.startswith(f"checked: a person answered {len(rows)} of {len(rows)} labels drawn at random")
+    assert main(["check", str(run), str(out), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["right"] == len(rows)
+    gold = tmp_path / "gold.jsonl"
+    gold.write_text("".join(json.dumps({"id": key, "gold": row["label"]}) + "\n" for key, row in found.items()))
+    assert main(["evaluate", str(run), "--gold", str(gold), "--format", "rows"]) == 0
+    assert told.splitlines()[0] in capsys.readouterr().out
+
+
+def test_names_are_settled_by_a_few_sure_examples_of_each_label(claims: Path, tmp_path: Path) -> None:
+    assert main(["queue", str(claims / "run"), "--names", "--most", "4", "--out", str(tmp_path / "a.csv")]) == 0
+    rows, labels = read_csv(tmp_path / "a.csv"), labels_of(claims / "run")
+    by_label: dict[str, list[float]] = {}
+    for row in labels.values():
+        calibrated = row["calibrated"]
+        assert isinstance(calibrated, dict)
+        by_label.setdefault(str(row["label"]), []).append(float(calibrated[str(row["label"])]))
+    assert [row["found"] for row in rows] == ["False", "True", "False", "True"]
+    for row in rows[:2]:
+        assert float(row["confidence"]) == pytest.approx(max(by_label[row["found"]]), abs=1e-4)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from fractions import Fraction
 from itertools import product
-from math import sqrt
+from math import comb, sqrt
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from icm_api.data import Gold
-from icm_api.evaluation import Interval, Measure, evaluate, spread, wilson_interval
+from icm_api.evaluation import Interval, Measure, evaluate, exact_lower_limit, spread, wilson_interval
 from icm_api.evaluation.resampling import RESAMPLES, Matched, Metric, accuracies, aurocs, balanced_accuracies, measure
 from icm_api.result import LabelledExample, Result
 from icm_api.types import Usage
@@ -223,3 +224,39 @@ def test_spread_by_hand() -> None:
     assert found.standard_deviation == pytest.approx(sqrt(8 / 3))
     with pytest.raises(ValueError, match="two values, got 1"):
         spread([1.0])
+
+
+@pytest.mark.parametrize(
+    ("successes", "n"), [(1, 1), (0, 7), (3, 7), (7, 7), (16, 20), (19, 20), (80, 100), (590, 600)]
+)
+def test_the_exact_lower_limit_is_where_so_many_successes_become_rare(successes: int, n: int) -> None:
+    low = exact_lower_limit(successes, n)
+
+    def at_least(p: Fraction) -> float:
+        return float(sum(comb(n, k) * p**k * (1 - p) ** (n - k) for k in range(successes, n + 1)))
+
+    if successes:
+        assert at_least(Fraction(low).limit_denominator(10**9)) == pytest.approx(0.05, abs=1e-6)
+    else:
+        assert low == 0.0
+
+
+@pytest.mark.parametrize("size", [1, 2, 9])
+def test_the_exact_lower_limit_covers_whatever_the_truth(size: int) -> None:
+    """All outcomes of all trials, written out: the limit is above the truth in at most 5% of them."""
+    for percent in range(1, 100):
+        p = percent / 100
+        above = sum(
+            p ** sum(way) * (1 - p) ** (size - sum(way))
+            for way in product((0, 1), repeat=size)
+            if exact_lower_limit(sum(way), size) > p + 1e-12
+        )
+        assert above <= 0.05 + 1e-12
+
+
+@pytest.mark.parametrize(
+    ("successes", "n", "level"), [(0, 0, 0.95), (3, 2, 0.95), (-1, 2, 0.95), (1, 2, 1.0), (1, 2, 0.0)]
+)
+def test_a_limit_of_what_cannot_be_is_refused(successes: int, n: int, level: float) -> None:
+    with pytest.raises(ValueError, match="level"):
+        exact_lower_limit(successes, n, level)

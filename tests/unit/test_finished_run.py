@@ -17,6 +17,7 @@ from tests.finished import MadeUp, finished_run
 
 PACKAGE = Path(str(icm_api.__file__)).parent
 FILES = {
+    "CHECKS_FILE": "checks.json",
     "CONFIG_FILE": "config.toml",
     "INPUTS_FILE": "inputs.json",
     "LABELS_FILE": "labels.jsonl",

@@ -82,8 +82,8 @@ async def test_joint_in_a_short_window_asks_in_stretches() -> None:
     found = await Joint().estimate(labeling, DATASET, prompts(40), model)
     assert len(model.asked) > 2
     assert {*found.logprobs} == {*IDS}
-    with pytest.raises(PromptError, match=r"'q0=0' alone needs \d+ tokens"):
-        await Joint().estimate(labeling, DATASET, prompts(10), model)
+    with pytest.raises(PromptError, match=r"'\w+=\d' alone needs \d+ tokens"):
+        await Joint().estimate(labeling, DATASET, prompts(9), model)
 
 
 async def test_joint_of_nothing_is_nothing_and_a_model_without_echo_is_named() -> None:

@@ -1,0 +1,107 @@
+"""The verbs for a person who looks at labels: `queue` writes a file of examples, `check` counts the answers.
+
+Neither asks a model or changes a label.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from argparse import Namespace
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from icm_api.data.spreadsheets import escaped, is_rewritten
+from icm_api.errors import ConfigError, RunError
+from icm_api.evaluation import name_settling
+from icm_api.result import LabelledExample, write_whole
+from icm_api.runs import FinishedRun, check_labels, draw_labels
+from icm_api.types import Dataset
+
+_FOUND = ("found", "confidence")
+_MOST = 20
+_PER_LABEL = 3
+
+
+def queue_verb(arguments: Namespace) -> None:
+    """`icm-api queue RUN --out FILE`."""
+    out: Path = arguments.out
+    if out.suffix not in (".csv", ".jsonl"):
+        raise ConfigError(f"--out {out}: the file must end in .csv or .jsonl")
+    if out.exists():
+        raise ConfigError(f"--out {out} is there already, maybe with a person's answers: choose another file")
+    if arguments.most is not None and arguments.most < 1:
+        raise ConfigError(f"--most {arguments.most}: at least 1")
+    run = FinishedRun.open(arguments.run)
+    if arguments.random is None and not any(row.review for row in run.result.examples):
+        raise RunError(
+            f"{arguments.run}: its labels were not judged ([diagnostics] enabled = false): run again with it"
+        )
+    chosen, about = _chosen(run, arguments)
+    rows = list(_rows(chosen, run.dataset, blind=arguments.blind or arguments.random is not None))
+    write_whole(out, _as_csv(rows) if out.suffix == ".csv" else "".join(json.dumps(row) + "\n" for row in rows))
+    print(f"wrote {out}: {len(rows)} examples, {about}")
+    odd = [row["id"] for row in rows if out.suffix == ".csv" and is_rewritten(row["id"])]
+    if odd:
+        print(
+            f"warning: a spreadsheet program takes {len(odd)} of the ids, such as {odd[0]!r}, for dates or numbers and "
+            "may write them anew: import the column as text, or use a .jsonl file"
+        )
+    labels = ", ".join(run.task.verbalizer.labels)
+    if arguments.random is not None:
+        print(f'next: fill in "label" ({labels}) in every row, without looking at the labels found')
+        print(f"  then: icm-api check {arguments.run} {out}")
+        return
+    print(f'next: fill in "label" ({labels}); rows left empty are the model\'s')
+    print(f"  then run again with them, under [data]: fixed = {json.dumps(str(out.resolve()))}")
+
+
+def _chosen(run: FinishedRun, arguments: Namespace) -> tuple[Sequence[LabelledExample], str]:
+    """The examples that were asked for, and what they are."""
+    by_id = {row.id: row for row in run.result.examples}
+    if arguments.random is not None:
+        sample = draw_labels(run, arguments.random, arguments.seed)
+        short = f" (all that were left of the {arguments.random} asked for)" * (len(sample.ids) < arguments.random)
+        return [by_id[key] for key in sample.ids], f"drawn at random by seed {arguments.seed}, without labels{short}"
+    if arguments.names:
+        per_label = max(1, (arguments.most or _PER_LABEL * len(_labels(run))) // len(_labels(run)))
+        return name_settling(run.result.examples, per_label), "labels that the model is sure of, as many of each"
+    listed = sorted((row for row in by_id.values() if row.review is not None), key=lambda row: row.review or 0)
+    return listed[: arguments.most or _MOST], "the most uncertain first"
+
+
+def _labels(run: FinishedRun) -> Sequence[str]:
+    return run.task.verbalizer.labels
+
+
+def _rows(chosen: Iterable[LabelledExample], dataset: Dataset, *, blind: bool) -> Iterable[Mapping[str, Any]]:
+    """Per example its id, an empty label, its texts, and unless `blind` what the run found."""
+    for row in chosen:
+        texts = {key: text for key, text in dataset.get(row.id).fields.items() if key not in ("id", "label", *_FOUND)}
+        found = {} if blind else dict(zip(_FOUND, (row.label, round(row.confidence, 4)), strict=True))
+        yield {"id": row.id, "label": None, **texts, **found}
+
+
+def _as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(
+        {key: escaped(cell) if isinstance(cell, str) else cell for key, cell in row.items()} for row in rows
+    )
+    return stream.getvalue()
+
+
+def check_verb(arguments: Namespace) -> None:
+    """`icm-api check RUN ANSWERS`."""
+    run = FinishedRun.open(arguments.run)
+    found = check_labels(run, arguments.answers)
+    if arguments.json:
+        print(json.dumps(found.as_json()))
+        return
+    print(f"{found.answer}: {found.says()}")
+    advice = found.advice(str(arguments.run))
+    if advice is not None:
+        print(f"what to do: {advice}")
