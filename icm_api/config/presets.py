@@ -66,8 +66,8 @@ ENGINE_DEFAULTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     # Gibbs tempers log p itself: T = 1 is the model's own distribution, and the schedule sharpens it from there.
     {
         "gibbs": {"initial_temperature": 1.0},
-        # Two chains from zero-shot predictions, which differ in calibration, and a witness from random labels.
-        "rounds": {"restarts": 3, "rounds": 8},
+        # Three chains from zero-shot predictions, which differ in calibration, and a witness from random labels.
+        "rounds": {"restarts": 4, "rounds": 8},
     }
 )
 

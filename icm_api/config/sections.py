@@ -191,7 +191,7 @@ class SearchSettings(Section):
         alpha: weight of P(D) against I(D).
         statistic: what is maximised: "information", or U(D) with P(D) summed up in one of the other ways; by default
             information, unless the constraints rule out that all labels are alike.
-        calibration: how predictions are calibrated: "none", "batch" or "centres"; by default rounds tries the last two
+        calibration: how predictions are calibrated: "none", "batch" or "centres"; by default rounds tries all
             and takes what is worth more, and the other engines do not calibrate.
         prior: the share of each label, if it is known.
         estimator: how P(D) is estimated: "leave_one_out" exactly; "joint", all labels of an ordering in one request,

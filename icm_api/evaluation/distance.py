@@ -1,4 +1,4 @@
-"""Labels that are three or more numbers are compared by how far apart they are; all others by whether they are equal."""
+"""Labels that are three or more numbers are compared by how far apart they are; others by whether they are equal."""
 
 from __future__ import annotations
 

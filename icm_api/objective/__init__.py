@@ -2,7 +2,7 @@
 
 from icm_api.objective.calibration import CENTRES, Calibration, pooled, shares, shifted
 from icm_api.objective.estimator import Estimate, Estimator
-from icm_api.objective.information import Term, information, information_terms
+from icm_api.objective.information import Term, explained, information, information_terms
 from icm_api.objective.joint import Joint
 from icm_api.objective.leave_one_out import LeaveOneOut, leave_one_out_context
 from icm_api.objective.shared import Shared
@@ -20,6 +20,7 @@ __all__ = [
     "Objective",
     "Shared",
     "Term",
+    "explained",
     "information",
     "information_terms",
     "leave_one_out_context",

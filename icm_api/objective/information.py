@@ -62,6 +62,36 @@ def information(predictions: Predictions, labeling: Labeling, relations: Relatio
     return fsum(term.information for term in terms) / len(labeling) if terms else 0.0
 
 
+UNEXPLAINED = 0.1
+"""Nats per example on top of what labels cost to guess, so that a label of few examples is not easily explained."""
+
+
+def explained(predictions: Predictions, labeling: Labeling, relations: Relations | None = None) -> float:
+    """J(D) as a share of what the labels cost if they are guessed, so that even classes have no advantage; below 1.
+
+    J itself is at most the entropy of the label shares: where one label has 90% of the examples, J of the truth is
+    below J of many labelings that are more even and less right. Annealing towards a share would find labels that next
+    to no example has, so it compares labelings that are at hand, and is not what a search maximises.
+
+    Args:
+        predictions: a distribution per labelled example, given all other labels.
+        labeling: complete or partial.
+        relations: what connects examples; None if nothing does.
+
+    Example:
+        >>> from math import log
+        >>> from icm_api.types import LabelDistribution
+        >>> read = {p: LabelDistribution(("T", "F"), (log(p), log(1 - p)), 1.0, "exact") for p in (0.9, 0.1)}
+        >>> round(explained(read, Labeling({0.9: "T", 0.1: "F"})), 4)
+        0.7411
+    """
+    terms = information_terms(predictions, labeling, relations)
+    if not terms:
+        return 0.0
+    guessed = -fsum(term.on_average for term in terms) / len(labeling)
+    return fsum(term.information for term in terms) / len(labeling) / (guessed + UNEXPLAINED)
+
+
 def information_terms(
     predictions: Predictions, labeling: Labeling, relations: Relations | None = None
 ) -> Sequence[Term]:

@@ -15,7 +15,7 @@ from types import MappingProxyType
 from icm_api.consistency import Relations
 from icm_api.errors import ConfigError
 from icm_api.objective.estimator import Estimate, Estimator
-from icm_api.objective.information import information
+from icm_api.objective.information import explained, information
 from icm_api.objective.leave_one_out import LeaveOneOut, context_prompts
 from icm_api.prompts import PromptBuilder
 from icm_api.types import (
@@ -257,6 +257,16 @@ class Objective:
             return score
         reads = await self.conditionals(tuple(score.logprobs), score.labeling, near=score)
         return replace(score, distributions=reads)
+
+    def worth(self, score: Score) -> float:
+        """What labelings at hand are compared by: what is maximised, with J as the share that is explained.
+
+        Args:
+            score: by this objective.
+        """
+        if self.statistic != INFORMATION:
+            return score.value
+        return self.alpha * explained(score.distributions, score.labeling, self.relations) - score.inconsistency
 
     async def read(self, prompts: Sequence[Prompt]) -> Sequence[LabelDistribution]:
         """The model's distribution after each prompt, counted in the tally.

@@ -6,11 +6,13 @@ calibrated zero-shot log p and the calibrated log p of the last rounds. Calibrat
 share, so that a round cannot tip towards one label; averaging over orders takes off what one order of demonstrations
 happens to favour.
 
-The chains differ in how they calibrate, since neither way is right for all data: `batch` expects about equal classes,
-`centres` does not. If they end at different labels, one more starts at random labels and never hears zero-shot: a
-witness. In the end J (or U, if that is what the objective maximises) of every chain's labels and of the labels that it
-started from is averaged over several orders, the same ones for all, and the largest wins; the witness has to be ahead
-by more than orders differ. So the labels handed out are never worth less than those that the search began with.
+The chains differ in how they calibrate, since no way is right for all data: `batch` expects about equal classes,
+`centres` less so, and `none` believes the model's own shares, which is best where nearly all examples have one label.
+If they end at different labels, one more starts at random labels and never hears zero-shot: a witness. In the end every
+chain's labels and those that it started from are compared, over several orders that are the same for all, by the share
+of the labels that the texts explain: J of each divided by what its labels cost to guess, so that even classes have no
+advantage (or by U, if that is what the objective maximises). The witness has to be ahead by more than orders differ.
+So the labels handed out are never worth less than those that the search began with.
 
 Sources: calibration over the batch, Zhou et al. 2024 (arXiv 2309.17249); predictions as the next round's
 demonstrations, Shrivastava et al. 2026. What each part is worth is measured by `python -m tests.benchmarks real`.
@@ -123,9 +125,10 @@ class Rounds:
             return await self._round(state, number)
         end = Candidate(state.labeling, self.chains[state.restart].witness)
         ended = replace(state, candidates=(*state.candidates, end))
-        if state.restart + 1 < len(self.chains) and not self._agreed(ended):
-            return await self._begin(ended, number, state.restart + 1)
-        return await self._choose(ended, number)
+        following = self._next(ended)
+        if following is None:
+            return await self._choose(ended, number)
+        return await self._begin(ended, number, following)
 
     def finished(self, state: State) -> bool:
         """Whether the ends have been compared, or a person has labelled everything."""
@@ -159,16 +162,25 @@ class Rounds:
     @property
     def _ways(self) -> tuple[Calibration, ...]:
         given = self.settings.calibration
-        names = ("batch", "centres") if given is None else (given,)
+        names = ("batch", "centres", "none") if given is None else (given,)
         return tuple(Calibration(name, self.settings.prior) for name in names)
 
-    def _agreed(self, state: RoundsState) -> bool:
-        """Whether all chains that began at zero-shot predictions are over, and ended at about the same labels."""
-        if len(self.chains) == state.restart + 1 or not self.chains[state.restart + 1].witness or not state.restart:
-            return False
-        first, *others = [end.labeling for end in state.candidates[1::2]]
-        most = max(1, ALIKE * len(first))
-        return all(sum(other[key] != label for key, label in first.items()) <= most for other in others)
+    def _next(self, state: RoundsState) -> int | None:
+        """The next chain that may find something else; None if there is none.
+
+        A third chain from zero-shot predictions may not, if it would begin as one before it did; nor a witness, if all
+        chains ended at about the same labels.
+        """
+        starts, ends = ([each.labeling for each in state.candidates[which::2]] for which in (0, 1))
+        for restart in range(state.restart + 1, len(self.chains)):
+            chain = self.chains[restart]
+            if chain.witness:
+                agreed = len(ends) > 1 and all(alike(ends[0], end) for end in ends)
+                return None if agreed else restart
+            first = self._aligned([chain.calibration(state.zero_shot)])
+            if len(starts) == 1 or not any(alike(first, start) for start in starts):
+                return restart
+        return None
 
     def _over(self, state: RoundsState) -> bool:
         return state.still >= STILL or state.step - state.began >= self.settings.rounds
@@ -236,7 +248,8 @@ class Rounds:
             candidates.setdefault(candidate.labeling, candidate)
         orders = [self.objective, *(self._ordered(-at) for at in range(1, self._compared))]
         scores = {labeling: [await order(labeling) for order in orders] for labeling in candidates}
-        chosen = choose([(each, [score.value for score in scores[key]]) for key, each in candidates.items()])
+        worth = self.objective.worth
+        chosen = choose([(each, [worth(score) for score in scores[key]]) for key, each in candidates.items()])
         score = scores[chosen][0]
         examples, old, new = touched(state.labeling, chosen)
         change = score.value - state.score.value
@@ -248,6 +261,20 @@ class Rounds:
 
     def _ordered(self, number: int) -> Objective:
         return self.objective.reordered(draw(self.settings.seed, number, "order of demonstrations"))
+
+
+def alike(one: Labeling, other: Labeling) -> bool:
+    """Whether two labelings of the same examples differ by at most one label, or by next to none of many.
+
+    Args:
+        one: complete.
+        other: complete.
+
+    Example:
+        >>> alike(Labeling({"a": "T", "b": "F"}), Labeling({"a": "T", "b": "T"}))
+        True
+    """
+    return sum(other[key] != label for key, label in one.items()) <= max(1, ALIKE * len(one))
 
 
 def choose(candidates: Sequence[tuple[Candidate, Sequence[float]]]) -> Labeling:

@@ -75,7 +75,7 @@ async def test_what_is_handed_out_is_never_worth_less_than_what_it_started_from(
         ]
 
         async def worth(labeling: Labeling) -> float:
-            return fmean([(await order(labeling)).value for order in orders])
+            return fmean([objective.worth(await order(labeling)) for order in orders])
 
         begun = [step.state.labeling for step in steps if step.info.kind == "begin"]
         handed = await worth(found.score.labeling)
@@ -146,8 +146,8 @@ def test_a_calibration_that_the_settings_name_is_the_only_one() -> None:
         name: build_kernel(objective, SearchSettings(calibration=name), Start()).chains  # type: ignore[attr-defined]
         for name in ("none", "batch")
     }
-    assert [chain.calibration for chain in chains["none"]] == [Calibration("none")] * 3
-    assert [chain.witness for chain in chains["batch"]] == [False, True, True]
+    assert [chain.calibration for chain in chains["none"]] == [Calibration("none")] * 4
+    assert [chain.witness for chain in chains["batch"]] == [False, True, True, True]
     with pytest.raises(ConfigError):
         SearchSettings().changed(calibration="other")
 
