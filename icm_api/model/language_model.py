@@ -101,8 +101,8 @@ class LanguageModel:
         """
         if self._readers.inside is None:
             raise CapabilityError(
-                f"{self.identity} can't read positions inside a prompt; completions at vllm, sglang, together and "
-                "fireworks can"
+                f"{self.identity} can't read positions inside a prompt; models on this machine can, and completions at "
+                "vllm, sglang, together and fireworks"
             )
         readings = await self._readers.inside.read_inside(prompts, self._client)
         found = [

@@ -189,7 +189,8 @@ def _huggingface(model: str, options: Mapping[str, Any]) -> Opened:
 def _local(endpoint: Endpoint) -> Opened:
     from icm_api.model.reading.local import ReadsForms
 
-    return Opened(endpoint, Readers(ReadsForms(endpoint)))
+    reader = ReadsForms(endpoint)
+    return Opened(endpoint, Readers(reader, inside=reader))
 
 
 _OPENERS: Mapping[str, Opener] = MappingProxyType(

@@ -50,9 +50,10 @@ class _Node:
     Attributes:
         tokens: The tokens after the parent's.
         parent: The node before this one.
-        children: The nodes after this one, by their first segment.
-        ends: Indices of the sequences that end here.
-        start: Position of the first of `tokens`.
+        children: While the trie is built, the nodes after this one, by their first segment.
+        branches: What is computed after this node, from the keys and values of its first tokens.
+        ends: Sequences that end here, each with how many of the node's tokens it has.
+        start: Position of the first of `tokens`. The parent may have further tokens that are not before them.
         keys: Per layer, [start + len(tokens), width]: the keys of all nodes before included.
         values: The same for the values.
     """
@@ -60,7 +61,8 @@ class _Node:
     tokens: list[int]
     parent: "_Node | None" = None
     children: dict[Segment, "_Node"] = field(default_factory=dict)
-    ends: list[int] = field(default_factory=list)
+    branches: "list[_Node]" = field(default_factory=list)
+    ends: list[tuple[int, int]] = field(default_factory=list)
     start: int = 0
     keys: list[Floats] = field(default_factory=list)
     values: list[Floats] = field(default_factory=list)
@@ -68,8 +70,8 @@ class _Node:
     def extend(self, depth: int, keys: Floats, values: Floats) -> None:
         """Keep one more layer's keys and values of this node's tokens, behind the parent's."""
         if self.parent is not None:
-            keys = np.concatenate((self.parent.keys[depth], keys))
-            values = np.concatenate((self.parent.values[depth], values))
+            keys = np.concatenate((self.parent.keys[depth][: self.start], keys))
+            values = np.concatenate((self.parent.values[depth][: self.start], values))
         self.keys.append(keys)
         self.values.append(values)
 
@@ -140,15 +142,17 @@ class PocketModel:
         work = [[_build_trie(self._tokenizer.bos, sequences, self._check)]]
         while work:
             nodes = _first_batch(work)
-            hidden = self._forward(nodes, [[len(node.tokens) - 1] if node.ends else [] for node in nodes])
-            ends = [node.ends for node in nodes if node.ends]
-            if ends:
-                logprobs = self._logprobs(hidden)
-                for row, indices in enumerate(ends):
-                    result[indices] = logprobs[row]
-            children = [child for node in nodes for child in node.children.values()]
+            places = [sorted({length - 1 for _, length in node.ends}) for node in nodes]
+            hidden = self._forward(nodes, places)
+            if len(hidden):
+                logprobs, first = self._logprobs(hidden), 0
+                for node, some in zip(nodes, places, strict=True):
+                    for index, length in node.ends:
+                        result[index] = logprobs[first + some.index(length - 1)]
+                    first += len(some)
+            children = [branch for node in nodes for branch in node.branches]
             for node in nodes:
-                node.children = {}
+                node.branches = []
             if children:
                 work.append(children)
         return result
@@ -303,23 +307,37 @@ def _build_trie(bos: int, sequences: Sequence[Sequence[Segment]], check: Callabl
                 check(index, segment, length)
                 child = node.children[segment] = _Node(list(segment))
             node = child
-        node.ends.append(index)
+        node.ends.append((index, len(node.tokens)))
     _compress(root)
     return root
 
 
 def _compress(root: _Node) -> None:
-    """Join every node with its only child, and tell the nodes their parents and positions."""
+    """Join every node with the child that most tokens follow, and tell the others their parents and positions."""
+    order = [root]
+    for node in order:
+        order += node.children.values()
+    weights: dict[int, int] = {}
+    for node in reversed(order):
+        weights[id(node)] = len(node.tokens) + sum(weights[id(child)] for child in node.children.values())
     stack = [root]
     while stack:
         node = stack.pop()
-        while len(node.children) == 1 and not node.ends:
-            (child,) = node.children.values()
-            node.tokens += child.tokens
-            node.children, node.ends = child.children, child.ends
-        for child in node.children.values():
-            child.parent, child.start = node, node.start + len(node.tokens)
-            stack.append(child)
+        children = list(node.children.values())
+        while children:
+            ahead = max(children, key=lambda child: weights[id(child)])
+            _branch_off(node, [child for child in children if child is not ahead], stack)
+            node.ends += [(index, len(node.tokens) + length) for index, length in ahead.ends]
+            node.tokens += ahead.tokens
+            children = list(ahead.children.values())
+        node.children = {}
+
+
+def _branch_off(node: _Node, children: list[_Node], stack: list[_Node]) -> None:
+    for child in children:
+        child.parent, child.start = node, node.start + len(node.tokens)
+    node.branches += children
+    stack += children
 
 
 def _first_batch(work: list[list[_Node]]) -> list[_Node]:

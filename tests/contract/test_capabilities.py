@@ -25,6 +25,10 @@ async def test_positions_inside_a_prompt_are_scored_as_the_next_token_after_the_
     async with open_model(f"vllm:pocket@{server.url}") as model, open_model("pocket") as exact:
         [inside] = await model.read_inside([Prompt("", TURNS, "", TWO, "\n")])
         asked = [Prompt("", TURNS[:at], turn.text, TWO, "\n") for at, turn in enumerate(TURNS)]
+        assert model.capabilities.prompt_logprobs
+        assert exact.capabilities.prompt_logprobs
+        [same] = await exact.read_inside([Prompt("", TURNS, "", TWO, "\n")])
+        assert list(same) == list(await exact.label_distributions(asked))
         for turn, one, other in zip(TURNS, inside, await exact.label_distributions(asked), strict=True):
             label = turn.answer.strip()
             assert one.probability(label) == pytest.approx(other.probability(label), abs=1e-3)
@@ -37,9 +41,10 @@ async def test_text_is_generated_as_often_as_asked(server: Server) -> None:
     assert {reply.strip() for reply in replies} <= {"True", "False"}
 
 
-async def test_positions_that_a_provider_cannot_score_are_a_clear_error() -> None:
-    async with open_model("pocket") as model:
-        with pytest.raises(CapabilityError, match=r"pocket.*positions inside a prompt; .*vllm"):
+async def test_positions_that_a_provider_cannot_score_are_a_clear_error(server: Server) -> None:
+    async with open_model(f"openai-compatible:m@{server.url}") as model:
+        assert not model.capabilities.prompt_logprobs
+        with pytest.raises(CapabilityError, match=r"openai-compatible.*positions inside a prompt; .*vllm"):
             await model.read_inside([Prompt("", TURNS, "", TWO, "\n")])
 
 

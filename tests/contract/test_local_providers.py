@@ -8,6 +8,7 @@ import importlib.util
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from math import exp
 from pathlib import Path
 from typing import Any
@@ -299,6 +300,125 @@ def test_through_the_client(opened: Opened) -> None:
 
     true, false = exp(oracle[" True"]), exp(oracle[" False"])
     assert asyncio.run(one()) == pytest.approx(true / (true + false), abs=1e-4)
+
+
+# Inside a prompt
+
+INSIDE = [
+    leave_one_out(5, ONE_TOKEN)[0],
+    leave_one_out(4, LONG)[1],
+    # An answer that is no form, one that is written in another way, and a prompt without a query.
+    Prompt("", (Turn("a", " maybe"), Turn("b", " False"), Turn("", "\nTrue")), "", ONE_TOKEN, "\n"),
+    # Cuts at which a tokenizer may join the pieces.
+    Prompt(
+        "Say", (Turn("it is (", "True"), Turn("c (", "False")), "d", Verbalizer({"t": ["True"], "f": ["False"]}), " "
+    ),
+    Prompt("", (Turn("a b", " True"), Turn("c", " False")), "d", ONE_TOKEN, separator=""),
+]
+
+
+def beginnings(one: Prompt) -> list[Prompt]:
+    """Per turn, what stands before its answer."""
+    return [replace(one, turns=one.turns[:at], query=turn.text) for at, turn in enumerate(one.turns)]
+
+
+def ask_inside(provider: Endpoint, prompts: Sequence[Prompt]) -> list[list[dict[str, Any]]]:
+    readings = asyncio.run(ReadsForms(provider).read_inside(prompts, Together(provider)))
+    return [[dict(reading.forms) for reading in turns] for turns in readings]
+
+
+def check_inside(provider: Endpoint, prompts: Sequence[Prompt], tolerance: float) -> None:
+    for one, turns in zip(prompts, ask_inside(provider, prompts), strict=True):
+        assert len(turns) == len(one.turns)
+        for known, found in zip(ask(provider, beginnings(one)), turns, strict=True):
+            assert list(found) == forms_of(one)
+            assert found == pytest.approx(known, abs=tolerance)
+
+
+def test_inside_a_prompt_every_form_is_as_probable_as_after_the_same_beginning() -> None:
+    check_inside(PocketEndpoint(), INSIDE, 1e-6)
+
+
+@needs_local
+@pytest.mark.parametrize("architecture", ["llama", "sliding", "gpt2", "mamba"])
+def test_transformers_read_inside_a_prompt_what_they_read_after_its_beginnings(
+    architecture: str, models: Callable[..., Path]
+) -> None:
+    from icm_api.model.endpoints.huggingface import HuggingFaceEndpoint
+
+    provider = HuggingFaceEndpoint(str(models(architecture)), LocalOptions(dtype="float64"))
+    # At some of these a label changes the tokens of what stands before it.
+    re_cut = [
+        Prompt(
+            "", (Turn(CORPUS[3][:at], CORPUS[3][at : at + 4]),) * 2, "", Verbalizer({"a": [CORPUS[3][at]], "b": ["!"]})
+        )
+        for at in range(len(CORPUS[3]) - 8, len(CORPUS[3]))
+        if CORPUS[3][at].strip()
+    ]
+    check_inside(provider, [*INSIDE, *re_cut], 1e-4)
+
+
+def test_pocket_reads_one_token_labels_inside_a_prompt_in_one_pass() -> None:
+    model, computed = PocketModel.load(), list[int]()
+    forward = model._forward
+
+    def counted(nodes: Any, wanted: Any) -> Any:
+        computed.append(sum(len(node.tokens) for node in nodes))
+        return forward(nodes, wanted)
+
+    model._forward = counted  # type: ignore[method-assign]
+    one = replace(INSIDE[0], query="")
+    ask_inside(PocketEndpoint(model), [one])
+    text = beginnings(one)[-1].text
+    assert computed == [1 + len(model.encode(text))]
+    # Longer forms fork off, each of their distinct beginnings computed once at every answer.
+    computed.clear()
+    ask_inside(PocketEndpoint(model), [INSIDE[1]])
+    tree = {
+        tokens[:at] for form in forms_of(INSIDE[1]) for tokens in [model.encode(form)] for at in range(1, len(tokens))
+    }
+    assert computed[0] >= 1 + len(model.encode(beginnings(INSIDE[1])[-1].text))
+    assert sum(computed) == 1 + len(model.encode(beginnings(INSIDE[1])[-1].text)) + len(INSIDE[1].turns) * len(tree)
+
+
+@needs_local
+def test_transformers_read_one_token_labels_inside_a_prompt_in_one_pass(models: Callable[..., Path]) -> None:
+    from icm_api.model.endpoints.huggingface import HuggingFaceEndpoint
+
+    provider = HuggingFaceEndpoint(str(models("pocket")))
+    computed: list[tuple[int, int]] = []
+    provider._scorer._network.register_forward_pre_hook(
+        lambda _module, _args, given: computed.append((given["input_ids"].numel(), len(given["logits_to_keep"]))),
+        with_kwargs=True,
+    )
+    ask_inside(provider, [INSIDE[0]])
+    text = beginnings(INSIDE[0])[-1].text
+    assert computed == [(1 + provider.count_tokens(text), len(INSIDE[0].turns))]
+
+
+def test_a_request_inside_a_prompt_holds_what_shapes_the_answer_and_no_more() -> None:
+    one, reader = prompt("next", [("Claim: 1", " True"), ("Claim: 2", " False")]), ReadsForms(PocketEndpoint())
+    body = reader.request_inside(one).body
+    assert body == json.loads(json.dumps(body)) != reader.request(one).body
+    last = (*one.turns[:-1], Turn("Claim: 2", " True"))
+    assert reader.request_inside(replace(one, query="", turns=last)).body == body
+    first = (Turn("Claim: 1", " False"), *one.turns[1:])
+    assert reader.request_inside(replace(one, turns=first)).body != body
+
+
+def test_an_answer_inside_a_prompt_with_too_few_places_is_refused() -> None:
+    request = ReadsForms(PocketEndpoint()).request_inside(prompt("x", [("a", " True"), ("b", " False")]))
+    fine = {" True": -1.0, " False": -1.0}
+    request.accept({"logprobs": [fine, fine]})
+    for wrong in ([fine], [fine, {" True": -1.0}], None, [fine, None]):
+        with pytest.raises(LogprobsUnavailableError, match=r"each of 2 turns|' False'|no 'logprobs'"):
+            request.accept({"logprobs": wrong})
+
+
+def test_a_prompt_without_turns_has_nothing_inside() -> None:
+    provider = PocketEndpoint()
+    assert ask_inside(provider, [prompt("x"), INSIDE[0]])[0] == []
+    assert ask_inside(provider, []) == []
 
 
 # The embedded model

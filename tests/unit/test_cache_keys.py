@@ -135,6 +135,11 @@ async def entries(root: str) -> list[dict[str, Any]]:
     return [
         *found,
         *(_entry(f"huggingface {what}", local, reader.request(each)) for what, each in PROMPTS.items()),
+        *(
+            _entry(f"huggingface inside {what}", local, reader.request_inside(each))
+            for what, each in PROMPTS.items()
+            if each.turns
+        ),
     ]
 
 
@@ -181,7 +186,7 @@ if __name__ == "__main__":
     os.environ |= dict.fromkeys(KEY_VARIABLES, "of-the-test")
     with serve(dialect="vllm") as running:
         made, kept_before = asyncio.run(entries(running.root)), _kept()
-    known = {each["case"] for each in kept_before}
-    whole = [*kept_before, *(each for each in made if each["case"] not in known)]
+    known = {(each["case"], each["key"]) for each in kept_before}
+    whole = [*kept_before, *(each for each in made if (each["case"], each["key"]) not in known)]
     lines = ",\n".join(json.dumps(each, ensure_ascii=False) for each in whole)
     FILE.write_text(f"[\n{lines}\n]\n", encoding="utf-8")

@@ -11,11 +11,10 @@ from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
 from safetensors import SafetensorError
 
 from icm_api.errors import ProviderError
+from icm_api.model.endpoints.local_questions import Asked
 from icm_api.model.request import Request, Response
 from icm_api.pocket.model import PocketModel
 from icm_api.types import Capabilities, Usage
@@ -29,7 +28,8 @@ _DECIMALS = 6
 _MEMOISED_SEGMENTS = 65_536
 
 _Tokens = tuple[int, ...]
-_Rows = dict[tuple[int, _Tokens], int]
+_Segments = tuple[_Tokens, ...]
+_Rows = dict[tuple[int, int, _Tokens], int]
 
 
 class PocketEndpoint:
@@ -55,7 +55,9 @@ class PocketEndpoint:
     @property
     def capabilities(self) -> Capabilities:
         """Exact and deterministic. The window is what is left for text: the model's, less its BOS."""
-        return Capabilities(self._model.context_window - _BOS_TOKENS, "exact", deterministic=True, batches=True)
+        return Capabilities(
+            self._model.context_window - _BOS_TOKENS, "exact", deterministic=True, batches=True, prompt_logprobs=True
+        )
 
     def count_tokens(self, text: str) -> int:
         """Tokens of the text, without the BOS that the model puts before every prompt."""
@@ -70,44 +72,73 @@ class PocketEndpoint:
             ProviderError: a prompt with its label is longer than the context window, or a form's tokens would
                 share a token with the prompt's last word.
         """
-        sequences: list[tuple[_Tokens, ...]] = []
+        sequences: list[_Segments] = []
         rows: _Rows = {}
-        prepared: list[tuple[int, dict[str, _Tokens]]] = []
-        for index, request in enumerate(requests):
-            pieces = _cuttable(request.prompt.segments if request.prompt else (request.body["prompt"],))
-            segments = tuple(self._encode(piece) for piece in pieces)
-            forms = self._form_tokens(pieces[-1], request.body["forms"])
-            length = sum(map(len, segments))
-            self._check_length(length + max(map(len, forms.values())))
-            for tokens in forms.values():
-                # A form's later tokens are asked for given its earlier ones, as one more segment.
-                for earlier in (tokens[:at] for at in range(len(tokens))):
-                    if (index, earlier) not in rows:
-                        rows[index, earlier] = len(sequences)
-                        sequences.append((*segments, earlier) if earlier else segments)
-            prepared.append((length, forms))
+        asked = [Asked.of(request.body) for request in requests]
+        placed = [self._places(*both) for both in zip(requests, asked, strict=True)]
+        for index, places in enumerate(placed):
+            for place, (segments, forms) in enumerate(places):
+                for tokens in forms.values():
+                    # A form's later tokens are asked for given its earlier ones, each of which is one more segment.
+                    for earlier in (tokens[:at] for at in range(len(tokens))):
+                        if (index, place, earlier) not in rows:
+                            rows[index, place, earlier] = len(sequences)
+                            sequences.append((*segments, *((token,) for token in earlier)))
         logprobs = self._model.next_token_logprobs(sequences)
+
+        def total(index: int, place: int, tokens: _Tokens) -> float:
+            """log p of a form: the sum over its tokens, each given those before it."""
+            parts = [float(logprobs[rows[index, place, tokens[:at]], token]) for at, token in enumerate(tokens)]
+            return round(sum(parts), _DECIMALS)
+
         return [
             Response(
-                {"logprobs": {form: _total(logprobs, rows, index, tokens) for form, tokens in forms.items()}},
-                Usage(requests=1, prompt_tokens=_BOS_TOKENS + length),
+                each.answer(
+                    [
+                        {form: total(index, place, tokens) for form, tokens in forms.items()}
+                        for place, (_, forms) in enumerate(placed[index])
+                    ]
+                ),
+                Usage(requests=1, prompt_tokens=_BOS_TOKENS + sum(map(len, placed[index][-1][0]))),
             )
-            for index, (length, forms) in enumerate(prepared)
+            for index, each in enumerate(asked)
         ]
 
     async def close(self) -> None:
         """Nothing is open."""
 
-    def _form_tokens(self, end: str, forms: Sequence[str]) -> dict[str, _Tokens]:
-        """Tokens of each form as they stand after the end of the prompt."""
-        tokens = {form: self._encode(form) for form in forms}
-        for form, own in tokens.items():
-            if self._model.encode(end + form) != self._encode(end) + own:
-                raise ProviderError(
-                    f"{self.identity}: form {form!r} shares a token with the end of the prompt, {end[-20:]!r}, so its "
-                    "tokens have no probability of their own; begin the form with a space or a newline"
-                )
-        return tokens
+    def _places(self, request: Request, asked: Asked) -> list[tuple[_Segments, dict[str, _Tokens]]]:
+        """Per place the segments before it, which requests may share, and the tokens of each form there."""
+        found, before = list[tuple[_Segments, dict[str, _Tokens]]](), list[_Tokens]()
+        for at, piece in enumerate(asked.pieces):
+            cuts: Sequence[str] = (piece,)
+            if request.prompt is not None and at == 0:
+                cuts = request.prompt.segments
+                if asked.inside:
+                    # What stands before the first answer, cut after the instruction.
+                    cuts = (cuts[0], piece.removeprefix(cuts[0])) if request.prompt.instruction else (piece,)
+            pieces = _cuttable(cuts)
+            before += map(self._encode, pieces)
+            forms = {form: self._encode(form) for form in asked.forms}
+            # What is written in the text is no part of the tokens before it, as little as a form may be.
+            for form in (*forms, *asked.pieces[at + 1 : at + 2]):
+                self._check_apart(pieces[-1], form)
+            self._check_length(sum(map(len, before)) + max(map(len, forms.values())))
+            found.append((tuple(before), forms))
+        return found
+
+    def _check_apart(self, end: str, form: str) -> None:
+        """Refuse a form that would share a token with the end of the text before it."""
+        if not form:
+            return
+        # The tokenizer promises that nothing reaches across these cuts.
+        last = end[max(end.rfind("\n") + 1, end.rfind(" "), 0) :]
+        first = form[: min(at for at in (form.find(" ", 1), form.find("\n", 1), len(form)) if at > 0)]
+        if self._encode(last + first) != self._encode(last) + self._encode(first):
+            raise ProviderError(
+                f"{self.identity}: form {first!r} shares a token with the end of the prompt, {end[-20:]!r}, so its "
+                "tokens have no probability of their own; begin the form with a space or a newline"
+            )
 
     def _check_length(self, length: int) -> None:
         window = self._model.context_window - _BOS_TOKENS
@@ -144,9 +175,3 @@ def _cuttable(segments: Sequence[str]) -> list[str]:
         else:
             pieces[-1] += segment
     return pieces
-
-
-def _total(logprobs: NDArray[np.float64], rows: _Rows, index: int, tokens: _Tokens) -> float:
-    """log p of a form: the sum over its tokens, each given those before it."""
-    total = sum(float(logprobs[rows[index, tokens[:at]], token]) for at, token in enumerate(tokens))
-    return round(float(total), _DECIMALS)

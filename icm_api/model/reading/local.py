@@ -1,6 +1,6 @@
 """Reading models on this machine: one request per prompt, whose answer lists every surface form.
 
-The body of a request is the prompt's text and its forms; the body of an answer is `{"logprobs": {form: log p}}`.
+After a prompt, or inside it before the answer of every turn; see `endpoints.local_questions` for the bodies.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from icm_api.errors import LogprobsUnavailableError
+from icm_api.model.reading.echo import inside_places
 from icm_api.model.reading.reading import Reading, forms_of, label_distribution
 from icm_api.model.request import Asks, Body, Endpoint, Request
 from icm_api.types import Answers, Prompt, Verbalizer
@@ -16,7 +17,7 @@ _METHOD = "exact"
 
 
 class ReadsForms:
-    """Reads the forms that a local model lists; implements `ReadsLabels`.
+    """Reads the forms that a local model lists; implements `ReadsLabels` and `ReadsInside`.
 
     Args:
         endpoint: names itself in messages.
@@ -43,6 +44,43 @@ class ReadsForms:
         """The text of the prompt, and the surface forms to read."""
         body = {"prompt": prompt.text, "forms": forms_of(prompt.verbalizer)}
         return Request(body, prompt=prompt, check=lambda answer: self._check(prompt.verbalizer, answer))
+
+    async def read_inside(self, prompts: Sequence[Prompt], client: Asks) -> Answers[Sequence[Reading]]:
+        """Per prompt and turn, every form given all that stands before the turn's answer; one request a prompt.
+
+        Neither the last answer nor what follows has an influence.
+
+        Args:
+            prompts: whose turns are read.
+            client: asks the requests.
+
+        Raises:
+            ProviderError: the model can't compute an answer.
+            LogprobsUnavailableError: an answer has no usable logprob for a form.
+        """
+        asked = [at for at, prompt in enumerate(prompts) if prompt.turns]
+        answers = await client.ask([self.request_inside(prompts[at]) for at in asked])
+        read: list[Sequence[Reading]] = [()] * len(prompts)
+        for at, body in zip(asked, answers, strict=True):
+            read[at] = [Reading(logprobs, _METHOD) for logprobs in body["logprobs"]]
+        return Answers(tuple(read), answers.costs)
+
+    def request_inside(self, prompt: Prompt) -> Request:
+        """The text up to the last answer, where answers begin, and the surface forms to read there."""
+        text, starts = inside_places(prompt)
+        body = {"prompt": text[: starts[-1]], "answers": starts, "forms": forms_of(prompt.verbalizer)}
+        return Request(body, prompt=prompt, check=lambda answer: self._check_inside(prompt, answer))
+
+    def _check_inside(self, prompt: Prompt, body: Body) -> None:
+        """Refuse an answer that does not have usable logprobs for every turn."""
+        places = body.get("logprobs")
+        if not isinstance(places, Sequence) or len(places) != len(prompt.turns):
+            raise LogprobsUnavailableError(
+                f"{self._endpoint.identity}: the answer does not hold one of 'logprobs' for each of "
+                f"{len(prompt.turns)} turns: {body!r:.200}"
+            )
+        for logprobs in places:
+            self._check(prompt.verbalizer, {"logprobs": logprobs})
 
     def _check(self, verbalizer: Verbalizer, body: Body) -> None:
         """Refuse an answer without a usable logprob for every form."""
