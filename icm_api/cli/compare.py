@@ -78,7 +78,12 @@ def compare_verb(arguments: Namespace) -> None:
 
 
 def _config(arguments: Namespace) -> Config:
-    compare = {"seeds": arguments.seeds, "chat": arguments.chat, "chat_options": dict(arguments.chat_option) or None}
+    compare = {
+        "seeds": arguments.seeds,
+        "baselines": [name.strip() for name in arguments.baselines.split(",")] if arguments.baselines else None,
+        "chat": arguments.chat,
+        "chat_options": dict(arguments.chat_option) or None,
+    }
     given = {name: value for name, value in compare.items() if value is not None}
     return load_config(arguments.config, {"compare": given})
 

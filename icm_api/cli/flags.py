@@ -132,6 +132,8 @@ def _cache(parser: ArgumentParser) -> None:
 
 
 def _compare(parser: ArgumentParser) -> None:
+    from icm_api.config.presets import BaselineName
+
     parser.add_argument("config", type=Path, help="a TOML file")
     parser.add_argument(
         "--gold", required=True, metavar="FILE", help="a file of the data's format, or of ids and labels"
@@ -141,6 +143,9 @@ def _compare(parser: ArgumentParser) -> None:
     parser.add_argument("--chat", metavar="SPEC", help="a chat model to ask zero-shot")
     _options(parser, "--chat-option", "an option of the chat model's provider; may be repeated")
     parser.add_argument("--seeds", type=int, metavar="N", help="how many seeds (default: 3)")
+    parser.add_argument(
+        "--baselines", metavar="NAMES", help=f"further rows, with commas between: {', '.join(get_args(BaselineName))}"
+    )
     parser.add_argument("--out", type=Path, help="folder to write to (default: the run's, with -compare)")
     _json(parser)
 

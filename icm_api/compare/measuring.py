@@ -13,9 +13,10 @@ from math import log
 from types import MappingProxyType
 
 from icm_api.chance import draw
+from icm_api.compare.field import BASELINES, Baseline, Question, Unlabelled
 from icm_api.compare.searches import SEARCHES
 from icm_api.compare.split import Split
-from icm_api.config import Config, MethodName
+from icm_api.config import Config, RowName
 from icm_api.data import Gold
 from icm_api.objective import Calibration
 from icm_api.objective.utility import SMALLEST
@@ -23,9 +24,9 @@ from icm_api.prompts import PromptBuilder
 from icm_api.result import Result
 from icm_api.runs import FinishedRun
 from icm_api.search import calibration_of
-from icm_api.types import Dataset, Example, Label, LabelDistribution, Model, Task, Usage
+from icm_api.types import Answers, Dataset, Example, Label, LabelDistribution, Model, Tally, Task, Usage
 
-CALIBRATED: Mapping[MethodName, MethodName] = MappingProxyType(
+CALIBRATED: Mapping[RowName, RowName] = MappingProxyType(
     {"zero-shot-calibrated": "zero-shot", "icm-calibrated": "icm", "golden-calibrated": "golden"}
 )
 """Rows whose answers are those of another row, calibrated; they ask nothing more."""
@@ -96,7 +97,7 @@ class SeedCells:
 
 
 async def measure_seed(
-    bench: Bench, split: Split, model: Model, methods: Sequence[MethodName], on_measure: Callable[[int, str], None]
+    bench: Bench, split: Split, model: Model, methods: Sequence[RowName], on_measure: Callable[[int, str], None]
 ) -> SeedCells:
     """Ask what methods need on one seed.
 
@@ -121,7 +122,7 @@ async def measure_seed(
     return found
 
 
-def absent(config: Config, method: MethodName) -> str:
+def absent(config: Config, method: RowName) -> str:
     """Why a row has no numbers; empty if it has some.
 
     Args:
@@ -160,7 +161,7 @@ class _Asking:
         self._free = [example for example in split.searched if example.id not in split.fixed]
         self._held_out = [example for example in split.held_out if example.id in bench.gold]
 
-    async def cell(self, method: MethodName) -> Cell:
+    async def cell(self, method: RowName) -> Cell:
         """The labels of a method, and held-out answers after them."""
         if method in CALIBRATED:
             return self._calibrated(await self.cell(CALIBRATED[method]), labels=method == "zero-shot-calibrated")
@@ -169,6 +170,8 @@ class _Asking:
             return await self._after([], labels, asked)
         if method == "pseudo-labels":
             return await self._pseudo_labels()
+        if method in BASELINES:
+            return await self._baseline(BASELINES[method])
         if method in SEARCHES:
             result = self._bench.results[method, self._split.seed].result
             return await self._after(self._shown(result.labeling), _answers_of(result), result.usage)
@@ -193,6 +196,23 @@ class _Asking:
         shown = self._shown({one.id: one.label for one in first if one.probabilities[one.label] >= least})
         labels, more = await self._answers(self._free, shown) if shown else (first, Usage())
         return await self._after(shown, labels, asked + more)
+
+    async def _baseline(self, baseline: Baseline) -> Cell:
+        """The labels of a baseline of the field, whose demonstrations then are for held-out examples."""
+        tally, bench = Tally(), self._bench
+
+        async def ask(questions: Sequence[Question]) -> Sequence[LabelDistribution]:
+            reads = await asked_each(self._model, bench.task, questions)
+            tally.add(reads.costs)
+            return reads
+
+        names, threshold = bench.task.verbalizer.labels, bench.config.compare.threshold
+        found = await baseline.labels(Unlabelled(self._free, names, self._split.seed, threshold, ask))
+        labels = tuple(
+            Answer(example.id, example.group, found.labels[example.id], found.probabilities[example.id])
+            for example in self._free
+        )
+        return await self._after(self._shown(found.shown), labels, tally.usage)
 
     async def curve(self, labels: Mapping[str, Label]) -> dict[int, tuple[Answer, ...]]:
         """Held-out answers by number of demonstrations."""
@@ -227,14 +247,28 @@ async def answers_after(
     Raises:
         ProviderError: the model gave no usable logprobs.
     """
-    prompts = PromptBuilder(task.template, task.verbalizer, model.count_tokens, model.capabilities.context_window)
-    asked = [prompts.prompt(query, [shown for shown in demonstrations if shown[0].id != query.id]) for query in queries]
-    reads = await model.label_distributions(asked)
+    questions = [Question(query, [shown for shown in demonstrations if shown[0].id != query.id]) for query in queries]
+    reads = await asked_each(model, task, questions)
     found = tuple(
         Answer(query.id, query.group, read.best, {label: read.probability(label) for label in read.labels})
         for query, read in zip(queries, reads, strict=True)
     )
     return found, reads.usage
+
+
+async def asked_each(model: Model, task: Task, questions: Sequence[Question]) -> Answers[LabelDistribution]:
+    """The distribution over the labels of each question after its own demonstrations; one request each.
+
+    Args:
+        model: who is asked.
+        task: template and labels.
+        questions: a query each, with its demonstrations.
+
+    Raises:
+        ProviderError: the model gave no usable logprobs.
+    """
+    prompts = PromptBuilder(task.template, task.verbalizer, model.count_tokens, model.capabilities.context_window)
+    return await model.label_distributions([prompts.prompt(each.query, each.shown) for each in questions])
 
 
 def _calibrated(answers: Sequence[Answer], calibration: Calibration) -> tuple[Answer, ...]:

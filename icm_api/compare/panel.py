@@ -13,6 +13,7 @@ from pathlib import Path
 from time import monotonic
 
 from icm_api.compare.comparison import Comparison
+from icm_api.compare.field import BASELINES
 from icm_api.compare.measuring import CALIBRATED, Bench, SeedCells, doubling, measure_seed
 from icm_api.compare.searches import (
     SEARCHES,
@@ -119,11 +120,12 @@ def _of_searches(config: Config, runs: Sequence[str], split: Split, model: Langu
 
 def _of_measures(config: Config, split: Split) -> int:
     settings, size, out = config.compare, len(split.searched), len(split.held_out)
-    rows = [method for method in settings.methods if method != "chat"]
+    rows = [method for method in settings.rows if method != "chat"]
     asked = {CALIBRATED.get(method, method) for method in rows}
     curve = len(doubling(size)) if settings.curve and "icm" in rows else 0
     zero = {"zero-shot", "pseudo-labels"} & asked
-    return size * (bool(zero) + ("pseudo-labels" in asked)) + out * (len(asked) + curve)
+    of_field = sum(BASELINES[name].requests(size) for name in settings.baselines)
+    return size * (bool(zero) + ("pseudo-labels" in asked)) + of_field + out * (len(asked) + curve)
 
 
 def _longest(config: Config, splits: Sequence[Split]) -> int:
@@ -186,7 +188,7 @@ async def measure_all(
             async with _checked(place, watch, chat=True) as model:
                 of_chat = [await measure_seed(bench, split, model, ["chat"], watch.on_measure) for split in splits]
                 chat = model.identity
-        methods = [method for method in config.compare.methods if method != "chat"]
+        methods = [method for method in config.compare.rows if method != "chat"]
         async with _checked(place, watch) as model:
             cells = [await measure_seed(bench, split, model, methods, watch.on_measure) for split in splits]
             both = [SeedCells(one.methods | two.methods, two.curve) for one, two in zip(of_chat, cells, strict=True)]

@@ -10,19 +10,20 @@ from types import MappingProxyType
 
 from icm_api.compare.comparison import HELD_OUT, LABELS, Comparison, Cost, Difference, Part, Point, Row
 from icm_api.compare.crossed import METRICS, Block, OverSeeds, block, difference, over_seeds, recovered
+from icm_api.compare.field import BASELINES
 from icm_api.compare.measuring import Answer, Bench, Cell, SeedCells, absent
 from icm_api.compare.split import Split
-from icm_api.config import MethodName, Prices
+from icm_api.config import Prices, RowName
 from icm_api.data import Gold
 from icm_api.model.client.meter import cost
 from icm_api.runs import TraceStep, replay
 from icm_api.types import Labeling, Usage
 
-_RIVALS: tuple[MethodName, ...] = ("bootstrap", "bootstrap-equal", "icm-unconstrained", "golden")
+_RIVALS: tuple[RowName, ...] = ("bootstrap", "bootstrap-equal", "icm-unconstrained", "golden")
 """The rows that are subtracted from ICM's."""
 
 
-_TITLES: Mapping[MethodName, str] = MappingProxyType(
+_TITLES: Mapping[str, str] = MappingProxyType(
     {
         "zero-shot": "zero-shot, base model",
         "zero-shot-calibrated": "zero-shot, calibrated",
@@ -51,7 +52,7 @@ def compared(
         cells: a seed each, in the order of `splits`.
         model, chat: who was asked, as they name themselves; no chat model, None.
     """
-    methods, gold = bench.config.compare.methods, bench.gold
+    methods, gold = bench.config.compare.rows, bench.gold
     shown = [name for name in methods if name in cells[0].methods]
     parts = {name: _parts(bench, name, [each.methods[name] for each in cells]) for name in shown}
     parts = {name: _with_share(found, parts) for name, found in parts.items()}
@@ -71,12 +72,14 @@ def compared(
     )
 
 
-def _row(bench: Bench, method: MethodName, parts: Mapping[str, Part], cells: Sequence[SeedCells]) -> Row:
-    title = _TITLES[method].format(threshold=bench.config.compare.threshold)
+def _row(bench: Bench, method: RowName, parts: Mapping[str, Part], cells: Sequence[SeedCells]) -> Row:
+    title = (BASELINES[method].title if method in BASELINES else _TITLES[method]).format(
+        threshold=bench.config.compare.threshold
+    )
     return Row(method, title, parts, absent(bench.config, method) or _note(bench, method, cells))
 
 
-def _parts(bench: Bench, method: MethodName, cells: Sequence[Cell]) -> dict[str, Part]:
+def _parts(bench: Bench, method: RowName, cells: Sequence[Cell]) -> dict[str, Part]:
     prices = bench.config.compare.chat_prices if method == "chat" else bench.config.prices
     found = {}
     if all(cell.labels for cell in cells):
@@ -101,7 +104,7 @@ def _cost(used: Sequence[Usage], prices: Prices | None) -> Cost:
     return Cost(fmean(usage.requests for usage in used), fmean(usage.prompt_tokens for usage in used), money)
 
 
-def _with_share(found: Mapping[str, Part], parts: Mapping[MethodName, Mapping[str, Part]]) -> dict[str, Part]:
+def _with_share(found: Mapping[str, Part], parts: Mapping[RowName, Mapping[str, Part]]) -> dict[str, Part]:
     """With the share of the gap recovered, if both ends of the gap were asked."""
     if "zero-shot" not in parts or "golden" not in parts:
         return dict(found)
@@ -111,7 +114,7 @@ def _with_share(found: Mapping[str, Part], parts: Mapping[MethodName, Mapping[st
     return {**found, HELD_OUT: Part(part.metrics, part.cost, part.demonstrations, share)}
 
 
-def _differences(parts: Mapping[MethodName, Mapping[str, Part]]) -> Iterator[Difference]:
+def _differences(parts: Mapping[RowName, Mapping[str, Part]]) -> Iterator[Difference]:
     for name in _RIVALS:
         if "icm" not in parts or name not in parts:
             continue
@@ -121,8 +124,8 @@ def _differences(parts: Mapping[MethodName, Mapping[str, Part]]) -> Iterator[Dif
                 yield Difference("icm", name, at, difference(part.metrics["accuracy"], other))
 
 
-def _note(bench: Bench, method: MethodName, cells: Sequence[SeedCells]) -> str:
-    if method == "pseudo-labels":
+def _note(bench: Bench, method: RowName, cells: Sequence[SeedCells]) -> str:
+    if method in ("pseudo-labels", "semi"):
         counts = [each.methods[method].demonstrations for each in cells]
         none = sum(count == 0 for count in counts)
         said = f"{fmean(counts):.1f} predictions a seed that sure"

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from icm_api.config.constraints import Constraints, ConstraintSection
     from icm_api.config.judging import CompareSettings, DiagnosticsSettings
     from icm_api.config.load import ENVIRONMENT_PREFIX, Config, load_config
-    from icm_api.config.presets import PRESETS, MethodName, Preset
+    from icm_api.config.presets import PRESETS, MethodName, Preset, RowName
     from icm_api.config.sections import (
         TOLERATE,
         Budget,
@@ -32,7 +32,7 @@ else:
         "icm_api.config.constraints": "Constraints ConstraintSection",
         "icm_api.config.judging": "CompareSettings DiagnosticsSettings",
         "icm_api.config.load": "ENVIRONMENT_PREFIX Config load_config",
-        "icm_api.config.presets": "PRESETS MethodName Preset",
+        "icm_api.config.presets": "PRESETS MethodName Preset RowName",
         "icm_api.config.sections": """
             Budget CacheSection ClientSettings DataSection ModelSection Prices PromptSection
             RunSection SearchSettings Section TOLERATE
@@ -58,6 +58,7 @@ __all__ = [
     "Preset",
     "Prices",
     "PromptSection",
+    "RowName",
     "RunSection",
     "Section",
     "SearchSettings",

@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 from pydantic import Field, field_validator, model_validator
 
-from icm_api.config.presets import MethodName
+from icm_api.config.presets import BaselineName, MethodName, RowName
 from icm_api.config.sections import Prices, Section
 
 NULL_EXAMPLES = 64
@@ -69,12 +69,14 @@ class CompareSettings(Section):
 
     Attributes:
         methods: the rows.
+        baselines: further rows, other ways of the field to label without labels: "epfl" (joint inference by votes, 41
+            requests an example), "semi" (self-generated demonstrations, 2) and "two-32" (a short bootstrap, 2).
         seeds: how many seeds, from `search.seed` on; each draws its own held-out examples.
         held_out: share of the examples (below 1), or how many (from 2), that are taken out before the searches, by
             whole groups.
         test: a file of examples to hold out instead, read as `[data]` is; then all examples are searched.
         test_gold: the file of the gold labels of `test`; by default the file of the other gold labels.
-        threshold: zero-shot predictions at least this probable become pseudo-labels.
+        threshold: predictions at least this probable become pseudo-labels, or demonstrations of the baseline "semi".
         demonstrations: the most examples in a prompt for a held-out example; by default all.
         curve: whether ICM's labels are also tried with 1, 2, 4, ... demonstrations.
         chat: spec of a chat model to ask zero-shot.
@@ -83,6 +85,7 @@ class CompareSettings(Section):
     """
 
     methods: tuple[MethodName, ...] = get_args(MethodName)
+    baselines: tuple[BaselineName, ...] = ()
     seeds: int = Field(default=3, ge=1)
     held_out: float = Field(default=0.25, gt=0)
     test: Path | None = None
@@ -93,6 +96,11 @@ class CompareSettings(Section):
     chat: str | None = None
     chat_options: Mapping[str, Any] = Field(default_factory=dict)
     chat_prices: Prices | None = None
+
+    @property
+    def rows(self) -> tuple[RowName, ...]:
+        """The methods, then the baselines."""
+        return (*self.methods, *self.baselines)
 
     @field_validator("held_out")
     @classmethod
@@ -107,6 +115,8 @@ class CompareSettings(Section):
     def _rows_have_what_they_need(self) -> CompareSettings:
         if not self.methods or len(set(self.methods)) < len(self.methods):
             raise ValueError("methods: name each method once, and at least one")
+        if len(set(self.baselines)) < len(self.baselines):
+            raise ValueError("baselines: name each once")
         if "bootstrap-equal" in self.methods and "icm" not in self.methods:
             raise ValueError('methods: "bootstrap-equal" is given the requests of "icm": name that too')
         if "icm-calibrated" in self.methods and "icm" not in self.methods:

@@ -34,6 +34,9 @@ MethodName: TypeAlias = Literal[
 ]
 """One row of a comparison's table each; "bootstrap-equal" is given as many requests as "icm" asked for.
 The calibrated ones are the answers of the others, with the bias taken off that all of them share."""
+BaselineName: TypeAlias = Literal["epfl", "semi", "two-32"]
+"""Further rows, other ways of the field to label without labels; a comparison has them if they are named."""
+RowName: TypeAlias = MethodName | BaselineName
 
 PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -407,3 +408,33 @@ def test_a_comparison_that_another_process_works_on_is_refused(done: Path, capsy
     with FileLock(place(done) / ".lock"):
         assert main(["compare", str(done), "--gold", str(done.parent / "gold.jsonl")]) == 2
     assert "in use" in capsys.readouterr().err
+
+
+def test_baselines_of_the_field_are_rows_if_they_are_named(tmp_path: Path, capsys: Printed) -> None:
+    config = write_config(tmp_path, 'methods = ["zero-shot"]\ncurve = false\nthreshold = 0.6\n', size=16)
+    compare(config, "--baselines", "epfl,semi, two-32", "--seeds", "1")
+    out, err = capsys.readouterr()
+    means = table(place(config))
+    size, held_out = 8, 8
+    assert [means[name, "labels", "requests"] for name in ("zero-shot", "epfl", "semi", "two-32")] == pytest.approx(
+        [size, 41 * size, 2 * size, 2 * size], rel=0.1
+    )
+    for name in ("epfl", "semi", "two-32"):
+        # What draws by chance agree on is asked once; a plan is a bound.
+        assert means[name, "labels", "requests"] <= {"epfl": 41, "semi": 2, "two-32": 2}[name] * size
+        assert means[name, "labels", "money"] == pytest.approx(means[name, "labels", "prompt_tokens"] / 1e6, rel=0.5)
+        assert means[name, "held_out", "requests"] == held_out
+        assert 0 <= means[name, "held_out", "accuracy"] <= 1
+    assert "joint inference, 16 shots, 5 votes" in out
+    bound = int(re.search(r"at most ([\d,]+) requests", err)[1].replace(",", ""))  # type: ignore[index]
+    assert bound == size * (1 + 41 + 2 + 2) + 4 * held_out
+
+
+@pytest.mark.parametrize("names", ["epfl,epfl", "iterpsd"])
+def test_a_baseline_that_is_none_is_one_line(tmp_path: Path, capsys: Printed, names: str) -> None:
+    config = write_config(tmp_path)
+    assert main(["compare", str(config), "--gold", str(tmp_path / "gold.jsonl"), "--baselines", names]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert "baselines" in err
