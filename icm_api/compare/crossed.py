@@ -23,9 +23,6 @@ from icm_api.evaluation import Interval, Measure, Undefined, gap_recovered, wils
 from icm_api.evaluation.calibration import BINS
 from icm_api.evaluation.intervals import LEVEL
 from icm_api.evaluation.resampling import (
-    MOST_UNDEFINED,
-    RESAMPLES,
-    SEED,
     Floats,
     Matched,
     accuracies,
@@ -35,6 +32,10 @@ from icm_api.evaluation.resampling import (
 from icm_api.types import Label
 
 METHOD = "seeds and groups drawn with replacement, a group alike in all seeds; percentiles of 2,000 draws"
+RESAMPLES = 2000
+SEED = 0
+MOST_UNDEFINED = 0.1
+"""Share of the draws that may leave a metric undefined."""
 _CELLS_AT_ONCE = 1_000_000
 _Group: TypeAlias = tuple[bool, str]
 
@@ -139,8 +140,8 @@ class OverSeeds:
         """The mean with its interval, or why there is none.
 
         Returns:
-            The mean over seeds; its limits are the 2.5% and 97.5% quantiles of the draws, by the rules of
-            `evaluation.resampling.measure`. Undefined if a seed does not define the metric.
+            The mean over seeds; its limits are the 2.5% and 97.5% quantiles of the draws. Undefined if a seed does not
+            define the metric.
         """
         value = self.mean
         if np.isnan(value):

@@ -16,7 +16,6 @@ from icm_api.evaluation.calibration import expected_calibration_error
 from icm_api.evaluation.classes import Classes, classes_of
 from icm_api.evaluation.intervals import LEVEL, Interval, Measure, Undefined
 from icm_api.evaluation.resampling import (
-    RESAMPLES,
     Metric,
     accuracies,
     aurocs,
@@ -28,12 +27,14 @@ from icm_api.evaluation.resampling import (
 from icm_api.result import Result
 from icm_api.types import Label
 
+METHOD = "exact for few examples without groups; else Wilson with t, variance by the jackknife over groups"
+
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
     """Agreement of a result with gold labels, over the examples that have one.
 
-    Intervals are 95% percentile bootstrap intervals over groups; see `evaluate`.
+    Intervals are 95% intervals that count groups and not examples; see `evaluate`.
 
     Attributes:
         accuracy: share of examples whose label found is the gold label.
@@ -90,7 +91,7 @@ class Evaluation:
             "balanced_accuracy": _plain(self.balanced_accuracy),
             "auroc": _plain(self.auroc),
             "calibration_error": self.calibration_error,
-            "interval": {"level": LEVEL, "method": "percentile bootstrap of groups", "resamples": RESAMPLES},
+            "interval": {"level": LEVEL, "method": METHOD},
             "labels": list(self.labels),
             **self.classes.as_json(),
             "compared": self.compared,
@@ -103,9 +104,9 @@ class Evaluation:
 def evaluate(result: Result, gold: Gold) -> Evaluation:
     """Measure the labels found, and the model's probabilities of them, against gold labels.
 
-    Each number comes with a 95% interval: 2,000 times as many groups as there are, drawn with replacement from
-    a fixed seed, so that the same result and gold give the same interval. Whole groups are drawn since
-    examples of one group are not independent. With few groups such intervals are somewhat too narrow.
+    Each number comes with a 95% interval: exact for the accuracy of few examples without groups, else from how the
+    number changes without one of the groups, since examples of one group are not independent. Balanced accuracy and
+    AUROC have none if a gold label is in fewer than 10 groups.
 
     Args:
         result: with at least one example that has a gold label.

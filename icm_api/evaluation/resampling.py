@@ -1,9 +1,9 @@
 """Accuracy, balanced accuracy and AUROC against gold labels, and their 95% intervals.
 
-A percentile bootstrap (Efron, 1979, Annals of Statistics 7): as many groups as there are, drawn with replacement,
-2,000 times. Examples of one group (candidate answers to one question) rise and fall together, so groups are drawn
-and not examples. A draw is a row of G multiplicities, so a metric is a few matrix products for many draws at once;
-the value itself is the metric of the row of ones. Reads no files and rounds nothing.
+Examples of one group (candidate answers to one question) rise and fall together, so what counts is how groups differ.
+A draw of groups is a row of G multiplicities, so a metric is a few matrix products for many draws at once; the value
+itself is the metric of the row of ones, and the metric without a group that of a row with a 0 at its place. Reads no
+files, draws nothing at random, and rounds nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from icm_api.data import Gold
 from icm_api.errors import DataError
-from icm_api.evaluation.intervals import LEVEL, Interval, Measure, Undefined, wilson_interval
+from icm_api.evaluation.clustered import clustered_interval, exact_interval
+from icm_api.evaluation.intervals import Interval, Measure, Undefined
 from icm_api.result import LabelledExample, Result
 from icm_api.types import Label
 
@@ -111,9 +112,13 @@ def _some(ids: Collection[str]) -> str:
     return ", ".join([*shown, "..."] if len(ids) > 3 else shown)
 
 
-RESAMPLES = 2000
-SEED = 0
-MOST_UNDEFINED = 0.1
+FEWEST_GROUPS = 10
+"""In which every gold label must be for limits of a mean over the labels; and mistakes, to see how they come."""
+MOST_EXACT = 100
+"""Examples without groups up to which the limits of accuracy are exact; of more, they are as good and quick."""
+MOST_BLOCKS = 1000
+"""More groups than that are left out some at a time."""
+_ROUNDING = 1e-18
 _CELLS_AT_ONCE = 1_000_000  # 8 MB an array
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -216,43 +221,59 @@ def value_of(metric: Metric, matched: Matched) -> float | Undefined:
 def measure(metric: Metric, matched: Matched) -> Measure:
     """The metric with its 95% interval, the same at every call.
 
-    Draws that leave the metric undefined are left out. There are no limits if that is more than a tenth of
-    them (a label found in three or more groups is missing from 5% of draws at most), if there is one group
-    only, or if all draws agree: then the bootstrap has seen no variation, which is no proof of none. Accuracy of
-    0 or 1 has the Wilson interval of as many trials as there are groups.
+    Accuracy of examples without groups has exact limits. Else limits come from how the metric changes if one group
+    is left out (the jackknife), see `clustered.clustered_interval`. There are no limits if there is one group only; if
+    no group makes a difference, which is no proof that none would; and none of a mean over the labels if a gold label
+    is in fewer than `FEWEST_GROUPS` groups.
 
     Args:
         metric: such as `accuracies`.
         matched: n examples in G groups.
     """
-    value = value_of(metric, matched)
+    value, groups, size = value_of(metric, matched), matched.group_count, len(matched.gold)
     if isinstance(value, Undefined):
         return value
-    if matched.group_count < 2:
+    if groups < 2:
         return Interval(value, None, None, "no interval: all examples are of one group")
-    draws = np.concatenate([metric(matched, some) for some in _draws(matched.group_count, len(matched.gold))])
-    known = draws[~np.isnan(draws)]
-    lost = RESAMPLES - len(known)
-    if lost > MOST_UNDEFINED * RESAMPLES:
-        note = f"no interval: undefined in {lost} of {RESAMPLES} resamples, a gold label is in too few groups"
-        return Interval(value, None, None, note)
-    low, high = np.quantile(known, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    if low == high:
-        if metric is accuracies and value in (0.0, 1.0):
+    if metric is accuracies:
+        if value in (0.0, 1.0) or groups == size <= MOST_EXACT:
             # All alike in every group: as many independent trials as there are groups, which is the safe side.
-            limits = wilson_interval(round(value * matched.group_count), matched.group_count)
-            return Interval(value, limits.low, limits.high)
-        return Interval(value, None, None, "no interval: all resamples give the same")
-    return Interval(value, float(low), float(high))
+            return exact_interval(round(value * groups), groups)
+        return _between_groups(metric, matched, value, groups - 1)
+    label, fewest = _rarest(matched)
+    if fewest < FEWEST_GROUPS:
+        note = f"no interval: gold label {label!r} is in {fewest} of the groups, and {FEWEST_GROUPS} are needed"
+        return Interval(value, None, None, note)
+    return _between_groups(metric, matched, value, fewest - 1)
 
 
-def _draws(group_count: int, size: int) -> Iterator[Floats]:
-    """Multiplicities of all resamples, some rows at a time so that memory stays small."""
-    rng = np.random.default_rng(SEED)
+def _rarest(matched: Matched) -> tuple[Label, int]:
+    """The gold label that is in the fewest groups, and in how many."""
+    counts = {int(label): len(np.unique(matched.groups[matched.gold == label])) for label in np.unique(matched.gold)}
+    rarest = min(counts, key=lambda label: counts[label])
+    return matched.labels[rarest], counts[rarest]
+
+
+def _between_groups(metric: Metric, matched: Matched, value: float, freedom: int) -> Interval:
+    size, blocks = len(matched.gold), min(matched.group_count, MOST_BLOCKS)
+    left = np.concatenate([metric(matched, rows) for rows in _without_one(matched.group_count, blocks, size)])
+    variance = float((blocks - 1) / blocks * ((left - left.mean()) ** 2).sum())
+    # What is left of rounding is no variation.
+    if variance < _ROUNDING or not 0 < value < 1:
+        return Interval(value, None, None, "no interval: no group makes a difference")
+    return clustered_interval(value, variance, freedom, _most_trials(matched))
+
+
+def _most_trials(matched: Matched) -> int:
+    """The examples; or the groups, if too few of them have a mistake to see whether mistakes come together."""
+    odd = min(len(np.unique(matched.groups[matched.correct == right])) for right in (False, True))
+    return len(matched.gold) if odd >= FEWEST_GROUPS else matched.group_count
+
+
+def _without_one(groups: int, blocks: int, size: int) -> Iterator[Floats]:
+    """Multiplicities of the groups with one block of them left out, some rows at a time so that memory stays small."""
+    block = np.arange(groups) % blocks
     rows = max(1, _CELLS_AT_ONCE // size)
-    for start in range(0, RESAMPLES, rows):
-        count = min(rows, RESAMPLES - start)
-        drawn = rng.integers(0, group_count, (count, group_count))
-        drawn += np.arange(count)[:, None] * group_count
-        counts = np.bincount(drawn.ravel(), minlength=count * group_count)
-        yield counts.reshape(count, group_count).astype(np.float64)
+    for start in range(0, blocks, rows):
+        left_out = np.arange(start, min(start + rows, blocks))
+        yield (block[None, :] != left_out[:, None]).astype(np.float64)

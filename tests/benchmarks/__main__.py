@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import sys
 
-from tests.benchmarks import engines, extraction, panel, prefix, real, recovery, startup, throughput, verdicts
+from tests.benchmarks import coverage, engines, extraction, panel, prefix, real, recovery, startup, throughput, verdicts
 from tests.benchmarks.worlds import report as worlds
 
 REPORTS = {
+    "coverage": coverage.report,
     "engines": engines.report,
     "extraction": extraction.report,
     "panel": panel.report,

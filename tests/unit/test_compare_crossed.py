@@ -12,7 +12,7 @@ from icm_api.compare.crossed import METRICS, Block, OverSeeds, block, difference
 from icm_api.compare.measuring import Answer
 from icm_api.data import Gold
 from icm_api.evaluation import Interval, Undefined, expected_calibration_error, wilson_interval
-from icm_api.evaluation.resampling import accuracies, aurocs, balanced_accuracies, measure
+from icm_api.evaluation.resampling import Metric, accuracies, aurocs, balanced_accuracies, measure
 
 LABELS = ("True", "False")
 
@@ -60,9 +60,13 @@ def test_calibration_error_of_multiplicities_is_that_of_repeated_examples(seed: 
     ("name", "metric"),
     [("accuracy", accuracies), ("balanced_accuracy", balanced_accuracies), ("auroc", aurocs)],
 )
-def test_one_seed_has_the_interval_that_evaluation_gives_it(name: str, metric: object) -> None:
+def test_one_seed_has_the_value_that_evaluation_gives_it(name: str, metric: Metric) -> None:
     one = made_block(3)
-    assert over_seeds(name, [one]).measure() == measure(metric, one.matched)  # type: ignore[arg-type]
+    found = over_seeds(name, [one]).measure()
+    assert found.value == pytest.approx(measure(metric, one.matched).value)
+    assert found.low is not None
+    assert found.high is not None
+    assert found.low < found.value < found.high
 
 
 def test_a_mean_over_seeds_is_the_mean_of_its_seeds() -> None:

@@ -1,24 +1,27 @@
-"""Intervals: closed forms, brute force over all resamples, and coverage on simulated groups."""
+"""Intervals: closed forms, brute force over all groups, and coverage on simulated groups."""
 
 from __future__ import annotations
 
 import sys
 from collections import Counter
+from dataclasses import replace
 from fractions import Fraction
 from itertools import product
 from math import comb, sqrt
+from statistics import fmean
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from icm_api.data import Gold
 from icm_api.evaluation import Interval, Measure, evaluate, exact_lower_limit, spread, wilson_interval
-from icm_api.evaluation.resampling import RESAMPLES, Matched, Metric, accuracies, aurocs, balanced_accuracies, measure
+from icm_api.evaluation.clustered import clustered_interval, exact_interval, student
+from icm_api.evaluation.resampling import Matched, Metric, accuracies, aurocs, balanced_accuracies, measure
 from icm_api.result import LabelledExample, Result
 from icm_api.types import Usage
+from tests.benchmarks.coverage import coverage, drawn
 
 METRICS: tuple[Metric, ...] = (accuracies, balanced_accuracies, aurocs)
 
@@ -67,15 +70,16 @@ def test_a_weighted_metric_is_the_metric_of_the_groups_written_out(one: Matched,
         np.testing.assert_allclose(weighted, plain, atol=1e-12)
 
 
-def test_limits_are_the_quantiles_of_all_possible_resamples() -> None:
+def test_variance_is_that_of_the_metric_without_one_group_at_a_time() -> None:
     one = matched([0, 1, 0, 1, 0, 1], [True, True, False, True, False, True], [0.5] * 6, [0, 0, 1, 2, 3, 3])
-    every = np.array([np.bincount(drawn, minlength=4) for drawn in product(range(4), repeat=4)], dtype=np.float64)
-    found = measure(accuracies, one)
+    without = [fmean(one.correct[one.groups != group]) for group in range(4)]
+    variance = 3 / 4 * sum((each - fmean(without)) ** 2 for each in without)
+    # The Wilson equation, with the t quantile of 3 degrees of freedom and as many trials as vary as much.
+    found, trials = measure(accuracies, one), min(4 / 6 * 2 / 6 / variance, 4)
     assert found.value == 4 / 6
-    low, high = np.quantile(accuracies(one, every), [0.025, 0.975])
-    # All 256 resamples are equally likely; their accuracies lie 1/8 or more apart at the ends.
-    assert found.low == pytest.approx(low, abs=0.05)
-    assert found.high == pytest.approx(high, abs=0.05)
+    for limit in (found.low, found.high):
+        assert limit is not None
+        assert abs(found.value - limit) == pytest.approx(3.182446 * sqrt(limit * (1 - limit) / trials), abs=1e-6)
 
 
 def test_the_same_result_gives_the_same_interval() -> None:
@@ -91,27 +95,26 @@ def test_the_same_result_gives_the_same_interval() -> None:
         assert first.low < first.value < first.high
 
 
-def simulated(rng: np.random.Generator, groups: int) -> NDArray[np.bool_]:
-    """Right or wrong for 4 examples a group, all alike in two groups of three; right with 0.7 overall."""
-    alone = rng.random((groups, 4)) < 0.7
-    together = np.repeat(rng.random((groups, 1)) < 0.7, 4, axis=1)
-    return np.where(rng.random((groups, 1)) < 2 / 3, together, alone)
+@pytest.mark.parametrize("shape", [(12, 1), (16, 4)])
+def test_the_interval_covers_the_truth_as_often_as_it_says(shape: tuple[int, int]) -> None:
+    found = coverage(shape, right=0.8, together=0.67, rare=0.5, runs=100)
+    # 95% of 100 runs, standard deviation 2.2.
+    assert found["accuracy"][0] >= 0.89
+    assert shape == (12, 1) or found["accuracy"][0] < 1.0
+    assert found["balanced"][0] >= 0.89 or not found["balanced"][2]
 
 
-def test_the_interval_covers_the_truth_as_often_as_it_says_and_needs_the_groups_for_it() -> None:
-    rng, runs, groups = np.random.default_rng(7), 200, 40
-    covered = {"groups": 0, "alone": 0}
-    for _ in range(runs):
-        right = simulated(rng, groups).ravel().tolist()
-        numbers = {"groups": np.repeat(np.arange(groups), 4).tolist(), "alone": list(range(4 * groups))}
-        for name, of in numbers.items():
-            found = measure(accuracies, matched([0, 1] * (2 * groups), right, [0.5] * (4 * groups), of))
+def test_examples_taken_as_independent_would_cover_less() -> None:
+    rng, held = np.random.default_rng(7), {"groups": 0, "alone": 0}
+    for _ in range(100):
+        one = drawn(rng, (40, 4), right=0.7, together=1.0, rare=0.5)
+        for name, groups in (("groups", one.groups), ("alone", np.arange(160))):
+            found = measure(accuracies, replace(one, groups=groups))
             assert found.low is not None
             assert found.high is not None
-            covered[name] += found.low <= 0.7 <= found.high
-    # 95% of 200 is 190, standard deviation 3; examples taken as independent cover about 79%.
-    assert 180 <= covered["groups"] <= 199
-    assert covered["alone"] <= 172
+            held[name] += found.low <= 0.7 <= found.high
+    assert held["groups"] >= 89
+    assert held["alone"] <= 80
 
 
 def test_auroc_interval_of_independent_examples_agrees_with_the_closed_form() -> None:
@@ -132,19 +135,20 @@ def test_auroc_interval_of_independent_examples_agrees_with_the_closed_form() ->
 @pytest.mark.parametrize("metric", METRICS[1:])
 def test_no_limits_where_a_label_is_in_too_few_groups(metric: Metric) -> None:
     rng = np.random.default_rng(5)
-    right, scores = (rng.random(20) < 0.7).tolist(), rng.random(20).tolist()
+    right, scores = (rng.random(40) < 0.7).tolist(), rng.random(40).tolist()
 
-    def found_with(rare: int) -> Measure:
-        return measure(metric, matched([1] * rare + [0] * (20 - rare), right, scores, list(range(20))))
+    def found_with(rare: int, each: int = 1) -> Measure:
+        groups = [at // each for at in range(40)]
+        return measure(metric, matched([1] * rare + [0] * (40 - rare), right, scores, groups))
 
-    # A label in k of 20 groups is missing from (1 - k / 20)^20 of resamples: 36%, 12%, 4%.
-    one, two, three = found_with(1), found_with(2), found_with(3)
-    assert one.value is not None
-    lost = int(one.note.split()[4])
-    assert lost == pytest.approx(2000 * 0.95**20, abs=4 * sqrt(2000 * 0.36 * 0.64))
-    assert one.note == f"no interval: undefined in {lost} of 2000 resamples, a gold label is in too few groups"
-    assert (one.low, one.high, two.low, two.high) == (None, None, None, None)
-    assert three.low is not None
+    nine, ten = found_with(9), found_with(10)
+    assert nine.note == "no interval: gold label 'L1' is in 9 of the groups, and 10 are needed"
+    assert (nine.low, nine.high) == (None, None)
+    assert nine.value is not None
+    assert ten.low is not None
+    # Groups count, not examples.
+    assert found_with(18, each=2).low is None
+    assert found_with(20, each=2).low is not None
 
 
 def test_no_limits_for_one_group_or_where_nothing_varies() -> None:
@@ -152,15 +156,14 @@ def test_no_limits_for_one_group_or_where_nothing_varies() -> None:
     one_group = measure(accuracies, matched(gold, [True, False, True, True], scores, [0] * 4))
     assert one_group == Interval(0.75, None, None, "no interval: all examples are of one group")
     all_right = matched(gold * 5, [True] * 20, scores * 5, list(range(20)))
-    assert measure(balanced_accuracies, all_right) == Interval(
-        1.0, None, None, "no interval: all resamples give the same"
-    )
+    nothing_varies = Interval(1.0, None, None, "no interval: no group makes a difference")
+    assert measure(balanced_accuracies, all_right) == nothing_varies
 
 
-def test_accuracy_where_all_are_right_has_the_wilson_interval_of_the_groups() -> None:
+def test_accuracy_where_all_are_right_has_the_exact_interval_of_the_groups() -> None:
     gold, scores = [0, 1, 0, 1], [0.9, 0.2, 0.3, 0.1]
-    assert measure(accuracies, matched(gold, [True] * 4, scores, [0, 0, 1, 1])) == wilson_interval(2, 2)
-    assert measure(accuracies, matched(gold, [False] * 4, scores, [0, 0, 1, 1])) == wilson_interval(0, 2)
+    assert measure(accuracies, matched(gold, [True] * 4, scores, [0, 0, 1, 1])) == exact_interval(2, 2)
+    assert measure(accuracies, matched(gold, [False] * 4, scores, [0, 0, 1, 1])) == exact_interval(0, 2)
 
 
 def evaluated_groups(names: list[str | None]) -> int:
@@ -175,7 +178,7 @@ def test_an_example_without_group_is_its_own_whatever_others_are_called() -> Non
     assert evaluated_groups(["", "", None]) == 2
 
 
-def test_five_thousand_examples_take_no_loop_over_examples_or_resamples() -> None:
+def test_five_thousand_examples_take_no_loop_over_examples_or_groups() -> None:
     rng = np.random.default_rng(2)
     gold, right = rng.integers(0, 2, 5000).tolist(), (rng.random(5000) < 0.8).tolist()
     one = matched(gold, right, rng.random(5000).tolist(), list(range(5000)))
@@ -187,7 +190,7 @@ def test_five_thousand_examples_take_no_loop_over_examples_or_resamples() -> Non
             measure(metric, one)
         finally:
             sys.setprofile(None)
-        assert 0 < calls["call"] + calls["c_call"] < RESAMPLES
+        assert 0 < calls["call"] + calls["c_call"] < 1000
 
 
 @given(st.integers(1, 3000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
@@ -203,6 +206,29 @@ def test_wilson_limits_solve_the_equation_that_defines_them(drawn: tuple[int, in
         assert abs(found.value - limit) == pytest.approx(distance, abs=1e-9)
     mirrored = wilson_interval(n - successes, n)
     assert mirrored.low == pytest.approx(1 - found.high, abs=1e-12)
+
+
+@given(st.integers(1, 60).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_exact_limits_leave_out_what_is_rarer_than_one_in_forty(drawn: tuple[int, int]) -> None:
+    successes, n = drawn
+    found = exact_interval(successes, n)
+    assert found.low is not None
+    assert found.high is not None
+    assert found.low <= found.value <= found.high
+
+    def at_least(k: int, p: float) -> float:
+        return sum(comb(n, at) * p**at * (1 - p) ** (n - at) for at in range(k, n + 1))
+
+    assert at_least(successes, found.low) == pytest.approx(0.025) if successes else found.low == 0.0
+    assert at_least(n - successes, 1 - found.high) == pytest.approx(0.025) if successes < n else found.high == 1.0
+
+
+def test_limits_of_groups_are_those_of_as_many_trials_if_there_are_many() -> None:
+    assert [round(student(freedom), 3) for freedom in (2, 4, 30)] == [4.303, 2.776, 2.042]
+    found, plain = clustered_interval(0.8, 0.8 * 0.2 / 50, 10**6, 100), wilson_interval(40, 50)
+    assert (found.low, found.high) == pytest.approx((plain.low, plain.high), abs=1e-4)
+    # Never as if there were more trials than examples.
+    assert clustered_interval(0.8, 1e-9, 10**6, 50) == clustered_interval(0.8, 0.8 * 0.2 / 50, 10**6, 50)
 
 
 def test_wilson_at_the_ends() -> None:

@@ -228,7 +228,8 @@ def test_json_and_lines_say_the_same_and_nothing_is_no_number() -> None:
     read = json.loads(json.dumps(found.as_json(), allow_nan=False))
     assert read["accuracy"]["value"] == found.accuracy.value == 4 / 6
     assert read["accuracy"]["low"] < 4 / 6 < read["accuracy"]["high"]
-    assert read["interval"] == {"level": 0.95, "method": "percentile bootstrap of groups", "resamples": 2000}
+    assert read["interval"]["level"] == 0.95
+    assert "jackknife over groups" in read["interval"]["method"]
     assert (read["labels"], read["compared"], read["groups"]) == (["True", "False"], 30, 30)
     low, high = found.accuracy.low, found.accuracy.high
     assert found.lines()[0] == f"accuracy           66.7%  (95% interval {low:.1%} to {high:.1%})"

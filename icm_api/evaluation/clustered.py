@@ -1,0 +1,98 @@
+"""95% limits of shares of examples that form groups, from few groups too.
+
+Limits of shares of independent trials are exact (Clopper and Pearson, 1934). Examples of one group rise and fall
+together: then the Wilson score interval is taken of as many independent trials as would vary as much (Kish's effective
+sample size), with the t quantile of the number of groups (Korn and Graubard, 1998, Survey Methodology 24). How often
+such limits hold the truth: `python -m tests.benchmarks coverage`.
+"""
+
+from __future__ import annotations
+
+from math import exp, fsum, lgamma, log, log1p, pi, sqrt, tan
+
+import numpy as np
+
+from icm_api.evaluation.intervals import LEVEL, Interval
+
+_HALVINGS = 50
+_STEPS = 20_000
+_MANY = 10_000
+"""Degrees of freedom from which the quantile of t no longer changes what is printed."""
+
+
+def exact_interval(successes: int, n: int) -> Interval:
+    """A proportion of independent trials with its exact 95% limits: they hold the truth at least so often.
+
+    Args:
+        successes: in 0..n.
+        n: trials, at least 1.
+
+    Raises:
+        ValueError: n is below 1, or successes are not in 0..n.
+
+    Example:
+        >>> found = exact_interval(9, 10)
+        >>> f"{found.value:.2f}, {found.low:.4f} to {found.high:.4f}"
+        '0.90, 0.5550 to 0.9975'
+    """
+    if n < 1 or not 0 <= successes <= n:
+        raise ValueError(f"{successes} successes of {n}: n must be at least 1, and successes in 0..n")
+    return Interval(successes / n, _lower(successes, n), 1 - _lower(n - successes, n))
+
+
+def _lower(successes: int, n: int) -> float:
+    """The p with which so many successes or more have half of the probability that the limits leave out."""
+    low, high = 0.0, 1.0
+    for _ in range(_HALVINGS if successes else 0):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _at_least(successes, n, middle) < (1 - LEVEL) / 2 else (low, middle)
+    return low
+
+
+def _at_least(successes: int, n: int, p: float) -> float:
+    ways = [lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1) for k in range(successes, n + 1)]
+    return fsum(exp(way + k * log(p) + (n - k) * log1p(-p)) for k, way in enumerate(ways, successes))
+
+
+def clustered_interval(share: float, variance: float, freedom: int, most: float) -> Interval:
+    """A share with its 95% limits, from how much it varies between groups.
+
+    Args:
+        share: above 0 and below 1.
+        variance: of the share, above 0.
+        freedom: degrees of freedom of the variance, one less than the groups; at least 1.
+        most: independent trials that it counts as at most, such as the number of examples.
+
+    Returns:
+        The Wilson score interval of share * (1 - share) / variance trials.
+
+    Example:
+        >>> found = clustered_interval(0.8, 0.8 * 0.2 / 50, freedom=9, most=100)
+        >>> f"{found.low:.3f} to {found.high:.3f}"
+        '0.647 to 0.897'
+    """
+    trials = min(share * (1 - share) / variance, most)
+    t = student(freedom)
+    center = (share + t * t / (2 * trials)) / (1 + t * t / trials)
+    half = t * sqrt(share * (1 - share) / trials + t * t / (4 * trials * trials)) / (1 + t * t / trials)
+    return Interval(share, center - half, center + half)
+
+
+def student(freedom: int) -> float:
+    """The quantile of Student's t that its middle 95% end at.
+
+    With t = sqrt(freedom) * tan(a), the density of the angle a is cos(a) to the power freedom - 1.
+
+    Args:
+        freedom: degrees of freedom, at least 1.
+
+    Example:
+        >>> [round(student(freedom), 3) for freedom in (1, 9, 10**6)]
+        [12.706, 2.262, 1.96]
+    """
+    freedom = min(freedom, _MANY)
+    angles = np.linspace(0, pi / 2, _STEPS + 1)
+    density = np.cos(angles) ** (freedom - 1)
+    below = np.concatenate([[0.0], np.cumsum((density[1:] + density[:-1]) / 2)])
+    angle = float(np.interp(LEVEL * below[-1], below, angles))
+    return sqrt(freedom) * tan(angle)
