@@ -4,7 +4,8 @@ log p(y_1 .. y_n) = sum over i of log p(y_i | x_i, what stands before it). A mod
 answers all n terms at once, so that an ordering costs n demonstrations where leave-one-out shows n*n. In one ordering
 the first examples see next to nothing of the others. So every ordering is asked together with its reverse: an example
 that is t-th from the beginning in one is t-th from the end in the other, and between them it sees every other example
-once. Labels are scored in the order of the data set, which a search changes from round to round.
+once. log p(y_i) is the mean of both; what an example's label may be is read in the direction in which it sees more of
+the others, which is always half of them at least. Labels are scored in the order of the data set, which a search changes from round to round.
 
 If not all examples fit into the context window, an ordering is cut into as few stretches of about equal length as do,
 each a request of its own.
@@ -15,12 +16,11 @@ This file neither sums nor weighs the numbers.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from math import fsum, sqrt
+from dataclasses import dataclass
+from math import sqrt
 from statistics import fmean, stdev
 
 from icm_api.errors import CapabilityError
-from icm_api.objective.calibration import shifted
 from icm_api.objective.estimator import Estimate
 from icm_api.prompts import PromptBuilder
 from icm_api.types import Dataset, LabelDistribution, Labeling, Model, ReadsInside
@@ -45,7 +45,7 @@ class Joint:
 
         Returns:
             Per labelled example, the mean over both directions of log p(y_i | x_i, those before), and the distribution
-            whose log p are such means, normalised. The standard error is that of two directions.
+            over all labels after the more of the others. The standard error is that of two directions.
 
         Raises:
             CapabilityError: the model gives no logprobs of prompts.
@@ -66,7 +66,7 @@ class Joint:
         return Estimate(
             logprobs,
             self.name,
-            {key: averaged([way[key] for way in both]) for key in ids},
+            {key: (back if 2 * at < len(ids) else forth)[key] for at, key in enumerate(ids)},
             standard_error=_error(both, labeling),
             costs=answers.costs,
         )
@@ -74,24 +74,6 @@ class Joint:
     def requests(self, labelled: int) -> int:
         """Two, or as many as there are labels if each of them fills a context window in both directions."""
         return 2 * labelled
-
-
-def averaged(reads: Sequence[LabelDistribution]) -> LabelDistribution:
-    """The distribution whose log p are the means of several, normalised.
-
-    Args:
-        reads: at least one, all over one label set.
-
-    Example:
-        >>> from math import log
-        >>> reads = [LabelDistribution(("T", "F"), (log(p), log(1 - p)), 1.0, "exact") for p in (0.9, 0.5)]
-        >>> round(averaged(reads).probability("T"), 4)
-        0.75
-    """
-    first, count = reads[0], len(reads)
-    means = [fsum(column) / count for column in zip(*(read.logprobs for read in reads), strict=True)]
-    evenly = replace(first, logprobs=(0.0,) * len(means), coverage=fmean(read.coverage for read in reads))
-    return shifted(evenly, means)
 
 
 def _error(ways: Sequence[Mapping[str, LabelDistribution]], labeling: Labeling) -> float | None:

@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -186,7 +187,7 @@ def test_names_are_settled_by_a_few_sure_examples_of_each_label(claims: Path, tm
     rows, labels = read_csv(tmp_path / "a.csv"), labels_of(claims / "run")
     by_label: dict[str, list[float]] = {}
     for row in labels.values():
-        calibrated: object = row["calibrated"]
+        calibrated: Any = row["calibrated"]
         assert isinstance(calibrated, dict)
         by_label.setdefault(str(row["label"]), []).append(float(calibrated[str(row["label"])]))
     assert [row["found"] for row in rows] == ["False", "True", "False", "True"]
