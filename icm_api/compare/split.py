@@ -10,6 +10,7 @@ import json
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from logging import getLogger
 from pathlib import Path
 
 from icm_api.chance import draw
@@ -22,6 +23,8 @@ from icm_api.types import Dataset, Example, PromptTemplate
 
 _ID, _GROUP, _ANSWER = "icm_id", "icm_group", "icm_answer"
 """Keys in the file of searched examples: names of their own, since texts may be called "id", "group" or "answer"."""
+
+_LOG = getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,22 @@ def load_splits(config: Config) -> tuple[Split, ...]:
     held_out = Dataset(replace(example, id=_held_out_id(example.id)) for example in loaded)
     if both := sorted(set(dataset.ids) & set(held_out.ids)):
         raise DataError(f"{config.data.path}: id {both[0]!r} is kept for an example of compare.test; rename it")
+    _warn_of_overlap(dataset, held_out)
     return tuple(Split(seed, dataset, held_out, fixed) for seed in seeds)
+
+
+def _warn_of_overlap(dataset: Dataset, held_out: Dataset) -> None:
+    """Accuracy on examples that are among the demonstrations says little of others."""
+    known = {tuple(sorted(example.fields.items())): example.id for example in dataset}
+    both = [known[key] for example in held_out if (key := tuple(sorted(example.fields.items()))) in known]
+    if both:
+        _LOG.warning(
+            "%d of %d examples of compare.test have the texts of examples in the data, such as %r: accuracy on them is "
+            "too good; take them out of one of the two files",
+            len(both),
+            len(held_out),
+            both[0],
+        )
 
 
 def _held_out_id(example_id: str) -> str:

@@ -16,7 +16,7 @@ says how many were left out.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from logging import getLogger
 from types import MappingProxyType
 
@@ -88,17 +88,27 @@ def preference_examples(rows: Iterable[Row], fields: Sequence[str] | None = None
         DataError: a row has no known layout, or has something other than texts.
         ConfigError: `fields` names fewer than two columns, or calls a column "first" or "second".
     """
-    total, left_out, first = 0, 0, ""
-    for comparison in (_comparison(row, fields) for row in rows):
-        total += 1
-        if comparison.usable:
-            yield from both_orders(comparison.pair)
-        else:
-            first = first or f"{comparison.row.unit} {comparison.row.line} of {comparison.row.path}"
-            left_out += 1
-    if left_out:
+    comparisons = [_comparison(row, fields) for row in rows]
+    usable = [comparison for comparison in comparisons if comparison.usable]
+    for pair in _grouped([comparison.pair for comparison in usable]):
+        yield from both_orders(pair)
+    left_out = next((comparison.row for comparison in comparisons if not comparison.usable), None)
+    if left_out is not None:
         message = "left out %d of %d comparisons, whose replies are equal or of which one is empty; the first: %s"
-        _LOG.warning(message, left_out, total, first)
+        count = len(comparisons) - len(usable)
+        _LOG.warning(message, count, len(comparisons), f"{left_out.unit} {left_out.line} of {left_out.path}")
+
+
+def _grouped(pairs: Sequence[Pair]) -> Iterator[Pair]:
+    """The pairs with those in one group that show the same prompt, so that no prompt is on both sides of a split.
+
+    A prompt that all of them show is no prompt, but how they are asked.
+    """
+    first: dict[tuple[tuple[str, str], ...], str] = {}
+    for pair in pairs:
+        first.setdefault(tuple(pair.shown.items()), pair.group)
+    for pair in pairs:
+        yield replace(pair, group=first[tuple(pair.shown.items())]) if len(first) > 1 else pair
 
 
 def preference_gold(

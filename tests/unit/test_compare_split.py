@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 from pathlib import Path
 
@@ -127,6 +128,19 @@ def test_a_test_file_leaves_all_examples_to_the_search_whatever_its_ids(tmp_path
     assert not set(splits[0].searched.ids) & set(splits[0].held_out.ids)
     gold = gold_of_splits(config, tmp_path / "gold.jsonl", splits)
     assert [gold[key] for key in splits[0].held_out.ids] == [gold[key] for key in splits[0].searched.ids]
+
+
+def test_examples_that_are_in_both_files_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    config = with_test_file(tmp_path, 'test_gold = "gold.jsonl"\n')
+    first = load_dataset(config).ids[0]
+    load_splits(config)
+    assert f"such as {first!r}: accuracy on them is too good" in caplog.text
+    caplog.clear()
+    rows = [json.loads(line) for line in (tmp_path / "test.jsonl").read_text().splitlines()]
+    others = (json.dumps({**row, "text": f"another {row['text']}"}) + "\n" for row in rows)
+    (tmp_path / "test.jsonl").write_text("".join(others))
+    load_splits(config)
+    assert not caplog.text
 
 
 def test_an_id_that_a_test_example_goes_by_is_refused(tmp_path: Path) -> None:

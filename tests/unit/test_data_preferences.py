@@ -352,3 +352,15 @@ def test_a_bad_gold_label_is_named(values: dict[str, object], field: str | None,
     with pytest.raises(DataError) as caught:
         list(preference_gold([comparison], None, field))
     assert str(caught.value) == f"p.jsonl:4: {what}"
+
+
+def test_comparisons_of_replies_to_one_prompt_are_one_group() -> None:
+    def compared(at: int, prompt: str) -> Row:
+        return Row("p", at, str(at), {"prompt": prompt, "a": f"first {at}", "b": f"second {at}"})
+
+    rows = [compared(at, prompt) for at, prompt in enumerate(["why?", "how?", "why?", "who?"], start=1)]
+    groups = [example.group for example in preference_examples(rows)]
+    assert groups == ["1", "1", "2", "2", "1", "1", "4", "4"]
+    # What all of them show is how they are asked: they have nothing in common beside it.
+    alike = [compared(at, "Which is better?") for at in (1, 2)]
+    assert [example.group for example in preference_examples(alike)] == ["1", "1", "2", "2"]
