@@ -16,7 +16,10 @@ from icm_api.result import LabelledExample, Result
 from icm_api.types import Usage
 
 DIAGNOSIS = {
-    "verdict": "salient",
+    "verdict": "coherent, unchecked",
+    "coherent": "coherent",
+    "named": {"answer": "by the prior, strongly", "says": "the model leans to these names", "readings": []},
+    "checked": {"answer": "unchecked"},
     "reasons": ["the other labels explain 62% of the labels"],
     "advice": [],
     "measures": {"conflicts": {}},

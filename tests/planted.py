@@ -12,8 +12,8 @@ from random import Random
 
 from icm_api.config import SearchSettings
 from icm_api.consistency import asymmetric, equivalent, exactly_one, mutually_exclusive
-from icm_api.evaluation.coherence import agreement
 from icm_api.evaluation.diagnostics import Diagnosis, diagnose
+from icm_api.evaluation.distance import agreement
 from icm_api.evaluation.measures import Judged
 from icm_api.objective import Objective
 from icm_api.pocket.world import ATTRIBUTES, PEOPLE, Claim, make_claims
@@ -191,24 +191,24 @@ def _wrongly_fixed(task: str, constraints: tuple[Constraint, ...]) -> Case:
     return case
 
 
-NO_ANSWER = ("not salient", "unsure")
+NO_ANSWER = ("not coherent", "unsure")
 
 CASES: Mapping[str, Case] = {
     "1 all True, comparisons": _collapsed_labels("comparisons", ()),
     "1 all True, sums": _collapsed_labels("sums", SUMS),
     "1 all True, facts": _collapsed_labels("facts", EXCLUSIVE),
-    "1 comparisons unconstrained": _searched("comparisons", (), "salient", "collapsed"),
-    "2 lucky": _searched("lucky", (), "not salient"),
-    "2 lucky pairs": lambda seed: Planted(lucky_pairs(SIZE, seed), HEAVY, ("not salient",)),
+    "1 comparisons unconstrained": _searched("comparisons", (), "coherent", "collapsed"),
+    "2 lucky": _searched("lucky", (), "not coherent"),
+    "2 lucky pairs": lambda seed: Planted(lucky_pairs(SIZE, seed), HEAVY, ("not coherent",)),
     "3 fixed wrong, comparisons": _wrongly_fixed("comparisons", HEAVY),
     "3 fixed wrong, sums": _wrongly_fixed("sums", SUMS),
     "3 fixed wrong, facts": _wrongly_fixed("facts", EXCLUSIVE),
-    "4 95:5, few true": lambda seed: Planted(wrong_sums(10, seed, right=2), SUMS, ("salient",)),
+    "4 95:5, few true": lambda seed: Planted(wrong_sums(10, seed, right=2), SUMS, ("coherent",)),
     "4 95:5, few false": lambda seed: Planted(mostly_true(40, seed), (), ("collapsed", "unsure")),
     "5 sums, no right answer": lambda seed: Planted(wrong_sums(8, seed), ONE_RIGHT, NO_ANSWER),
     "5 unknown people": lambda seed: Planted(unknown_people(11, seed), ONE_RIGHT, NO_ANSWER),
     "5 mixed sums": lambda seed: Planted(wrong_sums(9, seed, right=6), ONE_RIGHT, ("unsure",)),
-    "6 comparisons": _searched("comparisons", HEAVY, "salient", "unsure", "collapsed"),
-    "6 sums": _searched("sums", SUMS, "salient", "unsure", "collapsed"),
-    "6 facts": _searched("facts", EXCLUSIVE, "salient", "unsure", "collapsed"),
+    "6 comparisons": _searched("comparisons", HEAVY, "coherent", "unsure", "collapsed"),
+    "6 sums": _searched("sums", SUMS, "coherent", "unsure", "collapsed"),
+    "6 facts": _searched("facts", EXCLUSIVE, "coherent", "unsure", "collapsed"),
 }

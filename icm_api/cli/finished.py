@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from argparse import Namespace
 
-from icm_api.evaluation import evaluate
+from icm_api.evaluation import evaluate, short_lines
 from icm_api.export import FORMATS, Options, export_labels
 from icm_api.report import write_report
 from icm_api.runs import FinishedRun
@@ -63,7 +63,8 @@ def report_verb(arguments: Namespace) -> None:
 
 def _whole_run(run: FinishedRun) -> list[str]:
     """What was found, and what all sessions of the run sent for it."""
-    lines = [f"verdict: {run.result.verdict or 'not judged'}", f"labels: {', '.join(run.result.counts)}"]
+    judged = list(short_lines(run.result.about, str(run.folder)))
+    lines = [*(judged or ["verdict: not judged"]), f"labels: {', '.join(run.result.counts)}"]
     sent = run.sent
     if sent is not None:
         prices = run.config.prices

@@ -10,7 +10,7 @@ import asyncio
 import json
 from argparse import Namespace
 from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import fmean
@@ -23,7 +23,7 @@ from icm_api.config import Config, load_config
 from icm_api.consistency import audit
 from icm_api.data import check_data
 from icm_api.errors import BudgetError, DataError, GaveUpError, StorageError
-from icm_api.evaluation import Verdict, lines_of_zero_shot
+from icm_api.evaluation import lines_of, lines_of_zero_shot
 from icm_api.result import LABELS_FILE, SUMMARY_FILE, Result
 from icm_api.runs import (
     ASIDE_FILE,
@@ -36,6 +36,7 @@ from icm_api.runs import (
     plan,
     resume,
     run_config,
+    with_check,
 )
 
 
@@ -128,18 +129,23 @@ def watched(work: Callable[[Watch], Coroutine[Any, Any, Result]], folder: Path, 
             console.print(f"to go on: icm-api resume {folder}", soft_wrap=True)
             raise
     if show:
-        print("\n".join(_result_lines(result, folder)))
+        # A run that was finished before may have been checked since.
+        print("\n".join(_result_lines(with_check(folder, result), folder)))
     return result
 
 
-def _verdict_lines(diagnosis: Mapping[str, Any]) -> list[str]:
-    """What to make of the labels, as `summary.json` has it."""
-    return Verdict(diagnosis["verdict"], tuple(diagnosis["reasons"]), tuple(diagnosis["advice"])).lines()
+def _judging(result: Result) -> str:
+    """What judging took of all requests."""
+    diagnosis = result.about.get("diagnosis")
+    if not diagnosis or not result.usage.requests:
+        return ""
+    judging = diagnosis["measures"]["requests"]
+    return f"; {judging:,} of the requests ({judging / result.usage.requests:.0%}) to judge the labels"
 
 
 def _left_open(result: Result) -> list[str]:
     left = sum(row.abstained for row in result.examples)
-    return [f"left open, as their calibrated probability is too low: {left} labels"] if left else []
+    return [f"left open, as their probability is too low: {left} labels"] if left else []
 
 
 def _set_aside(result: Result, folder: Path) -> list[str]:
@@ -157,17 +163,15 @@ def _print_summary(folder: Path, *, as_json: bool) -> None:
 def _result_lines(result: Result, folder: Path) -> list[str]:
     """A finished run in a few lines."""
     counts = Counter(example.label for example in result.examples)
-    diagnosis = result.about.get("diagnosis")
     labels = ", ".join(f"{label} {count}" for label, count in sorted(counts.items()))
     return [
+        *lines_of(result.about, str(folder)),
         f"labelled {len(result.examples)} examples in {result.steps} steps: {labels}",
         f"U = {result.utility:.3f}   P = {result.mutual_predictability:.4f}   I = {result.inconsistency:g}"
         f"   J = {result.about['information']:.3f} nats per example",
         f"coverage: {fmean(row.coverage for row in result.examples):.1%} of the probability is on the labels",
-        f"cost: {result.usage.requests:,} requests, {result.usage.prompt_tokens:,} prompt tokens"
-        + (f"; {diagnosis['measures']['requests']:,} of the requests to judge the labels" if diagnosis else ""),
+        f"cost: {result.usage.requests:,} requests, {result.usage.prompt_tokens:,} prompt tokens" + _judging(result),
         *lines_of_zero_shot(result),
-        *(_verdict_lines(diagnosis) if diagnosis else []),
         *_left_open(result),
         *_set_aside(result, folder),
         f"written: {folder / LABELS_FILE}, {folder / SUMMARY_FILE}, {folder / TRACE_FILE}",

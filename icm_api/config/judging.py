@@ -34,6 +34,9 @@ class DiagnosticsSettings(Section):
         contested: how many of the most contested examples are listed.
         abstain_below: labels less probable than this, calibrated, are marked as open ("don't know").
         per_group: the most examples of one group that are put forward to a person.
+        witness: spec of another model, to score the labels found once more, n requests; its key comes from the
+            environment.
+        witness_options: what the provider of that model takes besides.
     """
 
     enabled: bool = True
@@ -46,6 +49,8 @@ class DiagnosticsSettings(Section):
     contested: int = Field(default=10, ge=0)
     abstain_below: float = Field(default=0.0, ge=0, le=1)
     per_group: int = Field(default=1, ge=1)
+    witness: str | None = None
+    witness_options: Mapping[str, Any] = Field(default_factory=dict)
 
     def most_requests(self, size: int, labels: int) -> int:
         """The most requests that judging a labeling takes: `size` for each labeling that is looked at.
@@ -61,7 +66,8 @@ class DiagnosticsSettings(Section):
         renamings = 1 if labels == 2 else self.renamings
         opinions = 2 * self.rounds + 1  # both share their first round, and each result is scored
         null = (NULL_ROUNDS + 2) * min(size, NULL_EXAMPLES) if self.null else 0
-        return size * (self.shuffles + self.orders + renamings + self.ends + opinions) + null
+        witness = 1 if self.witness else 0
+        return size * (self.shuffles + self.orders + renamings + self.ends + opinions + witness) + null
 
 
 class CompareSettings(Section):

@@ -3,7 +3,9 @@
 It follows the search and returns nothing to it.
 """
 
+from icm_api.evaluation.answers import Answer, answers_of, headline_of, lines_of, next_steps, short_lines
 from icm_api.evaluation.calibration import (
+    LEGAL,
     Calibrated,
     Temperature,
     brier,
@@ -28,11 +30,15 @@ from icm_api.evaluation.intervals import (
 )
 from icm_api.evaluation.measures import Judged, Measures
 from icm_api.evaluation.metrics import Evaluation, accuracy, auroc, balanced_accuracy, evaluate
+from icm_api.evaluation.naming import Naming, Prior
+from icm_api.evaluation.posterior import legal_posterior
 from icm_api.evaluation.queue import margins, name_settling, queue_of
 from icm_api.evaluation.verdict import Verdict, judge
 from icm_api.evaluation.zero_shot import ZeroShot, ask_zero_shot, lines_of_zero_shot, zero_shot_lines
 
 __all__ = [
+    "LEGAL",
+    "Answer",
     "Calibrated",
     "Check",
     "Coherence",
@@ -42,12 +48,15 @@ __all__ = [
     "Judged",
     "Measure",
     "Measures",
+    "Naming",
+    "Prior",
     "Spread",
     "Temperature",
     "Undefined",
     "Verdict",
     "ZeroShot",
     "accuracy",
+    "answers_of",
     "ask_zero_shot",
     "auroc",
     "balanced_accuracy",
@@ -61,12 +70,17 @@ __all__ = [
     "exact_lower_limit",
     "expected_calibration_error",
     "gap_recovered",
+    "headline_of",
     "judge",
+    "legal_posterior",
+    "lines_of",
     "lines_of_zero_shot",
     "margins",
     "name_settling",
+    "next_steps",
     "queue_of",
     "scaled",
+    "short_lines",
     "spread",
     "temperature_of_agreement",
     "temperature_of_labels",

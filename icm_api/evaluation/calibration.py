@@ -15,6 +15,7 @@ from math import exp, fsum
 
 from icm_api.types import Label, LabelDistribution, Labeling, Score, logsumexp
 
+LEGAL = "legal labelings"
 COLDEST, HOTTEST = 0.5, 20.0
 """Limits of a fitted temperature. If all labels given are the most probable ones, the likelihood rises all the way
 to T = 0, which would call everything certain because of a few answers: log-odds are doubled at most."""
@@ -28,7 +29,8 @@ class Temperature:
 
     Attributes:
         value: above 0; above 1 makes less sure.
-        source: "given labels", "agreement", or "none".
+        source: "given labels", "legal labelings" (the posterior over those of related examples, which needs no
+            temperature), "agreement" (how stable the model is, which is no calibration), or "none".
         evidence: labels given, or predictions compared.
         agreement: share of repeated predictions that agree, in (0, 1), if that is the source; else None.
     """

@@ -33,6 +33,7 @@ class Check:
         labels: that could have been drawn: all of the run that no person gave before.
         samples: drawn and begun.
         distance: mean distance of label and answer in places of the label set, if its labels are numbers; else None.
+        confidence: mean probability that the run gives to the labels answered; None if it is not known.
     """
 
     right: int
@@ -41,6 +42,7 @@ class Check:
     labels: int
     samples: int = 1
     distance: float | None = None
+    confidence: float | None = None
 
     @property
     def at_least(self) -> float:
@@ -68,6 +70,8 @@ class Check:
         open_ = self.drawn - self.answered
         unanswered = f"; {open_} not answered, which count as wrong until they are" if open_ else ""
         count = f"a person answered {self.answered} of {self.drawn} labels drawn at random{times} without seeing them"
+        if self.confidence is not None:
+            unanswered += f" (the run itself is {self.confidence:.0%} sure of the labels answered, on average)"
         if self.drawn >= self.labels:
             return f"{count}, all there are: {self.right} are right{unanswered}"
         far = "" if self.distance is None else f", and the labels are off by {self.distance:.2f} places on average"
@@ -106,6 +110,7 @@ class Check:
             "samples": self.samples,
             "at_least": self.at_least,
             "mean_distance": self.distance,
+            "mean_confidence": self.confidence,
             "says": self.says(),
         }
 
@@ -115,6 +120,7 @@ def check_of(
     samples: Sequence[Sequence[str]],
     answers: Mapping[str, Label],
     labels: Sequence[Label],
+    confidences: Mapping[str, float] | None = None,
 ) -> Check | None:
     """Count the answers. A label that was drawn twice counts once.
 
@@ -123,6 +129,7 @@ def check_of(
         samples: ids as they were drawn, a sequence a sample; one without any answer counts for nothing.
         answers: by id; those to no id drawn count for nothing.
         labels: the label set.
+        confidences: by id, the probability that the run gives to the label found.
 
     Returns:
         None if nothing was answered.
@@ -142,7 +149,8 @@ def check_of(
     places = places_of(labels)
     far = [abs(places[found[key]] - places[answers[key]]) for key in answered] if places else []
     distance = sum(far) / len(far) if far else None
-    return Check(right, len(answered), len(drawn), len(found), len(begun), distance)
+    sure = None if confidences is None else sum(confidences[key] for key in answered) / len(answered)
+    return Check(right, len(answered), len(drawn), len(found), len(begun), distance, sure)
 
 
 def draw_sample(homes: Mapping[str, Hashable], count: int, rng: Random) -> tuple[str, ...]:

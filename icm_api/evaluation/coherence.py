@@ -7,14 +7,14 @@ how much the labels of the others tell beyond the mere shares of the labels. Not
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, permutations
-from math import fsum, log
+from math import fsum, inf, log
 from random import Random
 
 from icm_api.consistency import MOST_WAYS, Relations
-from icm_api.types import Label, Labeling, Score
+from icm_api.types import Label, Labeling, Score, logsumexp
 
 
 def label_entropy(labeling: Mapping[str, Label]) -> float:
@@ -39,8 +39,9 @@ class Coherence:
     Attributes:
         labeling: the labeling.
         utility: U(D) by the run's objective.
-        predictability: mean log p(y_i | x_i, the others), nats per example, whatever the objective's statistic.
-        entropy: H of its label shares, nats per example.
+        predictability: mean log p(y_i | x_i, the others), nats per example, whatever the objective's statistic; of
+            related examples normalised over their legal labelings.
+        entropy: what guessing by the label shares costs, nats per example: H of the shares if nothing is related.
         inconsistency: I(D).
     """
 
@@ -82,21 +83,75 @@ class Coherence:
         }
 
 
-def coherence(score: Score) -> Coherence:
+def coherence(score: Score, relations: Relations | None = None, given: Collection[str] = ()) -> Coherence:
     """How coherent a scored labeling is.
 
+    Related examples are taken together: the probability of a component's labels, by the predictions and by the shares
+    of the labels alike, is normalised over its legal labelings, so that what relations settle does not count.
+
     Args:
-        score: of a labeling that labels at least one example.
+        score: of a labeling that labels at least one example; with distributions if examples are related.
+        relations: what connects examples; None if nothing does.
+        given: ids whose labels a person gave. They need not be what the model would say, so they count only if there
+            are no others.
     """
-    predictability = fsum(score.logprobs.values()) / len(score.logprobs)
-    return Coherence(score.labeling, score.utility, predictability, label_entropy(score.labeling), score.inconsistency)
+    free = [key for key in score.logprobs if key not in given] or list(score.logprobs)
+    predicted, guessed = _predicted(score, relations, free), _guessed(score, relations, free)
+    return Coherence(score.labeling, score.utility, predicted, guessed, score.inconsistency)
+
+
+def _predicted(score: Score, relations: Relations | None, ids: Sequence[str]) -> float:
+    """Mean log p of these labels given the others, nats per example."""
+
+    def by_model(key: str, label: Label) -> float:
+        return score.distributions[key].logprob(label) if key in score.distributions else score.logprobs[key]
+
+    return legal_logprob(score.labeling, ids, relations, by_model) / len(ids)
+
+
+def _guessed(score: Score, relations: Relations | None, ids: Sequence[str]) -> float:
+    """What guessing these labels by their shares costs, nats per example."""
+    counts = Counter(score.labeling[key] for key in ids)
+    shares = {label: log(count / len(ids)) for label, count in counts.items()}
+    cost = legal_logprob(score.labeling, ids, relations, lambda _, label: shares.get(label, -inf))
+    # max, since a sum of one share of 1 is -0.0.
+    return max(0.0, -cost / len(ids))
+
+
+def legal_logprob(
+    labeling: Mapping[str, Label],
+    ids: Sequence[str],
+    relations: Relations | None,
+    logprob: Callable[[str, Label], float],
+) -> float:
+    """Log p of labels, those of a component normalised over its legal labelings with the same labels elsewhere; nats.
+
+    Args:
+        labeling: complete over the components of `ids`.
+        ids: the examples that count.
+        relations: what is legal; None if nothing connects examples.
+        logprob: of a label of one example, taken by itself.
+    """
+    if relations is None:
+        return fsum(logprob(key, labeling[key]) for key in ids)
+    wanted, total = frozenset(ids), []
+    for component in dict.fromkeys(map(relations.component, ids)):
+        members = [key for key in component if key in wanted]
+        own = fsum(logprob(key, labeling[key]) for key in members)
+        around = {key: labeling[key] for key in component if key not in wanted and key in labeling}
+        ways = relations.legal_labelings(members, around, MOST_WAYS) if len(component) > 1 else None
+        # Labels that break a relation are none of the legal ones.
+        legal = any(all(way[key] == labeling[key] for key in members) for way in ways or ())
+        weights = [fsum(logprob(key, label) for key, label in way.items()) for way in ways or ()]
+        total.append(own - logsumexp(weights) if legal else own)
+    return fsum(total)
 
 
 CORE = 2 / 3
 """The share of the components that `core_share` looks at."""
 
 
-def core_share(score: Score, components: Sequence[Sequence[str]]) -> float:
+def core_share(score: Score, components: Sequence[Sequence[str]], relations: Relations | None = None) -> float:
     """Share explained of the two thirds of the components whose labels are predicted best.
 
     The best part is chosen by what it is then measured by, so the share is too high, also for labels of noise. What it
@@ -105,19 +160,16 @@ def core_share(score: Score, components: Sequence[Sequence[str]]) -> float:
     Args:
         score: complete over the components.
         components: a partition of the examples.
+        relations: what is legal, as for `coherence`.
 
     Returns:
         1 + P / H of that part; 0 if its labels are all alike.
     """
-
-    def predicted(component: Sequence[str]) -> float:
-        return fsum(score.logprobs[key] for key in component) / len(component)
-
-    best = sorted(components, key=predicted, reverse=True)[: max(1, round(CORE * len(components)))]
+    ranked = sorted(components, key=lambda component: _predicted(score, relations, component), reverse=True)
+    best = ranked[: max(1, round(CORE * len(components)))]
     ids = [key for component in best for key in component]
-    predictability = fsum(score.logprobs[key] for key in ids) / len(ids)
-    entropy = label_entropy({key: score.labeling[key] for key in ids})
-    return 1 + predictability / entropy if entropy else 0.0
+    guessed = _guessed(score, relations, ids)
+    return 1 + _predicted(score, relations, ids) / guessed if guessed else 0.0
 
 
 MOST_LABELS = 6
@@ -154,24 +206,6 @@ def renamings(labels: Sequence[Label], most: int, rng: Random) -> list[dict[Labe
         return [dict(zip(labels, other, strict=True)) for other in rng.sample(others, min(most, len(others)))]
     drawn = {tuple(rng.sample(labels, len(labels))) for _ in range(most)} - {tuple(labels)}
     return [dict(zip(labels, other, strict=True)) for other in sorted(drawn)]
-
-
-def agreement(one: Mapping[str, Label], other: Mapping[str, Label]) -> float:
-    """Share of the examples labelled in both that have the same label in both.
-
-    Args:
-        one: a labeling.
-        other: a labeling with at least one example in common.
-
-    Returns:
-        In [0, 1].
-
-    Example:
-        >>> agreement({"a": "True", "b": "False"}, {"a": "True", "b": "True"})
-        0.5
-    """
-    both = [key for key in one if key in other]
-    return sum(one[key] == other[key] for key in both) / len(both)
 
 
 def agreement_renamed(one: Mapping[str, Label], other: Mapping[str, Label], labels: Sequence[Label]) -> float:

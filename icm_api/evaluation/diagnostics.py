@@ -13,29 +13,34 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import fsum, sqrt
+from math import exp, fsum, log
 from statistics import fmean
 from typing import Any
 
 from icm_api.chance import draw
 from icm_api.config import DiagnosticsSettings
+from icm_api.consistency import Relations
+from icm_api.evaluation.answers import UNCHECKED, headline, lines_of
+from icm_api.evaluation.bootstrap import bootstrap_chain, opinion_spread, zero_shot
 from icm_api.evaluation.coherence import (
     Coherence,
-    agreement,
     agreement_renamed,
     coherence,
     core_share,
+    legal_logprob,
     rename,
     renamings,
     shuffled,
 )
-from icm_api.evaluation.measures import Chance, Judged, Measures, Opinion, Orders, Rival
+from icm_api.evaluation.distance import agreement
+from icm_api.evaluation.measures import Chance, Judged, Measures, Opinion, Orders, Rival, Witness
+from icm_api.evaluation.naming import Naming, Prior, Reading, auroc_of, name, readings_of
 from icm_api.evaluation.null import null_of
 from icm_api.evaluation.queue import margins
-from icm_api.evaluation.verdict import SALIENT, Verdict, judge, one_sided
-from icm_api.objective import INFORMATION, Objective, shifted
-from icm_api.search.align import align, most_probable
-from icm_api.types import Label, Labeling, Predictions, Score, Usage
+from icm_api.evaluation.thresholds import COHERENT
+from icm_api.evaluation.verdict import Verdict, judge, one_sided
+from icm_api.objective import INFORMATION, Calibration, Objective, information
+from icm_api.types import Label, Labeling, Model, Predictions, Score, Tally, Usage
 
 _TRIES = 20
 """Draws of a shuffle that changes something, before it is given up."""
@@ -48,29 +53,46 @@ class Diagnosis:
     """A finished labeling, judged.
 
     Attributes:
-        verdict: what to make of the labels.
-        measures: what that rests on.
+        verdict: what to make of the labels by themselves.
+        naming: what says which label is which.
+        measures: what both rest on.
         repeats: the same examples labelled again: the most probable labels in other orders of the demonstrations,
             and the labels of other restarts and of the second opinion if they are coherent.
         usage: requests and tokens that judging asked for, beyond those that the search had asked for.
     """
 
     verdict: Verdict
+    naming: Naming
     measures: Measures
     repeats: tuple[Labeling, ...] = ()
     usage: Usage = field(default_factory=Usage)
 
+    @property
+    def headline(self) -> str:
+        """The verdict in a few words; "unchecked", since nobody has looked at the labels."""
+        return headline(self.verdict.name, self.naming.answer)
+
     def lines(self) -> list[str]:
         """For people."""
-        return self.verdict.lines()
+        return list(lines_of({"diagnosis": self.as_json()}, "RUN"))
 
     def as_json(self) -> dict[str, Any]:
         """For `summary.json`."""
-        return {**self.verdict.as_json(), "measures": self.measures.as_json()}
+        return {
+            "verdict": self.headline,
+            **self.verdict.as_json(),
+            "named": self.naming.as_json(),
+            "checked": {"answer": UNCHECKED},
+            "measures": self.measures.as_json(),
+        }
 
 
 async def diagnose(
-    objective: Objective, judged: Judged, settings: DiagnosticsSettings | None = None, seed: int = 0
+    objective: Objective,
+    judged: Judged,
+    settings: DiagnosticsSettings | None = None,
+    seed: int = 0,
+    witness: Model | None = None,
 ) -> Diagnosis:
     """Judge a finished labeling; no gold label is looked at.
 
@@ -81,6 +103,7 @@ async def diagnose(
         judged: the labels found, and what is known of the run.
         settings: how much to spend.
         seed: of shuffles, orders and renamings.
+        witness: another model to score the labels once more, n requests.
 
     Returns:
         The verdict, what it rests on, and what it cost.
@@ -94,36 +117,93 @@ async def diagnose(
     settings = settings or DiagnosticsSettings()
     objective = replace(objective, tally=objective.tally.part())
     score = await objective.completed(judged.score)
-    found = coherence(score)
-    lopsided = one_sided(found, judged.fixed)
     orders, repeats = await _orders(objective, score, settings.orders, seed)
-    opinion, spread = await _opinion(objective, judged, settings.rounds)
+    measures = replace(await _measured(objective, replace(judged, score=score), settings, seed), orders=orders)
+    usage = objective.tally.usage
+    if witness is not None:
+        said, asked = await _witness(objective, score, witness)
+        measures, usage = replace(measures, witness=said), usage + asked
+    measures = replace(measures, requests=usage.requests)
+    others = [other.coherence for other in (measures.opinion.rival, *measures.ends)]
+    repeats += [other.labeling for other in others if other.share >= COHERENT]
+    naming = name(measures.prior, len(judged.fixed), _readings(objective, score, measures))
+    return Diagnosis(judge(measures), naming, measures, tuple(repeats), usage)
+
+
+async def _measured(objective: Objective, judged: Judged, settings: DiagnosticsSettings, seed: int) -> Measures:
+    """All but other orders and the witness."""
+    score, given, relations = judged.score, judged.fixed, _related(objective)
+    found = coherence(score, relations, given)
+    # Rivals need not agree on what a person said.
+    free = score.labeling.without(given) or score.labeling
+    lopsided = one_sided(found, given)
+    first = await zero_shot(objective)
+    opinion = await _opinion(objective, first, free, given, settings.rounds)
     ends = [end for end in dict.fromkeys(judged.ends) if end != score.labeling]
     # Labels that are all alike stay what they are when shuffled.
-    measured = ("second opinion", opinion.rival.coherence) if lopsided else ("found", found)
-    measures = Measures(
+    other = opinion.rival.coherence
+    chance = ("second opinion", other, Labeling()) if lopsided else ("found", found, given)
+    with_null = settings.null and objective.statistic == INFORMATION
+    return Measures(
         labels=objective.labels,
         found=found,
         one_sided=lopsided,
-        core=core_share(score, objective.relations.components),
+        core=core_share(score, objective.relations.components, relations),
         counts=_counts(score.labeling, objective.labels),
         drift=_drift(judged.path, objective.labels),
-        chance=await _chance(objective, measured, settings.shuffles, seed),
+        chance=await _chance(objective, chance, settings.shuffles, seed),
         renamed=await _renamed(objective, score.labeling, settings.renamings, seed),
-        ends=tuple([await _rival(objective, "another restart", end, score.labeling) for end in ends[: settings.ends]]),
+        ends=tuple([await _rival(objective, "another restart", end, free) for end in ends[: settings.ends]]),
         ends_agreeing=sum(end == score.labeling for end in judged.ends),
-        orders=orders,
+        orders=None,
         opinion=opinion,
-        spread=spread,
+        prior=_prior(objective, first, score),
         coverage=_coverage(score),
         margins=margins(score)[: settings.contested],
         conflicts=Counter(objective.relations[at].constraint for at in sorted(score.broken)),
-        null=await null_of(objective, score, seed) if settings.null and objective.statistic == INFORMATION else None,
-        requests=objective.tally.usage.requests,
+        null=await null_of(objective, score, seed, given) if with_null else None,
+        requests=0,
     )
-    others = [other.coherence for other in (opinion.rival, *measures.ends)]
-    repeats += [other.labeling for other in others if other.share >= SALIENT]
-    return Diagnosis(judge(measures), measures, tuple(repeats), objective.tally.usage)
+
+
+def _related(objective: Objective) -> Relations | None:
+    """What connects examples, if anything does."""
+    return objective.relations if len(objective.relations) else None
+
+
+async def _scored(objective: Objective, labeling: Labeling) -> Score:
+    """With distributions if examples are related, since a component's labels are judged beside its other legal ones."""
+    score = await objective(labeling)
+    return await objective.completed(score) if len(objective.relations) else score
+
+
+def _prior(objective: Objective, first: Predictions, score: Score) -> Prior:
+    """The zero-shot predictions beside the labels found, and what the context adds to them."""
+    calibrate, evenly = Calibration("batch"), -log(len(objective.labels))
+    ids = list(score.labeling)
+    most = -legal_logprob(score.labeling, ids, objective.relations, lambda *_: evenly) / len(ids)
+    alone, together = (
+        information(calibrate(reads), score.labeling, objective.relations) / most if most else 0.0
+        for reads in (first, dict(score.distributions))
+    )
+    return Prior(opinion_spread(first), auroc_of(first, score.labeling), alone, together)
+
+
+def _readings(objective: Objective, score: Score, measures: Measures) -> tuple[Reading, ...]:
+    """Some of the labels that the model is surest of, and what they are under the most coherent other names."""
+    other = max(measures.renamed, key=lambda way: way.coherence.gain).coherence.labeling
+    return readings_of(objective.dataset, score.labeling, other, [row.id for row in reversed(margins(score))])
+
+
+async def _witness(objective: Objective, score: Score, model: Model) -> tuple[Witness, Usage]:
+    """The same labels in the same prompts, before another model; and what that cost."""
+    other = replace(objective, model=model, tally=Tally())
+    again = await other.completed(await other(score.labeling))
+    reads = again.distributions
+    agreeing = fmean(read.best == score.labeling[key] for key, read in reads.items())
+    name = str(getattr(model, "identity", "another model"))
+    share = coherence(again, _related(other)).share
+    return Witness(name, share, auroc_of(reads, score.labeling), agreeing), other.tally.usage
 
 
 def _counts(labeling: Mapping[str, Label], labels: Sequence[Label]) -> dict[Label, int]:
@@ -147,37 +227,50 @@ def _coverage(score: Score) -> tuple[float, float]:
 
 
 async def _rival(objective: Objective, name: str, labeling: Labeling, found: Labeling) -> Rival:
+    return _compared(objective, name, await _scored(objective, labeling), found)
+
+
+def _compared(objective: Objective, name: str, score: Score, found: Labeling) -> Rival:
     return Rival(
         name,
-        coherence(await objective(labeling)),
-        agreement(labeling, found),
-        agreement_renamed(found, labeling, objective.labels),
+        coherence(score, _related(objective)),
+        agreement(score.labeling, found, objective.labels),
+        agreement_renamed(found, score.labeling, objective.labels),
     )
 
 
-async def _opinion(objective: Objective, judged: Judged, rounds: int) -> tuple[Opinion, float]:
+async def _opinion(objective: Objective, first: Predictions, found: Labeling, given: Labeling, rounds: int) -> Opinion:
     """The plain chain; if its labels are not coherent, the debiased one, if it is more so."""
-    first, found = await zero_shot(objective), judged.score.labeling
     chain = await bootstrap_chain(objective, first, rounds, debias=False)
-    rival = await _rival(objective, "second opinion", chain.labeling, found)
-    if rival.coherence.share < SALIENT:
+    score = await _scored(objective, chain.labeling)
+    rival = _compared(objective, "second opinion", score, found)
+    if rival.coherence.share < COHERENT:
         other = await bootstrap_chain(objective, first, rounds, debias=True)
-        second = await _rival(objective, "second opinion, debiased", other.labeling, found)
+        again = await _scored(objective, other.labeling)
+        second = _compared(objective, "second opinion, debiased", again, found)
         if second.coherence.share > rival.coherence.share:
-            chain, rival = other, second
-    shared = sum(chain.labeling[key] == label for key, label in judged.fixed.items())
-    return Opinion(rival, chain.rounds, chain.debiased, len(judged.fixed), shared), opinion_spread(first)
+            chain, rival, score = other, second, again
+    against = [key for key, label in given.items() if chain.labeling[key] != label]
+    contradicted = fsum(_sureness(score, key, len(objective.labels)) for key in against) / max(1, len(given))
+    return Opinion(rival, chain.rounds, chain.debiased, len(given), len(given) - len(against), contradicted)
 
 
-async def _chance(objective: Objective, measured: tuple[str, Coherence], shuffles: int, seed: int) -> Chance | None:
-    name, one = measured
+def _sureness(score: Score, key: str, labels: int) -> float:
+    """How sure a label is, from 0, as probable as any, to 1, certain."""
+    return max(0.0, (exp(score.logprobs[key]) - 1 / labels) / (1 - 1 / labels))
+
+
+async def _chance(
+    objective: Objective, measured: tuple[str, Coherence, Labeling], shuffles: int, seed: int
+) -> Chance | None:
+    name, one, given = measured
     gains: list[float] = []
     for number in range(shuffles):
         rng = draw(seed, number, f"shuffle of {name}")
         tries = (shuffled(one.labeling, objective.relations, rng) for _ in range(_TRIES))
         other = next((labeling for labeling in tries if labeling != one.labeling), None)
         if other is not None:
-            gains.append(coherence(await objective(other)).gain)
+            gains.append(coherence(await _scored(objective, other), _related(objective), given).gain)
     return Chance(name, one.gain, tuple(gains)) if gains else None
 
 
@@ -194,109 +287,7 @@ async def _orders(objective: Objective, score: Score, orders: int, seed: int) ->
     for number in range(orders):
         reordered = objective.reordered(draw(seed, number, "order of demonstrations"))
         again = await reordered.completed(await reordered(score.labeling))
-        found.append(coherence(again).predictability)
+        found.append(coherence(again, _related(objective)).predictability)
         best.append(Labeling({key: read.best for key, read in again.distributions.items()}))
     flips = [labeling[key] != read.best for labeling in best for key, read in score.distributions.items()]
     return (Orders(tuple(found), fmean(flips)) if orders else None), best
-
-
-@dataclass(frozen=True, slots=True)
-class Chain:
-    """The outcome of a bootstrap.
-
-    Attributes:
-        labeling: complete.
-        rounds: taken; fewer than asked for if a round changed nothing.
-        debiased: every round's predictions were taken relative to their mean, see `debiased`.
-    """
-
-    labeling: Labeling
-    rounds: int
-    debiased: bool
-
-
-async def zero_shot(objective: Objective) -> Predictions:
-    """The model's prediction for every example with no demonstrations; n requests.
-
-    Args:
-        objective: gives the predictions.
-
-    Raises:
-        ProviderError: the model gave no usable logprobs.
-    """
-    ids = objective.dataset.ids
-    return await objective.conditionals(ids, Labeling())
-
-
-async def bootstrap_chain(objective: Objective, first: Predictions, rounds: int, *, debias: bool) -> Chain:
-    """Predict, make legal, and again with those labels as demonstrations; n requests per round after the first.
-
-    Args:
-        objective: gives predictions and relations.
-        first: zero-shot predictions.
-        rounds: at most; at least 1.
-        debias: take predictions relative to their mean, see `debiased`.
-
-    Raises:
-        ProviderError: the model gave no usable logprobs.
-    """
-    ids, predictions, labeling = objective.dataset.ids, first, Labeling()
-    for number in range(1, rounds + 1):
-        if number > 1:
-            predictions = await objective.conditionals(ids, labeling)
-        found = align(objective, debiased(predictions) if debias else predictions, Labeling(), most_probable)
-        if found == labeling:
-            return Chain(labeling, number, debias)
-        labeling = found
-    return Chain(labeling, rounds, debias)
-
-
-def debiased(predictions: Predictions) -> Predictions:
-    """Predictions relative to the mean log p of each label (batch calibration, Zhou et al. 2024, section 3).
-
-    A model that says True to everything still says it more readily to some examples; without that bias,
-    the labels are about balanced, which is wrong if the truth is not.
-
-    Args:
-        predictions: of at least one example.
-
-    Returns:
-        The same examples, each distribution divided by the mean and normalised again.
-
-    Example:
-        >>> from math import log
-        >>> from icm_api.types import LabelDistribution
-        >>> read = {p: LabelDistribution(("T", "F"), (log(p), log(1 - p)), 1.0, "exact") for p in (0.9, 0.6)}
-        >>> [found.best for found in debiased(read).values()]
-        ['T', 'F']
-    """
-    reads = list(predictions.values())
-    shifts = [-fsum(values) / len(reads) for values in zip(*(read.logprobs for read in reads), strict=True)]
-    return {key: shifted(read, shifts) for key, read in predictions.items()}
-
-
-def opinion_spread(predictions: Predictions) -> float:
-    """How differently the model sees the examples: standard deviation of its log-odds, in nats.
-
-    For K labels, the root of 2 / (K - 1) times the summed variances of the log p of each label, less its mean over
-    labels; with two labels that is the standard deviation of the log-odds. A bias to one label that all examples
-    share does not change it.
-
-    Args:
-        predictions: of at least one example.
-
-    Example:
-        >>> from math import log
-        >>> from icm_api.types import LabelDistribution
-        >>> read = {p: LabelDistribution(("T", "F"), (log(p), log(1 - p)), 1.0, "exact") for p in (0.25, 0.75)}
-        >>> round(opinion_spread(read) / log(3), 6)
-        1.0
-    """
-    centred = [
-        [value - fsum(read.logprobs) / len(read.logprobs) for value in read.logprobs] for read in predictions.values()
-    ]
-    variances = 0.0
-    for values in zip(*centred, strict=True):
-        mean = fsum(values) / len(values)
-        variances += fsum((value - mean) ** 2 for value in values) / len(values)
-    return sqrt(2 * variances / (len(centred[0]) - 1))

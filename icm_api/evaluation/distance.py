@@ -1,4 +1,4 @@
-"""Labels that are three or more numbers are compared by how far apart they are; others by whether they are equal."""
+"""How alike two labelings are: labels that are three or more numbers by distance, all others by equality."""
 
 from __future__ import annotations
 

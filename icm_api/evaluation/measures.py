@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from statistics import fmean, stdev
 
 from icm_api.evaluation.coherence import Coherence
+from icm_api.evaluation.naming import Prior
 from icm_api.evaluation.null import Null
 from icm_api.types import Label, Labeling, Score
 
@@ -64,6 +65,8 @@ class Opinion:
         debiased: whether predictions were taken relative to their mean.
         given: how many labels a person gave.
         given_shared: how many of them it has too.
+        contradicted: share of the given labels that it contradicts, each weighed by how sure it is: 0 if it could as
+            well have the given label, 1 if it is certain of another.
     """
 
     rival: Rival
@@ -71,6 +74,7 @@ class Opinion:
     debiased: bool
     given: int
     given_shared: int
+    contradicted: float = 0.0
 
     @property
     def given_agreement(self) -> float | None:
@@ -85,6 +89,7 @@ class Opinion:
             "debiased": self.debiased,
             "given_labels": self.given,
             "given_labels_shared": self.given_shared,
+            "given_labels_contradicted": self.contradicted,
         }
 
 
@@ -163,6 +168,40 @@ class Margin:
 
 
 @dataclass(frozen=True, slots=True)
+class Witness:
+    """The labels found, scored again by another model.
+
+    Attributes:
+        model: its identity.
+        share: share of the label entropy that the other labels explain for it, see `Coherence.share`.
+        auroc: of its log-odds against the labels, given all other labels; None if all are alike.
+        agreement: share of the labels that it finds most probable.
+    """
+
+    model: str
+    share: float
+    auroc: float | None
+    agreement: float
+
+    def says(self) -> str:
+        """What it finds, in a sentence."""
+        ordered = "" if self.auroc is None else f" and orders {self.auroc:.0%} of pairs as they do"
+        return (
+            f"a witness, {self.model}, shown the same labels, agrees with {self.agreement:.0%} of them{ordered}; for "
+            f"it the other labels explain {max(self.share, 0):.0%}"
+        )
+
+    def as_json(self) -> dict[str, object]:
+        """For `summary.json`."""
+        return {
+            "model": self.model,
+            "share_explained": self.share,
+            "auroc": self.auroc,
+            "agreement": self.agreement,
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Measures:
     """All that the verdict rests on.
 
@@ -179,11 +218,12 @@ class Measures:
         ends_agreeing: restarts whose best is the labels found.
         orders: other orders of demonstrations; None if none were asked for.
         opinion: the second opinion.
-        spread: how differently the model sees the examples without demonstrations, nats, see `opinion_spread`.
+        prior: what the model says without demonstrations, beside the labels found.
         coverage: mean and smallest share of probability that fell on the labels.
         margins: examples, smallest margin first.
         conflicts: broken relations by constraint.
         null: what the same search finds in made-up words; None if it was not measured.
+        witness: what another model says of the labels; None if none was asked.
         requests: that judging took, whether the cache answered or the model.
     """
 
@@ -199,12 +239,13 @@ class Measures:
     ends_agreeing: int
     orders: Orders | None
     opinion: Opinion
-    spread: float
+    prior: Prior
     coverage: tuple[float, float]
     margins: tuple[Margin, ...]
     conflicts: Mapping[str, int]
     requests: int
     null: Null | None = None
+    witness: Witness | None = None
 
     @property
     def size(self) -> int:
@@ -224,10 +265,11 @@ class Measures:
             "ends": {"same": self.ends_agreeing, "others": [rival.as_json() for rival in self.ends]},
             "orders": self.orders.as_json() if self.orders else None,
             "second_opinion": self.opinion.as_json(),
-            "zero_shot_spread": self.spread,
+            "prior": self.prior.as_json(),
             "coverage": {"mean": self.coverage[0], "smallest": self.coverage[1]},
             "contested": [{"id": each.id, "label": each.label, "margin": each.margin} for each in self.margins],
             "conflicts": dict(self.conflicts),
             "null": self.null.as_json() if self.null else None,
+            "witness": self.witness.as_json() if self.witness else None,
             "requests": self.requests,
         }

@@ -9,7 +9,7 @@ Labels that are worth no more than these say nothing of a concept that the model
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from math import fsum, sqrt
@@ -69,13 +69,14 @@ class Null:
         }
 
 
-async def null_of(objective: Objective, score: Score, seed: int) -> Null | None:
+async def null_of(objective: Objective, score: Score, seed: int, given: Collection[str] = ()) -> Null | None:
     """Search the same texts in made-up words; at most 6 requests per example, of 64 examples at most.
 
     Args:
         objective: of the run; its model, prompts, labels and relations are kept.
         score: of the labels found, with distributions.
         seed: of the search.
+        given: ids whose labels a person gave, which count only if there are no others.
 
     Returns:
         None if no example has a word.
@@ -93,12 +94,13 @@ async def null_of(objective: Objective, score: Score, seed: int) -> Null | None:
     noise = replace(objective, dataset=Dataset(texts), relations=relations, statistic=INFORMATION)
     settings = SearchSettings(engine="rounds", restarts=1, steps=NULL_ROUNDS, calibration="batch", seed=seed)
     found = (await search(noise, settings)).score
-    ours = information_terms(score.distributions, score.labeling, objective.relations)
+    labels = score.labeling.without(given) or score.labeling
+    ours = information_terms(score.distributions, labels, objective.relations)
     theirs = information_terms(found.distributions, found.labeling, relations)
-    here = fsum(term.information for term in ours) / len(score.labeling)
+    here = fsum(term.information for term in ours) / len(labels)
     there = fsum(term.information for term in theirs) / len(found.labeling)
-    guessed = -fsum(term.on_average for term in ours) / len(score.labeling)
-    error = sqrt(_variance(ours, len(score.labeling)) + _variance(theirs, len(examples)))
+    guessed = -fsum(term.on_average for term in ours) / len(labels)
+    error = sqrt(_variance(ours, len(labels)) + _variance(theirs, len(examples)))
     return Null(here, there, error, guessed, len(examples))
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from icm_api.evaluation.coherence import agreement
+from icm_api.evaluation.distance import agreement
 from icm_api.objective import Calibration, Objective, shares
 from icm_api.result import Result
 from icm_api.search.align import align, most_probable

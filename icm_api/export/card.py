@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from icm_api.evaluation import LEGAL, answers_of, headline_of
 from icm_api.export.rows import LabelledData
 from icm_api.export.tables import Column
 from icm_api.export.units import Unit, any_fixed
@@ -53,13 +54,13 @@ def verdict_of(about: Mapping[str, Any]) -> tuple[str, tuple[str, ...]] | None:
     """The run's verdict on its labels, with the reasons; None if a summary has no verdict.
 
     Args:
-        about: what the summary says beside the numbers of the search.
+        about: what the summary says beside the numbers of the search, and what a person's check says.
     """
-    diagnosis = about.get("diagnosis")
-    if not isinstance(diagnosis, Mapping) or not isinstance(diagnosis.get("verdict"), str):
+    found, diagnosis = headline_of(about), about.get("diagnosis")
+    if found is None or not isinstance(diagnosis, Mapping):
         return None
     reasons = diagnosis.get("reasons")
-    return diagnosis["verdict"], tuple(map(str, reasons)) if isinstance(reasons, list | tuple) else ()
+    return found, tuple(map(str, reasons)) if isinstance(reasons, list | tuple) else ()
 
 
 def _shown_model(identity: str) -> str:
@@ -124,7 +125,7 @@ def _body(
             + "."
         )
     yield from ("", "| column | |", "|---|---|")
-    scale = "calibrated" if any(line.calibrated for line in data.result.examples) else "as the model gave it"
+    scale = _scale(data)
     for column in columns:
         yield f"| {_cell(column.name)} | {_cell(_meaning(column, scale))} |"
     yield from ("", "## Prompt", "", "How the model was shown an example; its label followed.", "")
@@ -151,11 +152,24 @@ def _provenance(data: LabelledData) -> Iterator[str]:
 
 
 def _verdict(data: LabelledData) -> Iterator[str]:
-    found = verdict_of(data.result.about)
+    about = data.result.about
+    found = verdict_of(about)
     if found is not None:
         name, reasons = found
-        yield from ("", f"The run's own verdict on the labels, from the model alone: **{_cell(name)}**.", "")
+        yield from ("", f"The run's verdict on the labels: **{_cell(name)}**.", "", "| | | |", "|---|---|---|")
+        for each in answers_of(about):
+            yield f"| {_cell(each.question)} | {_cell(each.answer)} | {_cell(each.says)} |"
+        yield ""
         yield from (f"- {_cell(reason)}" for reason in reasons)
+
+
+def _scale(data: LabelledData) -> str:
+    """What is known of the probabilities: "calibrated" only by what is no agreement of the model with itself."""
+    if not any(line.calibrated for line in data.result.examples):
+        return "as the model gave it"
+    source = (data.result.about.get("calibration") or {}).get("source")
+    by = {"given labels": "by labels that a person gave", LEGAL: "over the labelings that break no relation"}
+    return f"calibrated {by[source]}" if source in by else "scaled by how stable the model is, not calibrated"
 
 
 def _meaning(column: Column, scale: str) -> str:

@@ -188,10 +188,11 @@ def _rows(data: LabelledData, units: Sequence[Unit]) -> Iterator[ExportRow]:
 
 def _verdict_note(data: LabelledData) -> list[str]:
     found = verdict_of(data.result.about)
-    if found is None or found[0] == "salient":
+    if found is None or found[0].startswith("salient"):
         return []
     name, reasons = found
-    return [f"the run's verdict on these labels is {name!r}" + (f": {reasons[0]}" if reasons else "")]
+    why = f": {reasons[0]}" if reasons and not name.startswith("coherent") else ""
+    return [f"the run's verdict on these labels is {name!r}{why}"]
 
 
 @contextmanager

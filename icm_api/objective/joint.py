@@ -5,7 +5,8 @@ answers all n terms at once, so that an ordering costs n demonstrations where le
 the first examples see next to nothing of the others. So every ordering is asked together with its reverse: an example
 that is t-th from the beginning in one is t-th from the end in the other, and between them it sees every other example
 once. log p(y_i) is the mean of both; what an example's label may be is read in the direction in which it sees more of
-the others, which is always half of them at least. Labels are scored in the order of the data set, which a search changes from round to round.
+the others, which is always half of them at least. Labels are scored in the order of the data set, which a search
+changes from round to round.
 
 If not all examples fit into the context window, an ordering is cut into as few stretches of about equal length as do,
 each a request of its own.

@@ -15,7 +15,15 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from icm_api.data import find_format
-from icm_api.evaluation import Interval, Undefined, lines_of_zero_shot
+from icm_api.evaluation import (
+    Interval,
+    Undefined,
+    answers_of,
+    headline_of,
+    lines_of_zero_shot,
+    next_steps,
+)
+from icm_api.evaluation.answers import coherence_in, reading_lines
 from icm_api.report.contested import MOST_LISTED, SURE
 from icm_api.report.drawing import Chart, svg
 from icm_api.report.reading import Report
@@ -24,13 +32,19 @@ from icm_api.report.text import clean
 _P_OF = MappingProxyType({"information": "mean log p, in nats"})
 _VERDICTS = MappingProxyType(
     {
-        "salient": ("good", "The model finds a coherent division here, more so than chance would give."),
-        "not salient": ("bad", "The model finds no coherent division here: don't use these labels."),
+        "coherent": ("unsure", "The model finds a coherent division here. Whether it is right, nobody has checked."),
+        "not coherent": ("bad", "The model finds no coherent division here: don't use these labels."),
         "collapsed": (
             "bad",
             "One label took nearly all, although there is a coherent division: don't use these labels.",
         ),
         "unsure": ("unsure", "Something speaks against these labels, or there is too little to go by."),
+    }
+)
+_CHECKED = MappingProxyType(
+    {
+        "checked": ("good", "The model finds a coherent division here, and a person found enough of the labels right."),
+        "check failed": ("bad", "A person checked some of the labels, and too many are wrong: don't use them."),
     }
 )
 _NOT_JUDGED = (
@@ -65,8 +79,9 @@ def render(report: Report, charts: Sequence[Chart]) -> str:
     )
     environment.filters.update(percent=_percent, count=_count, interval=_interval)
     figures = {chart.name: _Figure(chart, svg(chart, narrow=False), svg(chart, narrow=True)) for chart in charts}
-    name = report.diagnosis["verdict"] if report.diagnosis else "not judged"
-    tone, sentence = _VERDICTS.get(str(name), ("unsure", "")) if report.diagnosis else _NOT_JUDGED
+    about = report.result.about
+    name = headline_of(about) or "not judged"
+    tone, sentence = _tone(about)
     page = environment.get_template("page.html.j2").render(
         report=report,
         result=report.result,
@@ -74,6 +89,9 @@ def render(report: Report, charts: Sequence[Chart]) -> str:
         css=Markup(environment.get_template("page.css").render()),
         figures=figures,
         verdict={"name": name, "tone": tone, "sentence": sentence},
+        answers=answers_of(about),
+        readings=reading_lines(report.diagnosis or {}),
+        steps=next_steps(about, "RUN"),
         facts=list(_facts(report)),
         labels=_labels(report),
         conflict_counts=_conflict_counts(report),
@@ -86,6 +104,17 @@ def render(report: Report, charts: Sequence[Chart]) -> str:
         rescaled=report.rescaled,
     )
     return page.rstrip() + "\n"
+
+
+def _tone(about: Mapping[str, Any]) -> tuple[str, str]:
+    """The colour of the verdict, and what it says in a sentence."""
+    diagnosis, check = about.get("diagnosis"), about.get("check")
+    if not diagnosis:
+        return _NOT_JUDGED
+    coherent, checked = coherence_in(diagnosis), "" if check is None else check["answer"]
+    if checked == "check failed" or (coherent, checked) == ("coherent", "checked"):
+        return _CHECKED[checked]
+    return _VERDICTS.get(coherent, ("unsure", ""))
 
 
 def _statistic(report: Report) -> str:
@@ -189,18 +218,29 @@ def _temperature(calibration: Mapping[str, Any] | None) -> str:
     if calibration is None:
         return ""
     value, evidence = float(calibration["value"]), int(calibration["evidence"])
-    if calibration["source"] == "given labels":
-        basis = f"fitted to {_many(evidence, 'label')} that a person gave"
-    elif calibration["source"] == "agreement":
-        agreement = calibration.get("agreement")
-        share = "" if agreement is None else f", {agreement:.0%} of which agree"
-        basis = f"from {_many(evidence, 'repeated prediction')}{share}: how stable the model is, not how often right"
-    else:
-        return "Nothing to calibrate by: the calibrated probabilities are the model's own."
-    does = (
-        "leaves the probabilities as they are" if value == 1 else f"makes them {'less' if value > 1 else 'more'} sure"
-    )
-    return f"Calibrated by one temperature, {value:.3g}, which {does}; {basis}."
+    match calibration["source"]:
+        case "given labels":
+            return (
+                f"Calibrated by one temperature, {value:.3g}, fitted to {_many(evidence, 'label')} that a person gave: "
+                f"it {_does(value)}."
+            )
+        case "legal labelings":
+            return "Calibrated by relations: the probability of each label over all labelings that break none."
+        case "agreement":
+            agreement = calibration.get("agreement")
+            share = "" if agreement is None else f", {agreement:.0%} of which agree"
+            return (
+                f"Scaled by one temperature, {value:.3g}, which {_does(value)}; from "
+                f"{_many(evidence, 'repeated prediction')}{share}. That says how stable the model is, not how often it "
+                "is right, so it is no calibration."
+            )
+    return "Nothing to calibrate by: the probabilities are the model's own."
+
+
+def _does(temperature: float) -> str:
+    if temperature == 1:
+        return "leaves the probabilities as they are"
+    return f"makes them {'less' if temperature > 1 else 'more'} sure"
 
 
 def _cost(report: Report) -> dict[str, str]:

@@ -10,7 +10,7 @@ person who checked the labels answered.
 
 from icm_api.runs.checking import check_labels, draw_labels
 from icm_api.runs.checks import CHECKS_FILE
-from icm_api.runs.finished import FinishedRun
+from icm_api.runs.finished import FinishedRun, with_check
 from icm_api.runs.folder import (
     ASIDE_FILE,
     CONFIG_FILE,
@@ -73,4 +73,5 @@ __all__ = [
     "run_config",
     "run_sync",
     "trace_record",
+    "with_check",
 ]

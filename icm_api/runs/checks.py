@@ -155,7 +155,8 @@ def checked_labels(checks: Checks, result: Result) -> Check | None:
     """
     found = {row.id: row.label for row in result.examples if not row.fixed}
     labels = tuple(dict.fromkeys(label for row in result.examples for label in row.probabilities))
-    return check_of(found, [sample.ids for sample in checks.samples], checks.answers, labels)
+    sure = {row.id: row.confidence for row in result.examples}
+    return check_of(found, [sample.ids for sample in checks.samples], checks.answers, labels, sure)
 
 
 def labels_sha256(folder: Path) -> str:

@@ -17,6 +17,7 @@ from icm_api.config import Config
 from icm_api.consistency import Relations, compile_relations
 from icm_api.data import DataSource, Gold, load_gold_labels
 from icm_api.errors import RunError
+from icm_api.evaluation import headline_of
 from icm_api.model import Sent, read_sent
 from icm_api.model.client.meter import cost
 from icm_api.result import LABELS_FILE, SUMMARY_FILE, Result
@@ -226,7 +227,7 @@ class FinishedRun:
 
 
 def with_check(folder: Path, result: Result) -> Result:
-    """The result with what a person's check of these very labels says, if there is one.
+    """The result with what a person's check of these very labels says, if there is one, and the verdict that follows.
 
     Args:
         folder: of the run.
@@ -236,7 +237,12 @@ def with_check(folder: Path, result: Result) -> Result:
         RunError: the file of checks is damaged.
     """
     checks = read_checks(folder)
-    if checks is None or checks.labels != labels_sha256(folder):
-        return result
-    check = checked_labels(checks, result)
-    return result if check is None else replace(result, about={**result.about, "check": check.as_json()})
+    about = dict(result.about)
+    if checks is not None and checks.labels == labels_sha256(folder):
+        check = checked_labels(checks, result)
+        if check is not None:
+            about["check"] = {**check.as_json(), "advice": check.advice(str(folder))}
+    diagnosis, said = about.get("diagnosis"), headline_of(about)
+    if said is not None and isinstance(diagnosis, Mapping):
+        about["diagnosis"] = {**diagnosis, "verdict": said}
+    return replace(result, about=about)

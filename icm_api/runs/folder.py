@@ -79,6 +79,9 @@ def config_fingerprint(config: Config) -> str:
     places = {"data": {"path", "fixed"}, "model": {"provider"}} | (
         {"search": {"start"}} if config.search.earlier else {}
     )
+    # Keys that older versions did not have are no part of it while they are not used, so that their runs go on.
+    if config.diagnostics.witness is None:
+        places["diagnostics"] = {"witness", "witness_options"}
     shaping = config.model_dump(mode="json", exclude={**dict.fromkeys(CHANGEABLE, True), **places})
     return sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()
 

@@ -9,19 +9,21 @@ from dataclasses import asdict, replace
 
 from icm_api.config import DiagnosticsSettings, SearchSettings
 from icm_api.evaluation import (
+    LEGAL,
     Diagnosis,
     Judged,
     Temperature,
     ask_zero_shot,
     calibrated,
     diagnose,
+    legal_posterior,
     queue_of,
     temperature_of_agreement,
     temperature_of_labels,
 )
 from icm_api.result import Guess, LabelledExample, Result
 from icm_api.search import Found, calibration_of
-from icm_api.types import Label, LabelDistribution, Labeling
+from icm_api.types import Label, LabelDistribution, Labeling, Model, Score
 
 FEWEST_GIVEN = 10
 """Labels from a person by which to calibrate; with fewer, how often repeated predictions agree says more."""
@@ -84,19 +86,35 @@ def _guess(read: LabelDistribution, label: Label) -> Guess:
     return Guess(label, {name: round(read.probability(name), 6) for name in read.labels})
 
 
-async def judged(found: Found, result: Result, trail: Trail, settings: DiagnosticsSettings, seed: int) -> Result:
+async def judged(
+    found: Found,
+    result: Result,
+    trail: Trail,
+    settings: DiagnosticsSettings,
+    seed: int,
+    witness: Model | None = None,
+) -> Result:
     """The result with a verdict in `about`, and with calibrated probabilities and a place in the queue per example.
 
     What judging asked for is added to the usage.
+
+    Args:
+        found: by the search.
+        result: made of it.
+        trail: the labelings that the search went through.
+        settings: how much to spend.
+        seed: of the search.
+        witness: another model, to score the labels once more.
 
     Raises:
         ProviderError: the model gave no usable logprobs.
         BudgetError: the budget does not suffice.
     """
     judgement = Judged(found.score, found.ends, found.start.fixed, trail.labelings)
-    diagnosis = await diagnose(found.objective, judgement, settings, seed)
-    temperature = _temperature(found, diagnosis)
-    sure = {row.id: row for row in calibrated(found.score, temperature, settings.abstain_below)}
+    diagnosis = await diagnose(found.objective, judgement, settings, seed, witness)
+    legal = _legal(found)
+    temperature = _temperature(legal, found.start.fixed, diagnosis, related=len(found.objective.relations) > 0)
+    sure = {row.id: row for row in calibrated(legal, temperature, settings.abstain_below)}
     queue = queue_of(
         found.score,
         found.objective.dataset,
@@ -122,8 +140,16 @@ async def judged(found: Found, result: Result, trail: Trail, settings: Diagnosti
     return replace(result, examples=rows, usage=usage, about={**result.about, **about})
 
 
-def _temperature(found: Found, diagnosis: Diagnosis) -> Temperature:
-    reads, fixed = found.score.distributions, found.start.fixed
+def _legal(found: Found) -> Score:
+    """The score with each label's probability under the posterior over the legal labelings of its component."""
+    score, relations = found.score, found.objective.relations
+    return replace(score, distributions=legal_posterior(score.distributions, relations)) if len(relations) else score
+
+
+def _temperature(legal: Score, fixed: Labeling, diagnosis: Diagnosis, *, related: bool) -> Temperature:
+    """By a person's labels if there are enough; else what relations settle needs none, and agreement is left."""
     if len(fixed) >= FEWEST_GIVEN:
-        return temperature_of_labels([(reads[key], label) for key, label in fixed.items()])
-    return temperature_of_agreement(reads, diagnosis.repeats)
+        return temperature_of_labels([(legal.distributions[key], label) for key, label in fixed.items()])
+    if related:
+        return Temperature(source=LEGAL)
+    return temperature_of_agreement(legal.distributions, diagnosis.repeats)

@@ -5,6 +5,8 @@ Nothing is searched here, and nothing written.
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from platformdirs import user_cache_path
@@ -108,8 +110,33 @@ def default_cache_folder() -> Path:
     return user_cache_path("icm-api") / "responses"
 
 
-def open_model(config: Config) -> LanguageModel:
+@asynccontextmanager
+async def open_models(config: Config) -> AsyncIterator[tuple[LanguageModel, LanguageModel | None]]:
+    """The model, and the witness if one is named, under one budget, on which earlier sessions of the run count.
+
+    Raises:
+        ConfigError: unknown provider.
+        ProviderError: a model cannot be loaded.
+        StorageError: the cache cannot be opened.
+        RunError: the ledger of the run is damaged.
+    """
+    ledger = Ledger(folder_of(config) / SPENDING_FILE)
+    meter = Meter(config.budget, config.prices, ledger.before, ledger)
+    async with AsyncExitStack() as opened:
+        model = await opened.enter_async_context(open_model(config, meter=meter))
+        spec, witness = config.diagnostics.witness, None
+        if spec is not None and config.diagnostics.enabled:
+            named = config.model.changed(provider=spec, options=dict(config.diagnostics.witness_options))
+            witness = await opened.enter_async_context(open_model(config.changed(model=named), meter=meter))
+        yield model, witness
+
+
+def open_model(config: Config, *, meter: Meter | None = None) -> LanguageModel:
     """The model, with its cache, its limits and its budget, on which earlier sessions of the run count.
+
+    Args:
+        config: of the run.
+        meter: of the budget, if it is shared with another model.
 
     Raises:
         ConfigError: an unknown provider or option: which flag, variable or file states it.
@@ -118,8 +145,9 @@ def open_model(config: Config) -> LanguageModel:
         RunError: the ledger of the run is damaged.
     """
     cache, folder = config.cache, config.cache.folder or default_cache_folder()
-    ledger = Ledger(folder_of(config) / SPENDING_FILE)
-    meter = Meter(config.budget, config.prices, ledger.before, ledger)
+    if meter is None:
+        ledger = Ledger(folder_of(config) / SPENDING_FILE)
+        meter = Meter(config.budget, config.prices, ledger.before, ledger)
     try:
         return open_spec(
             config.model.provider,

@@ -30,7 +30,7 @@ from icm_api.runs.folder import (
     locked,
     new_folder,
 )
-from icm_api.runs.parts import build_task, config_of, load_dataset, load_start, open_model
+from icm_api.runs.parts import build_task, config_of, load_dataset, load_start, open_models
 from icm_api.runs.seal import SEAL_FILE, seal
 from icm_api.runs.searching import UNWATCHED, Watch, Work
 from icm_api.runs.trace import TRACE_FILE, trace_record
@@ -47,6 +47,7 @@ async def run(
     diagnostics: DiagnosticsSettings | None = None,
     fixed: Labeling | None = None,
     start: Labeling | None = None,
+    witness: Model | None = None,
     tolerate: int | float = TOLERATE,
     watch: Watch = UNWATCHED,
 ) -> Result:
@@ -60,6 +61,7 @@ async def run(
         diagnostics: how much to spend on judging; `enabled=False` leaves the labels unjudged.
         fixed: labels that a person gave to some of the examples.
         start: labels that the first restart begins from.
+        witness: another model, to score the labels found once more.
         tolerate: how many examples may be set aside that the model refuses: a count, or a share if it is a float.
         watch: what to hear of while it goes on.
 
@@ -77,7 +79,7 @@ async def run(
     refuse_folder(settings)
     known = make_start(dataset, task.verbalizer.labels, fixed, start)
     objective = build_objective(dataset, model, task, settings)
-    work = Work(objective, known, settings, diagnostics or DiagnosticsSettings())
+    work = Work(objective, known, settings, diagnostics or DiagnosticsSettings(), witness)
     return await work.result(Aside(most=allowed(tolerate, len(dataset))), watch)
 
 
@@ -97,13 +99,13 @@ async def run_config(config: Config, watch: Watch = UNWATCHED) -> Result:
     dataset, task = load_dataset(config), build_task(config)
     start = load_start(config, dataset, task)
     with new_folder(folder):
-        async with open_model(config) as model:
+        async with open_models(config) as (model, witness):
             objective = build_objective(dataset, model, task, config.search)
             # Whatever does not fit the data shows before anything is written.
             build_kernel(objective, config.search, start)
             write_whole(folder / CONFIG_FILE, tomli_w.dumps(config.model_dump(mode="json", exclude_none=True)))
             write_whole(folder / INPUTS_FILE, json.dumps(inputs_of(config, dataset, model), indent=2) + "\n")
-            work = Work(objective, start, config.search, config.diagnostics)
+            work = Work(objective, start, config.search, config.diagnostics, witness)
             return await _search(config, work, model, watch)
 
 
@@ -122,10 +124,11 @@ async def resume(folder: Path, watch: Watch = UNWATCHED) -> Result:
     dataset, task = load_dataset(config), build_task(config)
     start = load_start(config, dataset, task)
     with locked(folder):
-        async with open_model(config) as model:
+        async with open_models(config) as (model, witness):
             check_inputs(folder, config, inputs_of(config, dataset, model))
             objective = build_objective(dataset, model, task, config.search)
-            return await _search(config, Work(objective, start, config.search, config.diagnostics), model, watch)
+            work = Work(objective, start, config.search, config.diagnostics, witness)
+            return await _search(config, work, model, watch)
 
 
 async def _search(config: Config, work: Work, model: LanguageModel, watch: Watch) -> Result:

@@ -61,12 +61,14 @@ class Work:
         start: labels known beforehand.
         settings: of the search.
         diagnostics: how much to spend on judging.
+        witness: another model that scores the labels found once more; None for none.
     """
 
     objective: Objective
     start: Start
     settings: SearchSettings
     diagnostics: DiagnosticsSettings
+    witness: Model | None = None
 
     async def result(self, aside: Aside, watch: Watch, anew: Callable[[Aside], None] = lambda aside: None) -> Result:
         """Label the examples, and judge the labels.
@@ -97,6 +99,10 @@ class Work:
         # What only the check asks for is no cost of the search.
         for warning in await check_endpoint(self.objective.model, verbalizer, self.objective.tally.part()):
             watch.on_warning(warning)
+        if self.witness is not None:
+            # Before anything is paid for, not when the search is over.
+            for warning in await check_endpoint(self.witness, verbalizer, self.objective.tally.part()):
+                watch.on_warning(f"the witness: {warning}")
         if shorter := await _window_warning(self.objective):
             watch.on_warning(shorter)
         for warning in self.start.clashes(self.objective.relations):
@@ -134,7 +140,7 @@ class Work:
         try:
             result = await with_zero_shot(found, result, self.settings)
             if self.diagnostics.enabled:
-                result = await judged(found, result, trail, self.diagnostics, self.settings.seed)
+                result = await judged(found, result, trail, self.diagnostics, self.settings.seed, self.witness)
         except (BudgetError, ProviderError) as error:
             if isinstance(error, ProviderError) and not error.unanswered:
                 raise

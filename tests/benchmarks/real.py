@@ -19,7 +19,7 @@ from statistics import fmean
 from icm_api.chance import draw
 from icm_api.config import SearchSettings
 from icm_api.evaluation.null import null_of
-from icm_api.evaluation.verdict import WEAK
+from icm_api.evaluation.thresholds import WEAK
 from icm_api.model import LanguageModel, open_model
 from icm_api.objective import CENTRES, Calibration, Objective, information
 from icm_api.search import build_objective, search
@@ -73,8 +73,8 @@ class Row:
     seconds: float
 
     @property
-    def salient(self) -> bool:
-        """Whether the judge would not say "not salient"."""
+    def coherent(self) -> bool:
+        """Whether the judge would not say "not coherent"."""
         return self.beaten and self.share >= WEAK
 
     def line(self) -> str:
@@ -83,7 +83,7 @@ class Row:
         share = "equal" if self.largest is None else f"{self.largest:.2f}"
         zero_shot = f"{self.zero_shot:.2f} {self.zero_shot_batch:.2f} {self.zero_shot_centres:.2f}"
         golden = f"{self.golden:.2f} {self.golden_batch:.2f} {self.golden_centres:.2f}"
-        noise = f"J {self.information:5.2f} noise {self.noise:5.2f} {'' if self.salient else 'not '}salient"
+        noise = f"J {self.information:5.2f} noise {self.noise:5.2f} {'' if self.coherent else 'not '}coherent"
         return (
             f"{self.name:<10}{self.size:>4} {share} {self.seed:>2}  {zero_shot}  {old}  {self.found:.2f}  {golden}  "
             f"{noise} gold {self.golden_information:5.2f}  {self.requests:>5} requests {self.seconds:.0f} s"

@@ -42,7 +42,7 @@ def queue_head(one: Outcome) -> float | None:
 
 def row(case: str, found: Sequence[Outcome]) -> str:
     """A line of the table."""
-    said = Counter(one.diagnosis.verdict.name for one in found)
+    said = Counter(one.diagnosis.headline for one in found)
     verdicts = ", ".join(f"{count} {name}" for name, count in said.most_common())
     shares = sorted(one.diagnosis.measures.found.share for one in found)
     asked = sum(one.diagnosis.measures.requests for one in found)

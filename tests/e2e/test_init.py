@@ -83,7 +83,7 @@ def test_it_runs_on_a_server(task: str, tmp_path: Path, monkeypatch: pytest.Monk
     assert {json.loads(row)["label"] for row in rows} <= set(labels)
     verdict = json.loads((tmp_path / "runs" / task / "summary.json").read_text(encoding="utf-8"))["diagnosis"]
     # It knows nothing of these texts.
-    assert verdict["verdict"] != "salient"
+    assert verdict["coherent"] != "coherent"
 
 
 @pytest.mark.parametrize("task", SAMPLES)

@@ -45,6 +45,8 @@ def test_a_report_goes_into_the_run_folder_with_its_figures(world: Path, capsys:
     folder = world / "run" / "report"
     summary = json.loads((world / "run" / "summary.json").read_text())
     assert out[0] == f"verdict: {summary['diagnosis']['verdict']}"
+    assert out[1].startswith("  what to do next: ")
+    out = out[next(at for at, line in enumerate(out) if line.startswith("labels: ")) - 1 :]
     assert out[1] == "labels: " + ", ".join(f"{label} {n}" for label, n in summary["label_counts"].items())
     assert out[2].startswith("sent in 1 session: ")
     assert out[3] == f"wrote {folder / 'report.html'}"
@@ -61,7 +63,7 @@ def test_a_report_goes_into_the_run_folder_with_its_figures(world: Path, capsys:
 def test_with_gold_and_a_file_name(world: Path, tmp_path: Path, capsys: Printed) -> None:
     out = tmp_path / "x" / "page.html"
     assert main(["report", str(world / "run"), "--out", str(out), "--gold", str(world / "gold.jsonl")]) == 0
-    assert capsys.readouterr().out.splitlines()[3:] == [f"wrote {out}"]
+    assert [line for line in capsys.readouterr().out.splitlines() if line.startswith("wrote")] == [f"wrote {out}"]
     assert [path.name for path in out.parent.iterdir()] == ["page.html"]
     page = out.read_text(encoding="utf-8")
     assert main(["evaluate", str(world / "run"), "--gold", str(world / "gold.jsonl"), "--json"]) == 0

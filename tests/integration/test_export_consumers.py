@@ -101,7 +101,7 @@ def test_the_data_card_is_valid_and_says_where_the_labels_are_from(tmp_path: Pat
         "| search.seed | 4 |",
         "| U(D) | -1.5 |",
         "| cost | 10 requests, 2,000 prompt tokens |",
-        "**not salient**",
+        "**not coherent, unchecked**",
         "- &lt;script&gt;\\|\\`x\\`",
         "- two lines",
         "````text\nJudge.\n```\n{x}\n\nClaim: {text}\nIt is\n````",

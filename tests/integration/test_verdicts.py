@@ -3,19 +3,19 @@
 What is right was laid down beforehand, per case of `tests.planted.CASES`:
 
 1. Labels all True of a concept that the model holds are "collapsed". Where comparisons without constraints are
-   searched, the labels are "salient" if the search found the concept, and else "collapsed".
-2. `lucky`, of which no document of the corpus says anything, is "not salient", also as pairs under a constraint so
+   searched, the labels are "coherent" if the search found the concept, and else "collapsed".
+2. `lucky`, of which no document of the corpus says anything, is "not coherent", also as pairs under a constraint so
    heavy that labels all alike don't pay.
 3. The opposite of the truth, fixed on a third of the examples, makes "unsure", and the given labels are the reason.
-4. Of 5% True among False (sums), the search finds the minority: "salient", with a note on the imbalance. Of 5% False
+4. Of 5% True among False (sums), the search finds the minority: "coherent", with a note on the imbalance. Of 5% False
    among True with nothing to contrast them (comparisons, one order of each pair), it does not: all labels are True,
    and for the model that is as coherent as can be, since a labeller who says True to everything is
    more likely than one who is right about claims that happen to be true. Then labels all alike cannot be told from a
-   collapse without gold, so "collapsed" and "unsure" are right, while "salient" would sell labels that say
-   nothing, and "not salient" would deny a concept that the model does hold.
-5. Questions without a right answer, one of whose answers must be True, are "not salient" or "unsure". Mixed with
+   collapse without gold, so "collapsed" and "unsure" are right, while "coherent" would sell labels that say
+   nothing, and "not coherent" would deny a concept that the model does hold.
+5. Questions without a right answer, one of whose answers must be True, are "not coherent" or "unsure". Mixed with
    twice as many that have one, they make "unsure", and stand at the head of the queue for a person.
-6. Concepts that the model holds are "salient" where the search found them; else "unsure" or "collapsed" is right.
+6. Concepts that the model holds are "coherent" where the search found them; else "unsure" or "collapsed" is right.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ async def test_the_verdict_on_a_planted_case_is_right(case: str) -> None:
         assert any("% of the labels are one and the same" in reason for reason in reasons)
 
 
-async def test_a_salient_concept_is_recognised_for_fewer_requests_than_its_search() -> None:
+async def test_a_coherent_concept_is_recognised_for_fewer_requests_than_its_search() -> None:
     found = await of("6 sums", seed=1)
     assert found.right
     assert found.diagnosis.measures.requests < found.search_requests

@@ -55,4 +55,4 @@ def test_over_all_it_is_within_three_points_of_calibrated_golden_labels(rows: li
 
 def test_what_the_model_knows_nothing_of_is_worth_little(rows: list[Row]) -> None:
     for row in rows:
-        assert row.salient == (row.name in KNOWN), row.line()
+        assert row.coherent == (row.name in KNOWN), row.line()

@@ -122,6 +122,9 @@ def test_a_check_is_kept_in_the_run_and_more_of_them_are_counted_together(run: F
     assert not set(first.ids) & set(second.ids)
     both = check_labels(run, answered(run, tmp_path / "b.jsonl", second.ids, wrong=10))
     assert (both.right, both.drawn, both.samples, both.answer) == (27, 40, 2, "check failed")
+    drawn = {*first.ids, *second.ids}
+    sure = [row.confidence for row in run.result.examples if row.id in drawn]
+    assert both.confidence == pytest.approx(sum(sure) / 40)
 
 
 def test_answers_that_are_no_evidence_are_refused_by_id(run: FinishedRun, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from dataclasses import replace
 from itertools import permutations, product
-from math import log
+from math import exp, log
 from random import Random
 from statistics import pstdev
 
@@ -16,9 +16,11 @@ from hypothesis import strategies as st
 
 from icm_api.config import DiagnosticsSettings, SearchSettings
 from icm_api.consistency import asymmetric, compile_relations, equivalent, exactly_one, mutually_exclusive
+from icm_api.evaluation.answers import headline_of
+from icm_api.evaluation.bootstrap import bootstrap_chain, debiased, opinion_spread, zero_shot
+from icm_api.evaluation.checked import Check
 from icm_api.evaluation.coherence import (
     Coherence,
-    agreement,
     agreement_renamed,
     coherence,
     core_share,
@@ -27,9 +29,13 @@ from icm_api.evaluation.coherence import (
     renamings,
     shuffled,
 )
-from icm_api.evaluation.diagnostics import Diagnosis, bootstrap_chain, debiased, diagnose, opinion_spread, zero_shot
+from icm_api.evaluation.diagnostics import Diagnosis, diagnose
+from icm_api.evaluation.distance import agreement
 from icm_api.evaluation.measures import Chance, Judged, Measures, Opinion, Orders, Rival
-from icm_api.evaluation.verdict import FEWEST, NOT_SALIENT, OPINIONATED, PART_GAP, SALIENT, judge, one_sided
+from icm_api.evaluation.naming import Prior, auroc_of, name
+from icm_api.evaluation.posterior import legal_posterior
+from icm_api.evaluation.thresholds import COHERENT, FEWEST, INCOHERENT, NAMED, NAMING_SPREAD, OPINIONATED, PART_GAP
+from icm_api.evaluation.verdict import judge, one_sided
 from icm_api.objective import Objective
 from icm_api.search import build_objective
 from icm_api.types import Dataset, Example, Label, LabelDistribution, Labeling, PromptTemplate, Score, Task
@@ -183,10 +189,10 @@ async def test_the_chain_finds_the_truth_legally_and_counts_its_rounds() -> None
 # diagnose
 
 
-async def test_the_truth_is_salient_and_its_opposite_is_not() -> None:
+async def test_the_truth_is_coherent_and_its_opposite_is_not() -> None:
     objective, truth = world()
     found = await judged(objective, truth)
-    assert found.verdict.name == "salient"
+    assert found.verdict.name == "coherent"
     assert found.measures.opinion.rival.agreement == 1.0
     assert found.measures.orders is not None
     assert found.measures.orders.flipped == 0.0
@@ -213,15 +219,35 @@ async def test_given_labels_that_encode_the_opposite_are_named_as_the_reason() -
     assert found.measures.opinion.given_shared == 0
 
 
-async def test_an_inverse_as_coherent_as_the_labels_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(bayes.PRIORS, "opposite", bayes.PRIORS["truth"])
+async def test_an_inverse_as_coherent_as_the_labels_is_a_question_of_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(bayes.PRIORS, "opposite", bayes.PRIORS["truth"] * 0.8)
     objective, truth = world(noise=0.01)
-    for labels in (truth, inverse(truth)):
-        found = await judged(objective, labels)
-        assert abs(found.measures.renamed[0].coherence.gain - found.measures.found.gain) < 0.05
-        assert any("(the inverse) the labels are about as coherent" in line for line in found.lines())
-    # Zero-shot predictions lean to the truth, and so speak against its opposite.
-    assert found.verdict.name == "unsure"
+    found, exchanged = await judged(objective, truth), await judged(objective, inverse(truth))
+    assert abs(found.measures.renamed[0].coherence.gain - found.measures.found.gain) < 0.05
+    assert exchanged.measures.prior.auroc == pytest.approx(1 - (found.measures.prior.auroc or 0))
+    # Exchanged names are said to be, and shown beside those found, where the prior does not name them.
+    assert exchanged.naming.answer == "unsettled"
+    shown = [(each.found, each.exchanged) for each in exchanged.naming.readings]
+    assert len(shown) == 3
+    assert all(one != other for one, other in shown)
+    assert "about as coherent" not in "".join(found.lines())
+
+
+async def test_a_witness_scores_the_labels_once_more_before_another_model() -> None:
+    objective, truth = world(constrained=False)
+    doubter = BayesModel({key: value == "False" for key, value in truth.items()})
+    judged_by = Judged(await objective(truth))
+    both = await diagnose(
+        objective, judged_by, witness=BayesModel({key: value == "True" for key, value in truth.items()})
+    )
+    # The objective has all its own answers now.
+    again = await diagnose(objective, judged_by, witness=doubter)
+    assert again.measures.requests == again.usage.requests == len(truth)
+    assert both.measures.witness is not None
+    assert both.measures.witness.agreement == 1.0
+    assert any("a witness, " in reason for reason in both.verdict.reasons)
+    assert again.measures.witness is not None
+    assert again.measures.witness.share < both.measures.witness.share
 
 
 async def test_judging_takes_no_more_requests_than_stated_and_the_same_input_gives_the_same_bytes() -> None:
@@ -270,7 +296,7 @@ def a_rival(share: float, agreeing: float, *, renamed: float | None = None, util
 
 
 def measures(share: float = 0.9) -> Measures:
-    """Of salient labels, unless something is changed."""
+    """Of coherent labels, unless something is changed."""
     return Measures(
         labels=TWO,
         found=a_coherence(share),
@@ -284,7 +310,7 @@ def measures(share: float = 0.9) -> Measures:
         ends_agreeing=4,
         orders=Orders((-0.1,), 0.0),
         opinion=Opinion(a_rival(0.9, 1.0), 2, False, 0, 0),
-        spread=1.0,
+        prior=Prior(1.5, 0.98, 0.4, 0.9),
         coverage=(1.0, 1.0),
         margins=(),
         conflicts={},
@@ -292,23 +318,23 @@ def measures(share: float = 0.9) -> Measures:
     )
 
 
-def test_nothing_against_coherent_labels_makes_them_salient() -> None:
-    assert judge(measures()).name == "salient"
-    assert judge(measures(SALIENT)).name == "salient"
+def test_nothing_against_labels_leaves_them_coherent() -> None:
+    assert judge(measures()).name == "coherent"
+    assert judge(measures(COHERENT)).name == "coherent"
 
 
-def test_shares_below_the_thresholds_are_unsure_and_then_not_salient() -> None:
+def test_shares_below_the_thresholds_are_unsure_and_then_not_coherent() -> None:
     weak = replace(measures(), opinion=Opinion(a_rival(0.1, 0.5), 3, False, 0, 0))
-    assert judge(replace(weak, found=a_coherence(NOT_SALIENT), core=0.5)).name == "unsure"
-    assert judge(replace(weak, found=a_coherence(NOT_SALIENT - 0.01), core=0.5)).name == "not salient"
-    assert judge(replace(weak, chance=Chance("found", 0.5, (0.0, 0.5)))).name == "not salient"
+    assert judge(replace(weak, found=a_coherence(INCOHERENT), core=0.5)).name == "unsure"
+    assert judge(replace(weak, found=a_coherence(INCOHERENT - 0.01), core=0.5)).name == "not coherent"
+    assert judge(replace(weak, chance=Chance("found", 0.5, (0.0, 0.5)))).name == "not coherent"
 
 
 def test_a_coherent_part_of_incoherent_labels_is_said() -> None:
     verdict = judge(replace(measures(0.3), core=0.9, opinion=Opinion(a_rival(0.1, 0.5), 3, False, 0, 0)))
     assert verdict.name == "unsure"
     assert "only a part of the examples is coherent" in verdict.reasons[0]
-    assert judge(replace(measures(0.7), core=0.7 + PART_GAP - 0.01)).name == "salient"
+    assert judge(replace(measures(0.7), core=0.7 + PART_GAP - 0.01)).name == "coherent"
     assert judge(replace(measures(0.7), core=0.7 + PART_GAP)).name == "unsure"
 
 
@@ -316,7 +342,7 @@ def test_a_coherent_part_of_incoherent_labels_is_said() -> None:
     ("rival", "said"),
     [
         (a_rival(0.9, 0.5, utility=0.0), "search stopped short"),
-        (a_rival(0.9, 0.0), "other way round"),
+        (a_rival(0.9, 0.0, utility=0.0), "search stopped short"),
         (a_rival(0.9, 0.5), "more than one concept"),
     ],
 )
@@ -329,30 +355,72 @@ def test_a_rival_as_coherent_makes_unsure_wherever_it_comes_from(rival: Rival, s
         assert verdict.name == "unsure"
         assert said in verdict.reasons[0]
     less_coherent = a_rival(0.6, 0.5)
-    assert judge(replace(measures(), ends=(less_coherent,))).name == "salient"
+    assert judge(replace(measures(), ends=(less_coherent,))).name == "coherent"
 
 
 def test_given_labels_that_a_coherent_opinion_does_not_share_make_unsure() -> None:
-    opinion = Opinion(a_rival(0.6, 0.1), 2, False, 10, 3)
+    opinion = Opinion(a_rival(0.6, 0.1), 2, False, 10, 3, contradicted=0.6)
     verdict = judge(replace(measures(), opinion=opinion))
     assert verdict.name == "unsure"
     assert "3 of the 10 given labels" in verdict.reasons[0]
     assert (
-        judge(replace(measures(), opinion=replace(opinion, rival=a_rival(0.6, 0.9), given_shared=9))).name == "salient"
+        judge(
+            replace(measures(), opinion=replace(opinion, rival=a_rival(0.6, 0.9), given_shared=9, contradicted=0.1))
+        ).name
+        == "coherent"
     )
     collapsed = replace(measures(), found=a_coherence(0.0, true=20), one_sided=True, opinion=opinion)
     assert "3 of the 10 given labels" in judge(collapsed).reasons[0]
     incoherent = replace(opinion, rival=a_rival(0.2, 0.1))
-    assert judge(replace(measures(), opinion=incoherent)).name == "salient"
+    assert judge(replace(measures(), opinion=incoherent)).name == "coherent"
 
 
-def test_a_mirror_image_makes_unsure_unless_something_tells_which_is_which() -> None:
-    mirrored = replace(measures(), renamed=(a_rival(0.88, 0.0),))
+def test_a_mirror_image_is_a_question_of_names_and_not_of_coherence() -> None:
+    mirrored = replace(measures(), renamed=(a_rival(0.88, 0.0),), ends=(a_rival(0.9, 0.0),))
     alone = replace(mirrored, opinion=Opinion(a_rival(0.1, 0.5), 3, False, 0, 0))
-    assert judge(alone).name == "unsure"
-    assert "exact opposite" in judge(alone).reasons[0]
-    assert judge(mirrored).name == "salient"
-    assert judge(replace(alone, opinion=replace(alone.opinion, given=5, given_shared=5))).name == "salient"
+    assert judge(mirrored).name == judge(alone).name == "coherent"
+
+
+@pytest.mark.parametrize(
+    ("prior", "given", "answer"),
+    [
+        (Prior(1.5, 0.98, 0.4, 0.9), 0, "by the prior, strongly"),
+        (Prior(0.6, 0.98, 0.4, 0.9), 0, "by the prior, weakly"),
+        (Prior(1.5, NAMED, 0.4, 0.9), 0, "by the prior, weakly"),
+        (Prior(1.5, NAMED - 0.01, 0.4, 0.9), 0, "unsettled"),
+        (Prior(1.5, 0.06, 0.4, 0.9), 0, "unsettled"),
+        (Prior(NAMING_SPREAD - 0.01, 1.0, 0.0, 0.9), 0, "unsettled"),
+        (Prior(1.5, None, 0.0, 0.0), 0, "unsettled"),
+        (Prior(0.1, 0.5, 0.0, 0.9), 3, "by given labels"),
+    ],
+)
+def test_the_prior_names_labels_or_a_person_does_or_nothing(prior: Prior, given: int, answer: str) -> None:
+    assert name(prior, given).answer == answer
+
+
+def test_the_opposite_of_the_prior_is_said_to_be_exchanged() -> None:
+    assert "probably exchanged" in name(Prior(1.5, 0.06, 0.4, 0.9), 0).says
+
+
+def test_a_second_opinion_without_zero_shot_spread_has_no_weight() -> None:
+    blind = replace(measures(), prior=Prior(0.1, 0.5, 0.0, 0.9))
+    assert any("second opinion from zero-shot predictions has no weight" in line for line in judge(blind).reasons)
+    assert any("second opinion from zero-shot predictions agrees" in line for line in judge(measures()).reasons)
+
+
+def test_where_nothing_is_learned_in_context_the_labels_are_called_the_prior() -> None:
+    assert "together with the other labels 90%" in judge(measures()).reasons[0]
+    prior = judge(replace(measures(), prior=Prior(4.0, 1.0, 0.9, 0.91)))
+    assert prior.name == "coherent"
+    assert "learns nothing from the other labels" in prior.reasons[0]
+
+
+def test_drift_and_one_sidedness_are_said() -> None:
+    lopsided = replace(measures(), found=a_coherence(0.9, true=15), counts={"True": 15, "False": 5})
+    drifted = replace(lopsided, drift=({"True": 0.5, "False": 0.5}, {"True": 0.75, "False": 0.25}))
+    assert any("75% of the labels are 'True'" in reason for reason in judge(lopsided).reasons)
+    assert any("rose from 50% to 75%" in reason for reason in judge(drifted).reasons)
+    assert not any("rose" in reason for reason in judge(lopsided).reasons)
 
 
 def test_order_coverage_and_size_make_unsure() -> None:
@@ -370,8 +438,10 @@ def test_labels_all_alike_are_judged_by_what_else_is_there() -> None:
     nothing = replace(alike, opinion=Opinion(a_rival(0.2, 0.5), 3, True, 0, 0))
     assert judge(nothing).name == "unsure"
     assert "nearly all may truly be 'True'" in judge(nothing).reasons[1]
-    assert judge(replace(nothing, spread=OPINIONATED - 0.01)).name == "not salient"
-    some = replace(nothing, spread=0.0, opinion=Opinion(a_rival(0.45, 0.5), 3, True, 0, 0))
+    assert judge(replace(nothing, prior=replace(nothing.prior, spread=OPINIONATED - 0.01))).name == "not coherent"
+    some = replace(
+        nothing, prior=replace(nothing.prior, spread=0.0), opinion=Opinion(a_rival(0.45, 0.5), 3, True, 0, 0)
+    )
     assert judge(some).name == "unsure"
 
 
@@ -380,7 +450,7 @@ def test_imbalance_is_no_collapse_where_the_few_are_foretold() -> None:
     assert not one_sided(lopsided)
     assert one_sided(a_coherence(0.3, size=40, true=38))
     verdict = judge(replace(measures(), found=lopsided, counts={"True": 38, "False": 2}))
-    assert verdict.name == "salient"
+    assert verdict.name == "coherent"
     assert any("95% of the labels are one and the same" in reason for reason in verdict.reasons)
 
 
@@ -390,9 +460,91 @@ def test_labels_that_a_person_gave_do_not_hide_a_collapse_of_the_others() -> Non
     assert one_sided(found, given=[str(at) for at in range(15, 20)])
 
 
-def test_reasons_and_advice_are_written_out() -> None:
+def test_the_first_lines_say_what_to_do_next() -> None:
     verdict = judge(replace(measures(0.1), core=0.1, opinion=Opinion(a_rival(0.1, 0.5), 3, False, 0, 0)))
-    lines = verdict.lines()
-    assert lines[0] == "verdict: not salient"
-    assert lines[-1].startswith("  what to do: ask for a concept")
-    assert verdict.as_json()["verdict"] == "not salient"
+    lines = Diagnosis(verdict, name(measures().prior, 0), measures()).lines()
+    assert lines[:2] == ["verdict: not coherent, unchecked", "  what to do next: don't use these labels"]
+    assert lines[2].startswith("  what to do next: ask for a concept")
+    good = Diagnosis(judge(measures()), name(measures().prior, 0), measures())
+    assert good.lines()[0] == f"verdict: {good.as_json()['verdict']}" == "verdict: coherent, unchecked"
+    assert "icm-api queue RUN --random 20 --blind" in good.lines()[1]
+    questions = [line.split("?")[0] for line in good.lines()[2:5]]
+    assert questions == ["  coherent", "  named by what", "  checked by anyone"]
+    unsettled = Diagnosis(judge(measures()), name(Prior(0.1, 0.5, 0.0, 0.9), 0), measures())
+    assert unsettled.lines()[0] == "verdict: coherent, names unsettled, unchecked"
+    assert "icm-api queue RUN --names" in unsettled.lines()[1]
+
+
+def test_a_check_is_what_makes_labels_salient() -> None:
+    diagnosis = Diagnosis(judge(measures()), name(measures().prior, 0), measures()).as_json()
+    passed, failed = (Check(right, 20, 20, 100).as_json() for right in (18, 12))
+    assert headline_of({"diagnosis": diagnosis, "check": passed}) == "salient: coherent and checked"
+    assert headline_of({"diagnosis": diagnosis, "check": failed}) == "coherent, check failed"
+    assert headline_of({"diagnosis": {"verdict": "salient"}}) == "coherent, unchecked"
+    assert headline_of({}) is None
+
+
+# related examples, given labels, ordinal labels
+
+
+def test_related_examples_are_judged_by_the_posterior_over_their_legal_labelings() -> None:
+    """Against brute force over all labelings of two groups of three, one True at most in each."""
+    dataset, _ = candidates(2, 3)
+    relations = compile_relations(dataset, TWO, [mutually_exclusive("True")])
+    ids, rng = dataset.ids, Random(3)
+    p = {key: rng.uniform(0.1, 0.9) for key in ids}
+    labels = {key: str(key in (ids[0], ids[4])) for key in ids}
+    found = coherence(scored(p, labels), relations)
+    every = [dict(zip(ids, way, strict=True)) for way in product(TWO, repeat=len(ids))]
+    legal = [way for way in every if not relations.broken(way)]
+
+    def logprob(way: dict[str, Label], of: dict[str, float]) -> float:
+        return sum(log(of[key] if way[key] == "True" else 1 - of[key]) for key in ids)
+
+    shares = dict.fromkeys(ids, 1 / 3)
+    for of, measured in ((p, found.predictability), (shares, -found.entropy)):
+        whole = log(sum(exp(logprob(way, of)) for way in legal))
+        assert measured == pytest.approx((logprob(labels, of) - whole) / len(ids))
+    sure = legal_posterior(scored(p, labels).distributions, relations)
+    weight = sum(exp(logprob(way, p)) for way in legal)
+    for key in ids:
+        marginal = sum(exp(logprob(way, p)) for way in legal if way[key] == "True") / weight
+        assert sure[key].probability("True") == pytest.approx(marginal)
+
+
+def test_labels_that_a_person_gave_do_not_count_for_coherence() -> None:
+    labels = {"a": "True", "b": "False", "c": "True", "d": "False", "e": "False"}
+    score = scored({"a": 0.9, "b": 0.1, "c": 0.9, "d": 0.1, "e": 0.99}, labels)
+    assert coherence(score).share < 0.5
+    assert coherence(score, given=["e"]).share == pytest.approx(1 + log(0.9) / log(2))
+
+
+def test_ordinal_labels_agree_by_how_near_they_are() -> None:
+    one = {str(at): str(1 + at % 5) for at in range(20)}
+    near = {key: str(min(5, int(label) + 1)) for key, label in one.items()}
+    far = {key: str(6 - int(label)) for key, label in one.items()}
+    labels = ("1", "2", "3", "4", "5")
+    assert agreement(one, near, labels) > 0.7 > 0.5 > agreement(one, far, labels)
+    assert agreement(one, near) < 0.3
+
+
+def test_zero_shot_orders_ordinal_labels_by_their_expected_place() -> None:
+    labels = ("1", "2", "10")
+    reads = {
+        key: LabelDistribution(labels, tuple(map(log, p)), 1.0, "exact")
+        for key, p in {"a": (0.6, 0.3, 0.1), "b": (0.2, 0.6, 0.2), "c": (0.3, 0.4, 0.3), "d": (0.1, 0.2, 0.7)}.items()
+    }
+    expected = {"a": 0.5, "b": 1.0, "c": 1.0, "d": 1.6}
+    found = {"a": "1", "b": "2", "c": "10", "d": "2"}
+    rank = dict(zip(labels, range(3), strict=True))
+    pairs_ = [(x, y) for x in found for y in found if rank[found[x]] < rank[found[y]]]
+    won = [(expected[x] < expected[y]) + (expected[x] == expected[y]) / 2 for x, y in pairs_]
+    assert auroc_of(reads, found) == pytest.approx(sum(won) / len(won))
+
+
+@given(st.lists(st.tuples(st.sampled_from(TWO), st.sampled_from([0.2, 0.4, 0.6, 0.8])), min_size=2, max_size=12))
+def test_auroc_is_the_share_of_pairs(rows: list[tuple[Label, float]]) -> None:
+    reads = reads_of(*(p for _, p in rows))
+    found = {str(at): label for at, (label, _) in enumerate(rows)}
+    wins = [(p > q) + (p == q) / 2 for a, p in rows for b, q in rows if a == "True" and b == "False"]
+    assert auroc_of(reads, found) == (pytest.approx(sum(wins) / len(wins)) if wins else None)

@@ -155,9 +155,9 @@ def test_a_bad_verdict_of_the_run_goes_along(tmp_path: Path) -> None:
     data = claims("abcdefghij")
     data = replace(data, result=replace(data.result, about={"diagnosis": diagnosis}))
     [note] = export_labels(data, "openai-sft", tmp_path / "out").notes
-    assert note == "the run's verdict on these labels is 'collapsed': 31 of 32 labels are 'True'"
+    assert note == "the run's verdict on these labels is 'collapsed, unchecked': 31 of 32 labels are 'True'"
     assert verdict_of({"diagnosis": "?"}) is None
-    assert verdict_of({"diagnosis": {"verdict": "salient"}}) == ("salient", ())
+    assert verdict_of({"diagnosis": {"verdict": "salient"}}) == ("coherent, unchecked", ())
 
 
 def test_what_was_written_and_left_out_is_told(tmp_path: Path) -> None:

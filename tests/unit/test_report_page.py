@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from html.parser import HTMLParser
@@ -12,6 +13,7 @@ import pytest
 
 from icm_api.report import write_report
 from icm_api.report.text import clean
+from icm_api.runs import FinishedRun, check_labels, draw_labels
 from tests.finished import DIAGNOSIS, MadeUp, finished_run
 from tests.hostile import HOSTILE, LABEL
 from tests.unit.test_report_reading import compared_row, write_comparison
@@ -172,10 +174,25 @@ def test_labels_that_were_not_judged_are_said_to_be_so(tmp_path: Path) -> None:
     assert "calibr." not in html
 
 
-@pytest.mark.parametrize("name", ["salient", "not salient", "collapsed", "unsure"])
-def test_the_verdict_comes_first_in_words(tmp_path: Path, name: str) -> None:
-    text = Page(written(tmp_path, made(diagnosis={**DIAGNOSIS, "verdict": name}))).text
-    assert text.index(f"Verdict\n{name}\n") < text.index("U, utility") < text.index("What ran on what")
+@pytest.mark.parametrize("name", ["coherent", "not coherent", "collapsed", "unsure"])
+def test_the_verdict_comes_first_in_words_then_what_to_do(tmp_path: Path, name: str) -> None:
+    diagnosis = {**DIAGNOSIS, "coherent": name, "advice": ["look at it"]}
+    text = Page(written(tmp_path, made(diagnosis=diagnosis))).text
+    parts = [f"Verdict\n{name}, unchecked\n", "look at it", "U, utility", "checked by anyone?", "What ran on what"]
+    assert [text.index(part) for part in parts] == sorted(text.index(part) for part in parts)
+
+
+def test_a_check_that_passed_is_what_makes_the_page_say_salient(tmp_path: Path) -> None:
+    run = FinishedRun.open(finished_run(tmp_path, made(texts=[f"text {at}" for at in range(40)])))
+    found = run.result.labeling
+    answers = tmp_path / "answers.jsonl"
+    rows = ({"id": key, "label": found[key]} for key in draw_labels(run, 20).ids)
+    answers.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert "Verdict\ncoherent, unchecked\n" in Page(write_report(run.folder).page.read_text(encoding="utf-8")).text
+    check_labels(run, answers)
+    text = Page(write_report(run.folder).page.read_text(encoding="utf-8")).text
+    assert "Verdict\nsalient: coherent and checked\n" in text
+    assert "20 are right" in text
 
 
 def test_many_labels_are_drawn_together(tmp_path: Path) -> None:

@@ -12,13 +12,13 @@ from icm_api.errors import ConfigError
 from icm_api.types import Dataset, Example
 from tests.labelled import claims, line, result_of
 
-JUDGED = {"diagnosis": {"verdict": "salient"}}
+JUDGED = {"diagnosis": {"verdict": "coherent, unchecked"}}
 
 
 def test_its_repr_is_one_line_however_many_examples_there_are() -> None:
     few = repr(result_of([line(Example("a", {}), "True"), line(Example("b", {}), "False")], JUDGED))
     assert few == (
-        "<Result of 2 examples; verdict: salient; labels: False 1, True 1; U, P, I: -1.500, -0.0300, 0; "
+        "<Result of 2 examples; verdict: coherent, unchecked; labels: False 1, True 1; U, P, I: -1.500, -0.0300, 0; "
         "cost: 10 requests, 2,000 prompt tokens>"
     )
     names = [f"label {n}" for n in range(300)]
@@ -48,9 +48,15 @@ def test_in_a_notebook_it_shows_facts_and_a_sample_and_no_foreign_markup() -> No
     result = result_of((line(Example(f"<b>{n}", {}), "True") for n in range(12)), JUDGED)
     shown = _Cells(result._repr_html_())
     assert shown.open == []
-    assert {"verdict", "salient", "True 12", "10 requests, 2,000 prompt tokens", "<b>0", "<b>9", "0.900"} <= {
-        *shown.cells
-    }
+    assert {
+        "verdict",
+        "coherent, unchecked",
+        "True 12",
+        "10 requests, 2,000 prompt tokens",
+        "<b>0",
+        "<b>9",
+        "0.900",
+    } <= {*shown.cells}
     assert "<b>10" not in shown.cells
     assert any("2 more" in cell for cell in shown.cells)
 

@@ -12,10 +12,13 @@ from threading import Timer
 import pytest
 
 import icm_api as icm
-from icm_api.config import DiagnosticsSettings, SearchSettings
+from icm_api.config import DiagnosticsSettings, SearchSettings, load_config
 from icm_api.consistency import asymmetric
+from icm_api.runs import FinishedRun, run_config
+from icm_api.testing import serve
 from icm_api.types import Capabilities, Labeling, PromptTemplate, Task
 from tests.bayes import BayesModel, pairs
+from tests.worlds import write_world
 
 TASK = Task(PromptTemplate(separator="\n"), constraints=(asymmetric("True", total=True),))
 
@@ -37,7 +40,7 @@ async def test_labels_are_found_and_judged_and_nothing_is_written(
     found = await icm.run(dataset, TASK, Local(truth), search=settings)
     alone = await icm.search_labels(dataset, Local(truth), task=TASK, settings=settings)
     assert found.labeling == alone.labeling
-    assert found.about["diagnosis"]["verdict"] == "salient"
+    assert found.about["diagnosis"]["coherent"] == "coherent"
     assert found.usage.requests == alone.usage.requests + found.about["diagnosis"]["measures"]["requests"]
     assert list(tmp_path.iterdir()) == []
 
@@ -99,3 +102,20 @@ def test_an_interrupt_cancels_the_work() -> None:
         loop.run_until_complete(cell())
     loop.close()
     assert left == ["cancelled"]
+
+
+async def test_a_witness_of_a_configuration_scores_the_labels_once_more_under_the_same_budget(tmp_path: Path) -> None:
+    path = write_world(tmp_path, "facts", 8, 'engine = "bootstrap"\nrestarts = 1')
+    plain = path.read_text()
+    with serve(dialect="vllm") as server:
+        path.write_text(f'{plain}\n[diagnostics]\nwitness = "vllm:{server.model}@{server.url}"\n')
+        found = await run_config(load_config(path))
+        asked = server.log.total
+    witness = found.about["diagnosis"]["measures"]["witness"]
+    assert server.model in witness["model"]
+    assert asked >= 8
+    assert any(reason.startswith("a witness, vllm/") for reason in found.about["diagnosis"]["reasons"])
+    sent = FinishedRun.open(tmp_path / "run").sent
+    assert sent is not None
+    # The model that searched is in this process, and counts as one request each too.
+    assert sent.usage.requests >= asked

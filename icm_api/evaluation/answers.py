@@ -1,0 +1,176 @@
+"""Three answers instead of one word: is it coherent, what names the labels, and has a person checked them?
+
+What a run prints first, its summary, its report and its data card all say the same three, in the same order. Without
+a check that passed, nothing is said that is better than "coherent, unchecked"; "salient" is said only after one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+UNCHECKED = "unchecked"
+_EARLIER = {"salient": "coherent", "not salient": "not coherent"}
+"""Words for coherence in summaries of earlier versions."""
+_NOBODY = "nobody has checked yet whether the labels are right"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One of the three.
+
+    Attributes:
+        question: as a person would ask it.
+        answer: in a word or two.
+        says: why, in a sentence; empty if nothing is known.
+    """
+
+    question: str
+    answer: str
+    says: str = ""
+
+    def line(self) -> str:
+        """For people."""
+        return f"{self.question} {self.answer}{f': {self.says}' if self.says else ''}"
+
+
+def answers_of(about: Mapping[str, Any]) -> tuple[Answer, ...]:
+    """The three answers of a run; none if its labels were not judged and not checked.
+
+    Args:
+        about: what a result says of itself: its diagnosis, and what a person's check says.
+    """
+    diagnosis, check = about.get("diagnosis"), about.get("check")
+    checked = Answer(
+        "checked by anyone?", *((UNCHECKED, _NOBODY) if check is None else (check["answer"], check["says"]))
+    )
+    if not isinstance(diagnosis, Mapping):
+        return () if check is None else (checked,)
+    reasons = diagnosis.get("reasons") or [""]
+    named = diagnosis.get("named")
+    return (
+        Answer("coherent?", coherence_in(diagnosis), str(reasons[0])),
+        *([Answer("named by what?", named["answer"], named["says"])] if isinstance(named, Mapping) else []),
+        checked,
+    )
+
+
+def coherence_in(diagnosis: Mapping[str, Any]) -> str:
+    """The answer to "coherent?" that a summary has, whichever version wrote it.
+
+    Args:
+        diagnosis: of the summary.
+    """
+    word = str(diagnosis.get("coherent") or diagnosis.get("verdict"))
+    return _EARLIER.get(word, word)
+
+
+def headline(coherent: str, named: str, checked: str = UNCHECKED) -> str:
+    """The verdict in a few words.
+
+    Args:
+        coherent: the answer to "coherent?".
+        named: the answer to "named by what?".
+        checked: the answer to "checked by anyone?".
+
+    Example:
+        >>> headline("coherent", "by the prior, weakly"), headline("coherent", "unsettled")
+        ('coherent, unchecked', 'coherent, names unsettled, unchecked')
+        >>> headline("coherent", "unsettled", "checked"), headline("collapsed", "unsettled")
+        ('salient: coherent and checked', 'collapsed, unchecked')
+    """
+    if (coherent, checked) == ("coherent", "checked"):
+        return "salient: coherent and checked"
+    unsettled = coherent == "coherent" and named == "unsettled"
+    return ", ".join([coherent, *(["names unsettled"] if unsettled else []), checked])
+
+
+def headline_of(about: Mapping[str, Any]) -> str | None:
+    """The verdict in a few words, of a run.
+
+    Args:
+        about: as for `answers_of`.
+
+    Returns:
+        None if the labels were not judged.
+    """
+    diagnosis, check = about.get("diagnosis"), about.get("check")
+    if not isinstance(diagnosis, Mapping) or "verdict" not in diagnosis:
+        return None
+    named = diagnosis.get("named")
+    answer = str(named["answer"]) if isinstance(named, Mapping) else ""
+    return headline(coherence_in(diagnosis), answer, UNCHECKED if check is None else str(check["answer"]))
+
+
+def next_steps(about: Mapping[str, Any], run: str) -> list[str]:
+    """What to do next, for someone who knows no statistics; the first step first.
+
+    Args:
+        about: as for `answers_of`.
+        run: the run folder, for commands to copy.
+    """
+    diagnosis, check = about.get("diagnosis"), about.get("check")
+    if not isinstance(diagnosis, Mapping):
+        return []
+    coherent, named = coherence_in(diagnosis), diagnosis.get("named") or {}
+    steps = []
+    if coherent in ("not coherent", "collapsed"):
+        steps.append("don't use these labels")
+    steps += [str(step) for step in diagnosis.get("advice") or ()]
+    checked = None if check is None else check["answer"]
+    if coherent not in ("not coherent", "collapsed") and checked is None:
+        if coherent == "coherent" and named.get("answer") == "unsettled":
+            steps.append(
+                f"say which label is which: icm-api queue {run} --names --out names.csv, fill in the labels, and run "
+                "again with that file under [data] fixed"
+            )
+        steps.append(
+            f"check 20 labels by hand: icm-api queue {run} --random 20 --blind --out answers.csv, fill in the labels, "
+            f"then icm-api check {run} answers.csv; use the labels if at least 16 of the 20 are right"
+        )
+    if checked not in (None, "checked") and check is not None and check.get("advice"):
+        steps.append(str(check["advice"]))
+    return steps
+
+
+def short_lines(about: Mapping[str, Any], run: str) -> Iterator[str]:
+    """A run's verdict for people in a few lines: the headline, what to do next, the three answers.
+
+    Args:
+        about: as for `answers_of`.
+        run: the run folder, for commands to copy.
+    """
+    found = headline_of(about)
+    if found is not None:
+        yield f"verdict: {found}"
+        yield from (f"  what to do next: {step}" for step in next_steps(about, run))
+    yield from (f"  {answer.line()}" for answer in answers_of(about))
+
+
+def lines_of(about: Mapping[str, Any], run: str) -> Iterator[str]:
+    """A run's verdict for people: `short_lines`, both readings of names that nothing settles, then all other reasons.
+
+    Args:
+        about: as for `answers_of`.
+        run: the run folder, for commands to copy.
+    """
+    yield from short_lines(about, run)
+    diagnosis = about.get("diagnosis")
+    if isinstance(diagnosis, Mapping):
+        yield from reading_lines(diagnosis)
+        yield from (f"  - {reason}" for reason in list(diagnosis.get("reasons") or ())[1:])
+
+
+def reading_lines(diagnosis: Mapping[str, Any]) -> Sequence[str]:
+    """Both readings of unsettled names, side by side.
+
+    Args:
+        diagnosis: of a summary.
+    """
+    named = diagnosis.get("named")
+    readings = named.get("readings") if isinstance(named, Mapping) else None
+    return [
+        f"    as found: {each['found']}; with the names exchanged: {each['exchanged']}; {each['id']}: {each['text']}"
+        for each in readings or ()
+    ]

@@ -1,0 +1,53 @@
+"""All numbers that the judge's answers depend on, in one place; what they are applied to is in every summary.
+
+They come from a few small models and worlds (`python -m tests.benchmarks`), and for another model are a starting point.
+Shares are of the most that is possible; "explained" is `Coherence.share`.
+"""
+
+COHERENT = 0.5
+"""Share of the label entropy explained from which labels count as coherent. Concepts that the embedded model holds
+explain 0.64 to 0.98, and once 0.50; the most coherent labels of its concept-free task up to 0.36, of its noise 0.15."""
+INCOHERENT = 0.4
+"""Below this share, labels are not coherent; between the two, it is too close to say."""
+WEAK = 0.3
+"""Share of the label entropy that is information below which labels are not coherent, if the search maximises that: at
+most 0.26 on two sets that SmolLM2-135M knows nothing of, 0.32 or more on five that it does."""
+CORE_COHERENT = 0.6
+"""Share explained of the best two thirds of the components from which a part may be coherent by itself. Chosen for
+being best, such a part of noise explains up to 0.4; if a third of the questions had no answer, 0.68 to 0.95."""
+PART_GAP = 0.25
+"""And by which the best two thirds must be ahead of all: 0.26 or more ahead if a third of the questions had no
+answer, at most 0.24 if all had."""
+ONE_SIDED = 0.9
+"""A label that more examples have than this is nearly all there is: unless the few others are predicted too (share
+explained at least `COHERENT`), the labels have collapsed."""
+LOPSIDED = 0.7
+"""Share of the commonest label from which it is said beside the verdict."""
+DRIFTED = 0.15
+"""By which the share of the commonest label may grow while the search goes on before it is said."""
+AGREEING = 0.8
+"""Two labelings that agree on fewer examples than this are two opinions; noise and myths cost less than a fifth."""
+CONTRADICTED = 0.3
+"""Given labels contradict the model if more than this share of them does, each weighed by how sure the model is."""
+RIVAL_MARGIN = 0.1
+"""Nats per example by which another labeling may be less coherent and still count as equally so: several times
+what another order of the demonstrations changes (0.03 at most in exploration)."""
+OPINIONATED = 0.38
+"""Standard deviation, in nats, of zero-shot log-odds from which the model sees the examples as different: at most
+0.31 if the embedded model knows nothing of them, 0.45 or more if it does, also if nearly all are true."""
+FLIPPING = 0.15
+"""Share of examples whose most probable label may change with the order of demonstrations."""
+COVERED = 0.5
+"""Less probability than this on the labels, on average, and the model was mostly about to say something else."""
+FEWEST = 8
+"""With fewer examples, no share explained means much."""
+NAMED = 0.8
+"""AUROC of zero-shot log-odds against the labels from which the prior names them. On real models 0.92 to 1.00 for the
+truth, 0.47 to 0.50 for random labels, 0.06 to 0.31 for the inverse; in worlds where a coherent division has nothing to
+do with what is meant, 0.41 to 0.75; where the model weakly knows what is meant, 0.80 or more."""
+NAMING_SPREAD = 0.42
+"""Standard deviation of zero-shot log-odds below which the prior says nothing that could name labels."""
+STRONGLY, STRONG_SPREAD = 0.95, 0.8
+"""AUROC and spread from which the prior names them strongly."""
+LEARNED = 0.05
+"""Share of what could be known that the other labels must add to what the texts alone tell, to be called learned."""
