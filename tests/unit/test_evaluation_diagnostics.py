@@ -38,12 +38,26 @@ from icm_api.evaluation.thresholds import COHERENT, FEWEST, INCOHERENT, NAMED, N
 from icm_api.evaluation.verdict import judge, one_sided
 from icm_api.objective import Objective
 from icm_api.search import build_objective
-from icm_api.types import Dataset, Example, Label, LabelDistribution, Labeling, PromptTemplate, Score, Task
+from icm_api.types import Dataset, Example, Label, LabelDistribution, Labeling, Prompt, PromptTemplate, Score, Task
 from tests import bayes
 from tests.bayes import BayesModel, candidates, pairs
 
 TWO = ("True", "False")
 LABELINGS = st.dictionaries(st.integers(0, 30).map(str), st.sampled_from("ABCD"), min_size=1)
+
+
+class Unsure(BayesModel):
+    """Leans to the wrong side, and little, on claims that are hard for it."""
+
+    def __init__(self, truth: dict[str, bool], hard: frozenset[str]) -> None:
+        super().__init__(truth)
+        self._hard = hard
+
+    def _answer(self, prompt: Prompt) -> LabelDistribution:
+        if prompt.query not in self._hard:
+            return super()._answer(prompt)
+        p = 0.42 if self._truth[prompt.query] else 0.58
+        return LabelDistribution(TWO, (log(p), log(1 - p)), 1.0, "exact")
 
 
 def inverse(labeling: Labeling) -> Labeling:
@@ -510,6 +524,20 @@ def test_related_examples_are_judged_by_the_posterior_over_their_legal_labelings
     for key in ids:
         marginal = sum(exp(logprob(way, p)) for way in legal if way[key] == "True") / weight
         assert sure[key].probability("True") == pytest.approx(marginal)
+
+
+async def test_gold_answers_to_what_the_model_is_unsure_of_do_not_lower_a_good_run() -> None:
+    """A model that is wrong, and unsure, on a third of the claims; a person gives the truth of those."""
+    dataset, truth = pairs(12)
+    hard = frozenset(dataset.ids[::3])
+    task = Task(PromptTemplate(separator="\n"))
+    objective = build_objective(dataset, Unsure(truth, hard), task, SearchSettings())
+    gold = Labeling({key: str(so) for key, so in truth.items()})
+    answered = await judged(objective, gold, gold.without(set(gold) - hard))
+    assert answered.measures.opinion.given_shared == 0
+    assert answered.measures.opinion.contradicted < 0.2
+    assert answered.verdict.name == "coherent", answered.lines()
+    assert answered.naming.answer == "by given labels"
 
 
 def test_labels_that_a_person_gave_do_not_count_for_coherence() -> None:
