@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from dataclasses import replace
+from math import log
 
 import pytest
 
@@ -14,6 +15,9 @@ from icm_api.testing import serve
 from icm_api.types import LabelDistribution, Prompt, Turn, Verbalizer
 from tests.benchmarks.worlds.families import WORLDS, World
 from tests.benchmarks.worlds.learner import Learner, Mind
+from tests.benchmarks.worlds.learning import Criterion, Tables, learned
+from tests.benchmarks.worlds.measuring import auroc, comfort_of, measure
+from tests.benchmarks.worlds.nulls import exchanged
 from tests.benchmarks.worlds.wire import WorldBackend
 
 
@@ -32,7 +36,7 @@ async def read(mind: Mind, prompts: list[Prompt]) -> list[LabelDistribution]:
     return list(await Learner(mind).label_distributions(prompts))
 
 
-@pytest.mark.parametrize("name", ["four classes", "topics follow gold"])
+@pytest.mark.parametrize("name", ["topics follow gold", pytest.param("four classes", marks=pytest.mark.slow)])
 async def test_the_wire_says_what_the_learner_says(name: str) -> None:
     world = WORLDS[name]
     asked = prompts_of(world)
@@ -94,3 +98,58 @@ def test_a_prompt_is_read_from_its_text_alone() -> None:
     prompt = Prompt("Is it so?", turns, "#0000000003", Verbalizer.plain(["True", "False"]), "\n\n")
     (one,) = asyncio.run(learner.label_distributions([prompt]))
     assert learner.read_text(prompt.text) == list(one.logprobs)
+
+
+def test_exchanged_labels_keep_texts_and_shares() -> None:
+    (prompt,) = prompts_of(WORLDS["plain"], 1)
+    other = exchanged(prompt)
+    assert [turn.text for turn in other.turns] == [turn.text for turn in prompt.turns]
+    assert Counter(turn.answer for turn in other.turns) == Counter(turn.answer for turn in prompt.turns)
+    assert other != prompt
+    assert exchanged(prompt) == other
+
+
+async def test_a_run_is_measured_and_a_world_without_knowledge_is_not_ahead_of_its_null() -> None:
+    known, unknown = await measure("plain", 16, 3), await measure("nothing", 16, 3)
+    assert known["gold_accuracy"] > 0.8
+    assert known["context_none_nats"] > known["null_words_few_nats"] + 0.2
+    assert unknown["context_none_nats"] < unknown["null_words_few_nats"] + 0.1
+    assert known == await measure("plain", 16, 3)
+
+
+def test_auroc_counts_pairs_in_the_right_order() -> None:
+    def said(p: float) -> LabelDistribution:
+        return LabelDistribution(("T", "F"), (log(p), log(1 - p)), 1.0, "exact")
+
+    reads = {"a": said(0.9), "b": said(0.4), "c": said(0.4), "d": said(0.2)}
+    # Of the four pairs of a T and an F, three are in order and one is a tie.
+    assert auroc(reads, {"a": "T", "b": "T", "c": "F", "d": "F"}) == (3 + 0.5) / 4
+    assert auroc(reads, dict.fromkeys(reads, "T")) is None
+
+
+def made(world: str, value: float, accuracy: float, *, wrong: bool = False) -> dict[str, object]:
+    scores = {"gold_accuracy": accuracy, "gold_balanced": accuracy}
+    return {"world": world, "wrong": wrong, "value": value, "verdict": "salient", **scores}
+
+
+def test_thresholds_are_in_the_middle_of_those_that_misjudge_least() -> None:
+    judge: tuple[Criterion, ...] = (("value", lambda row: float(row["value"]), (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)),)
+    rows = [made("good", 0.65, 0.95) for _ in range(6)] + [made("bad", 0.15, 0.5) for _ in range(6)]
+    assert learned(Tables.of(rows, judge), judge) == (0.4,)
+    # What a coherent wrong concept looks like has no say.
+    confused = [*rows, *(made("wrong", 0.65, 0.5, wrong=True) for _ in range(6))]
+    assert learned(Tables.of(confused, judge), judge) == (0.4,)
+    false, lost = Tables.of(confused, judge).rates((0.4,))
+    assert (false.tolist(), lost.tolist()) == ([0, 0, 1], [0, 0, 0])
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "balanced", "false", "lost"),
+    [(0.9, 0.9, False, True), (0.9, 0.55, True, False), (0.7, 0.7, False, False)],
+)
+def test_comfort_is_false_below_sixty_percent_and_lost_above_eighty_five(
+    accuracy: float, balanced: float, false: bool, lost: bool
+) -> None:
+    row = {"gold_accuracy": accuracy, "gold_balanced": balanced, "verdict": "salient"}
+    assert comfort_of(row).false == false
+    assert comfort_of(row, given=False).lost == lost

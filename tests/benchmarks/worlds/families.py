@@ -114,6 +114,7 @@ class World:
 
 _PLAIN = Mind()
 _NOTHING = replace(_PLAIN, prior=0.0, gain=0.0)
+_FAINT = replace(_PLAIN, prior=0.6, gain=1.5, belief=0.4, order=0.4)
 _CLASSES = ("alpha", "beta", "gamma", "delta")
 _SCALE = ("1", "2", "3", "4")
 
@@ -121,6 +122,7 @@ LEARNED: tuple[World, ...] = (
     World("plain", "knowledge", _PLAIN),
     World("strong prior", "knowledge", replace(_PLAIN, prior=4.0)),
     World("weak prior", "knowledge", replace(_PLAIN, prior=0.4)),
+    World("faint", "knowledge", _FAINT),
     World("nothing", "no knowledge", _NOTHING),
     World("whims", "no knowledge", replace(_NOTHING, whim=1.5)),
     World("looks", "no knowledge", replace(_NOTHING, surfaces=(2.0, 1.5, 1.0), belief=1.0)),
@@ -137,6 +139,11 @@ LEARNED: tuple[World, ...] = (
 LEFT_OUT: tuple[World, ...] = (
     World("no learning", "no learning", replace(_PLAIN, prior=2.5, gain=0.0)),
     World("no learning, noisy", "no learning", replace(_PLAIN, prior=2.0, gain=0.0, belief=1.5, whim=1.0)),
+    World("faint, 75:25", "faint", _FAINT, shares=(0.25, 0.75)),
+    World("faint, exclusive", "faint", _FAINT, candidates=4, answered=0.85),
+    World("loud whims", "loud", replace(_NOTHING, whim=3.0)),
+    World("loud look", "loud", replace(_NOTHING, surfaces=(8.0,), belief=0.3, whim=0.8)),
+    World("opinions", "opinions", replace(_NOTHING, whim=1.5, echo=0.3), wrong=True),
     World("inverse prior", "inverse", replace(_PLAIN, prior=-1.5), wrong=True),
     World("weak inverse prior", "inverse", replace(_PLAIN, prior=-0.3), wrong=True),
     World("recency", "recency", replace(_PLAIN, recency=1.5, prior=0.75)),

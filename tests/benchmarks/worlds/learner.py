@@ -50,7 +50,8 @@ class Mind:
         surfaces: gains for divisions by the looks of the text, which made-up words have too.
         belief: noise of what it perceives, as a share of the signal: it takes Phi(1 / belief) for what they are.
         nonsense: how much of that noise names evoke that it does not know.
-        whim: standard deviation of beliefs without demonstrations that mean nothing.
+        whim: standard deviation of beliefs without demonstrations that have nothing to do with gold.
+        echo: how much of it names evoke that it does not know.
         lean: towards the first label.
         base_rate: weight of log shares of the labels shown.
         recency: weight of the last labels shown.
@@ -68,6 +69,7 @@ class Mind:
     belief: float = 0.5
     nonsense: float = 0.5
     whim: float = 0.3
+    echo: float = 1.0
     lean: float = 0.5
     base_rate: float = 0.5
     recency: float = 0.0
@@ -215,7 +217,8 @@ class Learner:
             mind = self.mind
             parts = [mind.perceived(number, name) for name in self._names]
             alone = mind.prior * parts[0] + mind.rival_prior * parts[1]
-            alone = alone + mind.whim / 2**0.5 * _normals(f"whim/{number}", len(mind.labels))
+            whim = mind.whim * (1.0 if _KNOWN.fullmatch(number) else mind.echo)
+            alone = alone + whim / 2**0.5 * _normals(f"whim/{number}", len(mind.labels))
             alone[0] += mind.lean
             found = self._seen[text] = Seen(alone, np.concatenate(parts), topic)
         return found

@@ -14,6 +14,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from statistics import fmean
 
+from tests.benchmarks.worlds import learning
 from tests.benchmarks.worlds.families import LEARNED, LEFT_OUT, WORLDS
 from tests.benchmarks.worlds.measuring import Numbers, comfort_of, measure
 
@@ -58,7 +59,11 @@ def report(argv: Sequence[str]) -> None:
     parser.add_argument("--worlds", nargs="+", choices=tuple(WORLDS), metavar="WORLD")
     parser.add_argument("--families", choices=tuple(_FAMILIES))
     parser.add_argument("--json", type=Path, help="append a line per run to this file")
+    parser.add_argument("--learn", type=Path, metavar="FILE", help="run nothing: learn thresholds from such lines")
     given = parser.parse_args(argv)
+    if given.learn:
+        learning.report(given.learn)
+        return
     names = given.worlds or [world.name for world in _FAMILIES.get(given.families, tuple(WORLDS.values()))]
     print(HEADER + "\n(*: holds a coherent wrong concept, or names it wrongly: nothing but gold tells)", flush=True)
     with ProcessPoolExecutor(_PROCESSES) as processes:

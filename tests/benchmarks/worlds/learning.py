@@ -1,0 +1,211 @@
+"""Thresholds for "coherent" and "named by the prior", learned on some families of worlds and shown on the others.
+
+`python -m tests.benchmarks worlds --json FILE`, then `python -m tests.benchmarks worlds --learn FILE`. A judge is a few
+numbers of a run, each of which must reach a threshold. Of all thresholds on a grid, those count that misjudge least in
+the worst worlds of the half learned on (families with a wrong concept have no say in what is false); of these, the one
+in the middle is taken. Then the halves are exchanged, which shows how much the choice depends on the families.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tests.benchmarks.worlds.measuring import Numbers, comfort_of
+
+Array = NDArray[Any]
+MOST_FALSE, MOST_LOST = 0.05, 0.15
+
+
+def share(row: Numbers) -> float:
+    """Information in context as a share of the most that it could be, calibrated."""
+    return _ratio(row["context_batch_nats"], row["context_batch_guess"])
+
+
+def alone(row: Numbers) -> float:
+    """The same without demonstrations."""
+    return _ratio(row["alone_batch_nats"], row["alone_batch_guess"])
+
+
+def both(row: Numbers) -> float:
+    """Information in context and alone, as a share of log K."""
+    return _ratio(row["context_batch_nats"] + row["alone_batch_nats"], float(np.log(row["classes"])))
+
+
+def auroc(row: Numbers) -> float:
+    """How well zero-shot log-odds order the labels found; one half if there is nothing to order."""
+    found = row["alone_auroc"]
+    return 0.5 if found is None else float(found)
+
+
+def steady(row: Numbers) -> float:
+    """Share of the predictions that another order of the demonstrations leaves as they are."""
+    return 1 - float(row["order_flips"])
+
+
+def ahead(null: str) -> Callable[[Numbers], float]:
+    """Information in context less what the same search finds in a null, as a share of the most that it could be.
+
+    Args:
+        null: a name in `nulls.NULLS`.
+    """
+    return lambda row: _ratio(row["context_none_nats"] - row[f"null_{null}_nats"], row["context_none_guess"])
+
+
+def _ratio(above: float, below: float) -> float:
+    return above / below if below > 0 else 0.0
+
+
+Criterion = tuple[str, Callable[[Numbers], float], Sequence[float]]
+_SHARE: Criterion = ("share", share, (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7))
+_AUROC: Criterion = ("auroc", auroc, (0.5, 0.6, 0.7, 0.75, 0.8, 0.9))
+_ALONE: Criterion = ("alone", alone, (-1.0, 0.05, 0.1, 0.15, 0.2))
+_BOTH: Criterion = ("both", both, tuple(np.arange(0.2, 1.6, 0.1).round(1).tolist()))
+_AHEAD = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3)
+
+JUDGES: Mapping[str, tuple[Criterion, ...]] = {
+    "share, auroc": (_SHARE, _AUROC),
+    "both, auroc": (_BOTH, _AUROC),
+    "share, auroc, alone": (_SHARE, _AUROC, _ALONE),
+    **{
+        f"share, ahead of {null}, auroc, alone": (_SHARE, (f"ahead of {null}", ahead(null), _AHEAD), _AUROC, _ALONE)
+        for null in ("words", "words_brief", "words_few", "labels")
+    },
+    "both, ahead of words_few, auroc, alone": (
+        _BOTH,
+        ("ahead of words_few", ahead("words_few"), _AHEAD),
+        _AUROC,
+        _ALONE,
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """Runs of some worlds as arrays, one row per run.
+
+    Attributes:
+        values: per criterion of a judge, its number for every run, [criteria, runs].
+        worlds: the place of each run's world in `names`.
+        names: of the worlds.
+        bad, good: what gold says of each run, see `measuring.Comfort`.
+        wrong: whether the world holds a coherent wrong concept.
+    """
+
+    values: Array
+    worlds: Array
+    names: tuple[str, ...]
+    bad: Array
+    good: Array
+    wrong: Array
+
+    @classmethod
+    def of(cls, rows: Sequence[Numbers], judge: Sequence[Criterion]) -> Tables:
+        """Of runs and a judge."""
+        comforts = [comfort_of(row) for row in rows]
+        names = tuple(dict.fromkeys(row["world"] for row in rows))
+        return cls(
+            np.array([[measured(row) for row in rows] for _, measured, _ in judge]),
+            np.array([names.index(row["world"]) for row in rows]),
+            names,
+            np.array([each.bad for each in comforts]),
+            np.array([each.good for each in comforts]),
+            np.array([row["wrong"] for row in rows]),
+        )
+
+    def rates(self, thresholds: Sequence[float]) -> tuple[Array, Array]:
+        """Per world, false comfort as a share of all its runs, and lost comfort as a share of its good ones."""
+        given: Array = np.all(self.values >= np.array(thresholds)[:, None], axis=0)
+        runs, good = self._count(np.ones(len(given), dtype=bool)), self._count(self.good)
+        return self._count(given & self.bad) / runs, self._count(~given & self.good) / np.maximum(good, 1)
+
+    def loss(self, thresholds: Sequence[float]) -> float:
+        """By how much the worlds exceed what is allowed; worlds with a wrong concept only by what is lost."""
+        false, lost = self.rates(thresholds)
+        wrong = self._count(self.wrong) > 0
+        # A world with hardly a good run says little of what is lost.
+        lost = np.where((self._count(self.good) >= 5) & ~wrong, lost, 0.0)
+        over = np.maximum(np.where(wrong, 0.0, false) - MOST_FALSE, 0) * 3 + np.maximum(lost - MOST_LOST, 0)
+        return float(over.sum())
+
+    def _count(self, chosen: Array) -> Array:
+        return np.bincount(self.worlds, chosen, len(self.names))
+
+
+def learned(tables: Tables, judge: Sequence[Criterion]) -> tuple[float, ...]:
+    """The thresholds in the middle of those that lose least.
+
+    Args:
+        tables: of the worlds to learn on.
+        judge: what to choose thresholds of.
+    """
+    grid = list(product(*(values for _, _, values in judge)))
+    losses = np.array([tables.loss(each) for each in grid])
+    best = [each for each, loss in zip(grid, losses, strict=True) if loss <= losses.min() + 1e-9]
+    places = np.array([[values.index(at) for at, (_, _, values) in zip(each, judge, strict=True)] for each in best])
+    nearest = np.abs(places - np.median(places, axis=0)).sum(axis=1).argmin()
+    return best[int(nearest)]
+
+
+def shown(name: str, tables: Tables, thresholds: Sequence[float]) -> Iterator[str]:
+    """What thresholds do in worlds that they were not learned on: the worst worlds, and how many are within bounds."""
+    false, lost = tables.rates(thresholds)
+    good = np.bincount(tables.worlds, tables.good, len(tables.names))
+    wrong = np.bincount(tables.worlds, tables.wrong, len(tables.names)) > 0
+    for kind, chosen in (("no wrong concept", ~wrong), ("a wrong concept", wrong)):
+        at = np.flatnonzero(chosen)
+        over = [f"{tables.names[one]} {false[one]:.0%}" for one in at if false[one] > MOST_FALSE]
+        missed = [f"{tables.names[one]} {lost[one]:.0%} of {good[one]:.0f}" for one in at if lost[one] > MOST_LOST]
+        yield f"    {name}, {kind}: {len(at)} worlds; false comfort above {MOST_FALSE:.0%}: {', '.join(over) or 'none'}"
+        yield f"      lost comfort above {MOST_LOST:.0%}: {', '.join(missed) or 'none'}"
+
+
+def lines(rows: Sequence[Numbers]) -> Iterator[str]:
+    """Every judge, learned on one half and shown on the other, both ways; and the one that ships.
+
+    Args:
+        rows: of runs, as `measuring.measure` gives them.
+    """
+    halves: dict[str, list[Numbers]] = defaultdict(list)
+    for row in rows:
+        halves[row["half"]].append(row)
+    ships: tuple[Criterion, ...] = (("salient", lambda row: float(row["verdict"] == "salient"), (1.0,)),)
+    yield "the judge that ships"
+    for half, part in halves.items():
+        yield from shown(half, Tables.of(part, ships), (1.0,))
+    for name, judge in JUDGES.items():
+        yield f"judge by {name}{_cost(name, rows)}"
+        for own, other in (("learned", "left-out"), ("left-out", "learned")):
+            thresholds = learned(Tables.of(halves[own], judge), judge)
+            written = ", ".join(f"{one[0]} >= {at:g}" for one, at in zip(judge, thresholds, strict=True))
+            yield f"  from the families {own}: {written}"
+            yield from shown(own, Tables.of(halves[own], judge), thresholds)
+            yield from shown(other, Tables.of(halves[other], judge), thresholds)
+
+
+def _cost(name: str, rows: Sequence[Numbers]) -> str:
+    for null in ("words_brief", "words_few", "words", "labels"):
+        if f"of {null}," in name:
+            cost = fmean(row[f"null_{null}_requests"] / row["search_requests"] for row in rows)
+            return f" (null: {cost:.0%} of the search)"
+    return ""
+
+
+def report(path: Path) -> None:
+    """Print what is learned from a file of runs.
+
+    Args:
+        path: JSON Lines, a run each.
+    """
+    with path.open(encoding="utf-8") as stream:
+        for line in lines([json.loads(each) for each in stream]):
+            print(line)
