@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from dataclasses import replace
-from math import log
+from math import comb, log
 
 import pytest
 
@@ -129,7 +129,7 @@ def test_auroc_counts_pairs_in_the_right_order() -> None:
 
 def made(world: str, value: float, accuracy: float, *, wrong: bool = False) -> dict[str, object]:
     scores = {"gold_accuracy": accuracy, "gold_balanced": accuracy}
-    return {"world": world, "wrong": wrong, "value": value, "verdict": "salient", **scores}
+    return {"world": world, "wrong": wrong, "value": value, "verdict": "salient", "size": 32, **scores}
 
 
 def test_thresholds_are_in_the_middle_of_those_that_misjudge_least() -> None:
@@ -141,6 +141,9 @@ def test_thresholds_are_in_the_middle_of_those_that_misjudge_least() -> None:
     assert learned(Tables.of(confused, judge), judge) == (0.4,)
     false, lost = Tables.of(confused, judge).rates((0.4,))
     assert (false.tolist(), lost.tolist()) == ([0, 0, 1], [0, 0, 0])
+    # Sixteen of 32 labels are right: 16 of 20 drawn are, if they are all drawn and four of the others.
+    checked = Tables.of(confused, judge).checked((0.4,))
+    assert checked == pytest.approx([0, 0, comb(16, 4) / comb(32, 20)], abs=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -153,3 +156,6 @@ def test_comfort_is_false_below_sixty_percent_and_lost_above_eighty_five(
     row = {"gold_accuracy": accuracy, "gold_balanced": balanced, "verdict": "salient"}
     assert comfort_of(row).false == false
     assert comfort_of(row, given=False).lost == lost
+    for answer, given in (("by the prior, weakly", True), ("unsettled", False)):
+        answered = {**row, "verdict": "in words", "diagnosis": {"coherent": "coherent", "named": {"answer": answer}}}
+        assert comfort_of(answered).given == given

@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
+from math import comb
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -20,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.benchmarks.worlds.measuring import Numbers, comfort_of
+from tests.benchmarks.worlds.measuring import Numbers, comfort_of, promised
 
 Array = NDArray[Any]
 MOST_FALSE, MOST_LOST = 0.05, 0.15
@@ -61,6 +62,14 @@ def ahead(null: str) -> Callable[[Numbers], float]:
     return lambda row: _ratio(row["context_none_nats"] - row[f"null_{null}_nats"], row["context_none_guess"])
 
 
+def passing(row: Numbers) -> float:
+    """Probability that a check passes: 16 of 20 labels drawn at random, without replacement, are right."""
+    size, asked, needed = int(row["size"]), 20, 16
+    right = round(row["gold_accuracy"] * size)
+    ways = sum(comb(right, hits) * comb(size - right, asked - hits) for hits in range(needed, asked + 1))
+    return ways / comb(size, asked)
+
+
 def _ratio(above: float, below: float) -> float:
     return above / below if below > 0 else 0.0
 
@@ -99,6 +108,7 @@ class Tables:
         names: of the worlds.
         bad, good: what gold says of each run, see `measuring.Comfort`.
         wrong: whether the world holds a coherent wrong concept.
+        passing: with which probability a check by a person passes.
     """
 
     values: Array
@@ -107,6 +117,7 @@ class Tables:
     bad: Array
     good: Array
     wrong: Array
+    passing: Array
 
     @classmethod
     def of(cls, rows: Sequence[Numbers], judge: Sequence[Criterion]) -> Tables:
@@ -120,11 +131,21 @@ class Tables:
             np.array([each.bad for each in comforts]),
             np.array([each.good for each in comforts]),
             np.array([row["wrong"] for row in rows]),
+            np.array([passing(row) if row["size"] >= 20 else 0.0 for row in rows]),
         )
+
+    def given(self, thresholds: Sequence[float]) -> Array:
+        """Per run, whether all thresholds are reached."""
+        return np.asarray(np.all(self.values >= np.array(thresholds)[:, None], axis=0))
+
+    def checked(self, thresholds: Sequence[float]) -> Array:
+        """Per world, false comfort that a passed check would confirm, as a share of all its runs."""
+        confirmed = np.where(self.bad & self.given(thresholds), self.passing, 0.0)
+        return self._count(confirmed) / self._count(np.ones(len(confirmed)))
 
     def rates(self, thresholds: Sequence[float]) -> tuple[Array, Array]:
         """Per world, false comfort as a share of all its runs, and lost comfort as a share of its good ones."""
-        given: Array = np.all(self.values >= np.array(thresholds)[:, None], axis=0)
+        given = self.given(thresholds)
         runs, good = self._count(np.ones(len(given), dtype=bool)), self._count(self.good)
         return self._count(given & self.bad) / runs, self._count(~given & self.good) / np.maximum(good, 1)
 
@@ -159,7 +180,7 @@ def learned(tables: Tables, judge: Sequence[Criterion]) -> tuple[float, ...]:
 def shown(name: str, tables: Tables, thresholds: Sequence[float]) -> Iterator[str]:
     """What thresholds do in worlds that they were not learned on: the worst worlds, and how many are within bounds."""
     false, lost = tables.rates(thresholds)
-    good = np.bincount(tables.worlds, tables.good, len(tables.names))
+    checked, good = tables.checked(thresholds), np.bincount(tables.worlds, tables.good, len(tables.names))
     wrong = np.bincount(tables.worlds, tables.wrong, len(tables.names)) > 0
     for kind, chosen in (("no wrong concept", ~wrong), ("a wrong concept", wrong)):
         at = np.flatnonzero(chosen)
@@ -167,6 +188,7 @@ def shown(name: str, tables: Tables, thresholds: Sequence[float]) -> Iterator[st
         missed = [f"{tables.names[one]} {lost[one]:.0%} of {good[one]:.0f}" for one in at if lost[one] > MOST_LOST]
         yield f"    {name}, {kind}: {len(at)} worlds; false comfort above {MOST_FALSE:.0%}: {', '.join(over) or 'none'}"
         yield f"      lost comfort above {MOST_LOST:.0%}: {', '.join(missed) or 'none'}"
+        yield f"      false comfort with a passed check, in the worst world: {checked[at].max():.1%}"
 
 
 def lines(rows: Sequence[Numbers]) -> Iterator[str]:
@@ -178,7 +200,7 @@ def lines(rows: Sequence[Numbers]) -> Iterator[str]:
     halves: dict[str, list[Numbers]] = defaultdict(list)
     for row in rows:
         halves[row["half"]].append(row)
-    ships: tuple[Criterion, ...] = (("salient", lambda row: float(row["verdict"] == "salient"), (1.0,)),)
+    ships: tuple[Criterion, ...] = (("promised", lambda row: float(promised(row)), (1.0,)),)
     yield "the judge that ships"
     for half, part in halves.items():
         yield from shown(half, Tables.of(part, ships), (1.0,))

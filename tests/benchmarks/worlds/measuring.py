@@ -185,6 +185,18 @@ class Comfort:
         return self.good and not self.given
 
 
+def promised(row: Mapping[str, Any]) -> bool:
+    """Whether the judge calls the labels coherent or better, and named; in one word, or in an answer to each question.
+
+    Args:
+        row: of a run.
+    """
+    diagnosis = row.get("diagnosis", {})
+    if "coherent" not in diagnosis:
+        return bool(row["verdict"] == "salient")
+    return bool(diagnosis["coherent"] == "coherent" and diagnosis["named"]["answer"] != "unsettled")
+
+
 BAD, GOOD, GOOD_BALANCED = 0.6, 0.85, 0.75
 
 
@@ -195,6 +207,6 @@ def comfort_of(row: Mapping[str, Any], given: bool | None = None) -> Comfort:
         row: of a run.
         given: by another judge; None for the one that ships.
     """
-    said = row["verdict"] == "salient" if given is None else given
+    said = promised(row) if given is None else given
     accuracy, balanced = row["gold_accuracy"], row["gold_balanced"]
     return Comfort(said, min(accuracy, balanced) < BAD, accuracy > GOOD and balanced > GOOD_BALANCED)
