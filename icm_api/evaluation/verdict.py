@@ -104,7 +104,7 @@ def _of_one_sided(m: Measures) -> Verdict:
             ),
             (
                 "add constraints between examples (opposite pairs, exclusive answers), or give those there are more "
-                'weight, or lower alpha; label more examples at once; or try engine = "bootstrap"',
+                "weight, or lower alpha; label more examples at once; or try another engine",
             ),
         )
     if m.prior.spread >= OPINIONATED or other.share >= INCOHERENT:
@@ -181,7 +181,7 @@ def _rivals(rival: Rival, m: Measures) -> bool:
 def _of_rival(rival: Rival, m: Measures) -> Verdict:
     if rival.coherence.utility > m.found.utility:
         how = "is better by the run's own objective: the search stopped short"
-        advice = 'run with more steps or restarts, or with engine = "bootstrap", and compare'
+        advice = "run with more restarts, or with another engine, and compare"
     else:
         how = "is about as coherent: there is more than one concept here"
         advice = "look at examples on which the two differ, and give a person's labels for some of them"

@@ -153,6 +153,7 @@ class Host:
             top_logprobs=self.most,
             prompt_logprobs=prompt_logprobs,
             generates=True,
+            options=("top_logprobs", "extra_body", *(("api",) if self.chat else ())),
         )
 
     def count_tokens(self, text: str) -> int:

@@ -133,9 +133,11 @@ async def check_endpoint(client: Model, verbalizer: Verbalizer, tally: Tally | N
     found = await client.label_distributions([short_prompt(verbalizer)])
     if tally is not None:
         tally.add(found.costs)
-    told = coverage_warning(found, verbalizer) or ""
+    options = client.capabilities.options
     if thinks_first(found):
-        raise LogprobsUnavailableError(told)
+        raise LogprobsUnavailableError(coverage_warning(found, verbalizer, options=options))
+    # The claims are not the user's: how much the labels get says no more than whether they can be read.
+    told = coverage_warning(found, verbalizer, options=options, least=_NO_LABEL) or ""
     warnings = [told, *map(_bounds_warning, found)]
     if any(distribution.method == _ECHO for distribution in found):
         warnings.append("labels are read from an echoed prompt: `icm-api probe` says whether the echo can be trusted")
@@ -296,7 +298,8 @@ async def _looked(
         distribution = label_distribution(verbalizer, reading)
     except ProviderError as error:
         return read, f"{recorder.identity}: {error}"
-    told = coverage_warning([distribution], verbalizer) or ""
+    options = recorder.capabilities.options
+    told = coverage_warning([distribution], verbalizer, instruction=prompt.instruction, options=options) or ""
     if distribution.coverage < _NO_LABEL:
         read = replace(read, coverage=Finding(distribution.coverage))
         return read, f"{recorder.identity}: {told}"
@@ -326,7 +329,13 @@ async def _rows_found(model: LanguageModel, prompts: Sequence[Prompt]) -> Findin
     return Finding(
         least,
         f"at least, of {len(found)} with no demonstration: {labels}",
-        coverage_warning(found, prompts[0].verbalizer) or "",
+        coverage_warning(
+            found,
+            prompts[0].verbalizer,
+            instruction=prompts[0].instruction,
+            options=model.capabilities.options,
+        )
+        or "",
     )
 
 

@@ -128,8 +128,13 @@ class Work:
     async def _found(self, objective: Objective, start: Start, trail: Trail, watch: Watch) -> Found:
         def step(progress: Progress) -> None:
             if progress.info.step == 0:
-                reads = tuple(progress.state.score.distributions.values())
-                if told := coverage_warning(reads, objective.prompts.verbalizer):
+                told = coverage_warning(
+                    tuple(progress.state.score.distributions.values()),
+                    objective.prompts.verbalizer,
+                    instruction=objective.prompts.template.instruction,
+                    options=objective.model.capabilities.options,
+                )
+                if told:
                     watch.on_warning(told)
             watch.on_step(progress)
             trail.add(progress.state.labeling)

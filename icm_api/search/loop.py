@@ -160,7 +160,12 @@ async def search(
     async for state, info in iterate(kernel, objective, steps):
         if not scored and state.score.distributions:
             scored = True
-            refuse_unknown(tuple(state.score.distributions.values()), objective.prompts.verbalizer)
+            refuse_unknown(
+                tuple(state.score.distributions.values()),
+                objective.prompts.verbalizer,
+                instruction=objective.prompts.template.instruction,
+                options=objective.model.capabilities.options,
+            )
         # Challengers come after all restarts, and are no search of their own; nor is a choice between the ends.
         if info.restart < settings.restarts and info.kind != "choose":
             so_far = ends.get(info.restart) if engine.end == "best" else None

@@ -193,6 +193,7 @@ class Capabilities:
         prompt_logprobs: can score marked positions inside a prompt.
         generates: can generate text.
         requests_per_prompt: how many requests one prompt takes, where every label is one token.
+        options: of those that its provider takes, what may bring more of the probability onto the labels.
     """
 
     context_window: int
@@ -203,6 +204,7 @@ class Capabilities:
     prompt_logprobs: bool = False
     generates: bool = False
     requests_per_prompt: int = 1
+    options: tuple[str, ...] = ()
 
 
 class Model(Protocol):

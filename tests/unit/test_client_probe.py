@@ -207,10 +207,13 @@ async def test_refusals_for_the_rate_are_counted() -> None:
 
 
 async def test_the_check_before_a_run_asks_once_and_warns() -> None:
-    provider = Scripted({" True": log(0.2), " False": log(0.1)})
+    # Its claims are not the user's: what little labels of another kind get there is no news.
+    async with as_model(Scripted({" True": log(0.2), " False": log(0.1)})) as client:
+        assert await check_endpoint(client, TWO) == []
+    provider = Scripted({" True": log(0.002), " False": log(0.001)})
     async with as_model(provider) as client:
         (warning,) = await check_endpoint(client, TWO)
-        assert "30.0%" in warning
+        assert "0.3%" in warning
         assert await check_endpoint(client, TWO) == [warning]
     assert provider.sent == 1
 

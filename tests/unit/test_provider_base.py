@@ -122,7 +122,9 @@ def low(coverage: float, instead: dict[str, float], method: str = "top_k") -> La
 
 
 def test_what_is_written_instead_becomes_a_line_to_paste() -> None:
-    told = coverage_warning([low(0.02, {"**true": 0.5, "The": 0.2}), low(0.0, {"No": 0.6, "The": 0.1})], THREE)
+    told = coverage_warning(
+        [low(0.02, {"**true": 0.5, "The": 0.2}), low(0.0, {"No": 0.6, "The": 0.1})], THREE, options=["api"]
+    )
     assert told is not None
     assert "only 1.0%" in told
     assert "none that could be read in 1 of 2 answers" in told
@@ -137,18 +139,42 @@ def test_what_is_written_instead_becomes_a_line_to_paste() -> None:
 
 
 def test_advice_fits_how_labels_are_read() -> None:
-    sampled, exact = (coverage_warning([low(0.1, {}, method)], THREE) or "" for method in ("sampled", "exact"))
+    takes = ("max_tokens", "top_logprobs")
+    sampled, exact, listed = (
+        coverage_warning([low(0.1, {}, method)], THREE, options=takes) or "" for method in ("sampled", "exact", "top_k")
+    )
     assert "max_tokens" in sampled
+    assert "top_logprobs" in listed
+    assert "api =" not in listed
+    assert "max_tokens" not in (coverage_warning([low(0.1, {}, "sampled")], THREE) or "")
     assert "max_tokens" not in exact
     assert "top_logprobs" not in sampled + exact
     assert coverage_warning([low(0.6, {})], THREE) is None
+
+
+@pytest.mark.parametrize(
+    ("instruction", "names"),
+    [
+        ("", False),
+        ("Is it True, False or N/A?", True),
+        ("Answer true, no or n/a.", True),
+        ("Say whether it is untrue or falsehood, or N/A", False),
+        ("True or False?", False),
+    ],
+)
+def test_an_instruction_that_names_the_labels_is_not_asked_for(instruction: str, names: bool) -> None:
+    told = coverage_warning([low(0.1, {})], THREE, instruction=instruction) or ""
+    assert ("name the labels in the instruction" not in told) == names
+    assert told.partition(": ")[2]
 
 
 @pytest.mark.parametrize("mark", ["<think>", "<|channel|>", "\n<thought>", "[THINK]", "<|start"])
 def test_a_model_that_thinks_first_is_told_apart(mark: str) -> None:
     assert thinks_first([low(1e-7, {mark: 0.99})])
     assert not thinks_first([low(0.3, {mark: 0.2, "Well": 0.5})])
-    assert "turn thinking off" in (coverage_warning([low(1e-7, {mark: 0.99})], THREE) or "")
+    told = [coverage_warning([low(1e-7, {mark: 0.99})], THREE, options=takes) or "" for takes in ((), ("thinking",))]
+    assert ["thinking = false" in each for each in told] == [False, True]
+    assert all("choose a model that does not think" in each for each in told)
 
 
 def test_bounds_may_exceed_one_together_but_what_was_read_may_not() -> None:

@@ -1,10 +1,14 @@
 """What is told about a request that a server did not understand."""
 
+from dataclasses import fields
+
 import pytest
 
 from icm_api.errors import RequestError
+from icm_api.model.endpoints.advice import mending
 from icm_api.model.endpoints.http import advised
 from icm_api.model.open import open_endpoint
+from icm_api.model.options import AnthropicOptions, GeminiOptions
 from icm_api.testing import Faults, serve
 from tests.models import text_request
 
@@ -25,6 +29,23 @@ def test_a_bad_request_is_told_with_the_option_that_mends_it(said: str, option: 
     told = advised(f"Error code: 400 - {said}", "bad_request")
     assert f"{option} under [model.options]" in told or f"set {option}" in told
     assert "icm-api probe" in advised("Error code: 400 - Oh no", "bad_request")
+
+
+@pytest.mark.parametrize(
+    ("kind", "said", "named"),
+    [
+        (GeminiOptions, "Thinking level is not supported for this model", "thinking"),
+        (GeminiOptions, "top_logprobs: logprobs is not enabled", "top_logprobs"),
+        (GeminiOptions, "Only no echo is supported; system role not supported", None),
+        (AnthropicOptions, "roles must alternate", None),
+        (AnthropicOptions, "prompt is too long: 200001 tokens > 200000 maximum", "context_window"),
+    ],
+)
+def test_no_option_is_named_that_the_provider_does_not_take(kind: type, said: str, named: str | None) -> None:
+    takes = frozenset(field.name for field in fields(kind))
+    told = mending(said, takes)
+    assert (told is None) == (named is None)
+    assert named is None or f"set {named} under" in str(told)
 
 
 @pytest.mark.parametrize(("api", "other"), [("chat", "completions"), ("completions", "chat")])

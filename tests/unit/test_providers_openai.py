@@ -164,7 +164,7 @@ async def test_labels_that_are_not_listed_are_never_given_a_number() -> None:
         found = label_distribution(ONE_TOKEN, reading)
         assert (found.unknown, found.intervals["True"], bool(found.instead)) == (True, (0.0, 1.0), True)
         with pytest.raises(LogprobsUnavailableError, match=r"any of 1 answers.*top_logprobs.*' True'"):
-            refuse_unknown([found], ONE_TOKEN)
+            refuse_unknown([found], ONE_TOKEN, options=["top_logprobs"])
 
 
 @pytest.mark.parametrize(

@@ -3,36 +3,44 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
+OPTIONS = frozenset({"context_window", "chat_style", "api", "echo", "top_logprobs", "extra_body"})
+"""What may mend a request to a host of OpenAI's kind."""
 _OPTIONS = "under [model.options]"
+_LOOSELY = re.IGNORECASE | re.DOTALL
 TOO_LONG = (
     f"set context_window {_OPTIONS} to what the model takes, and lower than that where texts have fewer than three "
     "bytes a token: whole demonstrations are then left out"
 )
 """What mends a prompt that is longer than the model takes."""
-# What servers say, and the option that mends it; the first that matches is told.
-_MENDS: tuple[tuple[str, str], ...] = (
-    (r"context.*length|prompt is too long|exceeds?.*context", TOO_LONG),
+# What servers say, the option that mends it, and how; the first that matches is told.
+_MENDS: tuple[tuple[str, str, str], ...] = (
+    (r"context.*length|prompt is too long|exceeds?.*context", "context_window", TOO_LONG),
     (
         r"system.*(role|message|instruction)|(role|message|instruction).*system|roles must alternate",
+        "chat_style",
         f'the model takes no system message, or no turns: set chat_style = "one_message" {_OPTIONS}',
     ),
-    (r"chat.?template", f'a base model takes no messages: set api = "completions" {_OPTIONS}'),
-    (r"\becho\b", f"set echo = false {_OPTIONS}"),
+    (r"chat.?template", "api", f'a base model takes no messages: set api = "completions" {_OPTIONS}'),
+    (r"\becho\b", "echo", f"set echo = false {_OPTIONS}"),
     (
         r"logprobs",
+        "top_logprobs",
         f"set top_logprobs {_OPTIONS} to what this host allows, or use a model that gives logprobs",
     ),
-    (r"thinking|reasoning", f"turn thinking off, or on, by extra_body {_OPTIONS}"),
+    (r"thinking|reasoning", "extra_body", f"turn thinking off, or on, by extra_body {_OPTIONS}"),
+    (r"thinking|reasoning", "thinking", f"set thinking {_OPTIONS}: true for a model that always thinks, else false"),
 )
 _ROUTES = {"/chat/completions": "completions", "/completions": "chat"}
 
 
-def mending(said: str) -> str | None:
+def mending(said: str, options: Collection[str] = OPTIONS) -> str | None:
     """The option that mends a bad request; None if what the server said points to none.
 
     Args:
         said: by the server.
+        options: that the provider takes; no others are named.
 
     Example:
         >>> mending("top_logprobs must be at most 5")
@@ -40,7 +48,8 @@ def mending(said: str) -> str | None:
         >>> mending("System role not supported").partition(": ")[2]
         'set chat_style = "one_message" under [model.options]'
     """
-    return next((advice for pattern, advice in _MENDS if re.search(pattern, said, re.IGNORECASE | re.DOTALL)), None)
+    told = (how for pattern, option, how in _MENDS if option in options and re.search(pattern, said, _LOOSELY))
+    return next(told, None)
 
 
 def not_found(path: str) -> str:

@@ -26,6 +26,7 @@ from icm_api.types import Capabilities
 
 _KEY = "ANTHROPIC_API_KEY"
 _CONNECT_SECONDS = 10.0
+_MENDING = frozenset({"context_window"})
 _HOOKS: Mapping[str, list[Any]] = MappingProxyType({"response": [read_capped]})
 
 
@@ -75,6 +76,7 @@ class AnthropicEndpoint:
             deterministic=False,
             generates=True,
             requests_per_prompt=options.samples,
+            options=("max_tokens", "thinking"),
         )
 
     def count_tokens(self, text: str) -> int:
@@ -122,7 +124,7 @@ class AnthropicEndpoint:
             text += ": set thinking=true, with a larger max_tokens, for a model that always thinks"
         wait = retry_after(error.response.headers)
         return RequestError(
-            f"{self._identity}: {advised(text, kind)}", kind=kind, status=error.status_code, retry_after=wait
+            f"{self._identity}: {advised(text, kind, _MENDING)}", kind=kind, status=error.status_code, retry_after=wait
         )
 
     def blotted(self, text: str) -> str:

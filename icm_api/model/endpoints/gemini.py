@@ -25,6 +25,7 @@ from icm_api.types import Capabilities
 
 _KEYS = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
 _CONNECT_SECONDS = 10.0
+_MENDING = frozenset({"context_window", "top_logprobs", "thinking"})
 
 
 class GeminiEndpoint:
@@ -69,7 +70,12 @@ class GeminiEndpoint:
         """The likeliest tokens. What a hosted model computes is not the same to the last digit every time."""
         options = self._options
         return Capabilities(
-            options.context_window, "top_k", deterministic=False, top_logprobs=options.top_logprobs, generates=True
+            options.context_window,
+            "top_k",
+            deterministic=False,
+            top_logprobs=options.top_logprobs,
+            generates=True,
+            options=("top_logprobs", "thinking"),
         )
 
     def count_tokens(self, text: str) -> int:
@@ -127,7 +133,7 @@ class GeminiEndpoint:
             kind = "authentication"
         elif status == 429 and _is_daily(details):
             kind = "quota"
-        return RequestError(f"{where}: {advised(text, kind)}", kind=kind, status=status, retry_after=wait)
+        return RequestError(f"{where}: {advised(text, kind, _MENDING)}", kind=kind, status=status, retry_after=wait)
 
     def blotted(self, text: str) -> str:
         """The text without the key, which servers and libraries quote."""

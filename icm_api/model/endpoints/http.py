@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from html import escape
 from types import MappingProxyType
 
@@ -17,7 +17,7 @@ import httpx2
 from pydantic import SecretStr
 
 from icm_api.errors import ConfigError, RequestError, RequestErrorKind
-from icm_api.model.endpoints.advice import TOO_LONG, mending
+from icm_api.model.endpoints.advice import OPTIONS, TOO_LONG, mending
 from icm_api.model.endpoints.network import is_loopback, proxy_variable
 
 _KINDS: Mapping[int, RequestErrorKind] = {
@@ -224,19 +224,20 @@ def host_of(url: str) -> str:
     return url.partition("://")[2].partition("?")[0]
 
 
-def advised(text: str, kind: RequestErrorKind) -> str:
+def advised(text: str, kind: RequestErrorKind, options: Collection[str] = OPTIONS) -> str:
     """What a server said of an error, cut to a line's length, and what to do about it.
 
     Args:
         text: what the server said.
         kind: of the error.
+        options: that the provider takes.
 
     Example:
         >>> advised("No such model.", "not_found")
         "No such model.; check the model's name and base_url"
     """
     too_long = kind == "bad_request" and (_TOO_LARGE.search(text) or _ASKED.search(text))
-    advice = (TOO_LONG if too_long else mending(text) if kind == "bad_request" else None) or _ADVICE.get(kind)
+    advice = (TOO_LONG if too_long else mending(text, options) if kind == "bad_request" else None) or _ADVICE.get(kind)
     return f"{text:.500}; {advice}" if advice else text[:500]
 
 

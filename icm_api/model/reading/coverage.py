@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from math import exp
 
 from icm_api.errors import LogprobsUnavailableError
@@ -23,10 +23,18 @@ _MOST_SHOWN = 4
 _LEAST = 0.005
 # What models that think write before anything else.
 _THINKING = re.compile(r"\s*(<\|?(think|thought|reasoning|channel|start)|\[THINK|◁think)", re.IGNORECASE)
-_ADVICE: Mapping[str, str] = {
-    "top_k": "ask for more alternatives (option top_logprobs), or, if it is a base model, ask it for text (option "
-    'api = "completions")',
-    "sampled": "raise max_tokens if replies are cut short",
+# What may mend each way of reading: the option, and how.
+_MENDS: Mapping[str, Mapping[str, str]] = {
+    "top_k": {
+        "top_logprobs": "ask for more alternatives (option top_logprobs)",
+        "api": 'if it is a base model, ask it for text (option api = "completions")',
+    },
+    "sampled": {"max_tokens": "raise max_tokens if replies are cut short"},
+}
+_THINK_LESS: Mapping[str, str] = {
+    "extra_body": "turn thinking off under [model.options], e.g. extra_body = { chat_template_kwargs = "
+    '{ enable_thinking = false } } or extra_body = { reasoning_effort = "none" }',
+    "thinking": "turn thinking off: thinking = false under [model.options]",
 }
 
 
@@ -47,13 +55,20 @@ def likeliest(place: Place) -> dict[str, float]:
 
 
 def coverage_warning(
-    distributions: Sequence[LabelDistribution], verbalizer: Verbalizer, least: float = ENOUGH
+    distributions: Sequence[LabelDistribution],
+    verbalizer: Verbalizer,
+    *,
+    instruction: str = "",
+    options: Collection[str] = (),
+    least: float = ENOUGH,
 ) -> str | None:
     """What to warn of if the labels get less than `least` of the probability on average; None if all is well.
 
     Args:
         distributions: of any number of prompts.
         verbalizer: the labels and their forms.
+        instruction: of the prompts; what it says already is not advised.
+        options: that the model's provider takes, see `Capabilities`; no others are named.
         least: the mean coverage that is enough, in [0, 1].
 
     Example:
@@ -76,28 +91,39 @@ def coverage_warning(
     shown = ", ".join(f"{text!r} ({share:.1%})" for text, share in instead.items())
     written = f"{start}; it would write {shown}" if instead else start
     if thinks_first(distributions):
-        return f"{written}: {_think_less()}"
-    further = [_ADVICE[method] for method in dict.fromkeys(each.method for each in distributions) if method in _ADVICE]
-    remedies = ["name the labels in the instruction", *further]
+        return f"{written}: {_think_less(options)}"
+    methods = dict.fromkeys(each.method for each in distributions)
+    remedies = [how for method in methods for option, how in _MENDS.get(method, {}).items() if option in options]
+    if not _named(verbalizer, instruction):
+        remedies.insert(0, "name the labels in the instruction")
     if instead:
-        remedies.append(f"or put what means a label under [prompt]: {forms_line(verbalizer, instead)}")
-    return f"{written}: {'; '.join(remedies)}"
+        remedies.append(f"put what means a label under [prompt]: {forms_line(verbalizer, instead)}")
+    return f"{written}: {'; or '.join(remedies or ['ask with words that the labels follow, or choose another model'])}"
 
 
-def refuse_unknown(distributions: Sequence[LabelDistribution], verbalizer: Verbalizer) -> None:
+def refuse_unknown(
+    distributions: Sequence[LabelDistribution],
+    verbalizer: Verbalizer,
+    *,
+    instruction: str = "",
+    options: Collection[str] = (),
+) -> None:
     """Refuse answers of which none says anything of a label: there is nothing to search by.
 
     Args:
         distributions: of any number of prompts.
         verbalizer: the labels and their forms.
+        instruction: of the prompts.
+        options: that the model's provider takes.
 
     Raises:
         LogprobsUnavailableError: there are some, and all are unknown; what the model would write instead.
     """
     if distributions and all(distribution.unknown for distribution in distributions):
+        told = coverage_warning(distributions, verbalizer, instruction=instruction, options=options)
         raise LogprobsUnavailableError(
             f"the model listed no form of any label in any of {len(distributions)} answers, which say nothing then; "
-            f"{coverage_warning(distributions, verbalizer)}; forms asked for: {forms_of(verbalizer)}"
+            f"{told}; forms asked for: {forms_of(verbalizer)}"
         )
 
 
@@ -142,9 +168,15 @@ def _instead(distributions: Sequence[LabelDistribution]) -> dict[str, float]:
     return dict(told[:_MOST_SHOWN])
 
 
-def _think_less() -> str:
-    return (
-        "it thinks before it answers, so what the labels get says nothing; turn thinking off under [model.options], "
-        "e.g. extra_body = { chat_template_kwargs = { enable_thinking = false } } or extra_body = { reasoning_effort = "
-        '"none" }, or choose a model that does not think'
+def _think_less(options: Collection[str]) -> str:
+    ways = [*(how for option, how in _THINK_LESS.items() if option in options), "choose a model that does not think"]
+    return f"it thinks before it answers, so what the labels get says nothing; {', or '.join(ways)}"
+
+
+def _named(verbalizer: Verbalizer, instruction: str) -> bool:
+    """Whether an instruction has all labels in it, as words of their own."""
+    text = instruction.casefold()
+    return all(
+        any(re.search(rf"(?<!\w){re.escape(form.strip().casefold())}(?!\w)", text) for form in verbalizer.forms(label))
+        for label in verbalizer.labels
     )
