@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from argparse import Namespace
 
+from icm_api.cli.running import in_words
 from icm_api.evaluation import evaluate, short_lines
 from icm_api.export import FORMATS, Options, export_labels
 from icm_api.report import write_report
@@ -53,7 +54,12 @@ def export_verb(arguments: Namespace) -> None:
 def report_verb(arguments: Namespace) -> None:
     """`icm-api report RUN`."""
     written = write_report(
-        arguments.run, arguments.out, gold=arguments.gold, comparison=arguments.comparison, png=arguments.png
+        arguments.run,
+        arguments.out,
+        gold=arguments.gold,
+        comparison=arguments.comparison,
+        meanings=dict(arguments.map),
+        png=arguments.png,
     )
     print("\n".join(_whole_run(FinishedRun.open(arguments.run))))
     print(f"wrote {written.page}")
@@ -67,10 +73,6 @@ def _whole_run(run: FinishedRun) -> list[str]:
     lines = [*(judged or ["verdict: not judged"]), f"labels: {', '.join(run.result.counts)}"]
     sent = run.sent
     if sent is not None:
-        prices = run.config.prices
-        money = "" if sent.money is None or prices is None else f", {sent.money:,.4f} {prices.currency}"
         sessions = f"{sent.sessions} session{'' if sent.sessions == 1 else 's'}"
-        lines.append(
-            f"sent in {sessions}: {sent.usage.requests:,} requests, {sent.usage.prompt_tokens:,} prompt tokens{money}"
-        )
+        lines.append(f"sent in {sessions}: {in_words(sent.usage, sent.money, run.config.prices)}")
     return lines

@@ -202,6 +202,7 @@ def _report(parser: ArgumentParser) -> None:
     _run_folder(parser)
     parser.add_argument("--out", type=Path, help="the page to write (default: report/report.html in the run folder)")
     parser.add_argument("--gold", type=Path, help="gold labels to compare the labels found with")
+    _map(parser)
     parser.add_argument("--comparison", type=Path, help="the folder of a comparison, to show its bars")
     parser.add_argument(
         "--png",

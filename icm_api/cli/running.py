@@ -10,7 +10,7 @@ import asyncio
 import json
 from argparse import Namespace
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import fmean
@@ -19,11 +19,12 @@ from typing import Any
 from rich.console import Console
 
 from icm_api.cli.live import LiveView
-from icm_api.config import Config, load_config
+from icm_api.config import Config, Prices, load_config
 from icm_api.consistency import audit
 from icm_api.data import check_data
 from icm_api.errors import BudgetError, DataError, GaveUpError, StorageError
 from icm_api.evaluation import lines_of, lines_of_zero_shot
+from icm_api.model import LanguageModel
 from icm_api.result import LABELS_FILE, SUMMARY_FILE, Result
 from icm_api.runs import (
     ASIDE_FILE,
@@ -38,6 +39,7 @@ from icm_api.runs import (
     run_config,
     with_check,
 )
+from icm_api.types import Model, Usage
 
 
 def _read_config(arguments: Namespace) -> Config:
@@ -122,15 +124,21 @@ def watched(work: Callable[[Watch], Coroutine[Any, Any, Result]], folder: Path, 
             console.print(f"dropped a torn last line of {torn} bytes from {folder / TRACE_FILE}", soft_wrap=True)
         console.print(f"{steps} steps are on disk; checking them, then going on", soft_wrap=True)
 
+    asked: list[Model] = []
+
+    def opened(model: Model) -> None:
+        view.opened(model)
+        asked.append(model)
+
     with LiveView(console) as view:
         try:
-            result = asyncio.run(work(replace(view.watch, on_resume=resumed)))
+            result = asyncio.run(work(replace(view.watch, on_resume=resumed, on_model=opened)))
         except (KeyboardInterrupt, StorageError, BudgetError, GaveUpError):
             console.print(f"to go on: icm-api resume {folder}", soft_wrap=True)
             raise
     if show:
         # A run that was finished before may have been checked since.
-        print("\n".join(_result_lines(with_check(folder, result), folder)))
+        print("\n".join([*_result_lines(with_check(folder, result), folder), *_bill(asked, folder)]))
     return result
 
 
@@ -141,6 +149,23 @@ def _judging(result: Result) -> str:
         return ""
     judging = diagnosis["measures"]["requests"]
     return f"; {judging:,} of the requests ({judging / result.usage.requests:.0%}) to judge the labels"
+
+
+def _bill(asked: Sequence[Model], folder: Path) -> list[str]:
+    """What was sent to a hosted model, now and for the whole run; nothing is paid to one in this process."""
+    if not asked or not isinstance(asked[0], LanguageModel) or asked[0].capabilities.batches:
+        return []
+    run, model = FinishedRun.open(folder), asked[0]
+    whole, prices = run.sent, run.config.prices
+    now = in_words(model.sent, model.spent, prices)
+    all_told = now if whole is None else in_words(whole.usage, whole.money, prices)
+    return [f"sent now: {now}; for the whole run: {all_told}"]
+
+
+def in_words(usage: Usage, money: float | None, prices: Prices | None) -> str:
+    """Requests, tokens and, if it is known, money."""
+    paid = "" if money is None or prices is None else f", {money:,.4f} {prices.currency}"
+    return f"{usage.requests:,} requests, {usage.prompt_tokens:,} prompt tokens{paid}"
 
 
 def _left_open(result: Result) -> list[str]:

@@ -95,7 +95,7 @@ def workbook_rows(path: str) -> Iterator[Row]:
         DataError: the file is damaged, or has no rows or an unusable header.
         ConfigError: openpyxl is not installed.
     """
-    openpyxl = package("openpyxl", "openpyxl", path, "an Excel workbook: save it as CSV UTF-8")
+    openpyxl = package("openpyxl", "'icm-api[excel]'", path, "an Excel workbook: save it as CSV UTF-8")
     try:
         book = openpyxl.load_workbook(path, read_only=True, data_only=True)
         cells = [[_as_text(value) for value in row] for row in book.worksheets[0].iter_rows(values_only=True)]

@@ -23,6 +23,7 @@ from icm_api.report.contested import Conflict, ContestedExample, Evidence, confl
 from icm_api.report.trace import Stage, Trace, gathered, stages
 from icm_api.result import LabelledExample, Result, write_whole
 from icm_api.runs import FinishedRun
+from icm_api.types import Label
 
 _PER_BIN = 10
 """Examples that a bin of the reliability curve has at least."""
@@ -113,13 +114,20 @@ class Report:
         return _is_rescaled(self.result.examples)
 
 
-def read_report(folder: Path, *, gold: Path | None = None, comparison: Path | None = None) -> Report:
+def read_report(
+    folder: Path,
+    *,
+    gold: Path | None = None,
+    comparison: Path | None = None,
+    meanings: Mapping[str, Label] | None = None,
+) -> Report:
     """Gather what the report of a run tells.
 
     Args:
         folder: of a finished run.
         gold: a file of gold labels, read as the run read its data.
         comparison: the folder of a comparison.
+        meanings: the label that something written in the gold file means, e.g. {"0": "False"}.
 
     Raises:
         RunError: the run is not finished, or a file of it or of the comparison is missing or damaged.
@@ -145,7 +153,7 @@ def read_report(folder: Path, *, gold: Path | None = None, comparison: Path | No
         None if evidence.relations is None else broken,
         stages(run.result, trace),
         run.sent,
-        None if gold is None else _against_gold(run.result, run.gold(gold)),
+        None if gold is None else _against_gold(run.result, run.gold(gold, meanings=meanings)),
         None if comparison is None else read_comparison(comparison),
         version("icm-api"),
     )
@@ -210,6 +218,7 @@ def write_report(
     *,
     gold: Path | None = None,
     comparison: Path | None = None,
+    meanings: Mapping[str, Label] | None = None,
     png: bool | None = None,
 ) -> Written:
     """Write the report of a finished run; the same run, the same bytes.
@@ -219,6 +228,7 @@ def write_report(
         out: the page to write; by default `report/report.html` in the run folder.
         gold: a file of gold labels to compare the labels with.
         comparison: the folder of a comparison, whose bars to show.
+        meanings: the label that something written in the gold file means, e.g. {"0": "False"}.
         png: write the figures beside the page too; by default if the page goes into the run folder.
 
     Raises:
@@ -232,7 +242,7 @@ def write_report(
     from icm_api.report.drawing import png as drawn_png
     from icm_api.report.page import render
 
-    report = read_report(folder, gold=gold, comparison=comparison)
+    report = read_report(folder, gold=gold, comparison=comparison, meanings=meanings)
     drawn = charts(report)
     path = out or folder / _PAGE_FILE
     write_whole(path, render(report, drawn))

@@ -80,6 +80,20 @@ def test_the_same_config_gives_the_same_labels_directly_and_over_every_wire_form
     assert ours["utility"] == pytest.approx(theirs["utility"], abs=1e-3)
 
 
+def test_what_was_sent_now_and_for_the_whole_run_is_said_at_the_end(tmp_path: Path, capsys: Printed) -> None:
+    prices = "\n[prices]\ninput = 1000.0\noutput = 0.0\n"
+    with serve(dialect="vllm") as server:
+        assert run(write_config(tmp_path, VLLM.spec(server), search="steps = 2", extra=prices)) == 0
+        last = capsys.readouterr().out.splitlines()[-1]
+        assert main(["resume", str(tmp_path / "run")]) == 0
+        again = capsys.readouterr().out.splitlines()[-1]
+    sent = spent(tmp_path / "run" / "spending.jsonl")
+    bill = f"{sent.requests:,} requests, {sent.prompt_tokens:,} prompt tokens, {sent.prompt_tokens / 1000:,.4f} USD"
+    assert sent.requests > 0
+    assert last == f"sent now: {bill}; for the whole run: {bill}"
+    assert again == f"sent now: 0 requests, 0 prompt tokens, 0.0000 USD; for the whole run: {bill}"
+
+
 # Faults
 
 SLOW = {"429-date", "429-ms", "429-none", "429-seconds", "200-error", "500", "503", "529", "cut", "truncated-json"}

@@ -74,6 +74,19 @@ def test_with_gold_and_a_file_name(world: Path, tmp_path: Path, capsys: Printed)
     assert (tmp_path / "x" / "page-search.png").is_file()
 
 
+@pytest.mark.slow
+def test_gold_in_other_words_is_mapped_as_evaluate_maps_it(world: Path, tmp_path: Path, capsys: Printed) -> None:
+    written = (world / "gold.jsonl").read_text().replace('"True"', '"1"').replace('"False"', '"0"')
+    gold, out = tmp_path / "numbers.jsonl", tmp_path / "page.html"
+    gold.write_text(written)
+    command = ["report", str(world / "run"), "--out", str(out), "--gold", str(gold)]
+    assert main([*command, "--map", "1=True,0=False"]) == 0
+    mapped = out.read_text(encoding="utf-8")
+    command[-1] = str(world / "gold.jsonl")
+    assert main(command) == 0
+    assert mapped == out.read_text(encoding="utf-8")
+
+
 def test_the_bars_of_a_comparison_are_shown(world: Path, tmp_path: Path, capsys: Printed) -> None:
     comparison = write_comparison(tmp_path / "c", [compared_row("zero-shot", 0.48, 0.4, 0.56)])
     out = tmp_path / "page.html"
