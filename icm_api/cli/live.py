@@ -104,6 +104,8 @@ class LiveView:
             parts.append(f"{len(info.score.labeling):,} labelled, U {info.score.utility:.3f}")
         if isinstance(self._model, LanguageModel):
             parts.append(f"{self._model.sent.requests:,} requests answered")
+            if (batch := self._model.under_way) is not None:
+                parts.append(f"batch {batch[0]:,} of {batch[1]:,}")
         return ", ".join([*parts, f"after {timedelta(seconds=round(monotonic() - self._began))}"])
 
     def _panel(self) -> RenderableType:
@@ -124,6 +126,8 @@ class LiveView:
         table.add_row("requests", f"{usage.requests:,}", f"{usage.prompt_tokens:,} prompt tokens")
         if isinstance(self._model, LanguageModel):
             table.add_row("answered", f"{self._model.sent.requests:,}", "by the model, and not by the cache")
+            if (batch := self._model.under_way) is not None:
+                table.add_row("batch", f"{batch[0]:,} of {batch[1]:,}", "on this machine")
         return table
 
     def _time_left(self, progress: Progress) -> str:

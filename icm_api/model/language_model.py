@@ -8,7 +8,7 @@ from types import TracebackType
 from icm_api.errors import CapabilityError, LogprobsUnavailableError, Unanswered
 from icm_api.model.client.client import Client
 from icm_api.model.reading.reading import Readers, Sampling, label_distribution
-from icm_api.model.request import StatesWindow
+from icm_api.model.request import CountsBatches, StatesWindow
 from icm_api.types import Answers, Capabilities, LabelDistribution, Prompt, Usage
 
 
@@ -52,6 +52,12 @@ class LanguageModel:
     def spent(self) -> float | None:
         """What that cost, in the currency of the prices; None if no prices are known."""
         return self._client.meter.spent
+
+    @property
+    def under_way(self) -> tuple[int, int] | None:
+        """Which batch a model on this machine computes, from 1, and of how many; None if none, or for a hosted one."""
+        endpoint = self._client.endpoint
+        return endpoint.under_way if isinstance(endpoint, CountsBatches) else None
 
     def count_tokens(self, text: str) -> int:
         """How many tokens the model sees in this text."""

@@ -121,6 +121,16 @@ class StatesWindow(Protocol):
         ...
 
 
+@runtime_checkable
+class CountsBatches(Protocol):
+    """A model on this machine that says how far it has come with what it was asked."""
+
+    @property
+    def under_way(self) -> tuple[int, int] | None:
+        """Which batch is being computed, from 1, and of how many; None if none is."""
+        ...
+
+
 class Asks(Protocol):
     """What a reader needs of the client."""
 

@@ -537,12 +537,17 @@ def test_a_shared_beginning_is_computed_once(models: Callable[..., Path]) -> Non
     # The last token of a label is never fed; every distinct beginning of what is fed is one node of the tree.
     tree = {ids[:at] for ids in whole for at in range(1, len(ids))}
     computed: list[int] = []
+    told: list[object] = [provider.under_way]
+    provider._scorer._network.register_forward_pre_hook(lambda _module, _args: told.append(provider.under_way))
     provider._scorer._network.register_forward_pre_hook(
         lambda _module, _args, arguments: computed.append(arguments["input_ids"].numel()), with_kwargs=True
     )
     ask(provider, prompts)
     assert sum(computed) == len(tree)
     assert sum(computed) < 0.3 * sum(len(ids) - 1 for ids in whole)
+    # How far it has come can be seen from outside while it computes, and at no other time.
+    count = len(computed)
+    assert [*told, provider.under_way] == [None, *((at, count) for at in range(1, count + 1)), None]
 
 
 @needs_local

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
+import re
 import sys
+import time
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
@@ -11,7 +15,10 @@ import pytest
 from rich.console import Console
 
 import icm_api as icm
-from icm_api.model import LanguageModel
+from icm_api.model import Client, LanguageModel, Readers
+from icm_api.model.endpoints.pocket import PocketEndpoint, load_model
+from icm_api.model.reading.local import ReadsForms
+from icm_api.model.request import Request, Response
 from icm_api.types import Model
 from tests.bayes import BayesModel, pairs
 
@@ -31,6 +38,37 @@ async def shown(console: Console, **given: Any) -> str:
 async def test_neither_terminal_nor_notebook_gets_a_line_now_and_then() -> None:
     said = await shown(Console(file=io.StringIO()), every=0.005)
     assert any("step " in line and "8 labelled, U " in line and "after 0:00:0" in line for line in said.splitlines())
+
+
+def until_shown(file: io.StringIO, words: str) -> None:
+    # A terminal is told colours between the words.
+    while words not in re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", file.getvalue()):
+        time.sleep(0.01)
+
+
+class Slow(PocketEndpoint):
+    """A model on this machine that is never done with its second batch of three."""
+
+    under_way = (2, 3)
+
+    async def send(self, requests: Sequence[Request]) -> Sequence[Response]:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+@pytest.mark.parametrize("console", [Console(file=io.StringIO()), Console(file=io.StringIO(), force_terminal=True)])
+async def test_a_round_of_a_local_model_says_which_batch_it_is_at(console: Console) -> None:
+    dataset, _ = pairs(4)
+    endpoint = Slow(load_model(None))
+    file = console.file
+    assert isinstance(file, io.StringIO)
+    with icm.LiveView(console, every=0.005) as view:
+        model = LanguageModel(Readers(ReadsForms(endpoint)), Client(endpoint))
+        work = asyncio.create_task(icm.run(dataset, icm.Task(), model, search=SETTINGS, watch=view.watch))
+        await asyncio.to_thread(until_shown, file, "batch 2 of 3")
+        work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
+        await model.close()
 
 
 async def test_a_short_run_says_nothing() -> None:

@@ -50,6 +50,7 @@ class HuggingFaceEndpoint:
         self._tokenizer, config = load_tokenizer(model, self._options)
         self._before = tokens_before(self._tokenizer)
         self._window = window_of(model, config, self._tokenizer)
+        self._under_way: tuple[int, int] | None = None
 
     @cached_property
     def _network(self) -> Any:
@@ -80,6 +81,11 @@ class HuggingFaceEndpoint:
         return Capabilities(
             self._window - len(self._before), "exact", deterministic, batches=True, prompt_logprobs=True
         )
+
+    @property
+    def under_way(self) -> tuple[int, int] | None:
+        """Which forward pass is being computed, from 1, and of how many; None if none is."""
+        return self._under_way
 
     def count_tokens(self, text: str) -> int:
         """Tokens of the text, without special ones."""
@@ -114,7 +120,10 @@ class HuggingFaceEndpoint:
                 slots += len(sequences)
                 length = len(self._before) + len(plain)
             lengths.append(length)
-        totals = iter(await self._scorer.score(wanted, slots))
+        try:
+            totals = iter(await self._scorer.score(wanted, slots, self._begin))
+        finally:
+            self._under_way = None
         return [
             Response(
                 each.answer([{form: round(next(totals), _DECIMALS) for form in each.forms} for _ in each.texts]),
@@ -125,6 +134,9 @@ class HuggingFaceEndpoint:
 
     async def close(self) -> None:
         """Nothing is open."""
+
+    def _begin(self, batch: int, of: int) -> None:
+        self._under_way = (batch, of)
 
     def _encode(self, texts: list[str]) -> list[list[int]]:
         if not texts:

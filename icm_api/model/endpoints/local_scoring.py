@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,7 +50,9 @@ class Scorer:
         plain = all(type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) for layer in layers)
         self._shares = plain and not network._is_stateful
 
-    async def score(self, wanted: Mapping[Tokens, Sequence[Read]], slots: int) -> list[float]:
+    async def score(
+        self, wanted: Mapping[Tokens, Sequence[Read]], slots: int, begin: Callable[[int, int], None]
+    ) -> list[float]:
         """The sums, by slot.
 
         Between two forward passes others have their turn.
@@ -58,6 +60,7 @@ class Scorer:
         Args:
             wanted: per sequence of tokens what to read in it or right after it.
             slots: how many sums there are.
+            begin: hears of each forward pass, from 1, and of how many there are.
         """
         sums = [0.0] * slots
         held = without_beginnings(wanted)
@@ -65,8 +68,10 @@ class Scorer:
         reads = [[read for part in parts for read in wanted[part]] for parts in held.values()]
         # Made without the configuration, so that layers which look back a little way can be cut back too.
         cache = self._new_cache() if self._shares else None
-        for step in plan(sequences, self._batch_size, share=self._shares):
+        steps = list(plan(sequences, self._batch_size, share=self._shares))
+        for number, step in enumerate(steps, start=1):
             await asyncio.sleep(0)
+            begin(number, len(steps))
             if cache is not None and cache.get_seq_length() > step.start:
                 cache.crop(step.start - cache.get_seq_length())
             past = cache if step.others else self._copies(cache, len(step.rows))
