@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import json
 import resource
@@ -9,8 +10,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,7 +21,8 @@ from icm_api.config import Budget, ClientSettings
 from icm_api.errors import BudgetError, ProviderError
 from icm_api.model import LanguageModel, Meter, open_model
 from icm_api.model.client.cache import ResponseCache
-from icm_api.model.open import open_endpoint
+from icm_api.model.open import Opened, open_endpoint
+from icm_api.model.request import Endpoint, Request, Response
 from icm_api.testing import CONTENT, MISCOUNTS, RETRYABLE, UNRETRYABLE, Faults, Server, serve
 from icm_api.types import LabelDistribution, Prompt, Turn, Verbalizer
 from tests.benchmarks.throughput import instant_server
@@ -132,6 +135,40 @@ async def test_half_of_all_requests_failing_takes_less_than_four_times_as_long()
             await ask(running, 200)
             took.append(time.monotonic() - began)
     assert took[1] < 4 * took[0]
+
+
+class Distant:
+    """An endpoint as far away as 50 ms."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._endpoint, name)
+
+    async def send(self, requests: Sequence[Request]) -> Sequence[Response]:
+        await asyncio.sleep(0.05)
+        return await self._endpoint.send(requests)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kinds", [("500", "cut", "truncated-json", "slow"), ("500",)])
+async def test_half_of_all_attempts_failing_takes_a_distant_server_less_than_four_times_as_long(
+    kinds: tuple[str, ...],
+) -> None:
+    took, answers = [], []
+    for rate in (0.0, 0.5):
+        faults = Faults(kinds, rate=rate, times=None, retry_after=0.2, delay=0.2)
+        with serve(dialect="vllm", faults=faults, instant=True) as running:
+            endpoint, readers = open_endpoint(f"vllm:{running.model}@{running.url}")
+            async with as_model(Opened(Distant(endpoint), readers)) as model:
+                began = time.monotonic()
+                answers.append(list(await model.label_distributions(prompts(100))))
+                took.append(time.monotonic() - began)
+            hit = sum(running.log.faults.values())
+    assert hit > 50
+    assert answers[0] == answers[1]
+    assert took[1] < 4 * took[0], took
 
 
 async def test_a_second_client_on_the_same_cache_sends_nothing(server: Server, tmp_path: Path) -> None:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Iterator
+import shutil
+import ssl
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
@@ -144,6 +148,58 @@ def test_a_certificate_that_is_not_trusted_is_no_case_for_another_try() -> None:
     found = transport_error(error, "openai/m", "", FAR)
     assert not found.retryable
     assert "SSL_CERT_FILE" in str(found)
+
+
+@asynccontextmanager
+async def encrypted(server: Server, certificate: Path, key: Path) -> AsyncIterator[str]:
+    """The server behind TLS: its address."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+
+    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            while data := await reader.read(65_536):
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+    async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        back, forth = await asyncio.open_connection("127.0.0.1", int(server.root.rpartition(":")[2]))
+        await asyncio.gather(carry(reader, forth), carry(back, writer))
+
+    listening = await asyncio.start_server(connect, "127.0.0.1", ssl=context)
+    try:
+        yield f"https://127.0.0.1:{listening.sockets[0].getsockname()[1]}/v1"
+    finally:
+        listening.close()
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A certificate of this machine, made by itself; its key is beside it."""
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=here"]
+    files = ["-keyout", str(tmp_path / "key.pem"), "-out", str(tmp_path / "own.pem")]
+    subprocess.run([*command, "-addext", "subjectAltName=IP:127.0.0.1", *files], check=True, capture_output=True)
+    return tmp_path / "own.pem"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes a certificate with openssl")
+@pytest.mark.parametrize("spec", ["vllm", "openai-compatible"])
+async def test_a_certificate_of_one_s_own_is_trusted_if_the_environment_says_so(
+    spec: str, server: Server, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    once = ClientSettings(attempts=1)
+    async with encrypted(server, certificate, certificate.with_name("key.pem")) as url:
+        async with open_model(f"{spec}:{server.model}@{url}", settings=once) as model:
+            with pytest.raises(RequestError, match="SSL_CERT_FILE") as caught:
+                await model.label_distributions([PROMPT])
+        assert not caught.value.retryable
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        async with open_model(f"{spec}:{server.model}@{url}", settings=once) as model:
+            secure = list(await model.label_distributions([PROMPT]))
+    async with open_model(f"{spec}:{server.model}@{server.url}", settings=once) as model:
+        assert secure == list(await model.label_distributions([PROMPT]))
 
 
 def test_a_proxy_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
