@@ -27,6 +27,7 @@ from icm_api.model.findings import (
     seconds_found,
     single_tokens,
 )
+from icm_api.model.inside import check_inside
 from icm_api.model.language_model import LanguageModel
 from icm_api.model.reading.coverage import coverage_warning, thinks_first
 from icm_api.model.reading.echo import METHOD as _ECHO
@@ -46,6 +47,8 @@ _QUERY = (64, 35)
 # With demonstrations as plain as these, a model that gives the labels less writes something else.
 _NO_LABEL = 0.01
 _SAMPLING = ("sampled", "stated")
+# Inside so many turns labels are compared with next tokens: each takes a request.
+_FEW_TURNS = 4
 
 
 async def probe(
@@ -284,8 +287,12 @@ async def _looked(
     exchanges, forms = tuple(recorder.exchanges), forms_of(verbalizer)
     place, loose = first_list(exchanges)
     echo: Finding[float] = Finding(note="it takes two examples to find out")
-    if prompt.turns:
+    if recorder.capabilities.batches:
+        echo = Finding(note="a model on this machine reads labels in one way, inside prompts too")
+    elif prompt.turns:
         echo = await echo_agreement(readers, prompt, _next_token(reading, place, forms), client)
+    if not echo.warning and echo.value is not None and reading.method != _ECHO:
+        echo = await _inside_found(LanguageModel(readers, client), prompt, echo.value)
     read = Findings(
         method=Finding(reading.method),
         alternatives=alternatives_found(place, recorder.capabilities),
@@ -313,6 +320,19 @@ async def _looked(
             rows=await _rows_found(LanguageModel(readers, client), prompts[1:]),
         ),
         "",
+    )
+
+
+async def _inside_found(model: LanguageModel, prompt: Prompt, most: float) -> Finding[float]:
+    """Whether labels inside a prompt of a few turns are what would come next, as a scored labeling needs them."""
+    try:
+        found = await check_inside(model, [replace(prompt, turns=prompt.turns[:_FEW_TURNS])])
+    except ProviderError as error:
+        return Finding(most, "not sure", f"labels inside a prompt can't be checked: {error}")
+    if found.agrees:
+        return Finding(max(most, found.difference), f"at most, in {found.compared} numbers of labels inside a prompt")
+    return Finding(
+        found.difference, "lost", f"prompt logprobs that can't be used: {found.trouble}; set the option echo=false"
     )
 
 

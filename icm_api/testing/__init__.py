@@ -13,17 +13,19 @@ model names, stream, or listen on anything but 127.0.0.1.
 `python -m icm_api.testing --port 8000` runs it as a process of its own. Both need the extra `icm-api[testing]`.
 """
 
-from icm_api.testing.faults import CONTENT, HARMLESS, MISCOUNTS, RETRYABLE, UNRETRYABLE, Faults
+from icm_api.testing.faults import CONTENT, ECHOES, HARMLESS, MISCOUNTS, RETRYABLE, UNRETRYABLE, WORDS_ALONE, Faults
 from icm_api.testing.server import Server, serve
 from icm_api.testing.wire import DIALECTS, Dialect, RecordedRequest, ServerLog
 
 __all__ = [
     "CONTENT",
     "DIALECTS",
+    "ECHOES",
     "HARMLESS",
     "MISCOUNTS",
     "RETRYABLE",
     "UNRETRYABLE",
+    "WORDS_ALONE",
     "Dialect",
     "Faults",
     "RecordedRequest",

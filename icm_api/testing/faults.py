@@ -57,7 +57,16 @@ MISCOUNTS = (
 """Odd counts of tokens in sound answers of OpenAI's routes: none; by Anthropic's names; negative; floats; more cached
 tokens than there are; and the same count for every prompt of more than 256 tokens, as if it were cut to a window."""
 
-_KINDS = RETRYABLE + UNRETRYABLE + HARMLESS + MISCOUNTS
+ECHOES = ("echo-shifted", "echo-constant", "echo-scaled")
+"""Wrong logprobs of prompts, in sound answers.
+
+`echo-shifted`: every token has the numbers of the one before it, as servers give them that forget the beginning-of-text
+token; `echo-constant`: -3.0 at every word, with the others a nat apart; `echo-scaled`: three times the logprob."""
+
+WORDS_ALONE = "echo-words-alone"
+"""Logprobs of prompts that are right at words, and -1.0 at every other token: labels can be read all the same."""
+
+_KINDS = (*RETRYABLE, *UNRETRYABLE, *HARMLESS, *MISCOUNTS, *ECHOES, WORDS_ALONE)
 _CUT_TO = 256
 _MOST_BODIES = 65_536
 _EQUAL = -3.0
@@ -88,7 +97,7 @@ class Faults:
     """Which requests meet which fault: a pure function of the seed, the body, and how often that body came before.
 
     Attributes:
-        kinds: from `RETRYABLE`, `UNRETRYABLE`, `HARMLESS` and `MISCOUNTS`, drawn from evenly.
+        kinds: from `RETRYABLE`, `UNRETRYABLE`, `HARMLESS`, `MISCOUNTS`, `ECHOES` and `WORDS_ALONE`, drawn from evenly.
         rate: probability that a request is hit, from 0 to 1.
         seed: another seed, other requests.
         said: only requests in which this text occurs are hit; with a rate of 1 all of these are.
@@ -223,6 +232,42 @@ def distort(kind: str | None, positions: Positions) -> Positions | None:
     if kind == "missing-label":
         return tuple(_wordless(position) for position in positions)
     return positions
+
+
+def misechoed(kind: str | None, positions: Positions) -> Positions:
+    """A prompt's positions as a fault of `ECHOES`, or `WORDS_ALONE`, leaves them."""
+    if kind == "echo-shifted":
+        return tuple(
+            _with_numbers_of(own, before) for own, before in zip(positions, positions[:1] + positions, strict=False)
+        )
+    if kind == "echo-constant":
+        return tuple(_filled_in(each) if each.chosen.raw.strip().isalpha() else each for each in positions)
+    if kind == "echo-scaled":
+        return tuple(
+            Position(_scaled(each.chosen, 3.0), tuple(_scaled(token, 3.0) for token in each.top)) for each in positions
+        )
+    if kind == WORDS_ALONE:
+        return tuple(
+            each if each.chosen.raw.strip().isalpha() else Position(_scaled(each.chosen, 0.0, -1.0), ())
+            for each in positions
+        )
+    return positions
+
+
+def _filled_in(position: Position) -> Position:
+    top = tuple(_scaled(token, 0.0, _EQUAL - at) for at, token in enumerate(position.top))
+    return Position(_scaled(position.chosen, 0.0, _EQUAL), top)
+
+
+def _scaled(token: Token, by: float, more: float = 0.0) -> Token:
+    return token if token.logprob is None else replace(token, logprob=by * token.logprob + more)
+
+
+def _with_numbers_of(own: Position, other: Position) -> Position:
+    """The token of one place with the logprob and the alternatives of another."""
+    if own.chosen.logprob is None or other.chosen.logprob is None:
+        return own
+    return Position(replace(own.chosen, logprob=other.chosen.logprob), other.top)
 
 
 def _valued(position: Position, value: float) -> Position:

@@ -12,6 +12,7 @@ from time import time
 from typing import Any
 
 from icm_api.testing.backend import Backend, Generation, Ids, Position, Positions, Row, Sampling, Token, WireError
+from icm_api.testing.faults import misechoed
 from icm_api.testing.wire import (
     CHAT_FIELDS,
     COMPLETION_FIELDS,
@@ -260,7 +261,8 @@ def prompt_positions(call: Call, ids: Ids, top: int, wanted: Sequence[int] | Non
     rows = call.backend.every(ids)
     first = (Position(call.backend.token(ids[0], None), ()),) if start == 0 else ()
     rest = range(max(1, start), len(ids))
-    return first + tuple(call.backend.position(rows[at], ids[at], top, wanted) for at in rest)
+    positions = first + tuple(call.backend.position(rows[at], ids[at], top, wanted) for at in rest)
+    return misechoed(call.fault, positions)
 
 
 def _prompt_logprobs(call: Call, ids: Ids, top: int) -> list[dict[str, Any] | None] | None:

@@ -20,7 +20,7 @@ from icm_api.model.reading.label_tokens import Place
 from icm_api.model.reading.openai import echoed_places
 from icm_api.model.request import Body
 from icm_api.pocket.model import PocketModel
-from icm_api.testing import Faults, Server, serve
+from icm_api.testing import ECHOES, WORDS_ALONE, Faults, Server, serve
 from icm_api.types import Verbalizer
 from tests.models import as_model
 
@@ -181,6 +181,15 @@ async def test_an_echo_that_is_off_by_one_loses_that_capability(
     else:
         assert ("in the echo, and " in found.trouble) == (listed == 1)
         assert "in the echo, and " in found.warnings[0]
+
+
+@pytest.mark.parametrize("kind", [*ECHOES, WORDS_ALONE])
+def test_labels_inside_a_prompt_must_be_what_would_come_next(kind: str, capsys: Printed) -> None:
+    with serve(dialect="vllm", faults=Faults((kind,), times=None)) as server:
+        assert main([*arguments(server, "vllm"), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["capabilities"]["prompt_logprobs"] == (kind == WORDS_ALONE)
+    assert any("prompt logprobs that can't be used" in each for each in report["warnings"]) == (kind != WORDS_ALONE)
 
 
 def test_the_context_window_that_is_claimed_must_hold(capsys: Printed) -> None:

@@ -62,10 +62,7 @@ class Scripted:
 
     async def read_inside(self, prompts: Sequence[Prompt], client: Asks) -> Answers[Sequence[Reading]]:
         values = dict(zip(forms_of(TWO), self._echo, strict=True))
-        found = [
-            [Reading({turn.answer: values[turn.answer]}, "prompt_logprobs") for turn in prompt.turns]
-            for prompt in prompts
-        ]
+        found = [[Reading(values, "prompt_logprobs") for _ in prompt.turns] for prompt in prompts]
         return Answers(tuple(found))
 
     async def send(self, requests: Sequence[Request]) -> Sequence[Response]:

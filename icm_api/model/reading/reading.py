@@ -193,17 +193,13 @@ def label_distribution(verbalizer: Verbalizer, reading: Reading) -> LabelDistrib
     # In logarithms if the forms are exact, so that nothing is lost of very small probabilities.
     merged = [_merged(written[label], read) for label in verbalizer.labels]
     total = logsumexp(merged)
-    highest, lowest = sum(high for _, high in ranges.values()), sum(low for low, _ in ranges.values())
+    lowest = sum(low for low, _ in ranges.values())
     # Bounds may sum to more than 1; what was read may not.
     if lowest > _LARGEST_SUM:
         raise LogprobsUnavailableError(
             f"the labels' probabilities sum to {lowest:.3f}, more than 1: these are no logprobs"
         )
-    intervals = {
-        label: (low / (low + highest - high), high / (high + lowest - low))
-        for label, (low, high) in ranges.items()
-        if highest > lowest
-    }
+    intervals = _shares(ranges) if any(high > low for low, high in ranges.values()) else {}
     return LabelDistribution(
         verbalizer.labels,
         tuple(value - total for value in merged),
@@ -213,6 +209,17 @@ def label_distribution(verbalizer: Verbalizer, reading: Reading) -> LabelDistrib
         reading.standard_error,
         reading.instead,
     )
+
+
+def _shares(ranges: Mapping[Label, tuple[float, float]]) -> dict[Label, tuple[float, float]]:
+    """The smallest and the largest share that each label can have in all of them."""
+    found = {}
+    for label, (low, high) in ranges.items():
+        # Added up anew, since a difference of sums loses what is small.
+        others = [each for other, each in ranges.items() if other != label]
+        most, least = sum(each[1] for each in others), sum(each[0] for each in others)
+        found[label] = (low / (low + most) if low else 0.0, high / (high + least) if high else 0.0)
+    return found
 
 
 def _unknown(verbalizer: Verbalizer, reading: Reading) -> LabelDistribution:
