@@ -96,17 +96,38 @@ async def test_without_a_way_on_there_are_true_bounds_and_no_numbers() -> None:
     assert set(label_distribution(ONE_TOKEN, half).intervals) == {"True", "False"}
 
 
-async def test_answers_inside_a_prompt_are_those_of_shorter_prompts() -> None:
-    whole = prompts()[0]
-    shorter = [
-        Prompt(whole.instruction, whole.turns[:at], turn.text, ONE_TOKEN, whole.separator)
-        for at, turn in enumerate(whole.turns)
-    ]
-    with serve(dialect="fireworks") as running:
-        (inside,) = await scored_inside(f"fireworks:m@{running.url}", {}, [whole])
-        assert running.log.requests == {"/v1/completions": 1}
-    for reading, wanted in zip(inside, await oracle(shorter), strict=True):
-        assert_close(reading.forms, wanted)
+# What is written, and what the embedded model's alternatives say of the rest.
+SHARED = Verbalizer({"yes": [" True True", " True False"], "no": [" False True"], "odd": [" correct"]})
+INSIDE = {"fireworks": "fireworks", "vllm": "vllm", "sglang": "sglang", "openai": "together"}
+
+
+@pytest.mark.parametrize("dialect", INSIDE)
+async def test_answers_inside_a_prompt_are_those_of_shorter_prompts(dialect: str) -> None:
+    with serve(dialect=dialect) as running:
+        for verbalizer in (ONE_TOKEN, TWO_TOKENS, SHARED, LONG):
+            answers = [verbalizer.written(label) for label in (*verbalizer.labels, verbalizer.labels[0])]
+            turns = tuple(Turn(turn.text, answer) for turn, answer in zip(prompts()[0].turns, answers, strict=False))
+            whole = Prompt("Judge.", turns, "", verbalizer, "\n")
+            shorter = [replace(whole, turns=turns[:at], query=turn.text) for at, turn in enumerate(turns)]
+            before = running.log.total
+            (inside,) = await scored_inside(f"{INSIDE[dialect]}:m@{running.url}", {}, [whole])
+            assert running.log.total == before + 1
+            for turn, reading, wanted in zip(turns, inside, await oracle(shorter), strict=True):
+                known = {form: value for form, value in reading.forms.items() if isinstance(value, float)}
+                assert_close(known, {form: wanted[form] for form in known})
+                bounds = {form: value for form, value in reading.forms.items() if isinstance(value, Below)}
+                for form, bound in bounds.items():
+                    value = wanted[form]
+                    assert isinstance(value, float)
+                    assert bound.least - CLOSE <= value <= bound.logprob + CLOSE
+                assert turn.answer in known
+                assert list(reading.forms) == list(wanted)
+                if verbalizer is ONE_TOKEN:
+                    assert not bounds
+                # A form that goes on as what is written is read where it parts from it, all but exactly.
+                other = bounds.get(" True False")
+                if turn.answer == " True True" and other is not None:
+                    assert exp(other.logprob) - exp(other.least) < 0.01
 
 
 @pytest.mark.parametrize("api", ["completions", "chat"])

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from math import exp, log
 
 from icm_api.errors import LogprobsUnavailableError
-from icm_api.model.reading.label_tokens import Place, logprob_of, read_forms, refuse_constant
+from icm_api.model.reading.label_tokens import Place, begins, logprob_of, read_forms, refuse_constant
 from icm_api.model.reading.reading import Below, Reading, forms_of
 from icm_api.model.request import Asks, Body, Request
 from icm_api.types import Answers, Prompt
@@ -172,7 +173,7 @@ def inside_places(prompt: Prompt) -> tuple[str, list[int]]:
 
 
 def inside_readings(prompt: Prompt, places: Sequence[Place], starts: Sequence[int]) -> list[Reading]:
-    """One reading a turn: the written answer exactly, the other forms from the alternatives to its first token.
+    """One reading a turn: the written answer exactly, the other forms from the alternatives where they part from it.
 
     Args:
         prompt: whose turns are read.
@@ -185,22 +186,58 @@ def inside_readings(prompt: Prompt, places: Sequence[Place], starts: Sequence[in
     readings = []
     for turn, start in zip(prompt.turns, starts, strict=True):
         own = own_places(places, start, turn.answer)
-        forms = _read_where_they_differ(own, forms_of(prompt.verbalizer))
+        forms = _read_where_they_part(own, forms_of(prompt.verbalizer))
         readings.append(Reading({**forms, turn.answer: form_logprob(places, start, turn.answer)}, METHOD))
     return readings
 
 
-def _read_where_they_differ(own: Sequence[Place], forms: Sequence[str]) -> dict[str, float | Below]:
-    """The forms from the alternatives to the first token that they don't all begin with, such as a space alone."""
+def _read_where_they_part(own: Sequence[Place], forms: Sequence[str]) -> dict[str, float | Below]:
+    """Each form from the alternatives to the first token at which it parts from what is written."""
     shared, before = "", 0.0
+    while len(own) > 1 and (value := logprob_of(own[0].token)) is not None and _all_begin(own[0], shared, forms):
+        # Such as a space alone.
+        shared, before, own = shared + _written(own[0]), before + value, own[1:]
+    first = read_forms(own[0], [form.removeprefix(shared) for form in forms]).forms
+    found = {}
+    for form in forms:
+        rest = form.removeprefix(shared)
+        along = _read_along(own, rest) if len(own) > 1 and isinstance(first[rest], Below) else first[rest]
+        found[form] = _after(before, along)
+    return found
+
+
+def _all_begin(place: Place, shared: str, forms: Sequence[str]) -> bool:
+    """Whether all forms go on with the token that stands there, and no listed token begins one in another way."""
+    longer, rests = shared + _written(place), [form.removeprefix(shared) for form in forms]
+    others = [token for token in place.listed if not token.same(place.token)]
+    return all(form.startswith(longer) and form != longer for form in forms) and not any(
+        token.written == rest.encode() or begins(token, rest) for token in others for rest in rests
+    )
+
+
+def _read_along(own: Sequence[Place], form: str) -> float | Below:
+    """A form that begins as what is written, read where it parts from it, and bounded.
+
+    It may be cut into other tokens than the text is: that it begins with another one is bounded by the alternatives.
+    """
+    at, before, elsewhere = 0, 0.0, 0.0
     for place in own:
-        longer = shared + place.token.written.decode("utf-8", "replace")
-        value = logprob_of(place.token)
-        if value is None or place is own[-1] or not all(form.startswith(longer) and form != longer for form in forms):
+        read = read_forms(place, [form[at:]]).forms[form[at:]]
+        text, value = _written(place), logprob_of(place.token)
+        goes_on = place is not own[-1] and text and form.startswith(text, at) and len(form) > at + len(text)
+        if not isinstance(read, Below) or not goes_on or value is None:
             break
-        shared, before = longer, before + value
-    read = read_forms(place, [form.removeprefix(shared) for form in forms]).forms
-    return {form: _after(before, read[form.removeprefix(shared)]) for form in forms}
+        elsewhere += exp(before) * max(exp(read.logprob) - exp(value), 0.0)
+        at, before = at + len(text), before + value
+    found = _after(before, read)
+    if not elsewhere:
+        return found
+    low, high = (found.least, found.logprob) if isinstance(found, Below) else (found, found)
+    return Below(log(min(exp(high) + elsewhere, 1.0)), low)
+
+
+def _written(place: Place) -> str:
+    return place.token.written.decode("utf-8", "replace")
 
 
 def _after(before: float, value: float | Below) -> float | Below:
