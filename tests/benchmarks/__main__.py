@@ -1,19 +1,32 @@
 """Every benchmark, printed: `python -m tests.benchmarks`, or some by name: `python -m tests.benchmarks prefix`.
 
-`real` needs real models, and `worlds` takes half an hour; they run only if they are named, and have options:
-`python -m tests.benchmarks real --help`.
+`real` and `estimators real` need real models, and `worlds` takes half an hour; they run only if they are named, and have
+options: `python -m tests.benchmarks real --help`.
 """
 
 from __future__ import annotations
 
 import sys
 
-from tests.benchmarks import coverage, engines, extraction, panel, prefix, real, recovery, startup, throughput, verdicts
+from tests.benchmarks import (
+    coverage,
+    engines,
+    estimators,
+    extraction,
+    panel,
+    prefix,
+    real,
+    recovery,
+    startup,
+    throughput,
+    verdicts,
+)
 from tests.benchmarks.worlds import report as worlds
 
 REPORTS = {
     "coverage": coverage.report,
     "engines": engines.report,
+    "estimators": estimators.report,
     "extraction": extraction.report,
     "panel": panel.report,
     "prefix": prefix.report,
@@ -27,6 +40,9 @@ NAMED = {"real": real.report, "worlds": worlds.report}
 
 if sys.argv[1:2] and sys.argv[1] in NAMED:
     NAMED[sys.argv[1]](sys.argv[2:])
+elif sys.argv[1:3] == ["estimators", "real"]:
+    for line in estimators.report(sys.argv[2:]):
+        print(line, flush=True)
 else:
     for name in sys.argv[1:] or REPORTS:
         for line in REPORTS[name]():
