@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         DataSection,
         ModelSection,
         Prices,
+        PriceTier,
         PromptSection,
         RunSection,
         SearchSettings,
@@ -34,7 +35,7 @@ else:
         "icm_api.config.load": "ENVIRONMENT_PREFIX Config load_config",
         "icm_api.config.presets": "PRESETS MethodName Preset RowName",
         "icm_api.config.sections": """
-            Budget CacheSection ClientSettings DataSection ModelSection Prices PromptSection
+            Budget CacheSection ClientSettings DataSection ModelSection Prices PriceTier PromptSection
             RunSection SearchSettings Section TOLERATE
         """,
     }
@@ -56,6 +57,7 @@ __all__ = [
     "MethodName",
     "ModelSection",
     "Preset",
+    "PriceTier",
     "Prices",
     "PromptSection",
     "RowName",

@@ -107,6 +107,8 @@ class Config(Section):
     def _money_has_prices(self) -> Self:
         if self.budget.money is not None and self.prices is None:
             raise ValueError("budget.money needs the model's prices: state them under [prices]")
+        if self.budget.ask_above is not None and self.prices is None:
+            raise ValueError("budget.ask_above needs the model's prices: state them under [prices]")
         return self
 
 

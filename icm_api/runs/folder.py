@@ -82,6 +82,8 @@ def config_fingerprint(config: Config) -> str:
     # Keys that older versions did not have are no part of it while they are not used, so that their runs go on.
     if config.diagnostics.witness is None:
         places["diagnostics"] = {"witness", "witness_options"}
+    if config.prices is not None and not config.prices.tier:
+        places["prices"] = {"tier"}
     shaping = config.model_dump(mode="json", exclude={**dict.fromkeys(CHANGEABLE, True), **places})
     return sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()
 

@@ -1,7 +1,7 @@
 """Every benchmark, printed: `python -m tests.benchmarks`, or some by name: `python -m tests.benchmarks prefix`.
 
-`real` and `estimators real` need real models, and `worlds` takes half an hour; they run only if they are named, and have
-options: `python -m tests.benchmarks real --help`.
+`real` and `estimators real` need real models, and `worlds` takes half an hour; they run only if they are named, and
+have options: `python -m tests.benchmarks real --help`.
 """
 
 from __future__ import annotations

@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
-from icm_api.config import Budget, Prices
+from icm_api.config import Budget, Prices, PriceTier
 from icm_api.errors import BudgetError, ConfigError
-from icm_api.model.client.meter import Meter, cost
+from icm_api.model.client.meter import Meter, cost, most_cost
 from icm_api.model.request import Request
 from icm_api.types import Usage
 
@@ -29,6 +29,51 @@ def test_cost_by_hand() -> None:
     assert cost(usage, PRICES) == pytest.approx(0.75 * 2 + 0.25 * 0.5 + 0.5 * 8)
     assert cost(usage, Prices(input=2.0, output=8.0)) == pytest.approx(2 + 4)
     assert cost(Usage(), PRICES) == 0
+
+
+TIERED = Prices(
+    input=2.0,
+    output=8.0,
+    cached_input=0.5,
+    tier=(PriceTier(above=1000, input=4.0, output=12.0), PriceTier(above=2000, input=6.0, output=20.0)),
+)
+
+
+def test_a_longer_prompt_is_charged_by_its_tier_for_all_its_tokens() -> None:
+    assert cost(Usage(1, 1000, 10, 400), TIERED) == pytest.approx((600 * 2 + 400 * 0.5 + 10 * 8) / 1e6)
+    # No price for cached tokens is stated here, so that they cost what the others do.
+    assert cost(Usage(1, 1001, 10, 400), TIERED) == pytest.approx((1001 * 4 + 10 * 12) / 1e6)
+    assert cost(Usage(3, 9000, 30), TIERED) == pytest.approx((9000 * 6 + 30 * 20) / 1e6)
+    # Of a sum whose parts are not known, all may have been one long prompt.
+    assert most_cost(Usage(9, 2700, 10), TIERED) == pytest.approx((2700 * 6 + 10 * 20) / 1e6)
+    assert most_cost(Usage(9, 2700, 10), PRICES) == cost(Usage(9, 2700, 10), PRICES)
+
+
+async def test_the_meter_charges_each_answer_by_its_own_tier_and_holds_the_budget_by_it() -> None:
+    meter = Meter(Budget(money=0.02), TIERED)
+    await pay(meter, Usage(1, 500, 10), request(450))
+    await pay(meter, Usage(1, 1500, 10), request(1400))
+    assert meter.spent == pytest.approx((500 * 2 + 10 * 8 + 1500 * 4 + 10 * 12) / 1e6)
+    assert meter.sent == Usage(2, 2000, 20)
+    # At most 1.125 times 2000 tokens, of the third tier: 0.0137, and 0.0072 are spent; by the first it would be 0.0046.
+    with pytest.raises(BudgetError, match=r"0\.0072 of 0\.02 USD are spent, and it may cost 0\.0137"):
+        await meter.reserve([request(2000)])
+    # What was given back is gone from its tier too.
+    kept = await meter.reserve([request(1500)])
+    meter.unanswered(kept, billed=False)
+    await pay(meter, Usage(1, 1500, 10), request(1500))
+
+
+@pytest.mark.parametrize("above", [(2000, 1000), (1000, 1000)])
+def test_tiers_that_do_not_rise_are_refused(above: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match="must rise"):
+        Prices(input=1, output=1, tier=tuple(PriceTier(above=each, input=1, output=1) for each in above))
+
+
+def test_half_the_price_is_half_of_every_price() -> None:
+    usage = Usage(1, 1500, 10, 300)
+    assert cost(usage, TIERED.scaled(0.5)) == pytest.approx(cost(usage, TIERED) / 2)
+    assert cost(Usage(1, 10, 10, 3), TIERED.scaled(0.5)) == pytest.approx(cost(Usage(1, 10, 10, 3), TIERED) / 2)
 
 
 def test_no_price_no_money() -> None:

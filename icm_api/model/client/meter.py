@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from math import ceil
 
-from icm_api.config import Budget, Prices
+from icm_api.config import Budget, Prices, PriceTier
 from icm_api.errors import BudgetError, ConfigError
 from icm_api.model.client.ledger import Ledger
 from icm_api.model.request import Request
@@ -28,7 +29,8 @@ def cost(usage: Usage, prices: Prices) -> float:
     """Money, in the currency of the prices.
 
     Args:
-        usage: what was sent; cached tokens are part of the prompt tokens.
+        usage: of one request, or of several with prompts of about the same length, which decides the tier of prices;
+            cached tokens are part of the prompt tokens.
         prices: per million tokens.
 
     Example:
@@ -36,9 +38,54 @@ def cost(usage: Usage, prices: Prices) -> float:
         >>> cost(Usage(requests=1, prompt_tokens=1_000_000, completion_tokens=1000, cached_tokens=600_000), prices)
         1.11
     """
-    cached_price = prices.input if prices.cached_input is None else prices.cached_input
+    return _charged(usage, prices.at(_length(usage)))
+
+
+def most_cost(usage: Usage, prices: Prices) -> float:
+    """The most money that requests of any lengths can have cost, of which no more is known than their sum.
+
+    Args:
+        usage: the sum.
+        prices: per million tokens, which do not fall from tier to tier.
+    """
+    return _charged(usage, prices.at(usage.prompt_tokens))
+
+
+def _charged(usage: Usage, price: Prices | PriceTier) -> float:
+    cached_price = price.input if price.cached_input is None else price.cached_input
     fresh = usage.prompt_tokens - usage.cached_tokens
-    return (fresh * prices.input + usage.cached_tokens * cached_price + usage.completion_tokens * prices.output) / _PER
+    return (fresh * price.input + usage.cached_tokens * cached_price + usage.completion_tokens * price.output) / _PER
+
+
+def _length(usage: Usage) -> float:
+    """The mean prompt, also of what is taken back."""
+    return usage.prompt_tokens / usage.requests if usage.requests else usage.prompt_tokens
+
+
+class _Bill:
+    """A sum, by tier of prices: in whole numbers, so that no order of adding up makes a difference."""
+
+    def __init__(self, prices: Prices | None) -> None:
+        self._prices = prices
+        self.total = Usage()
+        self._by: dict[Prices | PriceTier, Usage] = {}
+
+    def add(self, usage: Usage) -> None:
+        self.total += usage
+        if self._prices is not None and self._prices.tier:
+            price = self._prices.at(_length(usage))
+            self._by[price] = self._by.get(price, Usage()) + usage
+
+    def parts(self) -> Iterator[tuple[Prices | PriceTier, Usage]]:
+        if self._prices is not None:
+            yield from self._by.items() if self._prices.tier else ((self._prices, self.total),)
+
+
+def _together(parts: Iterable[tuple[Prices | PriceTier, Usage]]) -> float:
+    sums: dict[Prices | PriceTier, Usage] = {}
+    for price, usage in parts:
+        sums[price] = sums.get(price, Usage()) + usage
+    return sum(_charged(usage, price) for price, usage in sums.items())
 
 
 class Meter:
@@ -68,9 +115,7 @@ class Meter:
         self._prices = prices
         self._before = before or Usage()
         self._ledger = ledger
-        self._sent = Usage()
-        self._reserved = Usage()
-        self._doubtful = Usage()
+        self._sent, self._reserved, self._doubtful = (_Bill(prices) for _ in range(3))
         self._under_way = 0
         self._margin = _MARGIN
         self._news = asyncio.Event()
@@ -78,12 +123,12 @@ class Meter:
     @property
     def sent(self) -> Usage:
         """What was answered by now."""
-        return self._sent
+        return self._sent.total
 
     @property
     def spent(self) -> float | None:
         """What the answers cost; None if prices are not known."""
-        return None if self._prices is None else cost(self._sent, self._prices)
+        return None if self._prices is None else _together(self._sent.parts())
 
     async def reserve(self, requests: Sequence[Request]) -> Usage:
         """Set aside the most that these can cost, once there is room for it. To be settled in any case.
@@ -104,7 +149,7 @@ class Meter:
             await self._news.wait()
         if self._ledger is not None:
             self._ledger.reserve(worst)
-        self._reserved += worst
+        self._reserved.add(worst)
         self._under_way += 1
         return worst
 
@@ -116,7 +161,7 @@ class Meter:
             usage: what the answers cost.
             requests: that were answered.
         """
-        self._sent += usage
+        self._sent.add(usage)
         estimated = sum(request.tokens for request in requests)
         if estimated:
             self._margin = max(self._margin, usage.prompt_tokens / estimated)
@@ -131,7 +176,7 @@ class Meter:
             billed: the server may have done the work.
         """
         if billed:
-            self._doubtful += reserved
+            self._doubtful.add(reserved)
         else:
             self._settle(Usage() - reserved)
         self._free(reserved)
@@ -150,13 +195,13 @@ class Meter:
             self._ledger.settle(change)
 
     def _free(self, reserved: Usage) -> None:
-        self._reserved -= reserved
+        self._reserved.add(Usage() - reserved)
         self._under_way -= 1
         self._news.set()
         self._news = asyncio.Event()
 
     def _worst(self, requests: Sequence[Request]) -> Usage:
-        if self._budget == Budget():
+        if not self._budget.bounds:
             return Usage()
         return Usage(
             len(requests),
@@ -171,16 +216,23 @@ class Meter:
         return len(json.dumps(request.body, ensure_ascii=False).encode())
 
     def _exceeded(self, worst: Usage) -> Iterator[str]:
-        counted = self._before + self._sent + self._doubtful
-        after = counted + self._reserved + worst
+        counted = self._before + self._sent.total + self._doubtful.total
+        after = counted + self._reserved.total + worst
         budget, prices = self._budget, self._prices
         if budget.requests is not None and after.requests > budget.requests:
             yield f"{counted.requests:,} of {budget.requests:,} requests are used"
         if budget.tokens is not None and _tokens(after) > budget.tokens:
             yield f"{_tokens(counted):,} of {budget.tokens:,} tokens are used, and it may take {_tokens(worst):,}"
-        if budget.money is not None and prices is not None and cost(after, prices) > budget.money:
-            used, next_one = cost(counted, prices), cost(worst, prices)
-            yield f"{used:.4f} of {budget.money:g} {prices.currency} are spent, and it may cost {next_one:.4f}"
+        if budget.money is not None and prices is not None:
+            # Of earlier sessions only the sum is known.
+            used = [(prices.at(self._before.prompt_tokens), self._before)]
+            used += chain(self._sent.parts(), self._doubtful.parts())
+            next_one = (prices.at(_length(worst)), worst)
+            if _together([*used, *self._reserved.parts(), next_one]) > budget.money:
+                yield (
+                    f"{_together(used):.4f} of {budget.money:g} {prices.currency} are spent, and it may cost "
+                    f"{_charged(worst, next_one[0]):.4f}"
+                )
 
 
 def _tokens(usage: Usage) -> int:
