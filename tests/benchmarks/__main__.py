@@ -1,7 +1,7 @@
 """Every benchmark, printed: `python -m tests.benchmarks`, or some by name: `python -m tests.benchmarks prefix`.
 
-`real` and `estimators real` need real models, and `worlds` takes half an hour; they run only if they are named, and
-have options: `python -m tests.benchmarks real --help`.
+`real` and `estimators real` need real models; `worlds` and `price` take from minutes to hours. They run only if they
+are named, and have options: `python -m tests.benchmarks real --help`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from tests.benchmarks import (
     throughput,
     verdicts,
 )
+from tests.benchmarks.price.table import report as price
 from tests.benchmarks.worlds import report as worlds
 
 REPORTS = {
@@ -36,7 +37,7 @@ REPORTS = {
     "verdicts": verdicts.report,
 }
 
-NAMED = {"real": real.report, "worlds": worlds.report}
+NAMED = {"price": price, "real": real.report, "worlds": worlds.report}
 
 if sys.argv[1:2] and sys.argv[1] in NAMED:
     NAMED[sys.argv[1]](sys.argv[2:])
