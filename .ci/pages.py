@@ -23,6 +23,7 @@ GUIDE = {
     "cookbook/guide/real_models.md": ("guide/real_models.md", "On real models"),
     "cookbook/guide/providers.md": ("guide/providers.md", "Providers"),
     "cookbook/guide/costs.md": ("guide/costs.md", "What it costs"),
+    "cookbook/guide/price_of_a_label.md": ("guide/price_of_a_label.md", "The price of a label"),
     "cookbook/guide/verdicts.md": ("guide/verdicts.md", "Verdicts"),
     "cookbook/guide/your_files.md": ("guide/your_files.md", "Your own files"),
     "cookbook/guide/search_quality.md": ("guide/search_quality.md", "How good the search is"),
