@@ -35,6 +35,8 @@ from tests.benchmarks.price.ruler import CONCURRENCY, LATENCY, Price, Ruler, Wir
 
 PUBLISHED, BY_GOLD, ONCE = "published", "published, key of gold", ", once"
 CHECK_SIZE, CHECK_STEPS = 16, 25
+WHOLE = {"context_window": 2**20}
+"""By default a hosted model has 8,192 tokens, and longer prompts are made of fewer demonstrations."""
 AT_ONCE = ClientSettings(concurrency=CONCURRENCY, max_concurrency=CONCURRENCY)
 
 
@@ -95,7 +97,7 @@ async def published(rows: Rows, learner: Learner, how: Reenacted) -> tuple[Price
 async def published_on_wire(rows: Rows, learner: Learner, how: Reenacted) -> Price:
     """The published search over a server; nothing that was asked before is remembered."""
     with _served(learner, "vllm") as server:
-        async with open_model(f"vllm:{server.model}@{server.url}", settings=AT_ONCE, memory=0) as model:
+        async with open_model(f"vllm:{server.model}@{server.url}", settings=AT_ONCE, memory=0, options=WHOLE) as model:
             began, batch = perf_counter(), rows.batch(by_gold=how.by_gold)
             labels = await Published(batch, Wire(rows, model).ask, Random(how.seed), how.steps).search()
             wall = perf_counter() - began
@@ -112,7 +114,7 @@ async def ours(rows: Rows, learner: Learner, way: Way, seed: int) -> Price:
     search = SearchSettings().changed(**way.search, seed=seed)
     diagnostics = DiagnosticsSettings(enabled=way.judge)
     with _served(learner, way.dialect) as server:
-        async with open_model(f"vllm:{server.model}@{server.url}") as model:
+        async with open_model(f"vllm:{server.model}@{server.url}", options=WHOLE) as model:
             began = perf_counter()
             result = await run(rows.dataset, rows.task, model, search=search, diagnostics=diagnostics)
             wall = perf_counter() - began
