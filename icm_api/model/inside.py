@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import exp, log
-from typing import Protocol
 
 from icm_api.errors import CapabilityError, LogprobsUnavailableError, RequestError
-from icm_api.types import Answers, LabelDistribution, Model, Prompt, Usage, Verbalizer
+from icm_api.types import LabelDistribution, Prompt, ReadsInside, Usage, Verbalizer
 
 # Logits in bfloat16 have steps of 1/8 from 16 on. Other kernels move a label's by a step here and there, both labels'
 # by one each at worst: 0.25 nats, 0.06 in probability at most, and as a rule far less. An echo that is off by a token,
@@ -21,14 +20,6 @@ _MOST_NATS = 0.25
 _MOST = 0.0625
 # Logarithms of what is less likely than this are mostly rounding, and no label that a search believes in has it.
 _MATTERS = 0.01
-
-
-class ReadsBoth(Model, Protocol):
-    """A model that also reads labels inside prompts."""
-
-    async def read_inside(self, prompts: Sequence[Prompt]) -> Answers[Sequence[LabelDistribution]]:
-        """Per prompt and turn, the distribution over labels given all that stands before the turn's answer."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +69,7 @@ class _Pair:
         return widest <= 1 - 2 * _MOST
 
 
-async def check_inside(model: ReadsBoth, prompts: Sequence[Prompt]) -> InsideCheck:
+async def check_inside(model: ReadsInside, prompts: Sequence[Prompt]) -> InsideCheck:
     """Ask a model for labels inside one or two prompts, and for the same labels as what comes next.
 
     Args:

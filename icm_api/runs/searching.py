@@ -19,7 +19,7 @@ from icm_api.result import LABELS_FILE, Result
 from icm_api.runs.aside import Aside, guilty, too_long
 from icm_api.runs.judging import Trail, judged, with_zero_shot
 from icm_api.runs.planning import longest_prompt
-from icm_api.search import Found, Progress, Start, result_of
+from icm_api.search import Found, Progress, Start, believed, result_of
 from icm_api.search import search as search_engine
 from icm_api.types import Model
 
@@ -111,6 +111,9 @@ class Work:
             objective, start = aside.without(self.objective, self.start)
             trail = Trail()
             try:
+                objective, told = await believed(objective, self.settings)
+                if told:
+                    watch.on_warning(told)
                 found = await self._found(objective, start, trail, watch)
                 break
             except ProviderError as error:

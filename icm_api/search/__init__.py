@@ -2,6 +2,7 @@
 
 from icm_api.search.anneal import consistency_fix
 from icm_api.search.engines import ENGINES, Engine, build_kernel, steps_of
+from icm_api.search.estimating import Believed, believed
 from icm_api.search.kernel import Info, Kernel, State
 from icm_api.search.loop import (
     Found,
@@ -16,6 +17,7 @@ from icm_api.search.start import Start, calibration_of, make_start, refuse_folde
 
 __all__ = [
     "ENGINES",
+    "Believed",
     "Engine",
     "Found",
     "Info",
@@ -23,6 +25,7 @@ __all__ = [
     "Progress",
     "Start",
     "State",
+    "believed",
     "build_kernel",
     "build_objective",
     "calibration_of",

@@ -2,15 +2,24 @@
 
 `rounds` averages over many scores in different orders, so that a cheap estimate of each does: `joint` where the model
 gives logprobs of its prompts, else `shared` if there are more examples than one of its contexts shows. The other
-engines compare single scores, and by default do so exactly.
+engines compare single scores, and by default do so exactly. Before a search rests on logprobs of prompts, they are
+compared with those of next tokens at a few labels.
 """
 
 from __future__ import annotations
 
-from icm_api.config import SearchSettings
-from icm_api.objective import Estimator, Joint, LeaveOneOut, Shared
-from icm_api.types import Model
+from dataclasses import replace
+from itertools import cycle, islice
+from typing import NamedTuple
 
+from icm_api.config import SearchSettings
+from icm_api.errors import LogprobsUnavailableError
+from icm_api.model.inside import check_inside
+from icm_api.objective import Estimator, Joint, LeaveOneOut, Objective, Shared
+from icm_api.types import Model, ReadsInside
+
+_TURNS = 4
+"""Labels inside a prompt that are compared with next tokens."""
 LEAST_SHOWN, MOST_SHOWN = 16, 64
 """Demonstrations in a context of `shared`, if nobody says: a quarter of the examples within these bounds."""
 
@@ -40,3 +49,42 @@ def estimator_of(settings: SearchSettings, model: Model, size: int, *, inside: b
     if name == "joint":
         return Joint()
     return Shared(settings.folds, shown) if name == "shared" else LeaveOneOut()
+
+
+class Believed(NamedTuple):
+    """An objective that rests on numbers which were checked, and what to say of it.
+
+    Attributes:
+        objective: with an estimator that the model can be believed in.
+        warning: why it is another one than planned; empty if it is not.
+    """
+
+    objective: Objective
+    warning: str = ""
+
+
+async def believed(objective: Objective, settings: SearchSettings) -> Believed:
+    """The objective, once its estimator has been checked; a handful of requests, that are no cost of the search.
+
+    Args:
+        objective: of the search.
+        settings: of the search. If they name no estimator, one takes the place of one that can't be believed.
+
+    Raises:
+        LogprobsUnavailableError: the settings name "joint", and labels inside a prompt are not what comes next.
+        ProviderError: the model gave no usable logprobs.
+    """
+    model = objective.model
+    if not isinstance(objective.estimator, Joint) or not isinstance(model, ReadsInside):
+        return Believed(objective)
+    examples = [each for each in objective.dataset if objective.prompts.too_long(each) is None][:_TURNS]
+    shown = list(zip(examples, islice(cycle(objective.labels), len(examples)), strict=True))
+    found = await check_inside(model, objective.prompts.transcripts(shown)[:1])
+    objective.tally.part().add(found.costs)
+    if found.agrees:
+        return Believed(objective)
+    if settings.estimator == "joint":
+        raise LogprobsUnavailableError(f'estimator = "joint": {found.trouble}; use "shared" or "leave_one_out"')
+    other = estimator_of(settings, model, len(objective.dataset), inside=False)
+    told = f"prompt logprobs are not used, but estimator {other.name}: {found.trouble}"
+    return Believed(replace(objective, estimator=other), told)

@@ -20,7 +20,7 @@ from icm_api.result import Result, build_result
 from icm_api.search.align import LARGEST_UNIT, units
 from icm_api.search.component_anneal import label_units
 from icm_api.search.engines import build_kernel, engine_of, steps_of
-from icm_api.search.estimating import estimator_of
+from icm_api.search.estimating import believed, estimator_of
 from icm_api.search.kernel import Info, Kernel, State, better, touched
 from icm_api.search.start import Start, make_start, refuse_folder
 from icm_api.types import Constraint, Dataset, Labeling, Model, Score, Task, Usage
@@ -243,6 +243,9 @@ async def search_labels(
     objective = build_objective(dataset, model, task, settings)
     for clash in known.clashes(objective.relations):
         _LOG.warning(clash)
+    objective, warning = await believed(objective, settings)
+    if warning:
+        _LOG.warning(warning)
     return result_of(await search(objective, settings, known, on_step), settings)
 
 

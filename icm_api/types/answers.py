@@ -229,7 +229,7 @@ class Model(Protocol):
 
 
 @runtime_checkable
-class ReadsInside(Protocol):
+class ReadsInside(Model, Protocol):
     """A model that also gives label distributions inside a prompt."""
 
     async def read_inside(self, prompts: Sequence[Prompt]) -> Answers[Sequence[LabelDistribution]]:

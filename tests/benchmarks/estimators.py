@@ -13,30 +13,25 @@ import asyncio
 import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
 import numpy as np
 
 from icm_api.model import LanguageModel, open_model
-from icm_api.objective import LeaveOneOut, information
+from icm_api.objective import Joint, LeaveOneOut, Shared, information
 from icm_api.objective.estimator import Estimate, Estimator
 from icm_api.pocket.world import make_claims
 from icm_api.prompts import PromptBuilder
 from icm_api.types import (
     Dataset,
     Label,
-    LabelDistribution,
     Labeling,
-    Model,
-    Prompt,
     PromptTemplate,
     Task,
-    Turn,
     Usage,
     Verbalizer,
-    logsumexp,
 )
 from tests.benchmarks.recovery import dataset_of
 from tests.real.models import MODELS, folder_of
@@ -45,39 +40,6 @@ from tests.real.sets import task as real_task
 
 SIZE, LABELINGS, ORDERS = 32, 20, 3
 POCKET = ("sums", "facts", "comparisons")
-
-
-class Chain:
-    """Every label given those before it, in the order of the data set and in its reverse: two requests."""
-
-    name, gives_distributions = "chain", True
-
-    async def estimate(self, labeling: Labeling, dataset: Dataset, prompts: PromptBuilder, model: Model) -> Estimate:
-        """See `Estimator`."""
-        assert isinstance(model, LanguageModel)
-        ordered = sorted(labeling, key=dataset.position)
-        reads = await model.read_inside(
-            [_transcript(way, labeling, dataset, prompts) for way in (ordered, ordered[::-1])]
-        )
-        found = {key: _mean([forth, back]) for key, forth, back in zip(ordered, reads[0], reads[1][::-1], strict=True)}
-        logprobs = {key: read.logprob(labeling[key]) for key, read in found.items()}
-        return Estimate(logprobs, self.name, found, costs=reads.costs)
-
-    def requests(self, labelled: int) -> int:
-        """Two."""
-        return 2
-
-
-def _transcript(ids: Sequence[str], labeling: Labeling, dataset: Dataset, prompts: PromptBuilder) -> Prompt:
-    shown = [(dataset.get(key), labeling[key]) for key in ids]
-    prompt = prompts.prompt(shown[-1][0], shown[:-1])
-    last = Turn(prompt.query, prompt.verbalizer.written(shown[-1][1]))
-    return replace(prompt, turns=(*prompt.turns, last), query="")
-
-
-def _mean(reads: Sequence[LabelDistribution]) -> LabelDistribution:
-    means = [fmean(column) for column in zip(*(read.logprobs for read in reads), strict=True)]
-    return replace(reads[0], logprobs=tuple(each - logsumexp(means) for each in means))
 
 
 @dataclass(frozen=True)
@@ -89,7 +51,13 @@ class Way:
     orders: int = 1
 
 
-WAYS = (Way("leave_one_out", LeaveOneOut()), Way("chain", Chain()), Way("chain, 4 orders", Chain(), 4))
+WAYS = (
+    Way("leave_one_out", LeaveOneOut()),
+    Way("joint", Joint()),
+    Way("joint, 4 times", Joint(), 4),
+    Way("shared, 4 folds", Shared(4)),
+    Way("shared, 16 shown", Shared(4, 16)),
+)
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ async def test_a_chain_of_labels_takes_two_requests_and_ranks_as_leave_one_out_d
     async with open_model("pocket") as model:
         task = Task(PromptTemplate(separator="\n"), Verbalizer.plain(LABELS))
         found = await compared(model, task, dataset, gold, WAYS[:2], count=6)
-    exact, chain = found["leave_one_out"], found["chain"]
+    exact, chain = found["leave_one_out"], found["joint"]
     assert (exact.requests, chain.requests) == (1, 2 / 8)
     assert chain.tokens < exact.tokens / 3
     assert exact.p > 0.8

@@ -186,10 +186,9 @@ def test_names_are_settled_by_a_few_sure_examples_of_each_label(claims: Path, tm
     assert main(["queue", str(claims / "run"), "--names", "--most", "4", "--out", str(tmp_path / "a.csv")]) == 0
     rows, labels = read_csv(tmp_path / "a.csv"), labels_of(claims / "run")
     by_label: dict[str, list[float]] = {}
-    for row in labels.values():
-        calibrated: Any = row["calibrated"]
-        assert isinstance(calibrated, dict)
-        by_label.setdefault(str(row["label"]), []).append(float(calibrated[str(row["label"])]))
+    for label in labels.values():
+        calibrated: Any = label["calibrated"]
+        by_label.setdefault(str(label["label"]), []).append(float(calibrated[label["label"]]))
     assert [row["found"] for row in rows] == ["False", "True", "False", "True"]
     for row in rows[:2]:
         assert float(row["confidence"]) == pytest.approx(max(by_label[row["found"]]), abs=1e-4)

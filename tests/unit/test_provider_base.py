@@ -199,7 +199,8 @@ def test_defect_5_correct_is_not_read_out_of_incorrect() -> None:
 def test_intervals_of_labels_that_are_all_but_impossible_are_shares_all_the_same() -> None:
     read = Reading({" True": Below(-65.0), " False": -200.0}, "top_k")
     found = label_distribution(TWO, read)
-    assert found.intervals["True"] == (0.0, pytest.approx(1.0))
+    lowest, highest = found.intervals["True"]
+    assert (lowest, highest) == pytest.approx((0.0, 1.0))
     low, high = found.intervals["False"]
     assert 0 < low < 1e-50
     assert high == 1.0

@@ -14,8 +14,9 @@ from typing import Any
 
 from icm_api.chance import draw
 from icm_api.config import DiagnosticsSettings, SearchSettings
-from icm_api.evaluation.coherence import agreement, agreement_renamed
-from icm_api.evaluation.diagnostics import opinion_spread
+from icm_api.evaluation.bootstrap import opinion_spread
+from icm_api.evaluation.coherence import agreement_renamed
+from icm_api.evaluation.distance import agreement
 from icm_api.evaluation.null import null_of
 from icm_api.objective import Calibration, Objective, information_terms
 from icm_api.runs.judging import Trail, judged, with_zero_shot

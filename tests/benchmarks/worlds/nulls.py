@@ -15,7 +15,7 @@ from statistics import fmean
 
 from icm_api.config import SearchSettings
 from icm_api.consistency import Relations
-from icm_api.evaluation.diagnostics import opinion_spread
+from icm_api.evaluation.bootstrap import opinion_spread
 from icm_api.evaluation.null import made_up
 from icm_api.objective import INFORMATION, Calibration, Objective, information
 from icm_api.search import search
