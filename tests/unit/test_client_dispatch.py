@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -386,3 +387,18 @@ async def test_cancelling_leaves_nothing_running() -> None:
         await run
     assert asyncio.all_tasks() == {asyncio.current_task()}
     assert trial.dispatcher.slots.busy == trial.model.under_way == 0
+
+
+@pytest.mark.parametrize("count", [200, pytest.param(1000, marks=pytest.mark.slow)])
+async def test_of_many_side_by_side_some_fail_in_a_row_by_chance_which_lengthens_no_wait(count: int) -> None:
+    took = []
+    for failing in (False, True):
+        trial, chance = Trial(), random.Random(count)
+
+        def fault(name: str, before: int, failing: bool = failing, chance: random.Random = chance) -> Exception | None:
+            return RequestError("busy", kind="server") if failing and chance.random() < 0.5 else None
+
+        trial.model.faults = fault
+        await trial.run([Request({"name": str(at), "seconds": 0.05}) for at in range(count)])
+        took.append(trial.time.now)
+    assert took[1] < 4 * took[0]

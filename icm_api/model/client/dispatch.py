@@ -231,7 +231,7 @@ class Batch:
                     clock=shared.clock,
                     sleep=self._sleep,
                     tell=shared.tell,
-                    in_a_row=lambda: shared.failed_in_a_row,
+                    in_a_row=self._waves_failed,
                 )
                 if response is not None:
                     self._land(key, response)
@@ -242,6 +242,11 @@ class Batch:
             # At once, while the server still has their beginning in its cache.
             self._ready.extendleft(reversed(self._behind.pop(key, [])))
             self._start_more()
+
+    def _waves_failed(self) -> int:
+        """How often in a row all that can be under way failed: of many side by side, some fail in a row by chance."""
+        left = len(self._requests) - self._landed
+        return self._shared.failed_in_a_row // max(1, min(self._shared.slots.limit, left))
 
     def _put_up_with(self, key: str, error: ProviderError) -> None:
         """Note an error that concerns one request. A server that answers hardly any is at fault itself."""

@@ -50,8 +50,8 @@ async def with_retries(
         clock: seconds, from any beginning.
         sleep: waits so many seconds.
         tell: called before each wait with its reason and its seconds.
-        in_a_row: how many requests to this server failed since it last answered one, this one included. While it
-            answers others, waits don't grow. None for this request's own failures.
+        in_a_row: how often all requests to this server failed since it last answered one. While it answers others,
+            waits don't grow. None for this request's own failures.
 
     Raises:
         RequestError: at once if it is not worth another try.
