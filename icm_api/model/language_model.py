@@ -137,7 +137,8 @@ class LanguageModel:
         """
         if self._readers.text is None:
             raise CapabilityError(
-                f"{self.identity} writes no text; openai and the hosts of its kind, anthropic and gemini do"
+                f"{self.identity} writes no text; openai and the hosts of its kind, anthropic, gemini and huggingface "
+                "do"
             )
         return await self._readers.text.write(texts, self._client, Sampling(max_tokens, temperature, samples))
 

@@ -21,7 +21,7 @@ from icm_api.model.client.client import Client
 from icm_api.model.client.meter import Meter
 from icm_api.model.language_model import LanguageModel
 from icm_api.model.options import AnthropicOptions, GeminiOptions, LocalOptions, Options, checked_options, settled
-from icm_api.model.reading.reading import Readers
+from icm_api.model.reading.reading import Readers, Writes
 from icm_api.model.request import Endpoint
 
 GROUP = "icm_api.models"
@@ -181,16 +181,18 @@ def _pocket(model: str, options: Mapping[str, Any]) -> Opened:
 
 def _huggingface(model: str, options: Mapping[str, Any]) -> Opened:
     from icm_api.model.endpoints.huggingface import HuggingFaceEndpoint
+    from icm_api.model.reading.local import WritesText
 
     given = checked_options(LocalOptions, "huggingface", options)
-    return _local(HuggingFaceEndpoint(model, given))
+    endpoint = HuggingFaceEndpoint(model, given)
+    return _local(endpoint, WritesText(endpoint, chat=given.chat_template))
 
 
-def _local(endpoint: Endpoint) -> Opened:
+def _local(endpoint: Endpoint, text: Writes | None = None) -> Opened:
     from icm_api.model.reading.local import ReadsForms
 
     reader = ReadsForms(endpoint)
-    return Opened(endpoint, Readers(reader, inside=reader))
+    return Opened(endpoint, Readers(reader, inside=reader, text=text))
 
 
 _OPENERS: Mapping[str, Opener] = MappingProxyType(

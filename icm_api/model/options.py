@@ -158,6 +158,8 @@ class LocalOptions(BaseModel):
         gguf_file: the file of quantised weights in the directory or on the hub; needs gguf.
         batch_size: the most prompts computed side by side; it bounds memory.
         revision: branch, tag or commit on the hub.
+        chat_template: texts to write are replies by the tokenizer's chat template, not continuations. Labels are read
+            after plain text all the same.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -168,6 +170,7 @@ class LocalOptions(BaseModel):
     gguf_file: str | None = None
     batch_size: int = Field(default=8, ge=1)
     revision: str | None = None
+    chat_template: bool = False
 
 
 def checked_options(kind: type[_T], name: str, options: Mapping[str, Any]) -> _T:

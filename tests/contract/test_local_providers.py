@@ -596,6 +596,84 @@ def test_a_label_with_nothing_before_it_is_refused(models: Callable[..., Path]) 
         ask(provider, [Prompt("", (), "", ONE_TOKEN)])
 
 
+# Text
+
+
+def written(
+    directory: Path, texts: Sequence[str], samples: int = 1, *, most: int = 4, temperature: float = 1.0, **options: Any
+) -> list[list[str]]:
+    async def asked() -> list[list[str]]:
+        given = {"dtype": "float64", **options}
+        async with open_model(f"huggingface:{directory}", options=given) as model:
+            assert model.capabilities.generates
+            found = await model.generate(texts, max_tokens=most, temperature=temperature, samples=samples)
+            assert found.usage.requests == len(texts) * samples
+            assert 0 < found.usage.completion_tokens <= most * samples * len(texts)
+            return [list(each) for each in found]
+
+    return asyncio.run(asked())
+
+
+@needs_local
+@pytest.mark.parametrize("architecture", ["llama", "mamba"])
+def test_a_text_depends_on_its_prompt_and_number_alone(architecture: str, models: Callable[..., Path]) -> None:
+    directory, texts = models(architecture), ["Is it so?", "The claim is", "A longer text about nothing"]
+    together = written(directory, texts, 3)
+    assert len({text for each in together for text in each}) == 9
+    assert written(directory, texts[::-1], 3, batch_size=2)[::-1] == together
+    assert written(directory, texts[1:2], 2) == [together[1][:2]]
+    assert written(directory, texts[:1], most=2)[0][0] != together[0][0]
+
+
+@needs_local
+def test_a_text_at_temperature_0_is_the_likeliest(models: Callable[..., Path]) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    directory = models("llama")
+    network = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float64).eval()
+    tokenizer = AutoTokenizer.from_pretrained(directory)
+    ids = tokenizer.encode("Is it so?")
+    for _ in range(4):
+        with torch.no_grad():
+            ids.append(int(network(torch.tensor([ids])).logits[0, -1].argmax()))
+    expected = tokenizer.decode(ids[-4:], skip_special_tokens=True)
+    assert written(directory, ["Is it so?"], 2, temperature=0.0) == [[expected] * 2]
+
+
+@needs_local
+def test_tokens_are_drawn_by_their_probabilities(models: Callable[..., Path]) -> None:
+    import torch
+
+    from icm_api.model.endpoints.local_writing import _Noise
+
+    for temperature in (1.0, 0.5):
+        noise = _Noise(torch, range(4000), temperature)
+        drawn = noise(None, torch.tensor([[0.5, 0.3, 0.2]]).log().expand(4000, -1)).argmax(dim=-1)
+        shares = [p ** (1 / temperature) for p in (0.5, 0.3, 0.2)]
+        for token, share in enumerate(shares):
+            assert float((drawn == token).float().mean()) == pytest.approx(share / sum(shares), abs=0.04)
+
+
+@needs_local
+def test_the_chat_template_is_used_if_an_option_says_so(tmp_path: Path) -> None:
+    directory = make_model(tmp_path, "llama", "<s> $A")
+    with pytest.raises(ConfigError, match="no chat template"):
+        open_model(f"huggingface:{directory}", options={"chat_template": True})
+    config = json.loads((directory / "tokenizer_config.json").read_text())
+    template = "<s>{% for turn in messages %}{{ turn.role }}: {{ turn.content }}\nanswer:{% endfor %}"
+    (directory / "tokenizer_config.json").write_text(json.dumps(config | {"chat_template": template}))
+    reply = written(directory, ["Is it so?"], temperature=0.0, chat_template=True)
+    assert reply == written(directory, ["user: Is it so?\nanswer:"], temperature=0.0)
+    assert reply != written(directory, ["Is it so?"], temperature=0.0)
+
+
+@needs_local
+def test_a_reply_that_could_outgrow_the_window_is_refused(models: Callable[..., Path]) -> None:
+    with pytest.raises(ProviderError, match=r"a reply of up to 600 don't fit the context window of 512"):
+        written(models("llama"), ["Is it so?"], most=600)
+
+
 @needs_local
 def test_identity_is_of_the_weights_and_not_of_the_place(tmp_path: Path) -> None:
     import torch

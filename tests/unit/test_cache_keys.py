@@ -21,7 +21,7 @@ from icm_api.errors import IcmError, ProviderError
 from icm_api.model.client.entries import cache_key
 from icm_api.model.endpoints.pocket import PocketEndpoint
 from icm_api.model.open import open_endpoint
-from icm_api.model.reading.local import ReadsForms
+from icm_api.model.reading.local import ReadsForms, WritesText
 from icm_api.model.reading.reading import Sampling
 from icm_api.model.request import Body, Request
 from icm_api.testing import serve
@@ -132,8 +132,18 @@ async def entries(root: str) -> list[dict[str, Any]]:
             for identity, what, request in await requests_of(spec, options, http)
         ]
     local, reader = "huggingface/tiny@0123456789abcdef", ReadsForms(PocketEndpoint())
+    noted: list[Request] = []
+
+    class Noting:
+        async def ask(self, requests: Sequence[Request]) -> Answers[Body]:
+            noted.extend(requests)
+            return Answers(({"text": ""},) * len(requests))
+
+    for chat in (False, True):
+        await WritesText(PocketEndpoint(), chat=chat).write(["Why? é"], Noting(), Sampling(3, 1.0, 2))
     return [
         *found,
+        *(_entry("huggingface text", local, each) for each in noted),
         *(_entry(f"huggingface {what}", local, reader.request(each)) for what, each in PROMPTS.items()),
         *(
             _entry(f"huggingface inside {what}", local, reader.request_inside(each))

@@ -166,7 +166,10 @@ async def test_anthropic_takes_no_temperature_but_its_own() -> None:
 
 def test_a_model_that_writes_nothing_is_a_clear_error(questions: Path, capsys: Printed) -> None:
     assert generate(questions, "pocket") == 2
-    assert "writes no text; openai and the hosts of its kind, anthropic and gemini do" in capsys.readouterr().err
+    assert (
+        "writes no text; openai and the hosts of its kind, anthropic, gemini and huggingface do"
+        in capsys.readouterr().err
+    )
 
 
 # What comes back

@@ -1,8 +1,8 @@
 """Any causal language model that transformers can load, on this machine: exact logprobs of whole labels.
 
 It does: tokenize prompt and label together, compute beginnings that prompts share once (KV cache), and read
-the logprobs of every label token.
-It does not: use chat templates, generate, truncate, run code from a model repository, cache answers, or set
+the logprobs of every label token; and write text, by the chat template if an option says so.
+It does not: use chat templates for labels, truncate, run code from a model repository, cache answers, or set
 the number of threads. The weights are loaded when something is first asked: tokens can be counted without them.
 """
 
@@ -13,10 +13,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from icm_api.errors import ProviderError
-from icm_api.model.endpoints.local_questions import Asked
+from icm_api.errors import ConfigError, ProviderError
+from icm_api.model.endpoints.local_questions import Asked, is_writing, seed_of
 from icm_api.model.endpoints.local_scoring import Read, Scorer
 from icm_api.model.endpoints.local_weights import fingerprint, load_network, load_tokenizer, tokens_before, window_of
+from icm_api.model.endpoints.local_writing import Wanted, Writer
 from icm_api.model.endpoints.prefix_tree import Tokens, common
 from icm_api.model.options import LocalOptions
 from icm_api.model.request import Request, Response
@@ -48,6 +49,8 @@ class HuggingFaceEndpoint:
     def __init__(self, model: str, options: LocalOptions | None = None) -> None:
         self._model, self._options = model, options or LocalOptions()
         self._tokenizer, config = load_tokenizer(model, self._options)
+        if self._options.chat_template and not getattr(self._tokenizer, "chat_template", None):
+            raise ConfigError(f"{model!r} has no chat template: leave the option chat_template out")
         self._before = tokens_before(self._tokenizer)
         self._window = window_of(model, config, self._tokenizer)
         self._under_way: tuple[int, int] | None = None
@@ -59,6 +62,15 @@ class HuggingFaceEndpoint:
     @cached_property
     def _scorer(self) -> Scorer:
         return Scorer(self._network, self._options.batch_size)
+
+    @cached_property
+    def _writer(self) -> Writer:
+        return Writer(self._network, self._options.batch_size)
+
+    @property
+    def chat(self) -> bool:
+        """Whether replies are written by the tokenizer's chat template."""
+        return self._options.chat_template
 
     @cached_property
     def identity(self) -> str:
@@ -79,7 +91,12 @@ class HuggingFaceEndpoint:
         """
         deterministic = self._options.dtype == "float64"
         return Capabilities(
-            self._window - len(self._before), "exact", deterministic, batches=True, prompt_logprobs=True
+            self._window - len(self._before),
+            "exact",
+            deterministic,
+            batches=True,
+            prompt_logprobs=True,
+            generates=True,
         )
 
     @property
@@ -92,15 +109,49 @@ class HuggingFaceEndpoint:
         return len(self._encode([text])[0])
 
     async def send(self, requests: Sequence[Request]) -> Sequence[Response]:
-        """Score the forms of all requests; beginnings that any of them share are computed once.
+        """Score the forms of all requests, and write the text that others ask for.
 
-        Usage counts a prompt's tokens with BOS, and no completion tokens: scoring generates nothing. Between two
-        forward passes others have their turn, so that Ctrl-C need not wait for a whole round.
+        Beginnings that prompts to be scored share are computed once. Usage counts a prompt's tokens with BOS, and the
+        tokens that were written: scoring generates nothing. Between two forward passes others have their turn, so that
+        Ctrl-C need not wait for a whole round.
 
         Raises:
-            ProviderError: a prompt with its label is longer than the context window, or in the model's tokens
+            ProviderError: a prompt with its label or reply is longer than the context window, or in the model's tokens
                 one form begins another.
         """
+        scored = iter(await self._score([request for request in requests if not is_writing(request.body)]))
+        written = iter(await self._write([request for request in requests if is_writing(request.body)]))
+        return [next(written if is_writing(request.body) else scored) for request in requests]
+
+    async def _write(self, requests: Sequence[Request]) -> list[Response]:
+        wanted = []
+        for request in requests:
+            body = request.body
+            text = body["prompt"]
+            tokens = (*self._before, *self._encode([text])[0])
+            if body.get("chat"):
+                turns = [{"role": "user", "content": text}]
+                shown = self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+                # The template writes special tokens itself.
+                tokens = tuple(self._encode([shown])[0])
+            if not tokens or len(tokens) + body["max_tokens"] > self._window:
+                raise ProviderError(
+                    f"{self.identity}: a prompt of {len(tokens)} tokens and a reply of up to {body['max_tokens']} "
+                    f"don't fit the context window of {self._window}, or the prompt is empty; change either"
+                )
+            wanted.append(Wanted(tokens, body["max_tokens"], body["temperature"], seed_of(request)))
+        replies = await self._writer.write(wanted) if wanted else []
+        return [
+            Response(
+                {"text": self._tokenizer.decode(reply, skip_special_tokens=True)},
+                Usage(requests=1, prompt_tokens=len(each.tokens), completion_tokens=len(reply)),
+            )
+            for each, reply in zip(wanted, replies, strict=True)
+        ]
+
+    async def _score(self, requests: Sequence[Request]) -> list[Response]:
+        if not requests:
+            return []
         asked = [Asked.of(request.body) for request in requests]
         texts = [text + form for each in asked for text in each.texts for form in ("", *each.forms)]
         encoded = iter(self._encode(texts))

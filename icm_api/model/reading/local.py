@@ -1,15 +1,17 @@
 """Reading models on this machine: one request per prompt, whose answer lists every surface form.
 
-After a prompt, or inside it before the answer of every turn; see `endpoints.local_questions` for the bodies.
+After a prompt, or inside it before the answer of every turn; see `endpoints.local_questions` for the bodies. And text,
+by one request a reply.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from icm_api.errors import LogprobsUnavailableError
+from icm_api.errors import LogprobsUnavailableError, ProviderError
+from icm_api.model.reading.chat import replies
 from icm_api.model.reading.echo import inside_places
-from icm_api.model.reading.reading import Reading, forms_of, label_distribution
+from icm_api.model.reading.reading import Reading, Sampling, forms_of, label_distribution
 from icm_api.model.request import Asks, Body, Endpoint, Request
 from icm_api.types import Answers, Prompt, Verbalizer
 
@@ -88,3 +90,50 @@ class ReadsForms:
         if not isinstance(logprobs, Mapping):
             raise LogprobsUnavailableError(f"{self._endpoint.identity}: the answer holds no 'logprobs': {body!r:.200}")
         label_distribution(verbalizer, Reading(logprobs, _METHOD))
+
+
+class WritesText:
+    """Has a local model write; implements `Writes`.
+
+    Args:
+        endpoint: names itself in messages.
+        chat: a text is a user's message, to which the model replies.
+    """
+
+    def __init__(self, endpoint: Endpoint, *, chat: bool) -> None:
+        self._endpoint, self._chat = endpoint, chat
+
+    async def write(self, texts: Sequence[str], client: Asks, sampling: Sampling) -> Answers[Sequence[str]]:
+        """`samples` continuations of each text, or replies to it; a request for each.
+
+        Args:
+            texts: what to continue or to reply to.
+            client: asks the requests.
+            sampling: how to write.
+
+        Raises:
+            ProviderError: a text and its reply don't fit the context window.
+        """
+        requests = [
+            Request(
+                {
+                    "prompt": text,
+                    "max_tokens": sampling.max_tokens,
+                    "temperature": float(sampling.temperature),
+                    **({"chat": True} if self._chat else {}),
+                },
+                sample=sample,
+                tokens=self._endpoint.count_tokens(text),
+                completion_tokens=sampling.max_tokens,
+                check=self._text,
+            )
+            for text in texts
+            for sample in range(sampling.samples)
+        ]
+        return await replies(requests, client, self._text, sampling.samples)
+
+    def _text(self, body: Body) -> str:
+        text = body.get("text")
+        if not isinstance(text, str):
+            raise ProviderError(f"{self._endpoint.identity}: the answer holds no text: {body!r:.200}")
+        return text
