@@ -48,7 +48,7 @@ class Section(BaseModel):
 
         Example:
             >>> SearchSettings(preset="paper", seed=3).changed(preset="default").restarts
-            3
+            4
         """
         given = {name: getattr(self, name) for name in self.model_fields_set}
         try:

@@ -88,27 +88,37 @@ def preference_examples(rows: Iterable[Row], fields: Sequence[str] | None = None
         DataError: a row has no known layout, or has something other than texts.
         ConfigError: `fields` names fewer than two columns, or calls a column "first" or "second".
     """
-    comparisons = [_comparison(row, fields) for row in rows]
-    usable = [comparison for comparison in comparisons if comparison.usable]
-    for pair in _grouped([comparison.pair for comparison in usable]):
-        yield from both_orders(pair)
-    left_out = next((comparison.row for comparison in comparisons if not comparison.usable), None)
-    if left_out is not None:
+    total, left_out, first = 0, 0, ""
+    for comparison in (_comparison(row, fields) for row in rows):
+        total += 1
+        if comparison.usable:
+            yield from both_orders(comparison.pair)
+        else:
+            first = first or f"{comparison.row.unit} {comparison.row.line} of {comparison.row.path}"
+            left_out += 1
+    if left_out:
         message = "left out %d of %d comparisons, whose replies are equal or of which one is empty; the first: %s"
-        count = len(comparisons) - len(usable)
-        _LOG.warning(message, count, len(comparisons), f"{left_out.unit} {left_out.line} of {left_out.path}")
+        _LOG.warning(message, left_out, total, first)
 
 
-def _grouped(pairs: Sequence[Pair]) -> Iterator[Pair]:
-    """The pairs with those in one group that show the same prompt, so that no prompt is on both sides of a split.
+def grouped_by_prompt(examples: Sequence[Example]) -> list[Example]:
+    """The examples of `preference_examples`, with all that show one prompt in one group, so that no split parts them.
 
     A prompt that all of them show is no prompt, but how they are asked.
+
+    Args:
+        examples: all of a data set.
     """
-    first: dict[tuple[tuple[str, str], ...], str] = {}
-    for pair in pairs:
-        first.setdefault(tuple(pair.shown.items()), pair.group)
-    for pair in pairs:
-        yield replace(pair, group=first[tuple(pair.shown.items())]) if len(first) > 1 else pair
+    shown = [
+        tuple((name, text) for name, text in example.fields.items() if name not in ("first", "second"))
+        for example in examples
+    ]
+    groups: dict[tuple[tuple[str, str], ...], str | None] = {}
+    for prompt, example in zip(shown, examples, strict=True):
+        groups.setdefault(prompt, example.group)
+    if len(groups) < 2:
+        return list(examples)
+    return [replace(example, group=groups[prompt]) for prompt, example in zip(shown, examples, strict=True)]
 
 
 def preference_gold(

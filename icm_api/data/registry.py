@@ -19,7 +19,7 @@ from icm_api.data.gsm8k import gsm8k_examples, gsm8k_gold
 from icm_api.data.labels import Gold, column_gold
 from icm_api.data.own_text import without_thoughts
 from icm_api.data.pairs import CHATS, rank
-from icm_api.data.preferences import preference_examples, preference_gold
+from icm_api.data.preferences import grouped_by_prompt, preference_examples, preference_gold
 from icm_api.data.readers import read_rows
 from icm_api.data.rows import EmptyTextError, Row
 from icm_api.data.truthfulqa import truthfulqa_examples, truthfulqa_gold, truthfulqa_pair_examples, truthfulqa_pair_gold
@@ -43,6 +43,7 @@ class Format:
             label will do) to ids and gold labels.
         keys: those of "fields", "group" and "answer" with which `[data]` may name columns; "id" is always one.
         label_keys: keys under which a row may have its gold label, if it has one of its own.
+        grouped: what groups examples that no split may part, once all are known.
         pairs: whether its examples are pairs of texts in both orders, which an export can write as preferences.
     """
 
@@ -51,6 +52,7 @@ class Format:
     gold: Callable[[Iterable[Row], DataSource, str | None, Sequence[Label] | None], Iterator[tuple[str, Label]]]
     keys: tuple[str, ...] = ()
     label_keys: tuple[str, ...] = ()
+    grouped: Callable[[Sequence[Example]], list[Example]] = list
     pairs: bool = False
 
     @property
@@ -86,6 +88,7 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
                 ),
                 keys=("fields",),
                 label_keys=PREFERRED_FIELDS,
+                grouped=grouped_by_prompt,
                 pairs=True,
             ),
         )
@@ -142,7 +145,7 @@ def load_examples(source: DataSource) -> Dataset:
         _LOG.warning("left out %d rows without a text (data.on_empty); the first: %s", len(empty), empty[0])
     if not examples:
         raise DataError(f"{source.path}: there are rows, but none yields an example; check the format and the texts")
-    return _sampled(examples, source.limit, source.seed)
+    return _sampled(find_format(source.format).grouped(examples), source.limit, source.seed)
 
 
 def load_gold_labels(

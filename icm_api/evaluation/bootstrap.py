@@ -53,10 +53,10 @@ async def bootstrap_chain(objective: Objective, first: Predictions, rounds: int,
     Raises:
         ProviderError: the model gave no usable logprobs.
     """
-    ids, predictions, labeling = objective.dataset.ids, first, Labeling()
+    predictions, labeling = first, Labeling()
     for number in range(1, rounds + 1):
         if number > 1:
-            predictions = await objective.conditionals(ids, labeling)
+            predictions = (await objective.completed(await objective(labeling))).distributions
         found = align(objective, debiased(predictions) if debias else predictions, Labeling(), most_probable)
         if found == labeling:
             return Chain(labeling, number, debias)

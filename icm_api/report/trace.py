@@ -195,5 +195,5 @@ def stages(result: Result, trace: Trace) -> tuple[Stage, ...]:
     requests = result.usage.requests - sum(stage.requests for stage in listed)
     tokens = result.usage.prompt_tokens - sum(stage.prompt_tokens for stage in listed)
     if requests or tokens:
-        listed.append(Stage("zero-shot labels, and judging", requests, tokens))
+        listed.append(Stage("exact score, zero-shot and judging", requests, tokens))
     return tuple(listed)

@@ -58,8 +58,10 @@ async def plan(config: Config) -> Plan:
         can = model.capabilities
 
         def most_requests(search: SearchSettings) -> int:
-            searching = build_kernel(objective, search, start).most_requests(steps_of(search, len(dataset)))
-            return (searching + extra) * can.requests_per_prompt
+            planned = build_objective(dataset, model, task, search)
+            searching = build_kernel(planned, search, start).most_requests(steps_of(search, len(dataset)))
+            exact = 0 if planned.estimator.name == "leave_one_out" or len(dataset) > search.exact else len(dataset)
+            return (searching + exact + extra) * can.requests_per_prompt
 
         requests = most_requests(config.search)
         longest = min(can.context_window, longest_prompt(dataset, task.template, task.verbalizer, model))

@@ -112,9 +112,7 @@ class Work:
             trail = Trail()
             try:
                 objective, told = await believed(objective, self.settings)
-                if told:
-                    watch.on_warning(told)
-                found = await self._found(objective, start, trail, watch)
+                found = await self._found(objective, start, trail, watch, told)
                 break
             except ProviderError as error:
                 aside = less(error, await guilty(error, objective, aside.most - len(aside.reasons)))
@@ -128,9 +126,12 @@ class Work:
             result = replace(result, about={**result.about, "set_aside": listed})
         return await self._judged(found, result, trail, watch)
 
-    async def _found(self, objective: Objective, start: Start, trail: Trail, watch: Watch) -> Found:
+    async def _found(self, objective: Objective, start: Start, trail: Trail, watch: Watch, doubt: str) -> Found:
         def step(progress: Progress) -> None:
             if progress.info.step == 0:
+                if doubt:
+                    # Only now: an endpoint that cannot be used at all has an error of its own.
+                    watch.on_warning(doubt)
                 told = coverage_warning(
                     tuple(progress.state.score.distributions.values()),
                     objective.prompts.verbalizer,

@@ -75,7 +75,8 @@ async def believed(objective: Objective, settings: SearchSettings) -> Believed:
         ProviderError: the model gave no usable logprobs.
     """
     model = objective.model
-    if not isinstance(objective.estimator, Joint) or not isinstance(model, ReadsInside):
+    # A model in this process computes both the same way.
+    if not isinstance(objective.estimator, Joint) or not isinstance(model, ReadsInside) or model.capabilities.batches:
         return Believed(objective)
     examples = [each for each in objective.dataset if objective.prompts.too_long(each) is None][:_TURNS]
     shown = list(zip(examples, islice(cycle(objective.labels), len(examples)), strict=True))

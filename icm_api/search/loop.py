@@ -12,7 +12,7 @@ from typing import Any
 
 from icm_api.config import SearchSettings
 from icm_api.consistency import compile_relations
-from icm_api.errors import ConfigError
+from icm_api.errors import BudgetError, ConfigError
 from icm_api.model.reading.coverage import refuse_unknown
 from icm_api.objective import INFORMATION, LeaveOneOut, Objective, information
 from icm_api.prompts import PromptBuilder
@@ -193,7 +193,12 @@ async def exactly(objective: Objective, score: Score, settings: SearchSettings) 
     exact = LeaveOneOut()
     if score.method == exact.name or len(score.labeling) > settings.exact:
         return score
-    return await replace(objective, estimator=exact)(score.labeling, near=score)
+    try:
+        return await replace(objective, estimator=exact)(score.labeling, near=score)
+    except BudgetError as error:
+        # The labels are complete, and paid for.
+        _LOG.warning("the labels found are not scored by leave-one-out: %s", error)
+        return score
 
 
 async def search_labels(

@@ -67,7 +67,7 @@ async def test_a_fifth_of_faults_that_pass_changes_no_number(server: Server) -> 
 def test_a_fault_for_good_is_one_line_and_exit_code_2_and_nothing_is_sent_again(
     tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config = write_world(tmp_path, search="steps = 30")
+    config = write_world(tmp_path, search='steps = 30\nestimator = "leave_one_out"')
     with serve(dialect="vllm", faults=Faults((kind,), rate=0.3, times=None), record=100_000) as faulty:
         text = config.read_text().replace('"pocket"', f'"vllm:{faulty.model}@{faulty.url}"')
         config.write_text(text + "\n[client]\nconcurrency = 1\nmax_concurrency = 1\n")

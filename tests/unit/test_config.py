@@ -63,7 +63,7 @@ def test_flags_win_over_the_environment_that_over_the_file_that_over_defaults(
     monkeypatch.setenv("ICM_SEARCH__ALPHA", "30")
     monkeypatch.setenv("ICM_SEARCH__SEED", "30")
     found = load_config(file, {"search": {"seed": 40}}).search
-    assert (found.seed, found.alpha, found.steps, found.restarts) == (40, 30.0, 3, 3)
+    assert (found.seed, found.alpha, found.steps, found.restarts) == (40, 30.0, 3, 4)
     assert load_config(file, environment=False).search == SearchSettings(steps=3, alpha=20)
 
 

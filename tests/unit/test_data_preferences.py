@@ -12,7 +12,7 @@ import pytest
 from icm_api.consistency import asymmetric, compile_relations
 from icm_api.data import read_rows
 from icm_api.data.pairs import CHATS
-from icm_api.data.preferences import preference_examples, preference_gold
+from icm_api.data.preferences import grouped_by_prompt, preference_examples, preference_gold
 from icm_api.data.rows import Row
 from icm_api.errors import ConfigError, DataError
 from icm_api.types import Dataset
@@ -359,8 +359,8 @@ def test_comparisons_of_replies_to_one_prompt_are_one_group() -> None:
         return Row("p", at, str(at), {"prompt": prompt, "a": f"first {at}", "b": f"second {at}"})
 
     rows = [compared(at, prompt) for at, prompt in enumerate(["why?", "how?", "why?", "who?"], start=1)]
-    groups = [example.group for example in preference_examples(rows)]
+    groups = [example.group for example in grouped_by_prompt([*preference_examples(rows)])]
     assert groups == ["1", "1", "2", "2", "1", "1", "4", "4"]
     # What all of them show is how they are asked: they have nothing in common beside it.
     alike = [compared(at, "Which is better?") for at in (1, 2)]
-    assert [example.group for example in preference_examples(alike)] == ["1", "1", "2", "2"]
+    assert [example.group for example in grouped_by_prompt([*preference_examples(alike)])] == ["1", "1", "2", "2"]

@@ -56,8 +56,9 @@ def test_label_balance_and_changes_are_those_of_the_search(tmp_path: Path, searc
     assert sum(stage.requests for stage in listed) == result.usage.requests
     assert sum(stage.prompt_tokens for stage in listed) == result.usage.prompt_tokens
     measures = result.about["diagnosis"]["measures"]
-    assert listed[-1].name == "zero-shot labels, and judging"
-    assert listed[-1].requests == measures["requests"] + result.about["zero_shot"]["requests"]
+    assert listed[-1].name == "exact score, zero-shot and judging"
+    exact = len(result.examples) if "estimated" in result.about else 0
+    assert listed[-1].requests == exact + measures["requests"] + result.about["zero_shot"]["requests"]
 
 
 def test_a_trace_that_does_not_add_up_gives_no_label_balance(tmp_path: Path) -> None:
