@@ -8,13 +8,12 @@ such limits hold the truth: `python -m tests.benchmarks coverage`.
 
 from __future__ import annotations
 
-from math import exp, fsum, lgamma, log, log1p, pi, sqrt, tan
+from math import pi, sqrt, tan
 
 import numpy as np
 
-from icm_api.evaluation.intervals import LEVEL, Interval
+from icm_api.evaluation.intervals import LEVEL, Interval, exact_lower_limit, score_limits
 
-_HALVINGS = 50
 _STEPS = 20_000
 _MANY = 10_000
 """Degrees of freedom from which the quantile of t no longer changes what is printed."""
@@ -35,23 +34,9 @@ def exact_interval(successes: int, n: int) -> Interval:
         >>> f"{found.value:.2f}, {found.low:.4f} to {found.high:.4f}"
         '0.90, 0.5550 to 0.9975'
     """
-    if n < 1 or not 0 <= successes <= n:
-        raise ValueError(f"{successes} successes of {n}: n must be at least 1, and successes in 0..n")
-    return Interval(successes / n, _lower(successes, n), 1 - _lower(n - successes, n))
-
-
-def _lower(successes: int, n: int) -> float:
-    """The p with which so many successes or more have half of the probability that the limits leave out."""
-    low, high = 0.0, 1.0
-    for _ in range(_HALVINGS if successes else 0):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _at_least(successes, n, middle) < (1 - LEVEL) / 2 else (low, middle)
-    return low
-
-
-def _at_least(successes: int, n: int, p: float) -> float:
-    ways = [lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1) for k in range(successes, n + 1)]
-    return fsum(exp(way + k * log(p) + (n - k) * log1p(-p)) for k, way in enumerate(ways, successes))
+    outside = (1 + LEVEL) / 2
+    low, high = exact_lower_limit(successes, n, outside), 1 - exact_lower_limit(n - successes, n, outside)
+    return Interval(successes / n, low, high)
 
 
 def clustered_interval(share: float, variance: float, freedom: int, most: float) -> Interval:
@@ -72,10 +57,7 @@ def clustered_interval(share: float, variance: float, freedom: int, most: float)
         '0.647 to 0.897'
     """
     trials = min(share * (1 - share) / variance, most)
-    t = student(freedom)
-    center = (share + t * t / (2 * trials)) / (1 + t * t / trials)
-    half = t * sqrt(share * (1 - share) / trials + t * t / (4 * trials * trials)) / (1 + t * t / trials)
-    return Interval(share, center - half, center + half)
+    return Interval(share, *score_limits(share, trials, student(freedom)))
 
 
 def student(freedom: int) -> float:

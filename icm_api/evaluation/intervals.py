@@ -84,10 +84,27 @@ def wilson_interval(successes: int, n: int) -> Interval:
         raise ValueError(f"{successes} successes of {n}: n must be at least 1, and successes in 0..n")
     z = NormalDist().inv_cdf((1 + LEVEL) / 2)
     share = successes / n
-    center = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z * sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    low, high = score_limits(share, n, z)
     # At the ends the formula gives 0 and 1 but for rounding.
-    return Interval(share, center - half if successes else 0.0, center + half if successes < n else 1.0)
+    return Interval(share, low if successes else 0.0, high if successes < n else 1.0)
+
+
+def score_limits(share: float, trials: float, quantile: float) -> tuple[float, float]:
+    """The two p that solve |share - p| = quantile * sqrt(p * (1 - p) / trials) (Wilson, 1927).
+
+    Args:
+        share: of successes, in [0, 1].
+        trials: above 0; may be a fraction, of trials that count as so many independent ones.
+        quantile: of the normal distribution, or of Student's t.
+
+    Example:
+        >>> [round(limit, 4) for limit in score_limits(0.9, 10, 1.96)]
+        [0.5958, 0.9821]
+    """
+    spread = quantile * quantile / trials
+    center = (share + spread / 2) / (1 + spread)
+    half = quantile * sqrt(share * (1 - share) / trials + spread / (4 * trials)) / (1 + spread)
+    return center - half, center + half
 
 
 def exact_lower_limit(successes: int, n: int, level: float = LEVEL) -> float:
