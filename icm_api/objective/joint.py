@@ -5,8 +5,8 @@ answers all n terms at once, so that an ordering costs n demonstrations where le
 the first examples see next to nothing of the others. So every ordering is asked together with its reverse: an example
 that is t-th from the beginning in one is t-th from the end in the other, and between them it sees every other example
 once. log p(y_i) is the mean of both; what an example's label may be is read in the direction in which it sees more of
-the others, which is always half of them at least. Labels are scored in the order of the data set, which a search
-changes from round to round.
+the others, at least half of them if all fit into one request. Labels are scored in the order of the data set, which a
+search changes from round to round.
 
 If not all examples fit into the context window, an ordering is cut into as few stretches of about equal length as do,
 each a request of its own.
@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
+from operator import itemgetter
 from statistics import fmean, stdev
 
 from icm_api.errors import CapabilityError
@@ -58,16 +59,16 @@ class Joint:
         shown = [(dataset[at], labeling[dataset[at].id]) for at in sorted(map(dataset.position, labeling))]
         directions = [prompts.transcripts(shown), prompts.transcripts(shown[::-1])]
         answers = await model.read_inside([each for direction in directions for each in direction])
-        reads = [read for transcript in answers for read in transcript]
+        reads = [(before, read) for transcript in answers for before, read in enumerate(transcript)]
         ids = [example.id for example, _ in shown]
         forth = dict(zip(ids, reads[: len(ids)], strict=True))
         back = dict(zip(reversed(ids), reads[len(ids) :], strict=True))
-        both = [forth, back]
+        both = [{key: read for key, (_, read) in way.items()} for way in (forth, back)]
         logprobs = {key: fmean(way[key].logprob(labeling[key]) for way in both) for key in ids}
         return Estimate(
             logprobs,
             self.name,
-            {key: (back if 2 * at < len(ids) else forth)[key] for at, key in enumerate(ids)},
+            {key: max(back[key], forth[key], key=itemgetter(0))[1] for key in ids},
             standard_error=_error(both, labeling),
             costs=answers.costs,
         )

@@ -80,6 +80,10 @@ async def test_joint_in_a_short_window_asks_in_stretches() -> None:
     found = await Joint().estimate(labeling, DATASET, prompts(40), model)
     assert len(model.asked) > 2
     assert {*found.logprobs} == {*IDS}
+    # Each label is read in the direction in which others stand before it in its own stretch.
+    for example in DATASET:
+        alone = await model.label_distributions([prompts(40).prompt(example, ())])
+        assert found.distributions[example.id] != alone[0]
     with pytest.raises(PromptError, match=r"'\w+=\d' alone needs \d+ tokens"):
         await Joint().estimate(labeling, DATASET, prompts(9), model)
 
