@@ -27,6 +27,8 @@ TURN_TOKENS = 10
 """What a chat template writes around a question and its answer, in tokens."""
 HEAD_TOKENS = 64
 """What it writes around an instruction, in tokens."""
+PROMPT_LIST = 64
+"""Prompts a request, for hosts that take lists: more of them save little, and a list that fails is sent again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,7 @@ class Entry:
         plenty: alternatives to ask for if the usual ones hold no label; 0 if more cannot be had.
         counted: chat takes `logprobs` as the number of alternatives.
         echo: completions can repeat the prompt with its logprobs.
+        prompt_list: most prompts that one request of completions is given; 1 if no list of them is known to work.
         prefill: how a chat answer can be begun: not at all, by a last message of the assistant ("always"), by one
             marked with `"prefix": true`, or with vLLM's pair of flags.
         openai_models: the model names are OpenAI's, so `FAMILIES` apply.
@@ -65,6 +68,7 @@ class Entry:
     plenty: int = 0
     counted: bool = False
     echo: bool = False
+    prompt_list: int = 1
     prefill: Prefill = "never"
     openai_models: bool = False
     extra: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
@@ -135,6 +139,11 @@ class Host:
         return self.entry.echo and not self.chat
 
     @property
+    def together(self) -> int:
+        """The most prompts that one request is given."""
+        return 1 if self.chat else self.entry.prompt_list
+
+    @property
     def walks(self) -> bool:
         """An answer can be begun, so that a label of several tokens can be followed."""
         return not self.chat or self.entry.prefill != "never"
@@ -154,6 +163,7 @@ class Host:
             prompt_logprobs=prompt_logprobs,
             generates=True,
             options=("top_logprobs", "extra_body", *(("api",) if self.chat else ())),
+            together=self.together,
         )
 
     def count_tokens(self, text: str) -> int:
@@ -186,6 +196,7 @@ _ALL = (
         completion_logprobs=20,
         counted=True,
         echo=True,
+        prompt_list=PROMPT_LIST,
         notes="Serves one base model, meta-llama/Meta-Llama-3.1-8B, and others on endpoints of one's own. "
         'Chat models that think: extra_body={"reasoning": {"enabled": false}}.',
     ),
@@ -196,6 +207,7 @@ _ALL = (
         key_variable="FIREWORKS_API_KEY",
         top_logprobs=5,
         echo=True,
+        prompt_list=PROMPT_LIST,
         extra={"context_length_exceeded_behavior": "error"},
         notes="By default it cuts prompts that are too long, hence the extra field.",
     ),
@@ -281,6 +293,7 @@ _ALL = (
         key_required=False,
         completion_logprobs=20,
         echo=True,
+        prompt_list=PROMPT_LIST,
         prefill="flags",
         notes="Any number of given token ids up to 128 is read exactly (logprob_token_ids).",
     ),

@@ -28,6 +28,7 @@ class Options(BaseModel):
         context_window: tokens that the model can take.
         top_logprobs: most alternatives to ask for.
         echo: completions can repeat the prompt with its logprobs.
+        prompt_list: most prompts of one request of completions; 1 sends each alone.
         prefill: how a chat answer can be begun, see `Entry`.
         key_variable: environment variable that holds the key.
         extra_body: put into every body, over all but what asks for logprobs.
@@ -43,6 +44,7 @@ class Options(BaseModel):
     context_window: int | None = Field(default=None, ge=1)
     top_logprobs: int | None = Field(default=None, ge=1)
     echo: bool | None = None
+    prompt_list: int | None = Field(default=None, ge=1)
     prefill: Prefill | None = None
     key_variable: str | None = None
     extra_body: Mapping[str, Any] = Field(default_factory=dict)
@@ -65,7 +67,8 @@ def settled(entry: Entry, options: Options) -> Entry:
         >>> settled(ENTRIES["openai"], Options(api="completions")).api
         'completions'
     """
-    given = options.model_dump(include={"base_url", "api", "context_window", "echo", "prefill"}, exclude_none=True)
+    same = {"base_url", "api", "context_window", "echo", "prefill", "prompt_list"}
+    given = options.model_dump(include=same, exclude_none=True)
     if options.key_variable is not None:
         given |= {"key_variable": options.key_variable, "key_required": bool(options.key_variable)}
     if options.top_logprobs is not None:

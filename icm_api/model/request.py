@@ -23,7 +23,9 @@ class Request:
         prompt: what the request asks about, for local models, which compute from it.
         sample: which of several answers to the same body this is, part of the cache key.
         prefix: requests with an equal prefix share the beginning of their prompts; empty if none is shared.
+        group: requests with an equal group may travel together in one `send`; empty if this one goes alone.
         tokens: estimated prompt tokens, for limits and budget; 0 if nobody estimated them.
+        shared: those of them that requests which travel together have only once.
         completion_tokens: the most tokens that the model may reply with; 0 if it generates nothing.
         check: raises ProviderError if an answer can't be used, so that it is not kept; None accepts every answer.
     """
@@ -33,7 +35,9 @@ class Request:
     prompt: Prompt | None = None
     sample: int = 0
     prefix: str = ""
+    group: str = ""
     tokens: int = 0
+    shared: int = 0
     completion_tokens: int = 0
     check: Callable[[Body], object] | None = field(default=None, compare=False, repr=False)
 
@@ -56,6 +60,16 @@ class Request:
         query = "" if self.prompt is None else self.prompt.query
         shown = () if self.prompt is None else tuple(turn.text for turn in self.prompt.turns)
         return Unanswered(query, shown, str(error), refused, self)
+
+
+def tokens_together(requests: Sequence[Request]) -> int:
+    """Estimated prompt tokens of requests that travel together.
+
+    Example:
+        >>> tokens_together([Request({}, tokens=110, shared=100)] * 3)
+        130
+    """
+    return sum(request.tokens for request in requests) - sum(request.shared for request in requests[1:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +111,9 @@ class Endpoint(Protocol):
 
     async def send(self, requests: Sequence[Request]) -> Sequence[Response]:
         """Ask the model.
+
+        Args:
+            requests: one, or up to `capabilities.together` of one group; any number of them if it `batches`.
 
         Returns:
             The answers, in the order of the requests.

@@ -11,7 +11,7 @@ from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from random import Random
 
 import numpy as np
@@ -282,6 +282,7 @@ class InstantBackend(Backend):
             (token,) = model.encode(text)
             probabilities[token] = probability
         self._row: Row = np.round(np.log(probabilities), _DECIMALS)
+        self._placed = lru_cache(maxsize=_MEMOISED_ROWS)(partial(super().position, self._row))
 
     def encode(self, text: str) -> Ids:
         """Token ids of a short text; zeros for a long one."""
@@ -294,6 +295,10 @@ class InstantBackend(Backend):
     def every(self, ids: Ids) -> Row:
         """The one distribution at every place, [len(ids), vocabulary]."""
         return np.broadcast_to(self._row, (len(ids), len(self._row)))
+
+    def position(self, row: Row, chosen: int, top: int, wanted: Sequence[int] | None = None) -> Position:
+        """A token and its alternatives by the one distribution, whatever the row."""
+        return self._placed(chosen, top, None if wanted is None else tuple(wanted))
 
     def cached(self, ids: Ids) -> int:
         """None of them."""

@@ -194,6 +194,7 @@ class Capabilities:
         generates: can generate text.
         requests_per_prompt: how many requests one prompt takes, where every label is one token.
         options: of those that its provider takes, what may bring more of the probability onto the labels.
+        together: the most requests that may travel as one, see `Request.group`.
     """
 
     context_window: int
@@ -205,6 +206,7 @@ class Capabilities:
     generates: bool = False
     requests_per_prompt: int = 1
     options: tuple[str, ...] = ()
+    together: int = 1
 
 
 class Model(Protocol):

@@ -1,7 +1,8 @@
-"""Requests a second through the client, against a bare loop over the same SDK in the same process and run.
+"""Requests a second through the client, against a bare loop over the same SDK in the same process and run; and prompts
+a second in lists of 64 against single requests.
 
 The server is another process that answers at once with made-up logprobs. Concurrency 64, prompts of 16 kB; the client
-reads every answer and keeps it on disk, the bare loop only waits for it. Both are measured in turns.
+reads every answer and keeps it on disk, the bare loop only waits for it. All are measured in turns.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 import openai
 
 from icm_api.config import ClientSettings
 from icm_api.model import Client, Readers
+from icm_api.model.catalog import PROMPT_LIST
 from icm_api.model.client.cache import ResponseCache
 from icm_api.model.endpoints.openai import Connection, open_sdk
 from icm_api.model.open import open_endpoint
@@ -111,6 +113,31 @@ async def measure(url: str, model: str, transport: str, requests: int = REQUESTS
     return found
 
 
+async def measure_lists(
+    url: str, model: str, transport: str, requests: int = REQUESTS
+) -> list[tuple[tuple[float, float], tuple[float, float]]]:
+    """Prompts a second and CPU seconds a prompt of this process, single and in lists, once per round."""
+    found = []
+    spec, options = f"openai-compatible:{model}@{url}", {"api": "completions", "http_client": transport}
+    with TemporaryDirectory() as folder:
+        ways = [open_endpoint(spec, {**options, "prompt_list": most}) for most in (1, PROMPT_LIST)]
+        single, lists = (
+            Client(endpoint, ResponseCache(Path(folder, str(at))), settings=SETTINGS)
+            for at, (endpoint, _) in enumerate(ways)
+        )
+        async with single, lists:
+            for turn in range(-1, ROUNDS):
+                figures = []
+                for client, (_, readers) in zip((single, lists), ways, strict=True):
+                    mine = await bodies_of(readers, questions(f"lists {turn}", requests))
+                    began = process_time()
+                    rate = await ours(client, mine)
+                    figures.append((rate, (process_time() - began) / requests))
+                if turn >= 0:
+                    found.append((figures[0], figures[1]))
+    return found
+
+
 def report() -> Iterator[str]:
     """The figures, a line each."""
     yield f"requests/s at concurrency {CONCURRENCY}, {PROMPT_BYTES // 1000} kB prompts, medians of {ROUNDS} rounds"
@@ -124,3 +151,12 @@ def report() -> Iterator[str]:
             ratio = median(pair[1] / pair[0] for pair in pairs)
             lowest = min(pair[1] / pair[0] for pair in pairs)
             yield f"  {transport:8} bare {plain:6.0f}   client {mine:6.0f}   ratio {ratio:.0%} (lowest {lowest:.0%})"
+            both = asyncio.run(measure_lists(url, model, transport))
+            times = median(lists[0] / single[0] for single, lists in both)
+            (one, many), (cpu, least) = (
+                [median(each[way][figure] for each in both) for way in (0, 1)] for figure in (0, 1)
+            )
+            yield (
+                f"  {'':8} prompts/s: single {one:6.0f}   lists of {PROMPT_LIST} {many:6.0f}   {times:.1f} times; "
+                f"CPU a prompt {1000 * cpu:.2f} and {1000 * least:.2f} ms"
+            )

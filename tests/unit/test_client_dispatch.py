@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -46,7 +46,14 @@ class Hosted:
     async def close(self) -> None: ...
 
     async def send(self, requests: Sequence[Request]) -> Sequence[Response]:
-        [request] = requests
+        assert len(requests) <= self.capabilities.together
+        if len(requests) > 1:
+            names = [request.body["name"] for request in requests]
+            await self._send(Request({"name": "+".join(names)}))
+            return [Response({"name": name}, Usage(1, 100, 1)) for name in names]
+        return await self._send(requests[0])
+
+    async def _send(self, request: Request) -> Sequence[Response]:
         name = request.body["name"]
         before = sum(name == other for other, _ in self.sent)
         self.sent.append((name, self.time.now))
@@ -92,6 +99,16 @@ class Trial:
 
 def named(count: int, prefix: str = "", seconds: float = 1.0) -> list[Request]:
     return [Request({"name": f"{prefix}{at}", "seconds": seconds}, prefix=prefix, tokens=100) for at in range(count)]
+
+
+def grouped(count: int, group: str = "g", prefix: str = "") -> list[Request]:
+    return [Request({"name": f"{group}{at}"}, group=group, prefix=prefix, tokens=100) for at in range(count)]
+
+
+def in_lists(most: int, slots: int = 2, attempts: int = 16) -> Trial:
+    trial = Trial(ClientSettings(concurrency=slots, max_concurrency=slots, attempts=attempts))
+    trial.model.capabilities = replace(trial.model.capabilities, together=most)
+    return trial
 
 
 def error(kind: RequestErrorKind, retry_after: float | None = None) -> RequestError:
@@ -323,7 +340,9 @@ async def test_what_is_known_by_the_time_it_could_be_sent_is_not_sent() -> None:
     trial = Trial(ClientSettings(concurrency=2, max_concurrency=2))
     requests = {request.body["name"]: request for request in named(6, "p")}
     async with trial.time.passing():
-        await Batch(trial.dispatcher, requests, trial.land, lambda key: key in {"p0", "p3"}).run()
+        await Batch(
+            trial.dispatcher, requests, trial.land, lambda keys: [key for key in keys if key in {"p0", "p3"}]
+        ).run()
     assert sorted(name for name, _ in trial.model.sent) == ["p1", "p2", "p4", "p5"]
     assert trial.dispatcher.slots.busy == 0
 
@@ -402,3 +421,96 @@ async def test_of_many_side_by_side_some_fail_in_a_row_by_chance_which_lengthens
         await trial.run([Request({"name": str(at), "seconds": 0.05}) for at in range(count)])
         took.append(trial.time.now)
     assert took[1] < 4 * took[0]
+
+
+# Lists
+
+
+async def test_requests_of_a_group_travel_together_and_others_alone() -> None:
+    trial = in_lists(4)
+    # Of two groups in turns, and one that goes alone.
+    mixed = [each for pair in zip(grouped(6, "a"), grouped(6, "b"), strict=True) for each in pair]
+    await trial.run([*mixed, *named(1)])
+    sent = [name for name, _ in trial.model.sent]
+    assert sorted(sent) == sorted(["a0+a1+a2+a3", "a4+a5", "b0+b1+b2+b3", "b4+b5", "0"])
+    assert sorted(trial.landed) == sorted([f"{group}{at}" for group in "ab" for at in range(6)] + ["0"])
+    assert trial.meter.sent == Usage(13, 1300, 13)
+
+
+async def test_the_first_with_a_beginning_goes_ahead_and_the_rest_as_a_list() -> None:
+    trial = in_lists(64)
+    await trial.run(grouped(9, prefix="p"))
+    assert [name for name, _ in trial.model.sent] == ["g0", "+".join(f"g{at}" for at in range(1, 9))]
+
+
+@pytest.mark.parametrize("kind", ["bad_request", "refused", "broken_answer", "timeout"])
+@pytest.mark.parametrize("bad", ["g0", "g5", "g15"])
+async def test_a_list_with_one_that_is_refused_falls_apart_and_all_others_land(
+    kind: RequestErrorKind, bad: str
+) -> None:
+    trial = in_lists(16, attempts=1)
+    trial.model.faults = lambda name, before: error(kind) if bad in name.split("+") else None
+    with pytest.raises(RequestError) as caught:
+        await trial.run(grouped(16))
+    assert sorted(trial.landed) == sorted(f"g{at}" for at in range(16) if f"g{at}" != bad)
+    # Halves, and the halves of the half that fails, down to the one: not sixteen single requests.
+    assert len(trial.model.sent) == 9
+    if caught.value.of_one:
+        assert len(caught.value.unanswered) == 1
+
+
+async def test_a_list_that_meets_a_limit_goes_again_as_it_is() -> None:
+    trial = in_lists(8)
+    trial.model.faults = lambda name, before: error("rate_limit", 1.0) if before == 0 else None
+    await trial.run(grouped(8))
+    assert len({name for name, _ in trial.model.sent}) == 1
+    assert len(trial.model.sent) == 2
+
+
+async def test_a_server_that_fails_at_every_list_still_answers_single_requests() -> None:
+    trial = in_lists(8)
+    trial.model.faults = lambda name, before: error("server") if "+" in name else None
+    await trial.run(grouped(8))
+    assert sorted(trial.landed) == [f"g{at}" for at in range(8)]
+
+
+async def test_once_lists_are_known_to_work_a_failing_server_gets_them_again_whole() -> None:
+    trial = in_lists(4, slots=1)
+    failing = "g4+g5+g6+g7"
+    trial.model.faults = lambda name, before: error("server") if name == failing and before < 3 else None
+    await trial.run(grouped(8))
+    assert [name for name, _ in trial.model.sent].count(failing) == 4
+    assert len(trial.landed) == 8
+
+
+async def test_a_budget_is_used_up_to_the_last_request_by_lists_too() -> None:
+    trial = in_lists(64, slots=1)
+    meter = Meter(Budget(requests=21))
+    trial.dispatcher.meter = meter
+    with pytest.raises(BudgetError, match="21 of 21 requests are used"):
+        await trial.run(grouped(64))
+    assert meter.sent.requests == len(trial.landed) == 21
+
+
+async def test_of_a_list_only_what_is_not_known_meanwhile_is_sent() -> None:
+    trial = in_lists(8)
+    requests = {request.body["name"]: request for request in grouped(8)}
+    async with trial.time.passing():
+        await Batch(trial.dispatcher, requests, trial.land, lambda keys: [key for key in keys if key > "g1"]).run()
+    assert [name for name, _ in trial.model.sent] == ["g0+g1"]
+
+
+async def test_of_a_list_all_that_can_be_used_lands_before_the_rest_is_refused() -> None:
+    trial = in_lists(8)
+    landed = []
+
+    def land(key: str, response: Response) -> None:
+        if key < "g3":
+            raise LogprobsUnavailableError(f"hosted/m: nothing in {key}")
+        landed.append(key)
+
+    async with trial.time.passing():
+        with pytest.raises(LogprobsUnavailableError) as caught:
+            await Batch(trial.dispatcher, {request.body["name"]: request for request in grouped(8)}, land).run()
+    assert landed == [f"g{at}" for at in range(3, 8)]
+    assert len(caught.value.unanswered) == 3

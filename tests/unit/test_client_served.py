@@ -39,7 +39,8 @@ def prompts(count: int) -> list[Prompt]:
 
 
 async def ask(server: Server, count: int, cache: Path | None = None) -> tuple[list[LabelDistribution], LanguageModel]:
-    async with open_model(f"vllm:{server.model}@{server.url}", cache=cache) as client:
+    # One by one, so that every prompt meets faults of its own.
+    async with open_model(f"vllm:{server.model}@{server.url}", cache=cache, options={"prompt_list": 1}) as client:
         return list(await client.label_distributions(prompts(count))), client
 
 
@@ -69,7 +70,8 @@ def test_a_fault_for_good_is_one_line_and_exit_code_2_and_nothing_is_sent_again(
 ) -> None:
     config = write_world(tmp_path, search='steps = 30\nestimator = "leave_one_out"')
     with serve(dialect="vllm", faults=Faults((kind,), rate=0.3, times=None), record=100_000) as faulty:
-        text = config.read_text().replace('"pocket"', f'"vllm:{faulty.model}@{faulty.url}"')
+        spec = f'"vllm:{faulty.model}@{faulty.url}"\noptions.prompt_list = 1'
+        text = config.read_text().replace('"pocket"', spec)
         config.write_text(text + "\n[client]\nconcurrency = 1\nmax_concurrency = 1\n")
         assert main(["run", str(config)]) == 2
         bodies = [json.dumps(request.body, sort_keys=True) for request in faulty.requests]
@@ -193,7 +195,7 @@ ASKS = """
         return [Prompt("", before, f"{at // 9 + 1} > {at % 9 + 1} is", TWO) for at in range(count)]
 
     async def ask():
-        async with open_model(sys.argv[1], cache=Path(sys.argv[2])) as client:
+        async with open_model(sys.argv[1], cache=Path(sys.argv[2]), options={"prompt_list": 1}) as client:
             await client.label_distributions(prompts(int(sys.argv[3])))
             print(client.sent.requests)
 

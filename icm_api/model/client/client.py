@@ -1,7 +1,7 @@
 """The client above an endpoint: asks each distinct question once, remembers the answers, counts the cost.
 
-It does: memory, then disk, then the endpoint for what is left: one `send` for all if it gains by that, else each
-request on its own through the dispatcher. Answers go to disk before they are used, and two coroutines with the same
+It does: memory, then disk, then the endpoint for what is left: one `send` for all if it gains by that, else through the
+dispatcher. Answers go to disk before they are used, and two coroutines with the same
 question share one request.
 It does not: know a wire format, change a number, or keep an error or an answer that its request refuses.
 """
@@ -116,7 +116,8 @@ class Client:
             # The task may also have fetched what nobody here asked for.
             answers.update((key, landed[key]) for key in rest if key in landed)
         # Those from the cache too: what was cut then is no better now.
-        self._cuts.look((asked[key], answers[key].usage.prompt_tokens) for key in asked)
+        # A share of what several requests have once is no count of one prompt.
+        self._cuts.look((each, answers[key].usage.prompt_tokens) for key, each in asked.items() if not each.shared)
         costs = {key: replace(answers[key].usage, cached_tokens=0) for key in asked}
         bodies = {key: json.loads(answers[key].body) for key in asked}
         return Answers(tuple(bodies[key] for key in keys), costs)
@@ -169,11 +170,11 @@ class Client:
             if self._writes is not None:
                 self._writes.put(key, kept[key].body, response.usage)
 
-        def known(key: str) -> bool:
-            # Another process on the same cache may have got it since.
+        def known(keys: Sequence[str]) -> Sequence[str]:
+            # Another process on the same cache may have got them since.
             if self._cache is not None and self._cache.version() != version:
-                kept.update(self._on_disk([key]))
-            return key in kept
+                kept.update(self._on_disk(keys))
+            return [key for key in keys if key in kept]
 
         try:
             if absent and self.endpoint.capabilities.batches:

@@ -1,8 +1,8 @@
-"""Sends many requests to a hosted model at once, each on its own, and hands over every answer as it comes.
+"""Sends many requests to a hosted model at once, each on its own or in lists, and hands over every answer as it comes.
 
-It does: keep as many under way as the server takes, send the first of those that share a beginning ahead of the rest,
-retry, stay within limits and budget, and stop at the first error that trying again can't mend; if that may concern one
-request alone, only once such errors outnumber the answers.
+It does: keep as many under way as the server takes, retry, stay within limits and budget, send halves of a list that
+fails as a whole, and stop at the first error that trying again can't mend; if that may concern one request alone, only
+once such errors outnumber the answers.
 It does not: know the cache, read answers, or hold more tasks than a fixed number, however many requests there are.
 
 A few workers send one request after the other. Whoever has an answer sends the next request in the same breath, on the
@@ -13,18 +13,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from time import monotonic
 from typing import TypeAlias
 
 from icm_api.config import ClientSettings
-from icm_api.errors import ProviderError, RequestError
+from icm_api.errors import BudgetError, ProviderError, RequestError
 from icm_api.model.client.limits import Limits, Slots
 from icm_api.model.client.meter import Meter
 from icm_api.model.client.retry import bounded, with_retries
-from icm_api.model.request import Endpoint, Request, Response
+from icm_api.model.client.waiting import Waiting
+from icm_api.model.request import Endpoint, Request, Response, tokens_together
 from icm_api.types import Usage
 
 logger = logging.getLogger(__name__)
@@ -41,12 +41,20 @@ _LONG_WAIT = 10.0
 # The server may have done the work before these went wrong.
 _MAYBE_BILLED = frozenset({"disconnected", "timeout", "broken_answer"})
 _TOO_MANY = frozenset({"rate_limit", "overloaded"})
+# Of a list these may be one request's fault, or the list's own length.
+_OF_A_LIST = frozenset({"bad_request", "refused", "broken_answer", "timeout"})
+# So may these, as long as no list was answered: some servers take none, and say so badly.
+_OF_ANY_LIST = frozenset({"server", "disconnected"})
 
 Land: TypeAlias = Callable[[str, Response], None]
 """Takes an answer; raises if it can't be used."""
 
-Known: TypeAlias = Callable[[str], bool]
-"""Whether an answer came from elsewhere meanwhile, so that it need not be asked for."""
+Known: TypeAlias = Callable[[Sequence[str]], Sequence[str]]
+"""Those of the keys whose answers came from elsewhere meanwhile, so that they need not be asked for."""
+
+
+class _DivideError(Exception):
+    """A list of requests failed, for a reason that its halves need not have."""
 
 
 async def _sleep(seconds: float) -> None:
@@ -83,6 +91,7 @@ class Dispatcher:
         self.meter = meter
         self.endpoint = endpoint
         self.failed_in_a_row = 0
+        self.takes_lists = False
         self._told_until = float("-inf")
         self._doubted = False
 
@@ -98,25 +107,33 @@ class Dispatcher:
             self._told_until = now + seconds
             logger.warning("waiting %.0f s: %s", seconds, reason)
 
-    def answered(self, request: Request, reserved: Usage, response: Response) -> None:
-        """Count an answer, and learn from it what the server allows.
+    def answered(self, requests: Sequence[Request], reserved: Usage, responses: Sequence[Response]) -> None:
+        """Count the answers to what travelled together, and learn from them what the server allows.
 
         Args:
-            request: that was answered.
-            reserved: for it, by the meter.
-            response: the answer.
+            requests: that were answered, at least one.
+            reserved: for them, by the meter.
+            responses: the answers.
         """
-        self.meter.answered(reserved, response.usage, [request])
+        self.meter.answered(reserved, sum((response.usage for response in responses), Usage()), requests)
         self.failed_in_a_row = 0
-        if response.doubt and not self._doubted:
+        self.takes_lists |= len(requests) > 1
+        first = responses[0]
+        if first.doubt and not self._doubted:
             self._doubted = True
             logger.warning(
                 "%s: the server's count of tokens can't be used (%s): what the text's length makes likely is charged",
                 self.endpoint.identity,
-                response.doubt,
+                first.doubt,
             )
         self.slots.succeeded()
-        self.limits.learn(response.limits)
+        self.limits.learn(first.limits)
+
+    def is_of_list(self, error: RequestError | BudgetError) -> bool:
+        """Whether the halves of a list that failed may fare better."""
+        if isinstance(error, BudgetError):
+            return True
+        return error.kind in _OF_A_LIST or (error.kind in _OF_ANY_LIST and not self.takes_lists)
 
     def back_off(self, error: RequestError, began: float) -> None:
         """Send less at once, and pause if the server asks everybody to.
@@ -144,7 +161,7 @@ class Batch:
     """
 
     def __init__(
-        self, shared: Dispatcher, requests: Mapping[str, Request], land: Land, known: Known = lambda key: False
+        self, shared: Dispatcher, requests: Mapping[str, Request], land: Land, known: Known = lambda keys: ()
     ) -> None:
         self._shared = shared
         self._requests = requests
@@ -158,15 +175,7 @@ class Batch:
         self._over = asyncio.Event()
         self._landed = 0
         self._troubles: dict[str, ProviderError] = {}
-        self._ready: deque[str] = deque()
-        self._behind: dict[str, list[str]] = {}
-        leaders: dict[str, str] = {}
-        for key, request in requests.items():
-            leader = leaders.setdefault(request.prefix, key) if request.prefix else key
-            if leader == key:
-                self._ready.append(key)
-            else:
-                self._behind.setdefault(leader, []).append(key)
+        self._waiting = Waiting(requests, shared.endpoint.capabilities.together)
 
     async def run(self) -> None:
         """Send all requests; returns when every answer has landed.
@@ -202,7 +211,7 @@ class Batch:
         return self._shared.slots.limit - (len(self._workers) - self._asleep)
 
     def _start_more(self) -> None:
-        wanted = min(self._spare, self._most - len(self._workers), len(self._ready))
+        wanted = min(self._spare, self._most - len(self._workers), len(self._waiting))
         for _ in range(wanted if self._failure is None else 0):
             task = asyncio.create_task(self._work())
             self._workers.add(task)
@@ -218,29 +227,33 @@ class Batch:
         self._start_more()
 
     async def _work(self) -> None:
-        """One request after the other, while there is a slot for this worker."""
+        """One request or list after the other, while there is a slot for this worker."""
         shared, task = self._shared, asyncio.current_task()
         assert task is not None
-        while self._ready and self._failure is None and self._spare >= 0:
-            key = self._ready.popleft()
-            attempt = partial(self._attempt, key, self._requests[key], task)
+        while self._waiting and self._failure is None and self._spare >= 0:
+            keys = self._waiting.take()
             try:
-                response = await with_retries(
-                    attempt,
+                answers = await with_retries(
+                    partial(self._attempt, keys, task),
                     shared.settings,
                     clock=shared.clock,
                     sleep=self._sleep,
                     tell=shared.tell,
                     in_a_row=self._waves_failed,
                 )
-                if response is not None:
-                    self._land(key, response)
-                self._landed += 1
+            except _DivideError:
+                self._waiting.divide(keys)
             except ProviderError as error:
-                self._put_up_with(key, error)
+                self._put_up_with(keys, error)
+                self._waiting.release(keys)
+            else:
+                self._landed += len(keys) - len(answers)
+                # All that is sound lands before what is not can end it.
+                refused = {key: why for key, each in answers.items() if (why := self._refusal(key, each))}
+                for key, why in refused.items():
+                    self._put_up_with((key,), why)
+                self._waiting.release(keys)
             self._under_way.discard(task)
-            # At once, while the server still has their beginning in its cache.
-            self._ready.extendleft(reversed(self._behind.pop(key, [])))
             self._start_more()
 
     def _waves_failed(self) -> int:
@@ -248,11 +261,20 @@ class Batch:
         left = len(self._requests) - self._landed
         return self._shared.failed_in_a_row // max(1, min(self._shared.slots.limit, left))
 
-    def _put_up_with(self, key: str, error: ProviderError) -> None:
+    def _refusal(self, key: str, response: Response) -> ProviderError | None:
+        """Land an answer; why it can't be used, if so."""
+        try:
+            self._land(key, response)
+        except ProviderError as error:
+            return error
+        self._landed += 1
+        return None
+
+    def _put_up_with(self, keys: tuple[str, ...], error: ProviderError) -> None:
         """Note an error that concerns one request. A server that answers hardly any is at fault itself."""
         if not error.of_one:
             raise error
-        self._troubles[key] = error
+        self._troubles |= dict.fromkeys(keys, error)
         if len(self._troubles) > self._landed:
             raise error
 
@@ -265,40 +287,54 @@ class Batch:
         finally:
             self._asleep -= 1
 
-    async def _attempt(self, key: str, request: Request, task: asyncio.Task[None]) -> Response | None:
-        """One try, in a slot of its own; None if the answer is known by the time that it could be sent."""
+    async def _attempt(self, keys: tuple[str, ...], task: asyncio.Task[None]) -> Mapping[str, Response]:
+        """One try, in a slot of its own; without what is known by the time that it could be sent."""
         shared = self._shared
         await shared.slots.acquire()
         try:
-            await shared.limits.wait(request.tokens + request.completion_tokens)
-            if self._known(key):
-                return None
-            reserved = await shared.meter.reserve([request])
+            asked = {key: self._requests[key] for key in keys}
+            replies = sum(request.completion_tokens for request in asked.values())
+            await shared.limits.wait(tokens_together([*asked.values()]) + replies)
+            for key in self._known(keys):
+                del asked[key]
+            if not asked:
+                return {}
+            requests = tuple(asked.values())
+            reserved = await shared.meter.reserve(requests)
             self._under_way.add(task)
-            began, response, billed = shared.clock(), None, True
-            try:
-                async with asyncio.timeout(shared.settings.timeout):
-                    responses = await shared.endpoint.send([request])
-                if len(responses) != 1:
-                    raise ProviderError(f"{shared.endpoint.identity} gave {len(responses)} answers to one request")
-                response = responses[0]
-            except RequestError as error:
-                billed = error.kind in _MAYBE_BILLED
-                if error.kind in _TOO_MANY:
-                    shared.back_off(error, began)
-                raise
-            except TimeoutError as error:
-                late = f"{shared.endpoint.identity}: no answer in {shared.settings.timeout:g} s (client.timeout)"
-                raise RequestError(late, kind="timeout") from error
-            finally:
-                if response is None:
-                    shared.meter.unanswered(reserved, billed=billed)
-            shared.answered(request, reserved, response)
-            return response
-        except RequestError:
-            shared.failed_in_a_row += 1
+            responses = await self._send(requests, reserved)
+            shared.answered(requests, reserved, responses)
+            return dict(zip(asked, responses, strict=True))
+        except (RequestError, BudgetError) as error:
+            shared.failed_in_a_row += isinstance(error, RequestError)
             # From here on it only waits; an answer counts as under way until it has landed.
             self._under_way.discard(task)
+            if len(keys) > 1 and shared.is_of_list(error):
+                raise _DivideError from error
             raise
         finally:
             shared.slots.release()
+
+    async def _send(self, requests: Sequence[Request], reserved: Usage) -> Sequence[Response]:
+        """Have the endpoint send what travels together, and settle the reservation if no answer came."""
+        shared = self._shared
+        began, responses, billed = shared.clock(), None, True
+        try:
+            async with asyncio.timeout(shared.settings.timeout):
+                found = await shared.endpoint.send(requests)
+            if len(found) != len(requests):
+                asked = "one request" if len(requests) == 1 else f"{len(requests)} requests"
+                raise ProviderError(f"{shared.endpoint.identity} gave {len(found)} answers to {asked}")
+            responses = found
+        except RequestError as error:
+            billed = error.kind in _MAYBE_BILLED
+            if error.kind in _TOO_MANY:
+                shared.back_off(error, began)
+            raise
+        except TimeoutError as error:
+            late = f"{shared.endpoint.identity}: no answer in {shared.settings.timeout:g} s (client.timeout)"
+            raise RequestError(late, kind="timeout") from error
+        finally:
+            if responses is None:
+                shared.meter.unanswered(reserved, billed=billed)
+        return responses

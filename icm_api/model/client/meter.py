@@ -11,12 +11,12 @@ import asyncio
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
-from math import ceil
+from math import ceil, floor
 
 from icm_api.config import Budget, Prices, PriceTier
 from icm_api.errors import BudgetError, ConfigError
 from icm_api.model.client.ledger import Ledger
-from icm_api.model.request import Request
+from icm_api.model.request import Request, tokens_together
 from icm_api.types import Usage
 
 _PER = 1_000_000
@@ -162,7 +162,7 @@ class Meter:
             requests: that were answered.
         """
         self._sent.add(usage)
-        estimated = sum(request.tokens for request in requests)
+        estimated = tokens_together(requests)
         if estimated:
             self._margin = max(self._margin, usage.prompt_tokens / estimated)
         self._settle(usage - reserved)
@@ -205,7 +205,8 @@ class Meter:
             return Usage()
         return Usage(
             len(requests),
-            sum(self._most_prompt_tokens(request) for request in requests),
+            sum(map(self._most_prompt_tokens, requests))
+            - floor(self._margin * sum(each.shared for each in requests[1:])),
             sum(request.completion_tokens for request in requests),
         )
 

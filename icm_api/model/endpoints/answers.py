@@ -135,8 +135,8 @@ def _is_deep(value: object) -> bool:
         level = [
             inner
             for outer in level
-            for inner in (outer.values() if isinstance(outer, Mapping) else outer if isinstance(outer, list) else ())
-            if isinstance(inner, Mapping | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer if isinstance(outer, list) else ())
+            if isinstance(inner, dict | list)
         ]
         if not level:
             return False

@@ -23,6 +23,7 @@ from icm_api.model.endpoints.advice import not_found
 from icm_api.model.endpoints.answers import read_capped, read_object
 from icm_api.model.endpoints.headers import limits_of, retry_after
 from icm_api.model.endpoints.http import QUOTA_CODES, advised, blotted, host_of, kind_of, transport_error
+from icm_api.model.endpoints.lists import listed, parted
 from icm_api.model.endpoints.network import PerLoop, check_headers, network, proxy_variable
 from icm_api.model.endpoints.usage import charged
 from icm_api.model.request import Request, Response
@@ -83,11 +84,17 @@ class OpenAIEndpoint:
         return self._host.count_tokens(text)
 
     async def send(self, requests: Sequence[Request]) -> Sequence[Response]:
-        """Ask one after the other.
+        """Ask several of one group in one list of prompts, and others one after the other.
 
         Raises:
             RequestError: a request failed: which kind of failure, and how long the server asks to wait.
         """
+        if len(requests) > 1 and requests[0].group and len({request.group for request in requests}) == 1:
+            where = self._host.identity
+            body, headers = await post(self._sdk.get(), requests[0].endpoint, listed(requests), where)
+            parts, doubt = parted(body, requests, where)
+            limits = limits_of(headers)
+            return [Response(alone, usage, limits, doubt) for alone, usage in parts]
         responses = []
         for request in requests:
             path = self._root + request.endpoint if request.endpoint.startswith("/") else request.endpoint

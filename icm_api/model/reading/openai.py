@@ -144,6 +144,7 @@ class Questions:
             path or self._path,
             prompt,
             prefix=sha256(shared.encode()).hexdigest()[:16] if prompt.turns else "",
+            group=self._group(body, path or self._path),
             tokens=tokens,
             completion_tokens=_most_reply_tokens(body),
             check=named(self.host.identity, self.host.blot, check),
@@ -184,6 +185,13 @@ class Questions:
             return {**body, "messages": messages, "max_tokens": limit, **entry.extra}
         family = family_of(self.host.model)
         return {**body, "messages": messages, family.limit: limit, **family.extra, **entry.extra}
+
+    def _group(self, body: Body, path: str) -> str:
+        """What requests must have in common for their prompts to travel as a list: all but the prompts themselves."""
+        # Of several replies to a prompt, which belong to which prompt differs from host to host.
+        if self.host.together == 1 or path != COMPLETIONS or {"n", "best_of"} & body.keys():
+            return ""
+        return repr([(name, value) for name, value in body.items() if name != "prompt"] + [type(body["prompt"])])
 
     @property
     def _path(self) -> str:

@@ -1,0 +1,82 @@
+"""Requests that are not sent yet: in which order they go, and which of them travel together.
+
+It does: send the first of those that share a beginning ahead of the rest, fill lists with requests of one group, and
+have a list that failed fall apart into halves.
+It does not: send, or judge an error.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+
+from icm_api.model.request import Request
+
+
+class Waiting:
+    """Requests by their keys.
+
+    Args:
+        requests: by any key, in the order in which they go.
+        most: the most requests of one group that travel together.
+
+    Example:
+        >>> alike = {key: Request({}, group="completions") for key in "abcde"}
+        >>> waiting = Waiting(alike, most=4)
+        >>> first = waiting.take()
+        >>> first, waiting.take()
+        (('a', 'b', 'c', 'd'), ('e',))
+        >>> waiting.divide(first)
+        >>> waiting.take(), waiting.take(), len(waiting)
+        (('a', 'b'), ('c', 'd'), 0)
+    """
+
+    def __init__(self, requests: Mapping[str, Request], most: int) -> None:
+        self._requests, self._most = requests, most
+        self._ready: deque[str] = deque()
+        self._behind: dict[str, list[str]] = {}
+        self._parts: deque[tuple[str, ...]] = deque()
+        leaders: dict[str, str] = {}
+        for key in self._by_group() if most > 1 else requests:
+            prefix = requests[key].prefix
+            leader = leaders.setdefault(prefix, key) if prefix else key
+            if leader == key:
+                self._ready.append(key)
+            else:
+                self._behind.setdefault(leader, []).append(key)
+
+    def __len__(self) -> int:
+        """How many could be taken one by one."""
+        return len(self._ready) + len(self._parts)
+
+    def take(self) -> tuple[str, ...]:
+        """The keys of those that go next, which are no longer waiting; at least one must be."""
+        if not self._ready:
+            return self._parts.popleft()
+        taken = [self._ready.popleft()]
+        group = self._requests[taken[0]].group
+        while group and self._ready and len(taken) < self._most and self._requests[self._ready[0]].group == group:
+            taken.append(self._ready.popleft())
+        return tuple(taken)
+
+    def divide(self, keys: tuple[str, ...]) -> None:
+        """Have a list go again in two halves, after all else: what is sound lands before it is known what is not.
+
+        Args:
+            keys: at least two.
+        """
+        half = len(keys) // 2
+        self._parts += (keys[:half], keys[half:])
+
+    def release(self, keys: tuple[str, ...]) -> None:
+        """Have those go next that share a beginning with these, while the server still has it in its cache.
+
+        Args:
+            keys: that were answered or failed for good.
+        """
+        for key in reversed(keys):
+            self._ready.extendleft(reversed(self._behind.pop(key, ())))
+
+    def _by_group(self) -> list[str]:
+        order: dict[str, int] = {}
+        return sorted(self._requests, key=lambda key: order.setdefault(self._requests[key].group, len(order)))
