@@ -49,7 +49,7 @@ class LabelledExample:
         id: of the example.
         label: the label found.
         probability: the model's p(label | x_i, all other labels found).
-        coverage: probability mass that fell on the label set before normalising.
+        coverage: probability mass that fell on the label set before normalising; None if it is not known.
         group: of the example, or None.
         probabilities: p of every label, in label order.
         fixed: whether a person gave the label before the search.
@@ -63,7 +63,7 @@ class LabelledExample:
     id: str
     label: Label
     probability: float
-    coverage: float
+    coverage: float | None
     group: str | None
     probabilities: Mapping[Label, float]
     fixed: bool = False
@@ -259,7 +259,7 @@ def build_result(
                 example.id,
                 label,
                 probabilities[label],
-                round(read.coverage, 6),
+                None if read.coverage is None else round(read.coverage, 6),
                 example.group,
                 probabilities,
                 example.id in fixed,
@@ -335,7 +335,8 @@ def _read_rows(path: Path) -> Iterable[LabelledExample]:
             values = json.loads(line)
             guesses = {name: Guess(**values[name]) for name in _GUESSES if values.get(name) is not None}
             row = LabelledExample(**{**values, **guesses})
-            usable = isfinite(row.probability) and isfinite(row.coverage) and row.label in row.probabilities
+            numbers = (row.probability, 0.0 if row.coverage is None else row.coverage)
+            usable = all(map(isfinite, numbers)) and row.label in row.probabilities
             if not isinstance(row.fixed, bool):
                 raise TypeError(f"fixed is {row.fixed!r}, and not true or false")
         except (ValueError, TypeError, RecursionError) as error:

@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from icm_api.model.catalog import ENTRIES
+from icm_api.model.decision_hosts import DECISION_ENTRIES
 from icm_api.model.open import Opened, open_endpoint
 from icm_api.testing import Server
 from tests.worlds import write_world
 
 KEY_VARIABLES = (
     *(entry.key_variable for entry in ENTRIES.values()),
+    *(entry.key_variable for entry in DECISION_ENTRIES.values()),
     "ANTHROPIC_API_KEY",
     "GEMINI_API_KEY",
     "GOOGLE_API_KEY",
@@ -40,6 +42,7 @@ class Hosted:
         options: of the provider.
         route: a path that its questions go to.
         rooted: its address has no /v1.
+        normalised: its server divides by the labels' sum, so that their coverage is unknown.
         spread: how far probabilities may be from the model's own: 0 for rounding alone, else so many standard errors.
     """
 
@@ -48,6 +51,7 @@ class Hosted:
     route: str
     options: Mapping[str, Any] = field(default_factory=dict)
     rooted: bool = False
+    normalised: bool = False
     spread: float = 0.0
 
     def spec(self, server: Server) -> str:
@@ -72,6 +76,8 @@ HOSTED: Mapping[str, Hosted] = {
     "llamacpp": Hosted("llamacpp", "llama.cpp", _CHAT),
     "llamacpp-completions": Hosted("llamacpp", "llama.cpp", _TEXT, {"api": "completions"}),
     "fireworks": Hosted("fireworks", "fireworks", _TEXT),
+    "decisions-openai": Hosted("openai-decisions", "openai", "/v1/decisions", normalised=True),
+    "decisions-systemone": Hosted("systemone", "openai", "/v1/systemone", normalised=True),
     "gemini": Hosted("gemini", "openai", _GEMINI, rooted=True),
     "anthropic": Hosted("anthropic", "openai", _CLAUDE, {"samples": 40, "max_tokens": 1}, rooted=True, spread=4.5),
 }

@@ -185,6 +185,13 @@ def _print_summary(folder: Path, *, as_json: bool) -> None:
         print(FinishedRun.open(folder).summary_text, end="")
 
 
+def _coverage_line(result: Result) -> str:
+    known = [row.coverage for row in result.examples if row.coverage is not None]
+    if not known:
+        return "coverage: not known, since the server divides by the labels' own sum"
+    return f"coverage: {fmean(known):.1%} of the probability is on the labels"
+
+
 def _result_lines(result: Result, folder: Path) -> list[str]:
     """A finished run in a few lines."""
     counts = Counter(example.label for example in result.examples)
@@ -194,7 +201,7 @@ def _result_lines(result: Result, folder: Path) -> list[str]:
         f"labelled {len(result.examples)} examples in {result.steps} steps: {labels}",
         f"U = {result.utility:.3f}   P = {result.mutual_predictability:.4f}   I = {result.inconsistency:g}"
         f"   J = {result.about['information']:.3f} nats per example",
-        f"coverage: {fmean(row.coverage for row in result.examples):.1%} of the probability is on the labels",
+        _coverage_line(result),
         f"cost: {result.usage.requests:,} requests, {result.usage.prompt_tokens:,} prompt tokens" + _judging(result),
         *lines_of_zero_shot(result),
         *_left_open(result),

@@ -221,9 +221,9 @@ def _drift(path: Sequence[Labeling], labels: Sequence[Label]) -> tuple[Mapping[L
     )
 
 
-def _coverage(score: Score) -> tuple[float, float]:
-    covered = [read.coverage for read in score.distributions.values()]
-    return fmean(covered), min(covered)
+def _coverage(score: Score) -> tuple[float, float] | None:
+    covered = [read.coverage for read in score.distributions.values() if read.coverage is not None]
+    return (fmean(covered), min(covered)) if covered else None
 
 
 async def _rival(objective: Objective, name: str, labeling: Labeling, found: Labeling) -> Rival:

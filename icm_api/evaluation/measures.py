@@ -219,7 +219,7 @@ class Measures:
         orders: other orders of demonstrations; None if none were asked for.
         opinion: the second opinion.
         prior: what the model says without demonstrations, beside the labels found.
-        coverage: mean and smallest share of probability that fell on the labels.
+        coverage: mean and smallest share of probability that fell on the labels; None if it is not known.
         margins: examples, smallest margin first.
         conflicts: broken relations by constraint.
         null: what the same search finds in made-up words; None if it was not measured.
@@ -240,7 +240,7 @@ class Measures:
     orders: Orders | None
     opinion: Opinion
     prior: Prior
-    coverage: tuple[float, float]
+    coverage: tuple[float, float] | None
     margins: tuple[Margin, ...]
     conflicts: Mapping[str, int]
     requests: int
@@ -266,7 +266,7 @@ class Measures:
             "orders": self.orders.as_json() if self.orders else None,
             "second_opinion": self.opinion.as_json(),
             "prior": self.prior.as_json(),
-            "coverage": {"mean": self.coverage[0], "smallest": self.coverage[1]},
+            "coverage": {"mean": self.coverage[0], "smallest": self.coverage[1]} if self.coverage else None,
             "contested": [{"id": each.id, "label": each.label, "margin": each.margin} for each in self.margins],
             "conflicts": dict(self.conflicts),
             "null": self.null.as_json() if self.null else None,

@@ -153,7 +153,7 @@ def _doubted(m: Measures) -> Verdict | None:
     rivals = [rival for rival in (m.opinion.rival, *m.ends) if _rivals(rival, m)]
     if rivals:
         return _of_rival(max(rivals, key=lambda rival: rival.coherence.utility), m)
-    if m.coverage[0] < COVERED:
+    if m.coverage is not None and m.coverage[0] < COVERED:
         return Verdict(
             "unsure",
             (f"on average only {m.coverage[0]:.0%} of the model's probability fell on the labels",),
@@ -272,7 +272,7 @@ def _notes(m: Measures) -> Iterator[str]:
         )
     for constraint, count in m.conflicts.items():
         yield f"{count} relations of {constraint} are broken"
-    if m.coverage[0] < COVERED:
+    if m.coverage is not None and m.coverage[0] < COVERED:
         yield f"mean coverage is {m.coverage[0]:.2f}, smallest {m.coverage[1]:.2f}"
     if m.witness is not None:
         yield m.witness.says()

@@ -72,7 +72,7 @@ class ExportRow:
         label: the label found.
         answers: how each label is written, with the space that belongs to it.
         probabilities: p of every label given all other labels, calibrated if the run did so, in label order.
-        coverage: probability mass that fell on the label set before normalising.
+        coverage: probability mass that fell on the label set before normalising; None if it is not known.
         fixed: whether a person gave the label.
         abstained: whether the run left the label open ("don't know").
     """
@@ -84,7 +84,7 @@ class ExportRow:
     label: Label
     answers: Mapping[Label, str]
     probabilities: Mapping[Label, float]
-    coverage: float
+    coverage: float | None
     fixed: bool
     abstained: bool
 

@@ -60,6 +60,8 @@ class Findings:
         other_route: coverage by the other of chat and completions.
         rows: the smallest coverage on the first rows of the user's own data, with no demonstration.
         window: tokens of the context window, by the server's own word.
+        demonstrations: how far a probability moves if all demonstrations get other labels (decision endpoints).
+        questions: what two questions about one text are counted as, over what one is (decision endpoints).
     """
 
     method: Finding[str] = Finding(note=_NOT_MEASURED)
@@ -76,6 +78,8 @@ class Findings:
     other_route: Finding[float] = Finding()
     rows: Finding[float] = Finding()
     window: Finding[int] = Finding()
+    demonstrations: Finding[float] = Finding()
+    questions: Finding[float] = Finding()
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +154,8 @@ _TITLES = {
     "other_route": "the other route",
     "rows": "first rows",
     "window": "context window",
+    "demonstrations": "other labels shown",
+    "questions": "two questions",
 }
 
 
@@ -164,6 +170,10 @@ def _value(name: str, value: Any) -> str:
             return f"{value:.1%}"
         case "other_route" | "rows":
             return f"coverage {value:.1%}"
+        case "demonstrations":
+            return f"probabilities move by up to {value:.2g}"
+        case "questions":
+            return f"cost {value:.2f} times one"
         case "window":
             return f"{value:,} tokens"
         case "bounds":

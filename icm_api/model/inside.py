@@ -134,9 +134,9 @@ def _pairs(where: str, inside: LabelDistribution, after: LabelDistribution) -> I
     """Each label's share, and the mass on all labels together if it is known both ways."""
     for label in inside.labels:
         yield _Pair(f"label {label!r} {where}", _bounds(inside, label), _bounds(after, label))
-    if not inside.intervals and not after.intervals:
-        mass = inside.coverage, after.coverage
-        yield _Pair(f"all labels together {where}", (mass[0], mass[0]), (mass[1], mass[1]))
+    mass, next_mass = inside.coverage, after.coverage
+    if mass is not None and next_mass is not None and not inside.intervals and not after.intervals:
+        yield _Pair(f"all labels together {where}", (mass, mass), (next_mass, next_mass))
 
 
 def _bounds(distribution: LabelDistribution, label: str) -> tuple[float, float]:

@@ -19,8 +19,16 @@ from icm_api.errors import ConfigError, ProviderError
 from icm_api.model.catalog import ENTRIES, Host
 from icm_api.model.client.client import Client
 from icm_api.model.client.meter import Meter
+from icm_api.model.decision_hosts import DECISION_ENTRIES, DecisionHost, DecisionOptions, settled_decisions
 from icm_api.model.language_model import LanguageModel
-from icm_api.model.options import AnthropicOptions, GeminiOptions, LocalOptions, Options, checked_options, settled
+from icm_api.model.options import (
+    AnthropicOptions,
+    GeminiOptions,
+    LocalOptions,
+    Options,
+    checked_options,
+    settled,
+)
 from icm_api.model.reading.reading import Readers, Writes
 from icm_api.model.request import Endpoint
 
@@ -105,12 +113,16 @@ def open_endpoint(spec: str, options: Mapping[str, Any] | None = None) -> Opened
 
 def provider_names() -> tuple[str, ...]:
     """The providers that can be opened, those of other packages last."""
-    return tuple(dict.fromkeys([*_OPENERS, *ENTRIES, *(point.name for point in entry_points(group=GROUP))]))
+    return tuple(
+        dict.fromkeys([*_OPENERS, *ENTRIES, *DECISION_ENTRIES, *(point.name for point in entry_points(group=GROUP))])
+    )
 
 
 def _own(name: str) -> Opener | None:
     if name in ENTRIES:
         return lambda model, options: _openai(name, model, options)
+    if name in DECISION_ENTRIES:
+        return lambda model, options: _decisions(name, model, options)
     return _OPENERS.get(name)
 
 
@@ -149,6 +161,24 @@ def _openai(name: str, model: str, options: Mapping[str, Any]) -> Opened:
     readers = {"openai": openai, "vllm": vllm, "sglang": sglang}[entry.reads].readers(host)
     capabilities = host.capabilities(readers.method, prompt_logprobs=readers.inside is not None)
     return Opened(OpenAIEndpoint(host, capabilities, Connection(url, key, given.http_client)), readers)
+
+
+def _decisions(name: str, model: str, options: Mapping[str, Any]) -> Opened:
+    """Any host of decision models."""
+    from icm_api.model.endpoints.decisions import DecisionsEndpoint
+    from icm_api.model.endpoints.http import blotted, checked_url, host_of, read_key
+    from icm_api.model.endpoints.openai import Connection
+    from icm_api.model.reading.decisions import METHOD, Decisions
+
+    given = checked_options(DecisionOptions, name, options)
+    entry = settled_decisions(DECISION_ENTRIES[name], given)
+    url = checked_url(entry.base_url, allow_http=given.allow_http)
+    key = read_key(entry.key_variable, required=entry.key_required)
+    secret = key.get_secret_value() if key else ""
+    identity = f"{name}/{host_of(url)}/{model}"
+    host = DecisionHost(entry, model, identity, given.extra_body, lambda text: blotted(text, secret))
+    endpoint = DecisionsEndpoint(host, Connection(url, key, given.http_client))
+    return Opened(endpoint, Readers(Decisions(host), method=METHOD))
 
 
 def _anthropic(model: str, options: Mapping[str, Any]) -> Opened:
@@ -196,5 +226,10 @@ def _local(endpoint: Endpoint, text: Writes | None = None) -> Opened:
 
 
 _OPENERS: Mapping[str, Opener] = MappingProxyType(
-    {"pocket": _pocket, "huggingface": _huggingface, "anthropic": _anthropic, "gemini": _gemini}
+    {
+        "pocket": _pocket,
+        "huggingface": _huggingface,
+        "anthropic": _anthropic,
+        "gemini": _gemini,
+    }
 )

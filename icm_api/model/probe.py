@@ -29,7 +29,9 @@ from icm_api.model.findings import (
 )
 from icm_api.model.inside import check_inside
 from icm_api.model.language_model import LanguageModel
+from icm_api.model.probe_decisions import demonstrations_found, questions_found
 from icm_api.model.reading.coverage import coverage_warning, thinks_first
+from icm_api.model.reading.decisions import METHOD as DECISIONS
 from icm_api.model.reading.echo import METHOD as _ECHO
 from icm_api.model.reading.label_tokens import Place, read_forms
 from icm_api.model.reading.reading import Below, Readers, Reading, forms_of, label_distribution
@@ -49,6 +51,7 @@ _NO_LABEL = 0.01
 _SAMPLING = ("sampled", "stated")
 # Inside so many turns labels are compared with next tokens: each takes a request.
 _FEW_TURNS = 4
+_NOT_KNOWN = "the server divides by the labels' own sum"
 
 
 async def probe(
@@ -307,20 +310,36 @@ async def _looked(
         return read, f"{recorder.identity}: {error}"
     options = recorder.capabilities.options
     told = coverage_warning([distribution], verbalizer, instruction=prompt.instruction, options=options) or ""
-    if distribution.coverage < _NO_LABEL:
+    if distribution.coverage is not None and distribution.coverage < _NO_LABEL:
         read = replace(read, coverage=Finding(distribution.coverage))
         return read, f"{recorder.identity}: {told}"
-    return (
-        replace(
-            read,
-            coverage=Finding(distribution.coverage, warning=told),
-            bounds=Finding(distribution.intervals, warning=_bounds_warning(distribution)),
-            difference=await _asked_again(LanguageModel(readers, client), prompt, distribution),
-            cached=await _long_prompt_again(recorder, readers, client, verbalizer),
-            rows=await _rows_found(LanguageModel(readers, client), prompts[1:]),
-        ),
-        "",
+    model = LanguageModel(readers, client)
+    read = replace(
+        read,
+        coverage=Finding(distribution.coverage, _NOT_KNOWN if distribution.coverage is None else "", told),
+        bounds=Finding(distribution.intervals, warning=_bounds_warning(distribution)),
+        difference=await _asked_again(model, prompt, distribution),
+        cached=await _long_prompt_again(recorder, readers, client, verbalizer),
+        rows=await _rows_found(model, prompts[1:]),
     )
+    return await _decisions_looked(recorder, model, read, short_prompt(verbalizer))
+
+
+async def _decisions_looked(
+    recorder: Recorder, model: LanguageModel, read: Findings, prompt: Prompt
+) -> tuple[Findings, str]:
+    """What only decision endpoints are asked, and why one is of no use, if so."""
+    if recorder.capabilities.method != DECISIONS:
+        return read, ""
+    try:
+        demonstrations = await demonstrations_found(model, prompt, read.difference.value)
+    except ProviderError as error:
+        return read, str(error)
+    tokens = min(_LONG_PROMPT, recorder.capabilities.context_window // 2)
+    long = long_prompt(prompt.verbalizer, recorder.count_tokens, tokens)
+    questions = await questions_found(recorder, model, (long, replace(long, query=prompt.turns[0].text)))
+    trouble = f"{recorder.identity}: {demonstrations.warning}" if demonstrations.warning else ""
+    return replace(read, demonstrations=demonstrations, questions=questions), trouble
 
 
 async def _inside_found(model: LanguageModel, prompt: Prompt, most: float) -> Finding[float]:
@@ -345,7 +364,7 @@ async def _rows_found(model: LanguageModel, prompts: Sequence[Prompt]) -> Findin
     except ProviderError as error:
         return Finding(note="failed", warning=f"a row asked with no demonstration failed: {error}")
     labels = ", ".join(max(zip(each.logprobs, each.labels, strict=True))[1] for each in found)
-    least = min(each.coverage for each in found)
+    least = min((each.coverage for each in found if each.coverage is not None), default=None)
     return Finding(
         least,
         f"at least, of {len(found)} with no demonstration: {labels}",

@@ -231,7 +231,7 @@ def _why(row: LabelledExample, other: Label, bindings: Sequence[Binding], change
         yield "No relation speaks against the other label: what it would do to the predictions of other examples does."
     if row.abstained:
         yield "It is left open, since its calibrated probability is below the run's threshold."
-    if row.coverage < 0.5:
+    if row.coverage is not None and row.coverage < 0.5:
         yield f"Only {row.coverage:.0%} of the model's probability was on the labels: it was to say something else."
     if changes:
         yield f"The search changed its label {_many(changes, 'time')}."

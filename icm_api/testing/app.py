@@ -25,7 +25,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from icm_api.testing import anthropic_wire, gemini_wire, openai_wire, sglang_wire
+from icm_api.testing import anthropic_wire, decisions_wire, gemini_wire, openai_wire, sglang_wire
 from icm_api.testing.backend import Backend, WireError
 from icm_api.testing.faults import FaultPlan, Faults, distort, error_of, miscounted, retry_headers
 from icm_api.testing.wire import Answer, Call, Dialect, Handler, RecordedRequest, ServerLog
@@ -37,6 +37,8 @@ _POSTS: tuple[tuple[str, Handler, str], ...] = (
     ("/detokenize", openai_wire.detokenize, "openai"),
     ("/generate", sglang_wire.generate, "openai"),
     ("/v1/score", sglang_wire.score, "openai"),
+    ("/v1/decisions", decisions_wire.decisions, "openai"),
+    ("/v1/systemone", decisions_wire.systemone, "openai"),
     ("/v1/messages", anthropic_wire.messages, "anthropic"),
     ("/v1/messages/count_tokens", anthropic_wire.count_tokens, "anthropic"),
     ("/v1beta/models/{name}", gemini_wire.models, "gemini"),

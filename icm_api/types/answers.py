@@ -35,7 +35,8 @@ class LabelDistribution:
         labels: the label set, in the verbalizer's order.
         logprobs: natural logarithms, one per label, that exponentiate and sum to 1.
         coverage: probability that the model gave to all labels together before normalising, in [0, 1]. It is 0 if the
-            answer says nothing of any label: then no label is more probable than another.
+            answer says nothing of any label: then no label is more probable than another. None if it is not known, as
+            the server normalises.
         method: how it was read, e.g. "exact".
         intervals: per label the smallest and largest probability possible, where the model left some form
             out of its answer; empty where every form was read.
@@ -45,7 +46,7 @@ class LabelDistribution:
 
     labels: tuple[Label, ...]
     logprobs: tuple[float, ...]
-    coverage: float
+    coverage: float | None
     method: str
     intervals: Mapping[Label, tuple[float, float]] = field(default_factory=dict)
     standard_error: float | None = None
@@ -186,7 +187,7 @@ class Capabilities:
     Attributes:
         context_window: the most tokens a prompt and its label may have together.
         method: how label logprobs are read, best first of what the provider can: "exact", "exact_ids", "top_k",
-            "prompt_logprobs", "token_walk", "sampled", "stated".
+            "prompt_logprobs", "token_walk", "decisions", "sampled", "stated".
         deterministic: the same request always gives the same numbers.
         batches: it takes many requests at once and gains by it; else they are sent one by one, concurrently.
         top_logprobs: the most alternatives that an answer can list; None where that is no limit.

@@ -75,6 +75,8 @@ async def test_sampled_labels_are_within_four_standard_errors() -> None:
     p, coverage = exact.probability("True"), exact.coverage
     assert found.method == "sampled"
     assert found.standard_error is not None
+    assert found.coverage is not None
+    assert coverage is not None
     assert abs(found.probability("True") - p) <= 4 * found.standard_error
     assert found.standard_error == pytest.approx(sqrt(p * (1 - p) / samples), rel=0.5)
     assert abs(found.coverage - coverage) <= 4 * sqrt(coverage * (1 - coverage) / samples) + 1 / samples

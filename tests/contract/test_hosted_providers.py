@@ -31,7 +31,7 @@ SECRET = "sk-marker-47c2"
 TWO = Verbalizer.plain(["True", "False"])
 # The second form of each is never likely, so that it is bounded where only the likeliest are listed.
 SEVERAL = Verbalizer({"True": [" True", " surely"], "False": [" False", " never"]})
-METHODS = {"exact", "exact_ids", "top_k", "prompt_logprobs", "token_walk", "sampled", "stated"}
+METHODS = {"exact", "exact_ids", "top_k", "prompt_logprobs", "token_walk", "decisions", "sampled", "stated"}
 CLAIMS = {"35>12": " True", "82>27": " True", "44>51": " False", "51>44": " True", "12>35": " False", "9>8": " True"}
 
 LOCAL = all(importlib.util.find_spec(name) for name in ("torch", "transformers", "tokenizers"))
@@ -136,7 +136,10 @@ async def test_probabilities_are_the_models_own(case: Case, model: PocketModel) 
         slack = case.spread * (found.standard_error or 0) + 1e-4
         for label in one.verbalizer.labels:
             assert found.probability(label) == pytest.approx(probability(one, forms, label), abs=slack)
-        assert found.coverage == pytest.approx(fsum(map(exp, forms.values())), abs=0.25 if case.spread else 1e-4)
+        if case.hosted is not None and case.hosted.normalised:
+            assert found.coverage is None
+        else:
+            assert found.coverage == pytest.approx(fsum(map(exp, forms.values())), abs=0.25 if case.spread else 1e-4)
 
 
 async def test_what_is_not_listed_is_bounded_and_the_bound_holds(case: Case, model: PocketModel) -> None:

@@ -81,6 +81,8 @@ MODELS: Mapping[str, Sequence[Mapping[str, Any]]] = {
         {"samples": 2, "estimate": "stated"},
         {"samples": 1, "cache_control": False, "thinking": True, "max_tokens": 300},
     ],
+    "openai-decisions:gpt-6-luna": [{}],
+    "perplexity:pplx-decider-v1.2": [{}],
     "gemini:gemini-2.5-flash": [{}, {"top_logprobs": 5, "thinking": True}],
     "gemini:tunedModels/mine": [{}],
 }

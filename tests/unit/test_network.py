@@ -253,7 +253,7 @@ async def _ask(spec: str, **options: object) -> None:
         await model.label_distributions([PROMPT])
 
 
-async def _asked(model: LanguageModel, *queries: str) -> list[float]:
+async def _asked(model: LanguageModel, *queries: str) -> list[float | None]:
     prompts = [Prompt("", (), query, PROMPT.verbalizer) for query in queries]
     return [found.coverage for found in await model.label_distributions(prompts)]
 
@@ -277,5 +277,5 @@ def test_a_model_works_in_one_event_loop_after_another(server: Server, spec: str
     )
     found = [asyncio.run(_asked(model, f"{n}1>2", f"{n}1>3", f"{n}4>5", "12>34")) for n in range(1, 4)]
     asyncio.run(model.close())
-    assert all(each > 0 for asked in found for each in asked)
+    assert all(each for asked in found for each in asked)
     gc.collect()

@@ -50,6 +50,7 @@ def test_distribution_against_plain_probabilities(weights: list[float]) -> None:
 def test_distribution_does_not_need_mass_on_the_labels() -> None:
     result = label_distribution(TWO, Reading({" True": -500.0, " False": -500.0 + log(3)}, "exact"))
     assert result.probability("False") == pytest.approx(0.75)
+    assert result.coverage is not None
     assert 0 < result.coverage < 1e-200
 
 

@@ -79,9 +79,10 @@ def coverage_warning(
         name the labels in the instruction; or put what means a label under [prompt]:
         forms = { "True" = [" True", " true"], "False" = [" False"] }
     """
-    if not distributions:
+    known = [distribution.coverage for distribution in distributions if distribution.coverage is not None]
+    if not known:
         return None
-    mean = sum(distribution.coverage for distribution in distributions) / len(distributions)
+    mean = sum(known) / len(known)
     if mean >= least:
         return None
     instead = _instead(distributions)

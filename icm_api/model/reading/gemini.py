@@ -130,7 +130,7 @@ class GeminiReader:
             place = first_place(body)
             read = read_forms(place, forms_of(prompt.verbalizer), loose_space=True)
             reading = Reading(read.forms, "top_k")
-            if label_distribution(prompt.verbalizer, reading).coverage < ENOUGH:
+            if (label_distribution(prompt.verbalizer, reading).coverage or 0.0) < ENOUGH:
                 reading = replace(reading, instead=likeliest(place))
         except LogprobsUnavailableError as error:
             raise LogprobsUnavailableError(f"{self._identity}: {error}") from None

@@ -39,6 +39,7 @@ class Reading:
         labels: raw log p of each whole label, or a bound on it, if the method cannot tell a label's forms
             apart; then `forms` is empty. None if forms were read.
         instead: what the model would write, with its probability, if that is mostly no label; else empty.
+        normalised: the server has divided by the labels' sum, so how much they had together is not known.
     """
 
     forms: Mapping[str, float | Below]
@@ -46,6 +47,7 @@ class Reading:
     standard_error: float | None = None
     labels: Mapping[Label, float | Below] | None = None
     instead: Mapping[str, float] = field(default_factory=dict)
+    normalised: bool = False
 
 
 class ReadsLabels(Protocol):
@@ -169,7 +171,8 @@ def label_distribution(verbalizer: Verbalizer, reading: Reading) -> LabelDistrib
         reading: natural log p of each form (or of each whole label) after the prompt, not normalised, or a bound.
 
     Returns:
-        The normalised distribution; its `coverage` is the mass on all labels before normalising.
+        The normalised distribution; its `coverage` is the mass on all labels before normalising, None if a server did
+        that.
 
     Raises:
         LogprobsUnavailableError: a form is missing, a value is NaN, infinite, positive or a placeholder such
@@ -203,7 +206,7 @@ def label_distribution(verbalizer: Verbalizer, reading: Reading) -> LabelDistrib
     return LabelDistribution(
         verbalizer.labels,
         tuple(value - total for value in merged),
-        min(exp(total), 1.0),
+        None if reading.normalised else min(exp(total), 1.0),
         reading.method,
         intervals,
         reading.standard_error,
