@@ -327,7 +327,8 @@ class ClientSettings(Section):
         retry_seconds: how long one request is tried at most.
         timeout: seconds that one attempt may take; no provider has a timeout of its own, other than 10 s to connect.
         latency: seconds that one answer takes, for the minutes that `icm-api plan` says; it changes nothing else.
-        tier: the provider's service tier, such as "flex", which some hosts sell at half the price.
+        tier: "flex" asks for the slower and cheaper service of hosts that have one (openai, azure); an answer may then
+            take 900 s. It is no part of the cache's keys: what was answered at one tier is not asked for at another.
     """
 
     concurrency: int = Field(default=8, ge=1)
@@ -338,7 +339,7 @@ class ClientSettings(Section):
     retry_seconds: float = Field(default=900.0, ge=0)
     timeout: float = Field(default=300.0, gt=0)
     latency: float | None = Field(default=None, gt=0)
-    tier: str | None = None
+    tier: Literal["flex"] | None = None
 
 
 class Budget(Section):

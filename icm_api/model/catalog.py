@@ -20,6 +20,7 @@ ChatStyle: TypeAlias = Literal["turns", "one_message"]
 Prefill: TypeAlias = Literal["never", "always", "prefix", "flags"]
 Reads: TypeAlias = Literal["openai", "vllm", "sglang"]
 
+_BOTH = frozenset({"prompt_cache_key", "service_tier"})
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 # What is assumed of a model of which nothing is known: enough for few-shot prompts, and no model of today has less.
 _ASSUMED_WINDOW = 8192
@@ -52,6 +53,8 @@ class Entry:
             marked with `"prefix": true`, or with vLLM's pair of flags.
         openai_models: the model names are OpenAI's, so `FAMILIES` apply.
         extra: part of every body.
+        unkeyed: fields it knows that change what a request costs and not what is answered, so that they are no part of
+            a cache key: "prompt_cache_key", "service_tier".
         context_window: tokens assumed if the options don't say.
         notes: what else to know.
         checked: when that was true, year and month.
@@ -72,6 +75,7 @@ class Entry:
     prefill: Prefill = "never"
     openai_models: bool = False
     extra: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
+    unkeyed: frozenset[str] = frozenset()
     context_window: int = _ASSUMED_WINDOW
     notes: str = ""
     checked: str = "2026-11"
@@ -178,6 +182,7 @@ _ALL = (
         key_variable="OPENAI_API_KEY",
         openai_models=True,
         context_window=128_000,
+        unkeyed=_BOTH,
         notes="No base models since 2026-09-28. gpt-6-astra, gpt-6.1-sol, gpt-5 and o-models give no logprobs.",
     ),
     Entry(
@@ -209,6 +214,7 @@ _ALL = (
         echo=True,
         prompt_list=PROMPT_LIST,
         extra={"context_length_exceeded_behavior": "error"},
+        unkeyed=frozenset({"prompt_cache_key"}),
         notes="By default it cuts prompts that are too long, hence the extra field.",
     ),
     Entry(
@@ -240,6 +246,7 @@ _ALL = (
         openai_models=True,
         top_logprobs=5,
         context_window=128_000,
+        unkeyed=_BOTH,
         notes="Model is the deployment's name, URL https://RESOURCE.openai.azure.com/openai/v1. Where that name isn't "
         "the model's, set extra_body.reasoning_effort='none' for GPT-5.1 and later.",
     ),
@@ -275,6 +282,7 @@ _ALL = (
         "https://api.mistral.ai/v1",
         key_variable="MISTRAL_API_KEY",
         prefill="prefix",
+        unkeyed=frozenset({"prompt_cache_key"}),
         notes="The SDK knows logprobs, no documentation does: unverified.",
     ),
     Entry(
@@ -337,6 +345,7 @@ _ALL = (
         "http://127.0.0.1:4000/v1",
         key_variable="LITELLM_API_KEY",
         key_required=False,
+        unkeyed=_BOTH,
         notes="A proxy: logprobs are those of the host behind it. Some drop what they don't know (drop_params).",
     ),
     Entry(
@@ -382,6 +391,7 @@ _ALL = (
         "",
         key_variable="OPENAI_COMPATIBLE_API_KEY",
         key_required=False,
+        unkeyed=_BOTH,
         notes="Any other host: say api, top_logprobs, echo and prefill as options.",
     ),
 )

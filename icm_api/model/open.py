@@ -28,6 +28,7 @@ from icm_api.model.options import (
     Options,
     checked_options,
     settled,
+    unkeyed,
 )
 from icm_api.model.reading.reading import Readers, Writes
 from icm_api.model.request import Endpoint
@@ -75,7 +76,7 @@ def open_model(
         ProviderError: the model can't be loaded, or a library that it needs is missing.
         StorageError: the cache can't be opened.
     """
-    endpoint, readers = open_endpoint(spec, options)
+    endpoint, readers = open_endpoint(spec, options, tier=settings.tier if settings is not None else None)
     kept = None
     if cache is not None:
         from icm_api.model.client.cache import ResponseCache
@@ -84,19 +85,22 @@ def open_model(
     return LanguageModel(readers, Client(endpoint, kept, memory=memory, settings=settings, meter=meter))
 
 
-def open_endpoint(spec: str, options: Mapping[str, Any] | None = None) -> Opened:
+def open_endpoint(spec: str, options: Mapping[str, Any] | None = None, *, tier: str | None = None) -> Opened:
     """The endpoint of a spec and its readers, without a client.
 
     Args:
         spec: as `open_model` takes it.
         options: what the provider takes besides the model; `@URL` stands for the option base_url.
+        tier: of the host's service, see `ClientSettings.tier`; None for the usual one.
 
     Raises:
         ConfigError: there is no such provider, it needs a model, or an option is unknown or wrong.
         ProviderError: a library that it needs is missing, or its model can't be loaded.
     """
     name, _, rest = spec.partition(":")
-    opener = _own(name) or _third_party(name)
+    if tier is not None and name not in ENTRIES:
+        raise ConfigError(f"client.tier: provider {name!r} is not known to have it; leave it out")
+    opener = _own(name, tier) or _third_party(name)
     if opener is None:
         names = provider_names()
         near = get_close_matches(name, names)
@@ -118,9 +122,9 @@ def provider_names() -> tuple[str, ...]:
     )
 
 
-def _own(name: str) -> Opener | None:
+def _own(name: str, tier: str | None) -> Opener | None:
     if name in ENTRIES:
-        return lambda model, options: _openai(name, model, options)
+        return lambda model, options: _openai(name, model, options, tier)
     if name in DECISION_ENTRIES:
         return lambda model, options: _decisions(name, model, options)
     return _OPENERS.get(name)
@@ -145,7 +149,7 @@ def _address(model: str, options: Mapping[str, Any]) -> tuple[str, Mapping[str, 
     return model, options
 
 
-def _openai(name: str, model: str, options: Mapping[str, Any]) -> Opened:
+def _openai(name: str, model: str, options: Mapping[str, Any], tier: str | None) -> Opened:
     """Any host in the catalogue."""
     from icm_api.model.endpoints.http import blotted, checked_url, host_of, read_key
     from icm_api.model.endpoints.openai import Connection, OpenAIEndpoint
@@ -160,7 +164,8 @@ def _openai(name: str, model: str, options: Mapping[str, Any]) -> Opened:
     host = Host(entry, model, identity, given.chat_style, lambda text: blotted(text, secret))
     readers = {"openai": openai, "vllm": vllm, "sglang": sglang}[entry.reads].readers(host)
     capabilities = host.capabilities(readers.method, prompt_logprobs=readers.inside is not None)
-    return Opened(OpenAIEndpoint(host, capabilities, Connection(url, key, given.http_client)), readers)
+    beside = unkeyed(entry, given, tier)
+    return Opened(OpenAIEndpoint(host, capabilities, Connection(url, key, given.http_client), beside), readers)
 
 
 def _decisions(name: str, model: str, options: Mapping[str, Any]) -> Opened:

@@ -32,6 +32,8 @@ class Options(BaseModel):
         prefill: how a chat answer can be begun, see `Entry`.
         key_variable: environment variable that holds the key.
         extra_body: put into every body, over all but what asks for logprobs.
+        prompt_cache_key: sent with every question, for hosts that route requests with an equal key to one prefix cache
+            (openai, azure, fireworks, mistral). It is no part of this library's own cache keys.
         allow_http: send requests and key unencrypted to other machines.
         http_client: "httpx2", or "aiohttp" for high concurrency.
     """
@@ -48,8 +50,34 @@ class Options(BaseModel):
     prefill: Prefill | None = None
     key_variable: str | None = None
     extra_body: Mapping[str, Any] = Field(default_factory=dict)
+    prompt_cache_key: str | None = Field(default=None, min_length=1)
     allow_http: bool = False
     http_client: Literal["httpx2", "aiohttp"] = "httpx2"
+
+
+def unkeyed(entry: Entry, options: Options, tier: str | None) -> Mapping[str, str]:
+    """The fields that are sent with every question beside what makes its cache key.
+
+    Args:
+        entry: of the catalogue.
+        options: of the user.
+        tier: as `ClientSettings.tier`.
+
+    Raises:
+        ConfigError: the host does not know a field.
+
+    Example:
+        >>> from icm_api.model.catalog import ENTRIES
+        >>> unkeyed(ENTRIES["openai"], Options(), "flex")
+        {'service_tier': 'flex'}
+    """
+    asked = {"prompt_cache_key": options.prompt_cache_key, "service_tier": tier}
+    given = {name: value for name, value in asked.items() if value is not None}
+    for name in given:
+        if name not in entry.unkeyed:
+            shown = "client.tier" if name == "service_tier" else "model.options.prompt_cache_key"
+            raise ConfigError(f"{shown}: provider {entry.name!r} is not known to have it; leave it out")
+    return given
 
 
 def settled(entry: Entry, options: Options) -> Entry:

@@ -11,7 +11,7 @@ import openai
 import pytest
 
 from icm_api.config import ClientSettings
-from icm_api.errors import LogprobsUnavailableError, ProviderError, RequestError
+from icm_api.errors import ConfigError, LogprobsUnavailableError, ProviderError, RequestError
 from icm_api.model import open_model
 from icm_api.model.endpoints.headers import retry_after
 from icm_api.model.endpoints.openai import Connection, open_sdk, post
@@ -388,3 +388,28 @@ async def test_without_an_instruction_chat_models_are_told_the_labels() -> None:
     (message,) = questions.next(Prompt("", (Turn("a", " True"),), "b", ONE_TOKEN)).body["messages"]
     assert message["content"] == "Answer with exactly one of: True, False. Write nothing else.\n\na True\n\nb"
     await provider.close()
+
+
+# Fields beside the cache key
+
+
+@pytest.mark.parametrize("api", ["chat", "completions"])
+async def test_a_tier_and_a_key_of_the_hosts_cache_are_sent_and_change_no_key_of_ours(api: str) -> None:
+    sent, costs = [], []
+    with serve(dialect="vllm", record=10) as server:
+        plain, flex = ClientSettings(), ClientSettings(tier="flex")
+        for options, settings in (({}, plain), ({"prompt_cache_key": "mine"}, flex)):
+            spec = f"openai-compatible:{server.model}@{server.url}"
+            async with open_model(spec, options={"api": api, **options}, settings=settings) as model:
+                answers = await model.label_distributions([Prompt("", (), "1>2", Verbalizer.plain(["True", "False"]))])
+                costs.append(answers.costs.keys())
+            sent.append(server.requests[-1].body)
+    assert costs[0] == costs[1]
+    assert sent[1] == {**sent[0], "prompt_cache_key": "mine", "service_tier": "flex"}
+
+
+@pytest.mark.parametrize("spec", ["together:m", "vllm:m", "pocket", "anthropic:m"])
+def test_a_tier_that_a_host_does_not_know_is_named(spec: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOGETHER_API_KEY", "of-the-test")
+    with pytest.raises(ConfigError, match=r"client\.tier: provider .* is not known to have it"):
+        open_model(spec, settings=ClientSettings(tier="flex"))

@@ -11,6 +11,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 from typing import Any, Literal
 
 import httpx2
@@ -58,13 +59,20 @@ class OpenAIEndpoint:
         host: the model and its host.
         capabilities: what can be read of it.
         connection: where and how to connect.
+        unkeyed: sent with every question; it changes what that costs and not what is answered.
 
     Raises:
         ConfigError: aiohttp was asked for, and is not installed.
     """
 
-    def __init__(self, host: Host, capabilities: Capabilities, connection: Connection) -> None:
-        self._host, self._capabilities = host, capabilities
+    def __init__(
+        self,
+        host: Host,
+        capabilities: Capabilities,
+        connection: Connection,
+        unkeyed: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        self._host, self._capabilities, self._unkeyed = host, capabilities, unkeyed
         # Routes that begin with a slash stand beside /v1, not below it.
         self._root = connection.url.removesuffix("/v1")
         self._sdk = PerLoop(partial(open_sdk, connection), openai.AsyncOpenAI.close)
@@ -91,14 +99,17 @@ class OpenAIEndpoint:
         """
         if len(requests) > 1 and requests[0].group and len({request.group for request in requests}) == 1:
             where = self._host.identity
-            body, headers = await post(self._sdk.get(), requests[0].endpoint, listed(requests), where)
+            asked = listed(requests) | dict(self._unkeyed)
+            body, headers = await post(self._sdk.get(), requests[0].endpoint, asked, where)
             parts, doubt = parted(body, requests, where)
             limits = limits_of(headers)
             return [Response(alone, usage, limits, doubt) for alone, usage in parts]
         responses = []
         for request in requests:
-            path = self._root + request.endpoint if request.endpoint.startswith("/") else request.endpoint
-            body, headers = await post(self._sdk.get(), path, request.body, self._host.identity)
+            beside = request.endpoint.startswith("/")
+            path = self._root + request.endpoint if beside else request.endpoint
+            asked = {**request.body, **({} if beside else self._unkeyed)}
+            body, headers = await post(self._sdk.get(), path, asked, self._host.identity)
             usage, doubt = charged(body, request)
             responses.append(Response(body, usage, limits_of(headers), doubt))
         return responses
