@@ -186,6 +186,18 @@ def _decisions(name: str, model: str, options: Mapping[str, Any]) -> Opened:
     return Opened(endpoint, Readers(Decisions(host), method=METHOD))
 
 
+def _tinker(model: str, options: Mapping[str, Any]) -> Opened:
+    from icm_api.model.endpoints.tinker import TinkerEndpoint, open_tinker
+    from icm_api.model.reading.targeted import TargetedIds
+
+    if options:
+        raise ConfigError(f"provider 'tinker-native' takes no options, got {', '.join(options)}")
+    scores, tokens_of = open_tinker(model)
+    endpoint = TinkerEndpoint(model, scores)
+    reader = TargetedIds(endpoint.identity, tokens_of)
+    return Opened(endpoint, Readers(reader, reader))
+
+
 def _anthropic(model: str, options: Mapping[str, Any]) -> Opened:
     from icm_api.model.endpoints.anthropic import AnthropicEndpoint
     from icm_api.model.reading.anthropic import AnthropicReader
@@ -236,5 +248,6 @@ _OPENERS: Mapping[str, Opener] = MappingProxyType(
         "huggingface": _huggingface,
         "anthropic": _anthropic,
         "gemini": _gemini,
+        "tinker-native": _tinker,
     }
 )
