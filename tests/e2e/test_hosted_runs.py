@@ -33,6 +33,8 @@ Printed = pytest.CaptureFixture[str]
 ROOT = Path(__file__).parents[2]
 SECRET = "sk-marker-81c5f0e7d2"
 VLLM, CHAT = HOSTED["vllm"], HOSTED["openai-chat"]
+# So that the server counts as many requests as the budget does.
+ALONE = {"prompt_list": 1}
 WITH_LOGPROBS = [name for name, hosted in HOSTED.items() if not hosted.spread]
 
 
@@ -290,11 +292,11 @@ def test_a_budget_stops_a_run_that_ends_in_the_same_bytes_once_it_is_raised(
     calm: Mapping[str, bytes], tmp_path: Path, capsys: Printed
 ) -> None:
     with serve(dialect="vllm") as server:
-        assert run(write_config(tmp_path / "whole", VLLM.spec(server))) == 0
+        assert run(write_config(tmp_path / "whole", VLLM.spec(server), ALONE)) == 0
         whole = server.log.total
     budget = whole // 2
     with serve(dialect="vllm") as server:
-        config = write_config(tmp_path, VLLM.spec(server), extra=f"\n[budget]\nrequests = {budget}\n")
+        config = write_config(tmp_path, VLLM.spec(server), ALONE, extra=f"\n[budget]\nrequests = {budget}\n")
         capsys.readouterr()
         assert run(config) == 3
         err = capsys.readouterr().err
@@ -335,7 +337,7 @@ def test_no_number_of_kills_sends_more_than_the_budget(
     budget, most, rng = 30, 4, random.Random(seed)
     with serve(dialect="vllm", faults=Faults(("slow",), delay=0.05, times=None)) as server:
         limits = f"\n[budget]\nrequests = {budget}\n\n[client]\nconcurrency = {most}\nmax_concurrency = {most}\n"
-        config = write_config(tmp_path, VLLM.spec(server), extra=limits)
+        config = write_config(tmp_path, VLLM.spec(server), ALONE, extra=limits)
         for _ in range(kills):
             assert killed(config, server, rng) in (-signal.SIGKILL, 3)
             assert server.log.total <= budget

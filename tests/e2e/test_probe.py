@@ -39,7 +39,7 @@ ENDPOINTS: dict[str, tuple[str, str, dict[str, Any], str]] = {
     ),
     "fireworks": ("fireworks", "fireworks", {"api": "chat"}, "top_k"),
     "llama.cpp": ("llamacpp", "llama.cpp", {}, "top_k"),
-    "vllm": ("vllm", "vllm", {}, "exact_ids"),
+    "vllm": ("vllm", "vllm", {"prompt_list": 1}, "exact_ids"),
     "vllm chat": ("vllm", "vllm", {"api": "chat"}, "exact_ids"),
     "sglang": ("sglang", "sglang", {}, "exact_ids"),
     "sglang chat": ("sglang", "sglang", {"api": "chat"}, "top_k"),

@@ -23,6 +23,7 @@ METHOD = "decisions"
 # Part of every cache key: never to be changed.
 _ASK = "Which label follows this text, by the same rule as in the examples?"
 _ASK_ALONE = "Which label fits this text?"
+_ADVICE = "choose another model, and check it by `icm-api probe`"
 _NO_EXAMPLES = "(no examples)"
 _NAME = "label"
 # What frames of questions and options take.
@@ -144,9 +145,13 @@ def _probabilities(answer: Body, options: Mapping[str, Label]) -> dict[str, floa
         if isinstance(value, str) and value not in found and _is_probability(number):
             found[value] = number
     if found.keys() != options.keys() or len(pairs) != len(options):
-        raise LogprobsUnavailableError(f"the answer has no probability for each of {[*options]}: {dict(answer)!r:.200}")
+        raise LogprobsUnavailableError(
+            f"the answer has no probability for each of {[*options]}: {dict(answer)!r:.200}; {_ADVICE}"
+        )
     if abs(sum(found.values()) - 1) > _LARGEST_ERROR + _ROUNDED * len(found):
-        raise LogprobsUnavailableError(f"the labels' probabilities sum to {sum(found.values()):.3f}, not to 1")
+        raise LogprobsUnavailableError(
+            f"the labels' probabilities sum to {sum(found.values()):.3f}, not to 1; {_ADVICE}"
+        )
     return found
 
 
