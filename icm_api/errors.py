@@ -3,7 +3,8 @@
 A message says what happened, where (file, row, key, model) and what to do. An error carries the exit code
 that the command line ends with; nothing here prints or exits.
 
-Exit codes: 2 for what the user has to mend, 3 for a run that stopped short and can be resumed.
+Exit codes: 2 for what the user has to mend, 3 for a run that stopped short and can be resumed, 4 for a run that nobody
+confirmed.
 """
 
 from __future__ import annotations
@@ -153,6 +154,12 @@ class BudgetError(IcmError):
     """The next request would exceed the budget. Everything paid for is kept: raise the budget, then resume."""
 
     exit_code: ClassVar[int] = 3
+
+
+class NotConfirmedError(IcmError):
+    """A run is likely to cost more than what is asked about first, and nobody said yes: nothing was sent."""
+
+    exit_code: ClassVar[int] = 4
 
 
 class RunError(IcmError):

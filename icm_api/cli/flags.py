@@ -91,6 +91,18 @@ def _configuration(parser: ArgumentParser) -> None:
     _json(parser)
 
 
+def _run(parser: ArgumentParser) -> None:
+    _configuration(parser)
+    parser.add_argument("--yes", action="store_true", help="do not ask, however much it costs (budget.ask_above)")
+
+
+def _plan(parser: ArgumentParser) -> None:
+    _configuration(parser)
+    parser.add_argument("--compare", action="store_true", help="a row for every engine and estimator")
+    parser.add_argument("--probe", action="store_true", help="send one question, to measure speed and tokens")
+    parser.add_argument("--latency", type=_seconds, metavar="SECONDS", help="how long one answer takes")
+
+
 def _resume(parser: ArgumentParser) -> None:
     _run_folder(parser)
     _json(parser)
@@ -300,6 +312,13 @@ def _positive(text: str) -> int:
     return value
 
 
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not (isfinite(seconds) and seconds > 0):
+        raise ArgumentTypeError("must be above 0")
+    return seconds
+
+
 def _days(text: str) -> float:
     days = float(text)
     if not days >= 0:
@@ -335,12 +354,13 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
             "  icm-api plan truthfulqa.toml\n"
             "  icm-api run truthfulqa.toml\n",
         ),
-        "run": Verb("icm_api.cli.running:run_verb", "label a data set as a configuration says", _configuration),
+        "run": Verb("icm_api.cli.running:run_verb", "label a data set as a configuration says", _run),
         "resume": Verb("icm_api.cli.running:resume_verb", "go on with a run that stopped", _resume),
         "plan": Verb(
-            "icm_api.cli.running:plan_verb",
-            "say how many requests and tokens a run may take; sends nothing",
-            _configuration,
+            "icm_api.cli.planning:plan_verb",
+            "say what a run is likely to take, and what at most: requests, tokens, money, minutes; sends nothing",
+            _plan,
+            "  icm-api plan claims.toml --latency 0.8\n  icm-api plan claims.toml --compare\n",
         ),
         "evaluate": Verb("icm_api.cli.finished:evaluate_verb", "measure a finished run against gold labels", _evaluate),
         "audit": Verb(

@@ -1,7 +1,8 @@
 """The command `icm-api`: finds the verb, runs it, and turns what happened into an exit code. Verbs are in `flags`.
 
 Exit codes: 0 done; 2 something to mend (arguments, configuration, data, model); 3 stopped short by the disk or the
-budget, to be resumed; 130 interrupted, to be resumed. No traceback reaches a user who made a mistake.
+budget, to be resumed; 4 not begun, as nobody confirmed what it is likely to cost; 130 interrupted, to be resumed. No
+traceback reaches a user who made a mistake.
 """
 
 from __future__ import annotations
@@ -61,7 +62,8 @@ def build_parser(asked: str | None = None) -> ArgumentParser:
     parser = _Parser(
         prog="icm-api",
         description="Label data with no human labels: Internal Coherence Maximization.",
-        epilog="Exit codes: 0 done, 2 something to mend, 3 stopped short and can be resumed, 130 interrupted.",
+        epilog="Exit codes: 0 done, 2 something to mend, 3 stopped short and can be resumed, 4 not confirmed, "
+        "130 interrupted.",
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     parser.add_argument("--debug", action="store_true", help="log what happens, and show tracebacks")

@@ -1,4 +1,4 @@
-"""The verbs before and during a run: plan, audit, run, resume.
+"""The verbs before and during a run: audit, run, resume.
 
 They print results on standard output (as JSON with --json) and the live view on standard error. They compute nothing
 themselves.
@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from argparse import Namespace
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -19,7 +20,8 @@ from typing import Any
 from rich.console import Console
 
 from icm_api.cli.live import LiveView
-from icm_api.config import Config, Prices, load_config
+from icm_api.cli.planning import ask_before, read_config, taken_line
+from icm_api.config import Prices
 from icm_api.consistency import audit
 from icm_api.data import check_data
 from icm_api.errors import BudgetError, DataError, GaveUpError, StorageError
@@ -33,8 +35,9 @@ from icm_api.runs import (
     Watch,
     build_task,
     data_source,
+    has_run,
     load_dataset,
-    plan,
+    old_prices,
     resume,
     run_config,
     with_check,
@@ -42,26 +45,15 @@ from icm_api.runs import (
 from icm_api.types import Model, Usage
 
 
-def _read_config(arguments: Namespace) -> Config:
-    """The configuration with the flags over it."""
-    search = {name: getattr(arguments, name) for name in ("preset", "engine", "seed", "steps")}
-    flags: dict[str, Any] = {"search": {name: value for name, value in search.items() if value is not None}}
-    if arguments.limit is not None:
-        flags["data"] = {"limit": arguments.limit}
-    if arguments.no_cache:
-        flags["cache"] = {"enabled": False}
-    if arguments.out is not None:
-        flags["run"] = {"folder": arguments.out.resolve()}
-    if arguments.model is not None:
-        flags["model"] = {"provider": arguments.model}
-    return load_config(arguments.config, flags)
-
-
 def run_verb(arguments: Namespace) -> None:
     """`icm-api run CONFIG`."""
-    config = _read_config(arguments)
+    config = read_config(arguments)
     assert config.run.folder is not None
     folder = config.run.folder
+    if not arguments.yes and not has_run(folder):
+        ask_before(config)
+    if old := old_prices(config):
+        print(f"warning: {old}", file=sys.stderr)
     watched(lambda watch: run_config(config, watch), folder, show=not arguments.json)
     _print_summary(folder, as_json=arguments.json)
 
@@ -72,32 +64,9 @@ def resume_verb(arguments: Namespace) -> None:
     _print_summary(arguments.run, as_json=arguments.json)
 
 
-def plan_verb(arguments: Namespace) -> None:
-    """`icm-api plan CONFIG`."""
-    config = _read_config(arguments)
-    found = asyncio.run(plan(config))
-    if arguments.json:
-        print(json.dumps(asdict(found)))
-        return
-    print(f"{found.examples:,} examples, {found.relations:,} relations, at most {found.steps:,} steps")
-    print(f"at most {found.requests:,} requests and {found.prompt_tokens:,} prompt tokens, before any cache")
-    if found.money is not None and config.prices is not None:
-        print(f"at most {found.money:,.2f} {config.prices.currency}, at the prices of the configuration")
-    if found.bootstrap_requests is not None and found.bootstrap_requests < found.requests:
-        print(f"with --engine bootstrap: at most {found.bootstrap_requests:,} requests")
-    print(f"longest prompt {found.longest_prompt:,} tokens; context window {found.context_window:,}")
-    if found.longest_prompt == found.context_window:
-        print("not all demonstrations fit the context window together: whole ones will be left out, none cut")
-    if found.too_long:
-        named = ", ".join(found.too_long[:5]) + (", ..." if len(found.too_long) > 5 else "")
-        print(
-            f"alone longer than the window, so set aside up to run.tolerate: {len(found.too_long):,} examples: {named}"
-        )
-
-
 def audit_verb(arguments: Namespace) -> None:
     """`icm-api audit CONFIG`."""
-    config = _read_config(arguments)
+    config = read_config(arguments)
     task, checked = build_task(config), check_data(data_source(config))
     if checked.bad and not arguments.json:
         print("\n".join(checked.lines()))
@@ -203,6 +172,7 @@ def _result_lines(result: Result, folder: Path) -> list[str]:
         f"   J = {result.about['information']:.3f} nats per example",
         _coverage_line(result),
         f"cost: {result.usage.requests:,} requests, {result.usage.prompt_tokens:,} prompt tokens" + _judging(result),
+        *taken_line(FinishedRun(folder, result)),
         *lines_of_zero_shot(result),
         *_left_open(result),
         *_set_aside(result, folder),

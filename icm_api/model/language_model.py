@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from types import TracebackType
 
 from icm_api.errors import CapabilityError, LogprobsUnavailableError, Unanswered
 from icm_api.model.client.client import Client
 from icm_api.model.reading.reading import Readers, Sampling, label_distribution
-from icm_api.model.request import CountsBatches, StatesWindow
+from icm_api.model.request import CountsBatches, Drafts, NotSentError, Request, StatesWindow
 from icm_api.types import Answers, Capabilities, LabelDistribution, Prompt, Usage
 
 
@@ -97,6 +98,17 @@ class LanguageModel:
             trouble.unanswered = tuple(unanswered)
             raise trouble
         return Answers(tuple(found), readings.costs)
+
+    async def drafted(self, prompt: Prompt) -> tuple[Request, ...]:
+        """The requests by which the labels of a prompt would first be asked for; nothing is sent.
+
+        Args:
+            prompt: what stands before the labels.
+        """
+        drafts = Drafts()
+        with suppress(NotSentError):
+            await self._readers.labels.read([prompt], drafts)
+        return drafts.requests
 
     async def read_inside(self, prompts: Sequence[Prompt]) -> Answers[Sequence[LabelDistribution]]:
         """Per prompt and turn, the distribution over labels given all that stands before the turn's answer.

@@ -156,6 +156,26 @@ class Asks(Protocol):
         ...
 
 
+class Drafts:
+    """Takes requests in place of a client, and sends nothing; implements `Asks`."""
+
+    def __init__(self) -> None:
+        self.requests: tuple[Request, ...] = ()
+
+    async def ask(self, requests: Sequence[Request]) -> Answers[Body]:
+        """Keep the requests.
+
+        Raises:
+            NotSentError: always.
+        """
+        self.requests = tuple(requests)
+        raise NotSentError("the requests were only drafted")
+
+
+class NotSentError(ProviderError):
+    """Requests were drafted, and not sent."""
+
+
 # English has about 4 bytes a token with current tokenizers; numbers and other languages have less. Windows and budgets
 # must hold what is estimated, so estimates are rather too many.
 _BYTES_A_TOKEN = 3

@@ -1,7 +1,7 @@
 """P(D), I(D) and U(D): estimators of mutual predictability, and the objective that the search maximises."""
 
 from icm_api.objective.calibration import CENTRES, Calibration, pooled, shares, shifted
-from icm_api.objective.estimator import Estimate, Estimator
+from icm_api.objective.estimator import Estimate, Estimator, Lengths
 from icm_api.objective.information import Term, explained, information, information_terms
 from icm_api.objective.joint import Joint
 from icm_api.objective.leave_one_out import LeaveOneOut, leave_one_out_context
@@ -17,6 +17,7 @@ __all__ = [
     "Estimator",
     "Joint",
     "LeaveOneOut",
+    "Lengths",
     "Objective",
     "Shared",
     "Term",

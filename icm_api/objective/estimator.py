@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from icm_api.prompts import PromptBuilder
@@ -28,6 +28,45 @@ class Estimate:
     distributions: Mapping[str, LabelDistribution] = field(default_factory=dict)
     standard_error: float | None = None
     costs: Mapping[str, Usage] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Lengths:
+    """Tokens of the texts that prompts are made of, in data set order.
+
+    Attributes:
+        head: of what every prompt begins with, and of its frame.
+        shown: per example, as a demonstration with its label.
+        asked: per example, as the question.
+        window: the most of a prompt; demonstrations that do not fit are left out.
+    """
+
+    head: int
+    shown: tuple[int, ...]
+    asked: tuple[int, ...]
+    window: int
+
+    def part(self, size: int) -> Lengths:
+        """Of so many of the examples, taken evenly.
+
+        Args:
+            size: how many, at most those that there are.
+
+        Example:
+            >>> Lengths(5, (10, 20, 30, 40), (8, 18, 28, 38), 1000).part(2).shown
+            (10, 30)
+        """
+        taken = [at * len(self.shown) // size for at in range(size)]
+        return replace(self, shown=tuple(self.shown[at] for at in taken), asked=tuple(self.asked[at] for at in taken))
+
+    def prompt(self, shown: float, asked: float) -> float:
+        """Tokens of a prompt.
+
+        Args:
+            shown: of its demonstrations together.
+            asked: of its question.
+        """
+        return min(self.window, self.head + shown + asked)
 
 
 class Estimator(Protocol):
@@ -70,5 +109,17 @@ class Estimator(Protocol):
 
         Args:
             labelled: examples that the labeling labels.
+        """
+        ...
+
+    def usage(self, lengths: Lengths) -> Usage:
+        """What one estimate is likely to ask for, before any cache of answers.
+
+        Args:
+            lengths: of the labelled examples.
+
+        Returns:
+            Requests, prompt tokens, and those of them that a prefix cache has read before within the estimate; no
+            reply tokens, of which the endpoint knows.
         """
         ...

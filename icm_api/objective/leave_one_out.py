@@ -14,9 +14,9 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 
-from icm_api.objective.estimator import Estimate
+from icm_api.objective.estimator import Estimate, Lengths
 from icm_api.prompts import PromptBuilder
-from icm_api.types import Dataset, Labeling, Model, Prompt
+from icm_api.types import Dataset, Labeling, Model, Prompt, Usage
 
 
 def leave_one_out_context(position: int, size: int, labelled: Sequence[int]) -> list[int]:
@@ -83,6 +83,24 @@ class LeaveOneOut:
     def requests(self, labelled: int) -> int:
         """One per labelled example."""
         return labelled
+
+    def usage(self, lengths: Lengths) -> Usage:
+        """One prompt per example with all others; at each halving of the data, each half is read once as context.
+
+        Args:
+            lengths: of the labelled examples.
+
+        Example:
+            >>> LeaveOneOut().usage(Lengths(0, (10,) * 8, (8,) * 8, 1000))
+            Usage(requests=8, prompt_tokens=624, completion_tokens=0, cached_tokens=320)
+        """
+        size, whole = len(lengths.shown), sum(lengths.shown)
+        tokens = sum(
+            lengths.prompt(whole - own, asked) for own, asked in zip(lengths.shown, lengths.asked, strict=True)
+        )
+        fits = min(whole, max(0, lengths.window - lengths.head))
+        fresh = lengths.head + fits * max(0, size - 1).bit_length() + sum(lengths.asked)
+        return Usage(size, round(tokens), 0, max(0, round(tokens) - fresh))
 
 
 def context_prompts(ids: Sequence[str], labeling: Labeling, dataset: Dataset, prompts: PromptBuilder) -> list[Prompt]:

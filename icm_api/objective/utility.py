@@ -14,7 +14,7 @@ from types import MappingProxyType
 
 from icm_api.consistency import Relations
 from icm_api.errors import ConfigError
-from icm_api.objective.estimator import Estimate, Estimator
+from icm_api.objective.estimator import Estimate, Estimator, Lengths
 from icm_api.objective.information import explained, information
 from icm_api.objective.leave_one_out import LeaveOneOut, context_prompts
 from icm_api.prompts import PromptBuilder
@@ -243,6 +243,15 @@ class Objective:
         """
         further = 0 if self.estimator.gives_distributions else labelled
         return self.estimator.requests(labelled) + further
+
+    def usage(self, lengths: Lengths) -> Usage:
+        """What one score and its distributions are likely to ask for, before any cache of answers.
+
+        Args:
+            lengths: of the labelled examples.
+        """
+        found = self.estimator.usage(lengths)
+        return found if self.estimator.gives_distributions else found + LeaveOneOut().usage(lengths)
 
     async def completed(self, score: Score) -> Score:
         """The score with a distribution for every labelled example, asked for if it did not come with log p(y_i).

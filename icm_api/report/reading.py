@@ -84,6 +84,7 @@ class Report:
         contested: the most contested examples.
         conflicts: broken relations, the first of them; `broken`, all of them; None if the data are not at hand.
         stages: what each stage asked for; `sent`, what was sent, None if nothing is on disk of it.
+        planned: what the run was likely to take when it began, and at most; None if nobody planned it.
         gold: None if no gold labels are given.
         compared: the bars of a comparison; None if no comparison is given.
         version: of this library.
@@ -104,6 +105,7 @@ class Report:
     broken: int | None
     stages: tuple[Stage, ...]
     sent: Sent | None
+    planned: Mapping[str, int] | None
     gold: AgainstGold | None
     compared: Compared | None
     version: str
@@ -153,6 +155,7 @@ def read_report(
         None if evidence.relations is None else broken,
         stages(run.result, trace),
         run.sent,
+        run.planned,
         None if gold is None else _against_gold(run.result, run.gold(gold, meanings=meanings)),
         None if comparison is None else read_comparison(comparison),
         version("icm-api"),

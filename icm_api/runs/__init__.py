@@ -30,9 +30,12 @@ from icm_api.runs.parts import (
     default_cache_folder,
     load_dataset,
     load_start,
+    old_prices,
     open_model,
+    prices_of,
 )
-from icm_api.runs.planning import Plan, plan
+from icm_api.runs.planning import Plan, compare_plans, plan
+from icm_api.runs.rates import Cost
 from icm_api.runs.running import resume, run, run_config
 from icm_api.runs.searching import Watch
 from icm_api.runs.sync import run_sync
@@ -46,6 +49,7 @@ __all__ = [
     "SESSIONS_FILE",
     "SPENDING_FILE",
     "TRACE_FILE",
+    "Cost",
     "FinishedRun",
     "Plan",
     "TraceStep",
@@ -53,6 +57,7 @@ __all__ = [
     "build_constraint",
     "build_task",
     "check_labels",
+    "compare_plans",
     "config_of",
     "count_steps",
     "data_fingerprint",
@@ -64,8 +69,10 @@ __all__ = [
     "load_dataset",
     "load_start",
     "locked",
+    "old_prices",
     "open_model",
     "plan",
+    "prices_of",
     "read_trace",
     "replay",
     "resume",

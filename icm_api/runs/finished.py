@@ -19,7 +19,7 @@ from icm_api.data import DataSource, Gold, load_gold_labels
 from icm_api.errors import RunError
 from icm_api.evaluation import headline_of
 from icm_api.model import Sent, read_sent
-from icm_api.model.client.meter import cost
+from icm_api.model.client.meter import most_cost
 from icm_api.result import LABELS_FILE, SUMMARY_FILE, Result
 from icm_api.runs.checks import checked_labels, labels_sha256, read_checks
 from icm_api.runs.folder import (
@@ -31,7 +31,7 @@ from icm_api.runs.folder import (
     data_fingerprint,
     existing,
 )
-from icm_api.runs.parts import build_task, config_of, data_source, load_dataset
+from icm_api.runs.parts import build_task, config_of, data_source, load_dataset, prices_of
 from icm_api.runs.seal import check_seal
 from icm_api.runs.trace import TRACE_FILE, TraceStep, count_steps, read_trace
 from icm_api.types import Dataset, Task, Usage
@@ -193,8 +193,20 @@ class FinishedRun:
         sent = read_sent(self.folder / SESSIONS_FILE, self.folder / SPENDING_FILE)
         if sent is None or sent.money is None or sent.unnoted == Usage():
             return sent
-        prices = self.config.prices
-        return replace(sent, money=None if prices is None else sent.money + cost(sent.unnoted, prices))
+        prices = prices_of(self.config)
+        return replace(sent, money=None if prices is None else sent.money + most_cost(sent.unnoted, prices))
+
+    @property
+    def planned(self) -> Mapping[str, int] | None:
+        """What the run was likely to take when it began, and at most: `requests`, `prompt_tokens`, and `most_` of both.
+
+        None if the summary, as one of an older version, has no plan that can be read.
+        """
+        found = self.result.about.get("planned")
+        if not isinstance(found, Mapping):
+            return None
+        values = [found.get(name) for name in ("requests", "prompt_tokens", "most_requests", "most_prompt_tokens")]
+        return found if all(type(value) is int and value > 0 for value in values) else None
 
     @property
     def summary_text(self) -> str:

@@ -5,13 +5,15 @@ Nothing is searched here, and nothing written.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 
 from platformdirs import user_cache_path
 
-from icm_api.config import Config, ConstraintSection, load_config
+from icm_api.config import Config, ConstraintSection, Prices, load_config
 from icm_api.consistency import constraints
 from icm_api.data import DataSource, find_format, load_examples, load_fixed
 from icm_api.errors import ConfigError
@@ -22,6 +24,10 @@ from icm_api.runs.folder import CONFIG_FILE, SPENDING_FILE, existing, folder_of
 from icm_api.search import Start, make_start
 from icm_api.types import Constraint, Dataset, Labeling, PromptTemplate, Task, Verbalizer
 
+MOST_DAYS = 180
+"""After so many days prices deserve another look."""
+# What tiers of service cost, as a share of the list (looked up 2026-11).
+_SHARES: Mapping[tuple[str, str], float] = MappingProxyType({("openai", "flex"): 0.5, ("gemini", "flex"): 0.5})
 _CONSTRAINT_KEYS = ("by", "to", "first", "second")
 """The settings of a constraint that name a key of the examples."""
 
@@ -110,6 +116,29 @@ def default_cache_folder() -> Path:
     return user_cache_path("icm-api") / "responses"
 
 
+def prices_of(config: Config) -> Prices | None:
+    """What the model's provider charges in the service tier that is asked for; None if nobody stated it.
+
+    Args:
+        config: with `[prices]` as they are on the provider's list of ordinary requests.
+    """
+    provider = config.model.provider.partition(":")[0]
+    share = _SHARES.get((provider, config.client.tier or ""), 1.0)
+    return config.prices if config.prices is None or share == 1 else config.prices.scaled(share)
+
+
+def old_prices(config: Config) -> str:
+    """What to say of prices that were looked up long ago; empty if they were not.
+
+    Args:
+        config: with the prices.
+    """
+    age = None if config.prices is None else config.prices.age(datetime.now(UTC).date())
+    if age is None or age <= MOST_DAYS:
+        return ""
+    return f"the prices were looked up {age} days ago (prices.date): look at the provider's list, and state them anew"
+
+
 @asynccontextmanager
 async def open_models(config: Config) -> AsyncIterator[tuple[LanguageModel, LanguageModel | None]]:
     """The model, and the witness if one is named, under one budget, on which earlier sessions of the run count.
@@ -147,7 +176,7 @@ def open_model(config: Config, *, meter: Meter | None = None) -> LanguageModel:
     cache, folder = config.cache, config.cache.folder or default_cache_folder()
     if meter is None:
         ledger = Ledger(folder_of(config) / SPENDING_FILE)
-        meter = Meter(config.budget, config.prices, ledger.before, ledger)
+        meter = Meter(config.budget, prices_of(config), ledger.before, ledger)
     try:
         return open_spec(
             config.model.provider,

@@ -1,20 +1,34 @@
-"""What a run may cost at most, before anything is sent."""
+"""What a run is likely to take, and what it may take at most, before anything is sent."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, get_args
 
-from icm_api.config import Config, SearchSettings
+from icm_api.config import Config, DiagnosticsSettings, SearchSettings
+from icm_api.errors import ConfigError
+from icm_api.evaluation import likely_of_judging
+from icm_api.model import LanguageModel
 from icm_api.model.client.meter import cost
+from icm_api.objective import Joint, Objective
 from icm_api.runs.aside import too_long
-from icm_api.runs.parts import build_task, load_dataset, load_start, open_model
-from icm_api.search import build_kernel, build_objective, steps_of
+from icm_api.runs.earlier import Earlier, earlier_runs
+from icm_api.runs.folder import folder_of
+from icm_api.runs.pace import Pace, Wave
+from icm_api.runs.parts import build_task, load_dataset, load_start, old_prices, open_model, prices_of
+from icm_api.runs.rates import Cost, Probed, Rates, largest, measured_lengths, probed, stated_rates
+from icm_api.search import ENGINES, Asked, Start, build_kernel, build_objective, engine_of, steps_of
 from icm_api.types import Dataset, Model, PromptTemplate, Usage, Verbalizer
+
+_MARGIN = 1.125
+# What belongs to one way of searching, and is left out when others are compared with it.
+_OWN = {"preset": "default", "moves": "groups", "calibration": None, "prior": None, "steps": None}
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The most that a run can ask for.
+    """What a run takes.
 
     Attributes:
         examples: in the data set.
@@ -22,11 +36,14 @@ class Plan:
         steps: the most that the search takes.
         requests: upper bound on requests.
         prompt_tokens: upper bound on prompt tokens.
-        longest_prompt: tokens of the longest prompt that can occur.
+        longest_prompt: tokens of the longest prompt that can occur, as they are counted or estimated.
         context_window: of the model.
-        bootstrap_requests: upper bound with engine "bootstrap" instead; None if that is the engine, or a preset
-            that anneals.
-        money: upper bound on the cost, a token a reply, nothing off for cached prefixes; None without `[prices]`.
+        likely: what it is likely to take, a cache of answers apart; single runs differ from it by about a third.
+        engine: the kind of search.
+        estimator: how P(D) is estimated.
+        money: upper bound on the cost, nothing off for cached prefixes; None without `[prices]`.
+        minutes: what so many requests take at the speed that is known; None if none is.
+        notes: what it rests on, a line each.
         too_long: ids of examples that are alone longer than the window, which a run sets aside.
     """
 
@@ -37,51 +54,220 @@ class Plan:
     prompt_tokens: int
     longest_prompt: int
     context_window: int
-    bootstrap_requests: int | None = None
+    likely: Cost
+    engine: str
+    estimator: str
     money: float | None = None
+    minutes: float | None = None
+    notes: tuple[str, ...] = ()
     too_long: tuple[str, ...] = ()
 
 
-async def plan(config: Config) -> Plan:
-    """How many requests and tokens a run may take at most; sends nothing.
+async def plan(config: Config, *, probe: bool = False) -> Plan:
+    """How many requests and tokens a run is likely to take, and takes at most.
+
+    Args:
+        config: of the run.
+        probe: send one question of the run's own (a local model gets some), to measure speed and tokens; else nothing
+            is sent.
 
     Raises:
         IcmError: whatever would stop the run before its first request.
     """
+    return (await _plans(config, [config.search], probe=probe))[0]
+
+
+async def compare_plans(config: Config, *, probe: bool = False) -> list[Plan]:
+    """The plan of the configuration, and those of every other engine and estimator on the same data.
+
+    Args:
+        config: of the run.
+        probe: as for `plan`.
+
+    Raises:
+        IcmError: whatever would stop the run before its first request.
+    """
+    return await _plans(config, [config.search, *_others(config.search)], probe=probe)
+
+
+def _others(search: SearchSettings) -> Iterator[SearchSettings]:
+    estimators = get_args(SearchSettings.model_fields["estimator"].annotation)
+    for engine in ENGINES:
+        for estimator in estimators:
+            if (engine, estimator) == (search.engine, search.estimator):
+                continue
+            own = {} if engine == search.engine else _OWN
+            try:
+                yield search.changed(engine=engine, estimator=estimator, **own)
+            except ConfigError:
+                continue
+
+
+async def _plans(config: Config, searches: list[SearchSettings], *, probe: bool) -> list[Plan]:
     dataset, task = load_dataset(config), build_task(config)
     start = load_start(config, dataset, task)
+    found = []
     async with open_model(config) as model:
-        objective = build_objective(dataset, model, task, config.search)
-        judging = config.diagnostics.most_requests(len(dataset), len(objective.labels))
-        # Zero-shot labels are asked for in any case.
-        extra = len(dataset) + (judging if config.diagnostics.enabled else 0)
-        can = model.capabilities
+        objectives = [build_objective(dataset, model, task, search) for search in searches]
+        rates = replace(await stated_rates(objectives[0], model), prices=prices_of(config))
+        shown = await probed(config, objectives[0]) if probe else None
+        for objective, search in zip(objectives, searches, strict=True):
+            subject = _Subject(objective, search, config.diagnostics, start, model)
+            try:
+                found.append(subject.plan(config, rates, shown))
+            except ConfigError:
+                # Another engine's setting may not fit the data.
+                if search is config.search:
+                    raise
+    return found
 
-        def most_requests(search: SearchSettings) -> int:
-            planned = build_objective(dataset, model, task, search)
-            searching = build_kernel(planned, search, start).most_requests(steps_of(search, len(dataset)))
-            exact = 0 if planned.estimator.name == "leave_one_out" or len(dataset) > search.exact else len(dataset)
-            return (searching + exact + extra) * can.requests_per_prompt
 
-        requests = most_requests(config.search)
-        longest = min(can.context_window, longest_prompt(dataset, task.template, task.verbalizer, model))
-        # A preset is a way to anneal, and does not go with another engine.
-        anneals = config.search.preset != "default" or config.search.moves != "groups"
-        other = config.search.engine != "bootstrap" and not anneals
-        cheaper = most_requests(config.search.changed(engine="bootstrap")) if other else None
-        usage = Usage(requests, requests * longest, requests)
+@dataclass(frozen=True, slots=True)
+class _Subject:
+    """What is planned."""
+
+    objective: Objective
+    search: SearchSettings
+    diagnostics: DiagnosticsSettings
+    start: Start
+    model: LanguageModel
+
+    def plan(self, config: Config, rates: Rates, shown: Probed | None) -> Plan:
+        steps = steps_of(self.search, len(self.objective.dataset))
+        earlier = earlier_runs(folder_of(config), self.search, self.model.identity, config.diagnostics.enabled)
+        rates = _known(config, rates, shown, earlier)
+        waves = [_times(wave, earlier, shown) for wave in self.waves(rates)]
+        likely, most, longest = rates.cost(waves), self.most(rates, shown), self.longest()
+        # It waits as often for each request as it is likely to.
+        waits = sum(wave.waits for wave in waves) * most.requests / likely.requests
         return Plan(
-            len(dataset),
-            len(objective.relations),
-            steps_of(config.search, len(dataset)),
-            requests,
-            usage.prompt_tokens,
+            len(self.objective.dataset),
+            len(self.objective.relations),
+            steps,
+            most.requests,
+            most.prompt_tokens,
             longest,
-            can.context_window,
-            cheaper,
-            None if config.prices is None else cost(usage, config.prices),
-            tuple(too_long(objective)),
+            self.model.capabilities.context_window,
+            likely,
+            self.search.engine,
+            self.objective.estimator.name,
+            None if rates.prices is None else cost(most, rates.prices),
+            rates.pace.minutes([Wave(most, waits)]),
+            tuple(self._notes(config, rates, shown, earlier)),
+            tuple(too_long(self.objective)),
         )
+
+    def waves(self, rates: Rates) -> list[Wave]:
+        """All that is likely to be asked for, before what earlier runs say of it."""
+        objective, start = self.objective, self.start
+        steps = steps_of(self.search, len(objective.dataset))
+        asked = [*engine_of(self.search).likely(objective, self.search, start, steps)]
+        zero_shot = Asked(len(start.fixed), questions=len(start.free(objective.dataset)), waits=1.0)
+        if not any(each.questions and each.shown == zero_shot.shown for each in asked):
+            asked.append(zero_shot)
+        if self.diagnostics.enabled:
+            asked += likely_of_judging(objective, self.diagnostics, start)
+        if not self.model.capabilities.batches:
+            # The endpoint is checked first.
+            asked.append(Asked(0, questions=1.0, waits=1.0))
+        lengths = {
+            noise: measured_lengths(objective, self.model, noise=noise) for noise in {each.noise for each in asked}
+        }
+        once = Wave(Usage(rates.once), float(bool(rates.once)))
+        return [once, *(rates.wave(each, objective, lengths[each.noise]) for each in asked)]
+
+    def most(self, rates: Rates, shown: Probed | None) -> Usage:
+        objective, can = self.objective, self.model.capabilities
+        size = len(objective.dataset)
+        judging = self.diagnostics.most_requests(size, len(objective.labels)) if self.diagnostics.enabled else 0
+        kernel = build_kernel(objective, self.search, self.start)
+        # Zero-shot labels are asked for in any case, and hosted models once before all else.
+        prompts = kernel.most_requests(steps_of(self.search, size)) + size + judging + (not can.batches)
+        requests = round(prompts * max(can.requests_per_prompt, shown.requests if shown else 1))
+        tokens = largest((rates.most_tokens, shown.tokens * _MARGIN if shown and shown.tokens else None))
+        whole = round(requests * self.longest() * tokens)
+        return Usage(requests + rates.once, whole, requests * rates.reply)
+
+    def longest(self) -> int:
+        prompts, window = self.objective.prompts, self.model.capabilities.context_window
+        found = longest_prompt(self.objective.dataset, prompts.template, prompts.verbalizer, self.model)
+        return min(window, found)
+
+    def _notes(self, config: Config, rates: Rates, shown: Probed | None, earlier: Earlier) -> Iterator[str]:
+        if shown is not None:
+            spent = shown.usage
+            yield f"the probe took {spent.requests:,} requests and {spent.prompt_tokens:,} prompt tokens"
+        if earlier.runs:
+            runs = "run" if earlier.runs == 1 else "runs"
+            yield (
+                f"corrected by {earlier.runs} finished {runs} of this engine and model in {folder_of(config).parent}: "
+                f"{earlier.requests:.2f} times the requests that were planned"
+            )
+        if not self.model.capabilities.batches and shown is None and not earlier.runs:
+            yield "tokens are estimated from the length of the texts: --probe counts those of one prompt"
+        pace = rates.pace
+        if pace.source:
+            yield f"minutes: {pace.source}"
+        if old := old_prices(config):
+            yield f"warning: {old}"
+
+
+def _known(config: Config, rates: Rates, shown: Probed | None, earlier: Earlier) -> Rates:
+    """The rates with what a probe or earlier runs showed, and a speed: stated, measured, or of earlier runs."""
+    if shown is not None:
+        requests = max(rates.requests, shown.requests)
+        rates = replace(rates, requests=requests, tokens=shown.tokens or rates.tokens)
+    client = config.client
+    if client.latency is not None:
+        pace = Pace(latency=client.latency, client=client, source=f"at {client.latency:g} s an answer, as stated")
+        if shown is not None:
+            pace = replace(pace, client=shown.pace.client)
+    elif shown is not None:
+        pace = shown.pace
+    elif earlier.seconds is not None:
+        each = f"{earlier.seconds:.3g} s a request, as the earlier runs took"
+        pace = Pace(request=earlier.seconds, client=client, source=each)
+    else:
+        pace = Pace(client=client)
+    return replace(rates, pace=pace)
+
+
+def _times(wave: Wave, earlier: Earlier, shown: Probed | None) -> Wave:
+    """What earlier runs make of it; how long prompts are, a probe knows better."""
+    requests, tokens = earlier.requests, earlier.requests * (1.0 if shown is not None else earlier.tokens)
+    usage = wave.usage
+    return Wave(
+        Usage(
+            round(usage.requests * requests),
+            round(usage.prompt_tokens * tokens),
+            round(usage.completion_tokens * requests),
+            round(usage.cached_tokens * tokens),
+        ),
+        wave.waits * requests,
+    )
+
+
+async def planned(
+    objective: Objective, search: SearchSettings, diagnostics: DiagnosticsSettings, start: Start, model: LanguageModel
+) -> Mapping[str, Any]:
+    """What a summary says of the plan, so that what a run took can be compared with it: nothing that changes with time.
+
+    Args:
+        objective: of the run.
+        search: how it searches.
+        diagnostics: how it judges.
+        start: labels known beforehand.
+        model: that is asked.
+    """
+    subject = _Subject(objective, search, diagnostics, start, model)
+    rates = await stated_rates(objective, model)
+    likely, most = rates.cost(subject.waves(rates)), subject.most(rates, None)
+    return {
+        "requests": likely.requests,
+        "prompt_tokens": likely.prompt_tokens,
+        "most_requests": most.requests,
+        "most_prompt_tokens": most.prompt_tokens,
+    }
 
 
 def longest_prompt(dataset: Dataset, template: PromptTemplate, verbalizer: Verbalizer, model: Model) -> int:

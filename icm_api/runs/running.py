@@ -31,6 +31,7 @@ from icm_api.runs.folder import (
     new_folder,
 )
 from icm_api.runs.parts import build_task, config_of, load_dataset, load_start, open_models
+from icm_api.runs.planning import planned
 from icm_api.runs.seal import SEAL_FILE, seal
 from icm_api.runs.searching import UNWATCHED, Watch, Work
 from icm_api.runs.trace import TRACE_FILE, trace_record
@@ -155,7 +156,9 @@ async def _search(config: Config, work: Work, model: LanguageModel, watch: Watch
             aside = await aside.asked_again(work.objective, anew)
             if journal.recorded or journal.torn:
                 watch.on_resume(journal.recorded, journal.torn)
+            expected = await planned(work.objective, work.settings, work.diagnostics, work.start, model)
             result = await work.result(aside, replace(watch, on_step=record, on_judging=searched), anew)
+            result = replace(result, about={**result.about, "planned": expected})
             journal.finish()
         finally:
             note_session(folder / SESSIONS_FILE, model, monotonic() - began)

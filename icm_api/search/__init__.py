@@ -1,8 +1,9 @@
 """The search for the labeling with the largest U(D): engines as kernels, proposals, repairs, the loop over steps."""
 
 from icm_api.search.anneal import consistency_fix
-from icm_api.search.engines import ENGINES, Engine, build_kernel, steps_of
-from icm_api.search.estimating import Believed, believed
+from icm_api.search.engines import ENGINES, Engine, build_kernel, engine_of, steps_of
+from icm_api.search.estimating import Believed, believed, estimator_of
+from icm_api.search.forecast import Asked, Forecast
 from icm_api.search.kernel import Info, Kernel, State
 from icm_api.search.loop import (
     Found,
@@ -17,8 +18,10 @@ from icm_api.search.start import Start, calibration_of, make_start, refuse_folde
 
 __all__ = [
     "ENGINES",
+    "Asked",
     "Believed",
     "Engine",
+    "Forecast",
     "Found",
     "Info",
     "Kernel",
@@ -30,6 +33,7 @@ __all__ = [
     "build_objective",
     "calibration_of",
     "consistency_fix",
+    "engine_of",
     "iterate",
     "make_start",
     "refuse_folder",

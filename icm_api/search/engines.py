@@ -14,9 +14,11 @@ from typing import Literal
 from icm_api.config import SearchSettings
 from icm_api.errors import ConfigError
 from icm_api.objective import Objective
+from icm_api.search import forecast
 from icm_api.search.anneal import Annealing
 from icm_api.search.component_anneal import ComponentAnnealing
 from icm_api.search.folds import Folds
+from icm_api.search.forecast import Forecast
 from icm_api.search.gibbs import Gibbs
 from icm_api.search.kernel import Kernel
 from icm_api.search.restarts import Bootstrap, Restarts
@@ -33,6 +35,7 @@ class Engine:
         settings: keys of `[search]` that this engine reads and not every other one does.
         kernel: makes its kernel of the objective, the settings and the labels known beforehand.
         steps: how many steps it takes on a data set of n examples if the settings do not say.
+        likely: what it is likely to ask for in so many steps.
         end: which of a restart's labelings is its end: the best one, or the last where steps score in different orders
             of demonstrations, so that the largest value may be a lucky order.
     """
@@ -41,6 +44,7 @@ class Engine:
     settings: frozenset[str]
     kernel: Callable[[Objective, SearchSettings, Start], Kernel]
     steps: Callable[[SearchSettings, int], int]
+    likely: Callable[[Objective, SearchSettings, Start, int], Forecast]
     end: Literal["best", "last"] = "best"
 
 
@@ -66,6 +70,11 @@ def _gibbs(objective: Objective, settings: SearchSettings, start: Start) -> Kern
     return Restarts(objective, settings, start, Gibbs(objective, settings, start))
 
 
+def _annealing_likely(objective: Objective, settings: SearchSettings, start: Start, steps: int) -> Forecast:
+    found = forecast.paper if settings.moves == "single" else forecast.annealing
+    return found(objective, settings, start, steps)
+
+
 def _annealing_steps(settings: SearchSettings, size: int) -> int:
     return max(300, 6 * size)
 
@@ -89,11 +98,11 @@ ENGINES: Mapping[str, Engine] = MappingProxyType(
     {
         engine.name: engine
         for engine in (
-            Engine("rounds", _ROUNDS | {"calibration", "prior"}, _rounds, _chosen_steps, "last"),
-            Engine("anneal", _ANNEAL, _annealing, _annealing_steps),
-            Engine("bootstrap", _ROUNDS, _bootstrap, _round_steps),
-            Engine("folds", _ROUNDS | {"folds"}, _folds, _round_steps),
-            Engine("gibbs", _ROUNDS | _SCHEDULE, _gibbs, _round_steps),
+            Engine("rounds", _ROUNDS | {"calibration", "prior"}, _rounds, _chosen_steps, forecast.rounds, "last"),
+            Engine("anneal", _ANNEAL, _annealing, _annealing_steps, _annealing_likely),
+            Engine("bootstrap", _ROUNDS, _bootstrap, _round_steps, forecast.bootstrap),
+            Engine("folds", _ROUNDS | {"folds"}, _folds, _round_steps, forecast.folds),
+            Engine("gibbs", _ROUNDS | _SCHEDULE, _gibbs, _round_steps, forecast.gibbs),
         )
     }
 )

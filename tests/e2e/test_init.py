@@ -154,10 +154,13 @@ def test_a_plan_says_what_it_may_cost_and_what_is_cheaper(
     assert main(["plan", str(config), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["money"] == pytest.approx((found["prompt_tokens"] + 3 * found["requests"]) / 1e6)
+    assert found["likely"]["money"] < found["money"]
     assert main(["plan", str(config), "--engine", "bootstrap", "--json"]) == 0
     cheaper = json.loads(capsys.readouterr().out)
-    assert cheaper["requests"] == found["bootstrap_requests"] < found["requests"]
-    assert cheaper["bootstrap_requests"] is None
+    assert main(["plan", str(config), "--compare", "--json"]) == 0
+    table = {row["engine"]: row for row in json.loads(capsys.readouterr().out)}
+    assert table["bootstrap"] == cheaper
+    assert cheaper["likely"]["requests"] < found["likely"]["requests"]
 
 
 def test_help_has_an_example_that_works(capsys: Printed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

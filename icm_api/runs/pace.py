@@ -1,0 +1,101 @@
+"""How long questions take: at a latency and the client's own concurrency and limits, or at a speed that was measured.
+
+Nothing is asked here, and no speed is made up: what nobody stated or measured is not known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from math import ceil
+from typing import NamedTuple
+
+from icm_api.config import ClientSettings
+from icm_api.types import Usage
+
+
+class Wave(NamedTuple):
+    """Questions whose answers are waited for `waits` times, with all that they ask for."""
+
+    usage: Usage
+    waits: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """What is known of how fast a model answers; of several speeds the first that is there counts.
+
+    Attributes:
+        latency: seconds that one answer takes.
+        new_tokens: prompt tokens that a local model computes in a second, those in its prefix cache apart.
+        request: seconds a request, all that goes on at once included.
+        client: concurrency and limits.
+        source: who says so.
+    """
+
+    latency: float | None = None
+    new_tokens: float | None = None
+    request: float | None = None
+    client: ClientSettings = field(default_factory=ClientSettings)
+    source: str = ""
+
+    def limited(self, stated: dict[str, float]) -> Pace:
+        """With the limits a minute that a server states, unless the configuration has them.
+
+        Args:
+            stated: "requests_per_minute", "tokens_per_minute".
+        """
+        missing = {name: value for name, value in stated.items() if getattr(self.client, name, 0) is None}
+        return replace(self, client=self.client.changed(**missing)) if missing else self
+
+    def minutes(self, waves: Sequence[Wave]) -> float | None:
+        """How long all of it takes; None if nothing is known.
+
+        Args:
+            waves: one after the other.
+        """
+        usage = sum((wave.usage for wave in waves), Usage())
+        if self.latency is not None:
+            seconds = self.latency * trips(waves, self.client.concurrency, self.client.max_concurrency)
+        elif self.new_tokens is not None:
+            seconds = (usage.prompt_tokens - usage.cached_tokens) / self.new_tokens
+        elif self.request is not None:
+            return usage.requests * self.request / 60
+        else:
+            return None
+        return max(seconds / 60, self._limits(usage))
+
+    def _limits(self, usage: Usage) -> float:
+        """Minutes for which the limits hold the last request back: what fits into one minute goes out at once."""
+        tokens = usage.prompt_tokens + usage.completion_tokens
+        each = ((usage.requests, self.client.requests_per_minute), (tokens, self.client.tokens_per_minute))
+        return max([0.0, *(ceil(amount / limit) - 1.0 for amount, limit in each if limit is not None and amount)])
+
+
+def trips(waves: Sequence[Wave], slots: int, most: int) -> float:
+    """How many answers follow one another, if so many requests are under way at once.
+
+    A slot more is there for as many answers as there are slots, as in `model.client.limits.Slots`.
+
+    Args:
+        waves: one after the other.
+        slots: in the beginning.
+        most: slots.
+
+    Example:
+        >>> trips([Wave(Usage(requests=32), waits=2)], slots=8, most=8)
+        4.0
+        >>> trips([Wave(Usage(requests=32), waits=1)], slots=8, most=64)
+        4.0
+    """
+    slots, found = min(slots, most), 0.0
+    for usage, waits in waves:
+        turns = ceil(waits)
+        for _ in range(turns):
+            left, here = usage.requests / waits, 0
+            while left > 0:
+                full = left >= slots
+                left, here = left - slots, here + 1
+                slots = min(most, slots + full)
+            found += here * waits / turns
+    return found

@@ -1,0 +1,257 @@
+"""From questions to requests, tokens, money and minutes: what a model makes of a prompt, as far as it is known.
+
+A reader says which request a prompt becomes, without sending it; a probe sends one.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from time import monotonic
+
+from icm_api.config import Config, Prices
+from icm_api.evaluation.null import made_up
+from icm_api.model import Client, LanguageModel, open_endpoint
+from icm_api.model.client.meter import cost
+from icm_api.model.findings import Recorder, limits_found, seconds_found
+from icm_api.objective import Lengths, Objective
+from icm_api.runs.pace import Pace, Wave
+from icm_api.search import Asked
+from icm_api.types import Example, Labeling, Prompt, Usage
+
+FEWER = 0.75
+"""Tokens that a server counts for each that is estimated: a token for every three bytes is estimated, and English has
+four."""
+_PROBED = 32
+_PIECES = re.compile(r"[A-Za-z]+| (?=[A-Za-z])|.", re.DOTALL)
+# Prefix caches of hosted models begin at so many tokens.
+_CACHED_FROM = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What something takes.
+
+    Attributes:
+        requests: to the model.
+        prompt_tokens: of all prompts.
+        cached_tokens: those of them that a prefix cache has read before.
+        completion_tokens: of all replies.
+        money: in the currency of the prices; None without `[prices]`.
+        minutes: None if no speed is known.
+    """
+
+    requests: int
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+    money: float | None = None
+    minutes: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """What a question takes of one model.
+
+    Attributes:
+        requests: that one question takes.
+        tokens: that the server counts for each that is estimated.
+        most_tokens: the most of these.
+        reply: tokens of one reply.
+        once: requests that are made once for all: those that ask how a server cuts the texts into tokens.
+        prices: what they cost.
+        pace: how long they take.
+    """
+
+    requests: float = 1.0
+    tokens: float = 1.0
+    most_tokens: float = 1.0
+    reply: int = 1
+    once: int = 0
+    prices: Prices | None = None
+    pace: Pace = field(default_factory=Pace)
+
+    def wave(self, asked: Asked, objective: Objective, lengths: Lengths) -> Wave:
+        """What some questions ask for.
+
+        Args:
+            asked: the questions.
+            objective: knows what a scoring takes.
+            lengths: of all examples.
+        """
+        size = len(lengths.shown)
+        scored = objective.usage(lengths.part(min(size, asked.shown))) if asked.scores else Usage()
+        shown = asked.shown * sum(lengths.shown) / size
+        question = lengths.prompt(shown, sum(lengths.asked) / size)
+        tokens = asked.scores * scored.prompt_tokens + asked.questions * question
+        # Questions that are asked at once share their demonstrations.
+        shared = max(0.0, asked.questions - asked.waits) * min(shown, question) if asked.waits else 0.0
+        cached = asked.scores * scored.cached_tokens + shared
+        requests = self.requests * (asked.scores * scored.requests + asked.questions)
+        scale = self.requests * self.tokens
+        usage = Usage(round(requests), round(tokens * scale), round(requests * self.reply), round(cached * scale))
+        return Wave(usage, asked.waits)
+
+    def cost(self, waves: Sequence[Wave]) -> Cost:
+        """What they take together.
+
+        Args:
+            waves: one after the other.
+        """
+        usage = sum((wave.usage for wave in waves), Usage())
+        prices = self.prices
+        money = None if prices is None else sum(cost(_billed(wave.usage), prices) for wave in waves)
+        return Cost(
+            usage.requests,
+            usage.prompt_tokens,
+            usage.cached_tokens,
+            usage.completion_tokens,
+            money,
+            self.pace.minutes(waves),
+        )
+
+
+def _billed(usage: Usage) -> Usage:
+    """Nothing off for prompts that are too short for a host's prefix cache."""
+    short = usage.prompt_tokens < _CACHED_FROM * usage.requests
+    return Usage(usage.requests, usage.prompt_tokens, usage.completion_tokens, 0 if short else usage.cached_tokens)
+
+
+def measured_lengths(objective: Objective, model: LanguageModel, *, noise: bool = False) -> Lengths:
+    """Tokens of the examples' own texts, as the model's endpoint counts or estimates them.
+
+    Args:
+        objective: has examples and prompts.
+        model: counts.
+        noise: of the same texts in made-up words, which tokenizers do not know.
+    """
+    prompts, count = objective.prompts, model.count_tokens
+    template, verbalizer = prompts.template, prompts.verbalizer
+    answers = sorted((verbalizer.written(label) for label in verbalizer.labels), key=count)
+    ends = [answer + template.separator for answer in dict.fromkeys((answers[0], answers[-1]))]
+    examples = map(_made_up, objective.dataset) if noise else objective.dataset
+    texts = [template.render(example) for example in examples]
+    shown = tuple(round(sum(count(text + end) for end in ends) / len(ends)) for text in texts)
+    head = count(template.instruction + template.separator) if template.instruction else 0
+    return Lengths(head, shown, tuple(map(count, texts)), model.capabilities.context_window)
+
+
+def _made_up(example: Example) -> Example:
+    return replace(example, fields={name: made_up(text) for name, text in example.fields.items()})
+
+
+def typical(objective: Objective) -> Prompt:
+    """The first example after all others, whose labels are made up."""
+    labels, (first, *others) = objective.labels, objective.dataset
+    return objective.prompts.prompt(first, [(other, labels[at % len(labels)]) for at, other in enumerate(others)])
+
+
+async def stated_rates(objective: Objective, model: LanguageModel) -> Rates:
+    """What is known of a model without asking it.
+
+    Args:
+        objective: has the prompts.
+        model: that would be asked.
+
+    Raises:
+        PromptError: an example alone is longer than the context window.
+    """
+    can = model.capabilities
+    drafts = await model.drafted(typical(objective))
+    reply = max([1, *(draft.completion_tokens for draft in drafts)])
+    if can.batches:
+        return Rates(float(can.requests_per_prompt), reply=reply)
+    texts = [objective.prompts.template.render(example) for example in objective.dataset]
+    most = max(1.0, sum(map(most_tokens, texts)) / max(1, sum(map(model.count_tokens, texts))))
+    once = await _asked_once(objective, model) if not any(draft.completion_tokens for draft in drafts) else 0
+    return Rates(float(can.requests_per_prompt), FEWER, most, reply, once)
+
+
+async def _asked_once(objective: Objective, model: LanguageModel) -> int:
+    """Requests of which some may serve several texts."""
+    examples = [*objective.dataset, *map(_made_up, objective.dataset)]
+    drafts = [await model.drafted(objective.prompts.prompt(example, ())) for example in examples]
+    return len({json.dumps(draft.body, sort_keys=True) for each in drafts for draft in each})
+
+
+def most_tokens(text: str) -> int:
+    """The most tokens that a tokenizer in use makes of a text: two letters each, and one for every other byte.
+
+    Example:
+        >>> most_tokens("The sum is 12.")
+        9
+    """
+    return sum(_most_of(piece) for piece in _PIECES.findall(text)) + 1
+
+
+def _most_of(piece: str) -> int:
+    if piece.isascii() and piece.isalpha():
+        return -(-len(piece) // 2)
+    return 0 if piece == " " else len(piece.encode())
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """What sending a question showed.
+
+    Attributes:
+        requests: that it took.
+        tokens: that the server counted for each that was estimated; None if nothing was estimated.
+        pace: how fast it was.
+        usage: what it cost.
+    """
+
+    requests: float
+    tokens: float | None
+    pace: Pace
+    usage: Usage
+
+
+async def probed(config: Config, objective: Objective) -> Probed:
+    """Ask one question of the run's own, or of a local model some at once, past any cache of answers.
+
+    Args:
+        config: names the model.
+        objective: has the prompts.
+
+    Raises:
+        ProviderError: the model gave no usable answer.
+    """
+    endpoint, readers = open_endpoint(config.model.provider, config.model.options)
+    recorder, settings = Recorder(endpoint), config.client
+    try:
+        async with LanguageModel(readers, Client(recorder, memory=0, settings=settings)) as model:
+            if endpoint.capabilities.batches:
+                return await _speed(objective, model)
+            await model.label_distributions([typical(objective)])
+    finally:
+        await endpoint.close()
+    # What only says how a text is cut into tokens is no question.
+    asked = [each for each in recorder.exchanges if each.response.usage.completion_tokens] or recorder.exchanges
+    usage = sum((each.response.usage for each in recorder.exchanges), Usage())
+    estimated = sum(each.request.tokens for each in asked)
+    counted = sum(each.response.usage.prompt_tokens for each in asked)
+    pace = Pace(latency=seconds_found(asked).value, client=settings, source="measured by one question")
+    limits = dict(limits_found(recorder).value or {})
+    return Probed(len(asked), counted / estimated if estimated else None, pace.limited(limits), usage)
+
+
+async def _speed(objective: Objective, model: LanguageModel) -> Probed:
+    """New tokens a second of a leave-one-out over some of the examples."""
+    some = tuple(objective.dataset)[:_PROBED]
+    labels = {example.id: objective.labels[at % len(objective.labels)] for at, example in enumerate(some)}
+    lengths = measured_lengths(objective, model)
+    usage = objective.usage(Lengths(lengths.head, lengths.shown[:_PROBED], lengths.asked[:_PROBED], lengths.window))
+    own = Objective(objective.dataset, objective.prompts, model, objective.relations, estimator=objective.estimator)
+    began = monotonic()
+    await own(Labeling(labels))
+    speed = (usage.prompt_tokens - usage.cached_tokens) / max(monotonic() - began, 1e-6)
+    pace = Pace(new_tokens=speed, source=f"measured by {len(some)} questions, {speed:,.0f} new tokens a second")
+    return Probed(model.capabilities.requests_per_prompt, None, pace, model.sent)
+
+
+def largest(known: Iterable[float | None]) -> float:
+    """The largest of those that are known, at least 1."""
+    return max([1.0, *(value for value in known if value is not None)])

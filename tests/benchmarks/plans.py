@@ -1,0 +1,113 @@
+"""Plans beside what runs take: requests and prompt tokens an example, likely, at most and taken, engine by engine.
+
+Means over `SEEDS` runs a set on the embedded model, judging included; "off" is how far a single run is from likely, on
+the mean. What is taken apart by kind of question is what the means in `icm_api.search.forecast` and
+`icm_api.evaluation.forecast` were set by.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from statistics import fmean
+from typing import NamedTuple
+
+from icm_api.config import DiagnosticsSettings, SearchSettings
+from icm_api.model import LanguageModel, open_model
+from icm_api.runs import Watch, run
+from icm_api.runs.planning import planned
+from icm_api.search import ENGINES, Start, build_objective
+from icm_api.types import Answers, Capabilities, LabelDistribution, Prompt, PromptTemplate, Task
+from tests.benchmarks.engines import CONSTRAINTS
+from tests.benchmarks.recovery import dataset_of
+
+SIZES, SEEDS = (16, 32), 3
+
+
+class Counting:
+    """A model that counts distinct prompts: by who asks, the search or the judge, and how many examples they show."""
+
+    def __init__(self, model: LanguageModel) -> None:
+        self._model = model
+        self._seen: set[str] = set()
+        self.judging = False
+        self.counts: Counter[tuple[bool, int]] = Counter()
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self._model.capabilities
+
+    def count_tokens(self, text: str) -> int:
+        return self._model.count_tokens(text)
+
+    async def label_distributions(self, prompts: Sequence[Prompt]) -> Answers[LabelDistribution]:
+        for prompt in prompts:
+            if prompt.text not in self._seen:
+                self._seen.add(prompt.text)
+                self.counts[self.judging, len(prompt.turns)] += 1
+        return await self._model.label_distributions(prompts)
+
+    def per_example(self, size: int, *, judging: bool) -> tuple[float, float, float]:
+        """Questions an example that show none of the others, some, and all."""
+        found = [0.0, 0.0, 0.0]
+        for (judged, shown), count in self.counts.items():
+            if judged == judging:
+                found[0 if not shown else 2 if shown >= size - 1 else 1] += count / size
+        return found[0], found[1], found[2]
+
+
+class Row(NamedTuple):
+    """One run."""
+
+    likely: float
+    most: float
+    taken: float
+    tokens: float
+    search: tuple[float, float, float]
+    judge: tuple[float, float, float]
+
+
+async def row(task: str, engine: str, size: int, seed: int) -> Row:
+    """Plan one run, and take it."""
+    dataset = dataset_of(task, size, seed)
+    asked = Task(PromptTemplate(separator="\n"), constraints=CONSTRAINTS[task])
+    search, diagnostics = SearchSettings(engine=engine, seed=seed), DiagnosticsSettings()
+    async with open_model("pocket") as model:
+        objective = build_objective(dataset, model, asked, search)
+        expected = await planned(objective, search, diagnostics, Start(), model)
+        counting = Counting(model)
+
+        def judging() -> None:
+            counting.judging = True
+
+        result = await run(dataset, asked, counting, search=search, watch=Watch(on_judging=judging))
+    assert result.usage.requests <= expected["most_requests"]
+    assert result.usage.prompt_tokens <= expected["most_prompt_tokens"]
+    return Row(
+        expected["requests"] / size,
+        expected["most_requests"] / size,
+        result.usage.requests / size,
+        result.usage.prompt_tokens / expected["prompt_tokens"],
+        counting.per_example(size, judging=False),
+        counting.per_example(size, judging=True),
+    )
+
+
+def report() -> Iterator[str]:
+    """The table."""
+    yield "requests an example; tokens: taken for each planned; search and judge: showing none, some, all of the others"
+    for engine in ENGINES:
+        for task in CONSTRAINTS:
+            for size in SIZES:
+                rows = [asyncio.run(row(task, engine, size, seed)) for seed in range(SEEDS)]
+                likely, most, taken, tokens = (fmean(each) for each in list(zip(*rows, strict=True))[:4])
+                off = fmean(abs(each.taken / each.likely - 1) for each in rows)
+                parts = [fmean(each) for each in zip(*(each.search + each.judge for each in rows), strict=True)]
+                yield (
+                    f"{engine:10}{task:12}{size:4}  likely {likely:6.1f}  taken {taken:6.1f}  at most {most:7.1f}  "
+                    f"off {off:4.0%}  tokens {tokens:4.2f}  search "
+                    + " ".join(f"{part:.1f}" for part in parts[:3])
+                    + "  judge "
+                    + " ".join(f"{part:.1f}" for part in parts[3:])
+                )

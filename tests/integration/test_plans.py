@@ -1,0 +1,262 @@
+"""Plans held against the runs that they are of: engines, tasks and seeds; what is kept of both; the question before."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+
+from icm_api.cli.main import main
+from icm_api.config import load_config
+from icm_api.errors import IcmError
+from icm_api.runs import compare_plans, plan, run_config
+from icm_api.search import ENGINES
+from icm_api.testing import Faults, serve
+from tests.hosted import write_config
+from tests.worlds import write_world
+
+Printed = pytest.CaptureFixture[str]
+PRICES = "\n[prices]\ninput = 1000.0\noutput = 3000.0\n"
+
+
+def lines(capsys: Printed) -> str:
+    return " ".join(capsys.readouterr().out.split())
+
+
+QUICK = ("rounds", "bootstrap")
+
+
+@pytest.mark.parametrize(
+    "engine", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in ENGINES]
+)
+async def test_at_most_is_never_exceeded_and_what_was_planned_is_kept(tmp_path: Path, engine: str) -> None:
+    config = load_config(write_world(tmp_path, "sums", size=8, search=f'engine = "{engine}"'))
+    planned = await plan(config)
+    result = await run_config(config)
+    assert planned.likely.requests <= planned.requests
+    assert result.usage.requests <= planned.requests
+    assert result.usage.prompt_tokens <= planned.prompt_tokens
+    assert result.about["planned"] == {
+        "requests": planned.likely.requests,
+        "prompt_tokens": planned.likely.prompt_tokens,
+        "most_requests": planned.requests,
+        "most_prompt_tokens": planned.prompt_tokens,
+    }
+
+
+SIX = [
+    ("rounds", "comparisons"),
+    ("rounds", "facts"),
+    ("bootstrap", "facts"),
+    ("folds", "facts"),
+    ("anneal", "comparisons"),
+    ("gibbs", "comparisons"),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["comparisons", "sums", "facts"])
+@pytest.mark.parametrize(
+    "search",
+    [
+        'preset = "paper"\nseed = 1',
+        'preset = "reference"\nseed = 2',
+        'engine = "anneal"\nseed = 3\nsteps = 5',
+        'engine = "rounds"\nsteps = 2',
+        'engine = "gibbs"\nseed = 4\nrestarts = 1',
+        'engine = "folds"\nseed = 5\nfolds = 3',
+        'engine = "bootstrap"\nseed = 6\nstart = "random"',
+    ],
+)
+async def test_no_setting_exceeds_the_bound(tmp_path: Path, task: str, search: str) -> None:
+    config = load_config(write_world(tmp_path, task, size=12, search=search))
+    planned, result = await plan(config), await run_config(config)
+    assert result.usage.requests <= planned.requests
+    assert result.usage.prompt_tokens <= planned.prompt_tokens
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("engine", "task"), SIX)
+async def test_likely_is_what_runs_take_on_average(tmp_path: Path, engine: str, task: str) -> None:
+    taken = []
+    for seed in range(3):
+        search = f'engine = "{engine}"\nseed = {seed}'
+        config = load_config(write_world(tmp_path / str(seed), task, size=24, search=search))
+        planned, result = await plan(config), await run_config(config)
+        assert result.usage.requests <= planned.requests
+        assert result.usage.prompt_tokens <= planned.prompt_tokens
+        taken.append(result.usage)
+    requests = sum(usage.requests for usage in taken) / 3
+    tokens = sum(usage.prompt_tokens for usage in taken) / 3
+    assert planned.likely.requests == pytest.approx(requests, rel=0.25)
+    assert planned.likely.prompt_tokens == pytest.approx(tokens, rel=0.25)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("engine", "seed"), [("rounds", 0), ("bootstrap", 1), ("folds", 2)])
+async def test_minutes_and_tokens_of_a_hosted_model(tmp_path: Path, engine: str, seed: int) -> None:
+    slow = Faults(("slow",), times=None, delay=0.15)
+    with serve(dialect="openai", faults=slow) as server:
+        spec = f"openai:{server.model}@{server.url}"
+        config = load_config(
+            write_config(
+                tmp_path,
+                spec,
+                {"api": "completions", "top_logprobs": 20},
+                search=f'engine = "{engine}"\nseed = {seed}',
+                extra="\n[client]\nmax_concurrency = 8\n",
+            )
+        )
+        planned = await plan(config, probe=True)
+        assert sum(server.log.requests.values()) == 1
+        await run_config(config)
+    sent = json.loads((tmp_path / "run" / "sessions.jsonl").read_text())
+    assert planned.likely.minutes == pytest.approx(sent["seconds"] / 60, rel=0.5)
+    assert planned.likely.prompt_tokens == pytest.approx(sent["sent"]["prompt_tokens"], rel=0.3)
+    assert sent["sent"]["requests"] <= planned.requests
+    assert sent["sent"]["prompt_tokens"] <= planned.prompt_tokens
+
+
+def test_without_a_probe_nothing_is_sent_and_no_speed_is_made_up(tmp_path: Path, capsys: Printed) -> None:
+    with serve(dialect="vllm") as server:
+        config = write_config(tmp_path, f"vllm:{server.model}@{server.url}")
+        assert main(["plan", str(config)]) == 0
+        told = lines(capsys)
+        assert not server.log.requests
+        assert "minutes: not known" in told
+        assert "tokens are estimated from the length of the texts" in told
+        assert main(["plan", str(config), "--latency", "2", "--json"]) == 0
+        stated = json.loads(capsys.readouterr().out)
+        assert stated["likely"]["minutes"] > 0
+        assert stated["minutes"] > stated["likely"]["minutes"]
+        assert main(["plan", str(config), "--probe"]) == 0
+        assert "measured by one question" in lines(capsys)
+        assert server.log.requests["/v1/completions"] == 1
+        assert main(["run", str(config), "--json"]) == 0
+        sent = sum(server.log.requests.values()) - 4
+    assert sent <= stated["requests"]
+
+
+def test_likely_stands_before_at_most_and_a_table_has_a_row_for_each_engine(tmp_path: Path, capsys: Printed) -> None:
+    config = write_world(tmp_path, size=8)
+    config.write_text(config.read_text() + PRICES)
+    assert main(["plan", str(config)]) == 0
+    told = lines(capsys)
+    assert told.index("likely: ") < told.index("at most: ")
+    assert "USD" in told
+    assert main(["plan", str(config), "--compare"]) == 0
+    table = capsys.readouterr().out.splitlines()
+    assert [row.split()[0] for row in table[2 : 2 + len(ENGINES)]] == list(ENGINES)
+    assert main(["plan", str(config), "--compare", "--json"]) == 0
+    rows = {row["engine"]: row for row in json.loads(capsys.readouterr().out)}
+    assert rows["bootstrap"]["requests"] < rows["anneal"]["requests"]
+    assert rows["bootstrap"]["likely"]["money"] < rows["rounds"]["likely"]["money"] < rows["rounds"]["money"]
+
+
+async def test_finished_runs_beside_it_correct_a_plan(tmp_path: Path) -> None:
+    def config(name: str, engine: str = "bootstrap") -> Path:
+        path = write_world(tmp_path / "worlds" / name, "facts", size=8, search=f'engine = "{engine}"')
+        path.write_text(path.read_text().replace('folder = "run"', f'folder = "{tmp_path / "runs" / name}"'))
+        return path
+
+    first = await run_config(load_config(config("one")))
+    before, after = await plan(load_config(config("far", "folds"))), await plan(load_config(config("two")))
+    assert not any("corrected" in note for note in before.notes)
+    assert any("corrected by 1 finished run of this engine" in note for note in after.notes)
+    assert after.likely.requests == pytest.approx(first.usage.requests, rel=0.02)
+    assert after.likely.prompt_tokens == pytest.approx(first.usage.prompt_tokens, rel=0.02)
+    assert after.likely.minutes is not None
+    # The bound stays, and what a summary keeps is not corrected, so that errors cannot add up.
+    second = await run_config(load_config(config("two")))
+    assert second.about["planned"] == first.about["planned"]
+    # What cannot be read is no run.
+    for name in ("summary.json", "inputs.json"):
+        (tmp_path / "runs" / "one" / name).write_text("[1, 2")
+    (tmp_path / "runs" / "two" / "summary.json").write_text('{"search": {"engine": "bootstrap"}, "planned": 7}')
+    assert (await plan(load_config(config("three")))).notes == ()
+
+
+@pytest.mark.parametrize(("answer", "code"), [("y\n", 0), ("\n", 4), ("n\n", 4), ("", 4)])
+def test_a_dear_run_is_asked_about_on_a_terminal(
+    tmp_path: Path, answer: str, code: int, capsys: Printed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = write_world(tmp_path, size=4, search='engine = "bootstrap"\nrestarts = 1')
+    config.write_text(config.read_text() + PRICES + "\n[budget]\nask_above = 0.01\n")
+
+    class Terminal:
+        def isatty(self) -> bool:
+            return True
+
+        def readline(self) -> str:
+            return answer
+
+    monkeypatch.setattr("sys.stdin", Terminal())
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    assert main(["run", str(config), "--json"]) == code
+    told = " ".join(capsys.readouterr().err.split())
+    assert "more than budget.ask_above, 0.01. Go on? [y/N]" in told
+    assert (tmp_path / "run").exists() == (code == 0)
+
+
+def test_off_a_terminal_a_dear_run_stops_unless_told_yes(tmp_path: Path, capsys: Printed) -> None:
+    config = write_world(tmp_path, size=4, search='engine = "bootstrap"\nrestarts = 1')
+    plain = config.read_text() + PRICES
+    config.write_text(plain + "\n[budget]\nask_above = 0.01\n")
+    assert main(["run", str(config), "--json"]) == 4
+    assert "no terminal to ask on: nothing was sent; --yes runs it" in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "run").exists()
+    assert main(["run", str(config), "--yes"]) == 0
+    assert "planned: likely" in lines(capsys)
+    config.write_text(plain + "\n[budget]\nask_above = 1e9\n")
+    assert main(["run", str(config), "--out", str(tmp_path / "again"), "--json"]) == 0
+
+
+def test_a_question_needs_prices(tmp_path: Path) -> None:
+    config = write_world(tmp_path, size=4)
+    config.write_text(config.read_text() + "\n[budget]\nask_above = 1.0\n")
+    with pytest.raises(IcmError, match=r"budget\.ask_above needs the model's prices"):
+        load_config(config)
+
+
+@pytest.mark.parametrize(("spec", "share"), [("openai:gpt", 0.5), ("gemini:pro", 0.5), ("together:llama", 1.0)])
+def test_flex_is_half_the_price_where_the_host_sells_it_so(
+    tmp_path: Path, spec: str, share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("OPENAI_API_KEY", "GEMINI_API_KEY", "TOGETHER_API_KEY"):
+        monkeypatch.setenv(name, "k")
+    path = write_world(tmp_path, size=4)
+    path.write_text(path.read_text().replace('"pocket"', f'"{spec}"') + PRICES)
+    whole = load_config(path)
+    flex = whole.changed(client=whole.client.changed(tier="flex"))
+    one, other = (asyncio.run(plan(each)) for each in (whole, flex))
+    assert one.money is not None
+    assert other.money == pytest.approx(share * one.money)
+
+
+@pytest.mark.parametrize(("date", "warned"), [("2020-01-02", True), ("2999-01-01", False), (None, False)])
+def test_old_prices_are_warned_of(tmp_path: Path, date: str | None, warned: bool, capsys: Printed) -> None:
+    config = write_world(tmp_path, size=4)
+    config.write_text(config.read_text() + PRICES + (f"date = {date}\n" if date else ""))
+    assert main(["plan", str(config)]) == 0
+    assert ("the prices were looked up" in lines(capsys)) == warned
+
+
+async def test_longer_prompts_are_planned_at_their_tier(tmp_path: Path) -> None:
+    path = write_world(tmp_path, size=8)
+    plain = path.read_text() + PRICES
+    path.write_text(plain)
+    one = await plan(load_config(path))
+    path.write_text(plain + f"\n[[prices.tier]]\nabove = {one.longest_prompt - 1}\ninput = 2000.0\noutput = 6000.0\n")
+    dear = await plan(load_config(path))
+    assert one.money is not None
+    assert one.likely.money is not None
+    assert dear.money == pytest.approx(2 * one.money)
+    # None of the likely prompts is as long as all examples together.
+    assert dear.likely.money == pytest.approx(one.likely.money)
+
+
+async def test_every_estimator_has_a_row(tmp_path: Path) -> None:
+    found = await compare_plans(load_config(write_world(tmp_path, size=8)))
+    assert len({(row.engine, row.estimator) for row in found}) == len(found) >= len(ENGINES)
