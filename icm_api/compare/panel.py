@@ -30,7 +30,7 @@ from icm_api.config import Config
 from icm_api.data import Gold
 from icm_api.errors import ConfigError
 from icm_api.model import LanguageModel, Ledger, Meter, check_endpoint, note_session, open_model
-from icm_api.runs import FinishedRun, Watch, build_task, default_cache_folder, locked
+from icm_api.runs import FinishedRun, Watch, build_task, default_cache_folder, locked, prices_of
 from icm_api.search import Start, build_kernel, build_objective, steps_of
 
 Searched = Mapping[tuple[str, int], FinishedRun]
@@ -199,8 +199,7 @@ async def measure_all(
 async def _checked(place: Place, watch: PanelWatch, *, chat: bool = False) -> AsyncIterator[LanguageModel]:
     """The model or the chat model, its endpoint checked; what it sent is noted when it is closed."""
     config = place.config
-    prices = config.compare.chat_prices if chat else config.prices
-    meter = Meter(place.left(), prices, ledger=Ledger(place.spending(chat=chat)))
+    meter = Meter(place.left(), prices_of(config, chat=chat), ledger=Ledger(place.spending(chat=chat)))
     async with _opened(config, meter, chat=chat) as model:
         began = monotonic()
         try:

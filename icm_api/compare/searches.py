@@ -26,7 +26,7 @@ from icm_api.config import (
 )
 from icm_api.errors import RunError
 from icm_api.model import note_session, spent
-from icm_api.model.client.meter import cost
+from icm_api.model.client.meter import most_cost
 from icm_api.result import SUMMARY_FILE, write_whole
 from icm_api.runs import (
     CONFIG_FILE,
@@ -41,6 +41,7 @@ from icm_api.runs import (
     load_dataset,
     load_start,
     open_model,
+    prices_of,
     resume,
     run_config,
 )
@@ -100,13 +101,15 @@ class Place:
             RunError: a ledger is damaged.
             StorageError: a ledger cannot be read.
         """
-        prices, chat_prices = self.config.prices, self.config.compare.chat_prices
+        prices, chat_prices = prices_of(self.config), prices_of(self.config, chat=True)
         files = [self.spending(), *self.folder.glob(f"runs/*/{SPENDING_FILE}")]
         asked = sum((spent(path) for path in files if but is None or path.parent != but), Usage())
         chat = spent(self.spending(chat=True))
         if prices is None:
             return asked + chat, None
-        return asked + chat, cost(asked, prices) + (cost(chat, chat_prices) if chat_prices is not None else 0.0)
+        return asked + chat, most_cost(asked, prices) + (
+            most_cost(chat, chat_prices) if chat_prices is not None else 0.0
+        )
 
     def left(self, but: Path | None = None) -> Budget:
         """What may still be spent.

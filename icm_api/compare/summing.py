@@ -16,7 +16,7 @@ from icm_api.compare.split import Split
 from icm_api.config import Prices, RowName
 from icm_api.data import Gold
 from icm_api.model.client.meter import cost
-from icm_api.runs import TraceStep, replay
+from icm_api.runs import TraceStep, prices_of, replay
 from icm_api.types import Labeling, Usage
 
 _RIVALS: tuple[RowName, ...] = ("bootstrap", "bootstrap-equal", "icm-unconstrained", "golden")
@@ -80,7 +80,7 @@ def _row(bench: Bench, method: RowName, parts: Mapping[str, Part], cells: Sequen
 
 
 def _parts(bench: Bench, method: RowName, cells: Sequence[Cell]) -> dict[str, Part]:
-    prices = bench.config.compare.chat_prices if method == "chat" else bench.config.prices
+    prices = prices_of(bench.config, chat=method == "chat")
     found = {}
     if all(cell.labels for cell in cells):
         metrics = _metrics(_blocks(bench, (cell.labels for cell in cells)))

@@ -18,7 +18,7 @@ from icm_api.model import read_sent
 from icm_api.result import SUMMARY_FILE
 from icm_api.runs.folder import INPUTS_FILE, SESSIONS_FILE, SPENDING_FILE
 
-_MOST = 20
+_MOST, _LOOKED_AT = 20, 200
 _LARGEST = 2**24
 _KEYS = ("engine", "preset", "moves", "estimator")
 # A run that a cache answered says nothing of how fast the model is.
@@ -84,7 +84,7 @@ def _found(folder: Path, wanted: Mapping[str, Any], model: str, judged: bool) ->
         summaries = [(path.stat().st_mtime, path) for path in folder.glob(f"*/{SUMMARY_FILE}")]
     except OSError:
         return
-    for _, path in sorted(summaries, reverse=True):
+    for _, path in sorted(summaries, reverse=True)[:_LOOKED_AT]:
         try:
             summary, inputs = _read(path), _read(path.with_name(INPUTS_FILE))
             same = {key: summary["search"].get(key) for key in wanted} == wanted and inputs["model"] == model

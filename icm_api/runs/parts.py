@@ -116,15 +116,18 @@ def default_cache_folder() -> Path:
     return user_cache_path("icm-api") / "responses"
 
 
-def prices_of(config: Config) -> Prices | None:
+def prices_of(config: Config, *, chat: bool = False) -> Prices | None:
     """What the model's provider charges in the service tier that is asked for; None if nobody stated it.
 
     Args:
-        config: with `[prices]` as they are on the provider's list of ordinary requests.
+        config: with prices as they are on the provider's list of ordinary requests.
+        chat: those of the chat model of a comparison.
     """
-    provider = config.model.provider.partition(":")[0]
-    share = _SHARES.get((provider, config.client.tier or ""), 1.0)
-    return config.prices if config.prices is None or share == 1 else config.prices.scaled(share)
+    spec, prices = (
+        (config.compare.chat or "", config.compare.chat_prices) if chat else (config.model.provider, config.prices)
+    )
+    share = _SHARES.get((spec.partition(":")[0], config.client.tier or ""), 1.0)
+    return prices if prices is None or share == 1 else prices.scaled(share)
 
 
 def old_prices(config: Config) -> str:

@@ -56,6 +56,7 @@ def test_a_report_goes_into_the_run_folder_with_its_figures(world: Path, capsys:
     summary = json.loads((world / "run" / "summary.json").read_text())
     assert f"{summary['utility']:.3f}" in html
     assert f"{summary['usage']['requests']:,}" in html
+    assert f"{summary['planned']['most_prompt_tokens']:,}" in html.partition("planned, at most")[2]
     assert "reliability" not in html
     assert main(["resume", str(world / "run"), "--json"]) == 0, "a report does not get in the way of its run"
 

@@ -96,7 +96,10 @@ async def test_likely_is_what_runs_take_on_average(tmp_path: Path, engine: str, 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("engine", "seed"), [("rounds", 0), ("bootstrap", 1), ("folds", 2)])
-async def test_minutes_and_tokens_of_a_hosted_model(tmp_path: Path, engine: str, seed: int) -> None:
+async def test_minutes_and_tokens_of_a_hosted_model(
+    tmp_path: Path, engine: str, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
     slow = Faults(("slow",), times=None, delay=0.15)
     with serve(dialect="openai", faults=slow) as server:
         spec = f"openai:{server.model}@{server.url}"
