@@ -111,7 +111,8 @@ def _lines(found: Plan, config: Config) -> Iterator[str]:
         yield "not all demonstrations fit the context window together: whole ones will be left out, none cut"
     if found.too_long:
         named = ", ".join(found.too_long[:5]) + (", ..." if len(found.too_long) > 5 else "")
-        yield f"alone longer than the window, so set aside up to run.tolerate: {len(found.too_long):,} examples: {named}"
+        told = "alone longer than the window, so set aside up to run.tolerate"
+        yield f"{told}: {len(found.too_long):,} examples: {named}"
     yield from found.notes
     if likely.minutes is None:
         yield "minutes: not known; --latency SECONDS states how long an answer takes, --probe measures it"

@@ -65,7 +65,8 @@ class DiagnosticsSettings(Section):
         """
         renamings = 1 if labels == 2 else self.renamings
         opinions = 2 * self.rounds + 1  # both share their first round, and each result is scored
-        null = (NULL_ROUNDS + 2) * min(size, NULL_EXAMPLES) if self.null else 0
+        # Zero-shot, the start and the rounds; or, if a chain is over before, the choice between both ends in 3 orders.
+        null = (NULL_ROUNDS + 7) * min(size, NULL_EXAMPLES) if self.null else 0
         witness = 1 if self.witness else 0
         return size * (self.shuffles + self.orders + renamings + self.ends + opinions + witness) + null
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from icm_api.config import DiagnosticsSettings
 from icm_api.config.judging import NULL_EXAMPLES
-from icm_api.objective import INFORMATION, Objective
+from icm_api.objective import INFORMATION, LeaveOneOut, Objective
 from icm_api.search import Asked, Forecast, Start
 
 OPINION, OPINION_SETTLED = 0.9, -0.9
@@ -26,10 +26,12 @@ def likely_of_judging(objective: Objective, settings: DiagnosticsSettings, start
     first = Asked(0, questions=size if start.fixed else 0.0, waits=float(bool(start.fixed)))
     renamings = 1 if len(objective.labels) == 2 else settings.renamings
     opinion = OPINION_SETTLED if objective.relations.rule_out_alike() else OPINION
-    scores = max(1.0, settings.shuffles + settings.orders + renamings + opinion)
+    scores = max(1.0, settings.shuffles + settings.orders + renamings + opinion) + bool(settings.witness)
     found = (first, Asked(size, scores=scores, waits=scores))
     if not settings.null or objective.statistic != INFORMATION:
         return found
     some = min(size, NULL_EXAMPLES)
     zero_shot = Asked(0, questions=some, waits=1.0, noise=True)
-    return *found, zero_shot, Asked(some, scores=NULL, waits=NULL, noise=True)
+    exact = float(objective.estimator.name != LeaveOneOut.name)
+    handed_out = Asked(some, scores=exact, waits=exact, noise=True, exact=True)
+    return *found, zero_shot, Asked(some, scores=NULL, waits=NULL, noise=True), handed_out

@@ -70,7 +70,7 @@ class Null:
 
 
 async def null_of(objective: Objective, score: Score, seed: int, given: Collection[str] = ()) -> Null | None:
-    """Search the same texts in made-up words; at most 6 requests per example, of 64 examples at most.
+    """Search the same texts in made-up words; at most 11 requests per example, of 64 examples at most.
 
     Args:
         objective: of the run; its model, prompts, labels and relations are kept.

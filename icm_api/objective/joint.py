@@ -23,9 +23,9 @@ from operator import itemgetter
 from statistics import fmean, stdev
 
 from icm_api.errors import CapabilityError
-from icm_api.objective.estimator import Estimate
+from icm_api.objective.estimator import Estimate, Lengths
 from icm_api.prompts import PromptBuilder
-from icm_api.types import Dataset, LabelDistribution, Labeling, Model, ReadsInside
+from icm_api.types import Dataset, LabelDistribution, Labeling, Model, ReadsInside, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +76,21 @@ class Joint:
     def requests(self, labelled: int) -> int:
         """Two, or as many as there are labels if each of them fills a context window in both directions."""
         return 2 * labelled
+
+    def usage(self, lengths: Lengths) -> Usage:
+        """Every labelled example once in both directions, in as few stretches as the context window makes of them.
+
+        Args:
+            lengths: of the labelled examples.
+
+        Example:
+            >>> Joint().usage(Lengths(5, (10,) * 8, (8,) * 8, 1000))
+            Usage(requests=2, prompt_tokens=170, completion_tokens=0, cached_tokens=0)
+        """
+        whole = sum(lengths.shown)
+        room = max(1, lengths.window - lengths.head)
+        stretches = min(len(lengths.shown), -(-whole // room))
+        return Usage(2 * stretches, 2 * (whole + stretches * lengths.head))
 
 
 def _error(ways: Sequence[Mapping[str, LabelDistribution]], labeling: Labeling) -> float | None:

@@ -14,9 +14,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from icm_api.objective.estimator import Estimate
+from icm_api.objective.estimator import Estimate, Lengths
 from icm_api.prompts import PromptBuilder
-from icm_api.types import Dataset, Example, Labeling, Model, Prompt
+from icm_api.types import Dataset, Example, Labeling, Model, Prompt, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +68,27 @@ class Shared:
     def requests(self, labelled: int) -> int:
         """One per labelled example."""
         return labelled
+
+    def usage(self, lengths: Lengths) -> Usage:
+        """One prompt per example; those of a fold share their demonstrations, which are read once a fold.
+
+        Args:
+            lengths: of the labelled examples.
+
+        Example:
+            >>> Shared(4, 3).usage(Lengths(0, (10,) * 8, (8,) * 8, 1000))
+            Usage(requests=8, prompt_tokens=304, completion_tokens=0, cached_tokens=120)
+        """
+        size = len(lengths.shown)
+        if not size:
+            return Usage()
+        folds = min(self.folds, size)
+        outside = size - -(-size // folds)
+        shown = min(outside, outside if self.demonstrations is None else self.demonstrations)
+        context = shown * sum(lengths.shown) / size
+        tokens = sum(lengths.prompt(context, asked) for asked in lengths.asked)
+        fits = min(context, max(0, lengths.window - lengths.head))
+        return Usage(size, round(tokens), 0, round((size - folds) * (lengths.head + fits)))
 
     def contexts(self, labelled: Sequence[Example]) -> list[tuple[Sequence[Example], Sequence[Example]]]:
         """The folds, each with the examples that it is shown.

@@ -11,17 +11,19 @@ from icm_api.errors import ConfigError
 from icm_api.evaluation import likely_of_judging
 from icm_api.model import LanguageModel
 from icm_api.model.client.meter import cost
-from icm_api.objective import Joint, Objective
+from icm_api.objective import Joint, LeaveOneOut, Objective
 from icm_api.runs.aside import too_long
 from icm_api.runs.earlier import Earlier, earlier_runs
 from icm_api.runs.folder import folder_of
 from icm_api.runs.pace import Pace, Wave
 from icm_api.runs.parts import build_task, load_dataset, load_start, old_prices, open_model, prices_of
 from icm_api.runs.rates import Cost, Probed, Rates, largest, measured_lengths, probed, stated_rates
-from icm_api.search import ENGINES, Asked, Start, build_kernel, build_objective, engine_of, steps_of
+from icm_api.search import ENGINES, Asked, Start, build_kernel, build_objective, engine_of, estimator_of, steps_of
+from icm_api.search.estimating import TURNS
 from icm_api.types import Dataset, Model, PromptTemplate, Usage, Verbalizer
 
 _MARGIN = 1.125
+_ESTIMATORS = [name for name in get_args(SearchSettings.model_fields["estimator"].annotation) if name != "auto"]
 # What belongs to one way of searching, and is left out when others are compared with it.
 _OWN = {"preset": "default", "moves": "groups", "calibration": None, "prior": None, "steps": None}
 
@@ -38,7 +40,7 @@ class Plan:
         prompt_tokens: upper bound on prompt tokens.
         longest_prompt: tokens of the longest prompt that can occur, as they are counted or estimated.
         context_window: of the model.
-        likely: what it is likely to take, a cache of answers apart; single runs differ from it by about a third.
+        likely: what it is likely to take, a cache of answers apart; single runs differ from it.
         engine: the kind of search.
         estimator: how P(D) is estimated.
         money: upper bound on the cost, nothing off for cached prefixes; None without `[prices]`.
@@ -74,7 +76,7 @@ async def plan(config: Config, *, probe: bool = False) -> Plan:
     Raises:
         IcmError: whatever would stop the run before its first request.
     """
-    return (await _plans(config, [config.search], probe=probe))[0]
+    return (await _plans(config, probe=probe))[0]
 
 
 async def compare_plans(config: Config, *, probe: bool = False) -> list[Plan]:
@@ -87,14 +89,13 @@ async def compare_plans(config: Config, *, probe: bool = False) -> list[Plan]:
     Raises:
         IcmError: whatever would stop the run before its first request.
     """
-    return await _plans(config, [config.search, *_others(config.search)], probe=probe)
+    return await _plans(config, probe=probe, compare=True)
 
 
-def _others(search: SearchSettings) -> Iterator[SearchSettings]:
-    estimators = get_args(SearchSettings.model_fields["estimator"].annotation)
+def _others(search: SearchSettings, own_estimator: str, *, inside: bool) -> Iterator[SearchSettings]:
     for engine in ENGINES:
-        for estimator in estimators:
-            if (engine, estimator) == (search.engine, search.estimator):
+        for estimator in _ESTIMATORS:
+            if (engine, estimator) == (search.engine, own_estimator) or (estimator == Joint.name and not inside):
                 continue
             own = {} if engine == search.engine else _OWN
             try:
@@ -103,11 +104,14 @@ def _others(search: SearchSettings) -> Iterator[SearchSettings]:
                 continue
 
 
-async def _plans(config: Config, searches: list[SearchSettings], *, probe: bool) -> list[Plan]:
+async def _plans(config: Config, *, probe: bool, compare: bool = False) -> list[Plan]:
     dataset, task = load_dataset(config), build_task(config)
     start = load_start(config, dataset, task)
     found = []
     async with open_model(config) as model:
+        own = estimator_of(config.search, model, len(dataset)).name
+        others = _others(config.search, own, inside=model.capabilities.prompt_logprobs) if compare else ()
+        searches = [config.search, *others]
         objectives = [build_objective(dataset, model, task, search) for search in searches]
         rates = replace(await stated_rates(objectives[0], model), prices=prices_of(config))
         shown = await probed(config, objectives[0]) if probe else None
@@ -167,22 +171,39 @@ class _Subject:
             asked.append(zero_shot)
         if self.diagnostics.enabled:
             asked += likely_of_judging(objective, self.diagnostics, start)
+        if self.exact:
+            asked.append(Asked(len(objective.dataset), scores=1.0, waits=1.0, exact=True))
         if not self.model.capabilities.batches:
             # The endpoint is checked first.
-            asked.append(Asked(0, questions=1.0, waits=1.0))
+            asked.append(Asked(0, questions=1.0 + self.compared, waits=1.0))
         lengths = {
             noise: measured_lengths(objective, self.model, noise=noise) for noise in {each.noise for each in asked}
         }
         once = Wave(Usage(rates.once), float(bool(rates.once)))
         return [once, *(rates.wave(each, objective, lengths[each.noise]) for each in asked)]
 
+    @property
+    def exact(self) -> bool:
+        """Whether the labels handed out are scored by leave-one-out besides."""
+        size = len(self.objective.dataset)
+        return self.objective.estimator.name != LeaveOneOut.name and size <= self.search.exact
+
+    @property
+    def compared(self) -> int:
+        """Requests by which labels inside prompts are compared with next tokens, before a search rests on them."""
+        joint = isinstance(self.objective.estimator, Joint)
+        return 1 + TURNS if joint and not self.model.capabilities.batches else 0
+
     def most(self, rates: Rates, shown: Probed | None) -> Usage:
         objective, can = self.objective, self.model.capabilities
         size = len(objective.dataset)
         judging = self.diagnostics.most_requests(size, len(objective.labels)) if self.diagnostics.enabled else 0
+        # A score takes more than a request an example where a window holds no two of them.
+        judging *= -(-objective.requests(size) // size)
         kernel = build_kernel(objective, self.search, self.start)
         # Zero-shot labels are asked for in any case, and hosted models once before all else.
-        prompts = kernel.most_requests(steps_of(self.search, size)) + size + judging + (not can.batches)
+        once = 0 if can.batches else 1 + self.compared
+        prompts = kernel.most_requests(steps_of(self.search, size)) + size + size * self.exact + judging + once
         requests = round(prompts * max(can.requests_per_prompt, shown.requests if shown else 1))
         tokens = largest((rates.most_tokens, shown.tokens * _MARGIN if shown and shown.tokens else None))
         whole = round(requests * self.longest() * tokens)

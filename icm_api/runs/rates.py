@@ -16,7 +16,7 @@ from icm_api.evaluation.null import made_up
 from icm_api.model import Client, LanguageModel, open_endpoint
 from icm_api.model.client.meter import cost
 from icm_api.model.findings import Recorder, limits_found, seconds_found
-from icm_api.objective import Lengths, Objective
+from icm_api.objective import LeaveOneOut, Lengths, Objective
 from icm_api.runs.pace import Pace, Wave
 from icm_api.search import Asked
 from icm_api.types import Example, Labeling, Prompt, Usage
@@ -82,7 +82,8 @@ class Rates:
             lengths: of all examples.
         """
         size = len(lengths.shown)
-        scored = objective.usage(lengths.part(min(size, asked.shown))) if asked.scores else Usage()
+        scores = LeaveOneOut() if asked.exact else objective
+        scored = scores.usage(lengths.part(min(size, asked.shown))) if asked.scores else Usage()
         shown = asked.shown * sum(lengths.shown) / size
         question = lengths.prompt(shown, sum(lengths.asked) / size)
         tokens = asked.scores * scored.prompt_tokens + asked.questions * question
@@ -90,7 +91,8 @@ class Rates:
         shared = max(0.0, asked.questions - asked.waits) * min(shown, question) if asked.waits else 0.0
         cached = asked.scores * scored.cached_tokens + shared
         requests = self.requests * (asked.scores * scored.requests + asked.questions)
-        scale = self.requests * self.tokens
+        # Of made-up words a tokenizer knows none, and cuts them into pieces of about two letters.
+        scale = self.requests * (max(self.tokens, self.most_tokens) if asked.noise else self.tokens)
         usage = Usage(round(requests), round(tokens * scale), round(requests * self.reply), round(cached * scale))
         return Wave(usage, asked.waits)
 

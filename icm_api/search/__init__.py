@@ -34,6 +34,7 @@ __all__ = [
     "calibration_of",
     "consistency_fix",
     "engine_of",
+    "estimator_of",
     "iterate",
     "make_start",
     "refuse_folder",

@@ -18,7 +18,7 @@ from icm_api.model.inside import check_inside
 from icm_api.objective import Estimator, Joint, LeaveOneOut, Objective, Shared
 from icm_api.types import Model, ReadsInside
 
-_TURNS = 4
+TURNS = 4
 """Labels inside a prompt that are compared with next tokens."""
 LEAST_SHOWN, MOST_SHOWN = 16, 64
 """Demonstrations in a context of `shared`, if nobody says: a quarter of the examples within these bounds."""
@@ -78,7 +78,7 @@ async def believed(objective: Objective, settings: SearchSettings) -> Believed:
     # A model in this process computes both the same way.
     if not isinstance(objective.estimator, Joint) or not isinstance(model, ReadsInside) or model.capabilities.batches:
         return Believed(objective)
-    examples = [each for each in objective.dataset if objective.prompts.too_long(each) is None][:_TURNS]
+    examples = [each for each in objective.dataset if objective.prompts.too_long(each) is None][:TURNS]
     shown = list(zip(examples, islice(cycle(objective.labels), len(examples)), strict=True))
     found = await check_inside(model, objective.prompts.transcripts(shown)[:1])
     objective.tally.part().add(found.costs)

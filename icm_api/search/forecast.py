@@ -2,7 +2,8 @@
 
 How long chains go on, and how often a labeling comes again, which asks for nothing new, is known only afterwards. The
 means here were printed by `python -m tests.benchmarks plans` over tasks, seeds and sizes; a single run differs from
-them by about a third. Where relations rule out that all labels are alike, searches settle sooner.
+them by about a quarter, and by up to half, or double, where labels are drawn at random (gibbs, anneal). Where relations
+rule out that all labels are alike, searches settle sooner.
 """
 
 from __future__ import annotations
@@ -13,14 +14,18 @@ from typing import NamedTuple, TypeAlias
 from icm_api.config import SearchSettings
 from icm_api.objective import Objective
 from icm_api.search.gibbs import Gibbs
-from icm_api.search.rounds import ORDERS, Rounds
+from icm_api.search.rounds import Rounds
 from icm_api.search.start import Start
 
-ROUNDS, ROUNDS_SETTLED = 3.7, 2.2
+FURTHER, FURTHER_SETTLED = 0.5, 0.3
+"""Share of the chains after the first that take place, where they begin at zero-shot predictions."""
+WITNESS, WITNESS_SETTLED = 0.6, 0.1
+"""Share of the witnesses that take place after such chains."""
+ROUNDS, ROUNDS_SETTLED = 3.2, 2.2
 """Rounds of a chain."""
-ENDS, ENDS_SETTLED = 1.0, 0.6
+ENDS, ENDS_SETTLED = 0.9, 0.5
 """Labelings a chain that are compared in the end: what it began and ended with, without those of other chains."""
-SCORED, SCORED_SETTLED = 1.55, 1.2
+SCORED, SCORED_SETTLED = 1.6, 1.6
 """New labelings a restart of bootstrapping and of folds; and sweeps of folds."""
 SAMPLED, SAMPLED_CHAIN = 0.45, 0.25
 """Share of gibbs' sweeps that score a new labeling; and share of the chain rule's questions that are new."""
@@ -40,6 +45,7 @@ class Asked(NamedTuple):
         questions: single questions.
         waits: how often all answers are waited for.
         noise: whether the texts are in made-up words.
+        exact: whether labelings are scored by leave-one-out, whatever the estimator of the search.
     """
 
     shown: int
@@ -47,6 +53,7 @@ class Asked(NamedTuple):
     questions: float = 0.0
     waits: float = 0.0
     noise: bool = False
+    exact: bool = False
 
 
 Forecast: TypeAlias = tuple[Asked, ...]
@@ -73,14 +80,22 @@ def _either(objective: Objective, open_ended: float, settled: float) -> float:
 def rounds(objective: Objective, settings: SearchSettings, start: Start, steps: int) -> Forecast:
     """Zero-shot once, a random beginning for each witness, the rounds of all chains, and the choice between ends."""
     size, free = len(objective.dataset), len(start.free(objective.dataset))
-    chains = Rounds(objective, settings, start).chains
-    known = sum(not chain.witness for chain in chains)
-    witnesses = _asked(_seeds(objective, settings, start), (len(chains) - known) * free, len(chains) - known)
+    kernel = Rounds(objective, settings, start)
+    known = sum(not chain.witness for chain in kernel.chains)
+    # From the second on, those that would find nothing else are left out.
+    own = min(known, 1 + (known - 1) * _either(objective, FURTHER, FURTHER_SETTLED))
+    witnesses = (len(kernel.chains) - known) * (_either(objective, WITNESS, WITNESS_SETTLED) if known else 1.0)
+    chains = own + witnesses
     lasting = min(settings.rounds, _either(objective, ROUNDS, ROUNDS_SETTLED))
-    going = len(chains) * (1 + lasting)
+    going = chains * (1 + lasting)
     # The choice is the last step: fewer steps than it takes to get there never come to it.
-    chosen = ORDERS * max(1.0, _either(objective, ENDS, ENDS_SETTLED) * len(chains)) if steps >= going else 0.0
-    return _asked(len(start.fixed), free * bool(known)), witnesses, _scored(size, min(going, steps + 1) + chosen)
+    ends = max(1.0, _either(objective, ENDS, ENDS_SETTLED) * chains)
+    chosen = kernel.compared * ends if steps >= going else 0.0
+    return (
+        _asked(len(start.fixed), free * bool(known)),
+        _asked(_seeds(objective, settings, start), witnesses * free, witnesses),
+        _scored(size, min(going, steps + 1) + chosen),
+    )
 
 
 def _restarts(objective: Objective, settings: SearchSettings, start: Start) -> Forecast:

@@ -144,7 +144,7 @@ class Rounds:
         size = len(self.objective.dataset)
         chains = min(len(self.chains), steps + 1)
         random_chains = sum(chain.witness for chain in self.chains[:chains])
-        scores = steps + 1 + 2 * chains * self._compared
+        scores = steps + 1 + 2 * chains * self.compared
         return (1 + random_chains) * size + scores * self.objective.requests(size)
 
     @property
@@ -155,7 +155,7 @@ class Rounds:
         return (*known, *witnesses)[: self.settings.restarts]
 
     @property
-    def _compared(self) -> int:
+    def compared(self) -> int:
         """Scores of each end: as many as ORDERS take, and two at least, so that their spread is known."""
         return max(2, -(-ORDERS // self.objective.estimator.orders))
 
@@ -246,7 +246,7 @@ class Rounds:
         candidates: dict[Labeling, Candidate] = {}
         for candidate in state.candidates:
             candidates.setdefault(candidate.labeling, candidate)
-        orders = [self.objective, *(self._ordered(-at) for at in range(1, self._compared))]
+        orders = [self.objective, *(self._ordered(-at) for at in range(1, self.compared))]
         scores = {labeling: [await order(labeling) for order in orders] for labeling in candidates}
         worth = self.objective.worth
         chosen = choose([(each, [worth(score) for score in scores[key]]) for key, each in candidates.items()])

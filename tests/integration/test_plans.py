@@ -49,10 +49,10 @@ async def test_at_most_is_never_exceeded_and_what_was_planned_is_kept(tmp_path: 
 SIX = [
     ("rounds", "comparisons"),
     ("rounds", "facts"),
+    ("bootstrap", "comparisons"),
     ("bootstrap", "facts"),
+    ("folds", "comparisons"),
     ("folds", "facts"),
-    ("anneal", "comparisons"),
-    ("gibbs", "comparisons"),
 ]
 
 
@@ -100,24 +100,18 @@ async def test_minutes_and_tokens_of_a_hosted_model(
     tmp_path: Path, engine: str, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "k")
-    slow = Faults(("slow",), times=None, delay=0.15)
+    slow = Faults(("slow",), times=None, delay=0.5)
     with serve(dialect="openai", faults=slow) as server:
-        spec = f"openai:{server.model}@{server.url}"
-        config = load_config(
-            write_config(
-                tmp_path,
-                spec,
-                {"api": "completions", "top_logprobs": 20},
-                search=f'engine = "{engine}"\nseed = {seed}',
-                extra="\n[client]\nmax_concurrency = 8\n",
-            )
-        )
+        path = write_world(tmp_path, "facts", size=16, search=f'engine = "{engine}"\nseed = {seed}')
+        spec = f'"openai:{server.model}@{server.url}"\noptions = {{ api = "completions", top_logprobs = 20 }}'
+        path.write_text(path.read_text().replace('"pocket"', spec) + "\n[client]\nmax_concurrency = 8\n")
+        config = load_config(path)
         planned = await plan(config, probe=True)
         assert sum(server.log.requests.values()) == 1
         await run_config(config)
     sent = json.loads((tmp_path / "run" / "sessions.jsonl").read_text())
     assert planned.likely.minutes == pytest.approx(sent["seconds"] / 60, rel=0.5)
-    assert planned.likely.prompt_tokens == pytest.approx(sent["sent"]["prompt_tokens"], rel=0.3)
+    assert planned.likely.prompt_tokens == pytest.approx(sent["sent"]["prompt_tokens"], rel=0.25)
     assert sent["sent"]["requests"] <= planned.requests
     assert sent["sent"]["prompt_tokens"] <= planned.prompt_tokens
 
@@ -151,9 +145,9 @@ def test_likely_stands_before_at_most_and_a_table_has_a_row_for_each_engine(tmp_
     assert "USD" in told
     assert main(["plan", str(config), "--compare"]) == 0
     table = capsys.readouterr().out.splitlines()
-    assert [row.split()[0] for row in table[2 : 2 + len(ENGINES)]] == list(ENGINES)
+    assert list(dict.fromkeys(name for row in table if (name := row.split()[0]) in ENGINES)) == list(ENGINES)
     assert main(["plan", str(config), "--compare", "--json"]) == 0
-    rows = {row["engine"]: row for row in json.loads(capsys.readouterr().out)}
+    rows = {row["engine"]: row for row in json.loads(capsys.readouterr().out) if row["estimator"] == "leave_one_out"}
     assert rows["bootstrap"]["requests"] < rows["anneal"]["requests"]
     assert rows["bootstrap"]["likely"]["money"] < rows["rounds"]["likely"]["money"] < rows["rounds"]["money"]
 
