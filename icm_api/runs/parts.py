@@ -27,7 +27,7 @@ from icm_api.types import Constraint, Dataset, Labeling, PromptTemplate, Task, V
 MOST_DAYS = 180
 """After so many days prices deserve another look."""
 # What tiers of service cost, as a share of the list (looked up 2026-11).
-_SHARES: Mapping[tuple[str, str], float] = MappingProxyType({("openai", "flex"): 0.5, ("gemini", "flex"): 0.5})
+_SHARES: Mapping[tuple[str, str], float] = MappingProxyType({("openai", "flex"): 0.5})
 _CONSTRAINT_KEYS = ("by", "to", "first", "second")
 """The settings of a constraint that name a key of the examples."""
 

@@ -158,8 +158,8 @@ def test_a_plan_says_what_it_may_cost_and_what_is_cheaper(
     assert main(["plan", str(config), "--engine", "bootstrap", "--json"]) == 0
     cheaper = json.loads(capsys.readouterr().out)
     assert main(["plan", str(config), "--compare", "--json"]) == 0
-    table = {row["engine"]: row for row in json.loads(capsys.readouterr().out)}
-    assert table["bootstrap"] == cheaper
+    table = {(row["engine"], row["estimator"]): row for row in json.loads(capsys.readouterr().out)}
+    assert table["bootstrap", cheaper["estimator"]] == cheaper
     assert cheaper["likely"]["requests"] < found["likely"]["requests"]
 
 
