@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from time import monotonic
 from typing import TypeAlias
@@ -302,7 +303,12 @@ class Batch:
             requests = tuple(asked.values())
             reserved = await shared.meter.reserve(requests)
             self._under_way.add(task)
-            responses = await self._send(requests, reserved)
+            with self._settled(reserved):
+                async with asyncio.timeout(shared.settings.timeout):
+                    responses = await shared.endpoint.send(requests)
+                if len(responses) != len(requests):
+                    many = "one request" if len(requests) == 1 else f"{len(requests)} requests"
+                    raise ProviderError(f"{shared.endpoint.identity} gave {len(responses)} answers to {many}")
             shared.answered(requests, reserved, responses)
             return dict(zip(asked, responses, strict=True))
         except (RequestError, BudgetError) as error:
@@ -315,17 +321,14 @@ class Batch:
         finally:
             shared.slots.release()
 
-    async def _send(self, requests: Sequence[Request], reserved: Usage) -> Sequence[Response]:
-        """Have the endpoint send what travels together, and settle the reservation if no answer came."""
+    @contextmanager
+    def _settled(self, reserved: Usage) -> Iterator[None]:
+        """Settle the reservation if no answer comes of a `send`, and send less if the server asks for that."""
         shared = self._shared
-        began, responses, billed = shared.clock(), None, True
+        began, came, billed = shared.clock(), False, True
         try:
-            async with asyncio.timeout(shared.settings.timeout):
-                found = await shared.endpoint.send(requests)
-            if len(found) != len(requests):
-                asked = "one request" if len(requests) == 1 else f"{len(requests)} requests"
-                raise ProviderError(f"{shared.endpoint.identity} gave {len(found)} answers to {asked}")
-            responses = found
+            yield
+            came = True
         except RequestError as error:
             billed = error.kind in _MAYBE_BILLED
             if error.kind in _TOO_MANY:
@@ -335,6 +338,5 @@ class Batch:
             late = f"{shared.endpoint.identity}: no answer in {shared.settings.timeout:g} s (client.timeout)"
             raise RequestError(late, kind="timeout") from error
         finally:
-            if responses is None:
+            if not came:
                 shared.meter.unanswered(reserved, billed=billed)
-        return responses
