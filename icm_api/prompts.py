@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 
@@ -119,6 +119,26 @@ class PromptBuilder:
             Prompt(template.instruction, tuple(piece.turn for piece in part), "", self.verbalizer, template.separator)
             for part in _stretches(pieces, even)
         ]
+
+    def stretches(self, examples: Iterable[Example]) -> int:
+        """The most prompts that `transcripts` makes of all or some of the examples, whatever their labels and order.
+
+        Args:
+            examples: those that are alone too long count for nothing.
+
+        Example:
+            >>> builder = PromptBuilder(PromptTemplate(), Verbalizer.plain(["yes", "no"]), len, 25)
+            >>> builder.stretches([Example("a", {"text": "1+1"}), Example("b", {"text": "2+2"})])
+            1
+        """
+        room, labels = self.context_window - self._overhead, self.verbalizer.labels
+        fitting = [example for example in examples if self.too_long(example) is None]
+        longest = [
+            max((self._piece(each, label) for label in labels), key=lambda piece: piece.tokens) for each in fitting
+        ]
+        fewest = len(_stretches(longest, room))
+        # Of two stretches that follow one another, the second began since both together had no room in one.
+        return max(1, 2 * fewest - 1)
 
     def too_long(self, query: Example) -> str | None:
         """Why no prompt about an example can be built, not even one without demonstrations; None if one can.

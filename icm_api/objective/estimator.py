@@ -104,11 +104,12 @@ class Estimator(Protocol):
         """
         ...
 
-    def requests(self, labelled: int) -> int:
+    def requests(self, labelled: int, stretches: int) -> int:
         """The most requests that one estimate takes.
 
         Args:
             labelled: examples that the labeling labels.
+            stretches: the most prompts that show all of them, one after another in any order.
         """
         ...
 

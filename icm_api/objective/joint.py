@@ -73,9 +73,9 @@ class Joint:
             costs=answers.costs,
         )
 
-    def requests(self, labelled: int) -> int:
-        """Two, or as many as there are labels if each of them fills a context window in both directions."""
-        return 2 * labelled
+    def requests(self, labelled: int, stretches: int) -> int:
+        """A request for every stretch in both directions."""
+        return 2 * min(labelled, stretches)
 
     def usage(self, lengths: Lengths) -> Usage:
         """Every labelled example once in both directions, in as few stretches as the context window makes of them.

@@ -80,7 +80,7 @@ class LeaveOneOut:
         logprobs = {key: read.logprob(labeling[key]) for key, read in distributions.items()}
         return Estimate(logprobs, self.name, distributions, costs=answers.costs)
 
-    def requests(self, labelled: int) -> int:
+    def requests(self, labelled: int, stretches: int) -> int:
         """One per labelled example."""
         return labelled
 

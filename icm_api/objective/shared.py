@@ -65,7 +65,7 @@ class Shared:
         """The contexts that examples are asked about in, one a fold."""
         return self.folds
 
-    def requests(self, labelled: int) -> int:
+    def requests(self, labelled: int, stretches: int) -> int:
         """One per labelled example."""
         return labelled
 

@@ -242,7 +242,7 @@ class Objective:
             labelled: examples that the labeling labels.
         """
         further = 0 if self.estimator.gives_distributions else labelled
-        return self.estimator.requests(labelled) + further
+        return self.estimator.requests(labelled, self.prompts.stretches(self.dataset)) + further
 
     def usage(self, lengths: Lengths) -> Usage:
         """What one score and its distributions are likely to ask for, before any cache of answers.

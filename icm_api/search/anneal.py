@@ -110,7 +110,7 @@ class Annealing:
             steps: that the search may take.
         """
         objective, size = self.objective, len(self.objective.dataset)
-        per_score = objective.estimator.requests(size)
+        per_score = objective.requests(size)
         options = _most_options(objective.relations, len(objective.labels)) * self.settings.repairs
         return (steps + 1) * (1 + per_score * (1 + options)) + size + per_score
 

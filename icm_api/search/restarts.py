@@ -131,7 +131,7 @@ class Restarts:
         free = len(self.start.free(self.objective.dataset))
         update = self.update.requests()
         begun = min(self.settings.restarts, steps + 1) if free > update else 1
-        per_score = self.objective.estimator.requests(len(self.objective.dataset))
+        per_score = self.objective.requests(len(self.objective.dataset))
         return (steps + 1) * per_score + begun * free + (steps + 1 - begun) * update
 
     def _over(self, state: State) -> bool:

@@ -42,11 +42,18 @@ class Counting:
         return self._model.count_tokens(text)
 
     async def label_distributions(self, prompts: Sequence[Prompt]) -> Answers[LabelDistribution]:
+        self._count(prompts)
+        return await self._model.label_distributions(prompts)
+
+    async def read_inside(self, prompts: Sequence[Prompt]) -> Answers[Sequence[LabelDistribution]]:
+        self._count(prompts)
+        return await self._model.read_inside(prompts)
+
+    def _count(self, prompts: Sequence[Prompt]) -> None:
         for prompt in prompts:
             if prompt.text not in self._seen:
                 self._seen.add(prompt.text)
                 self.counts[self.judging, len(prompt.turns)] += 1
-        return await self._model.label_distributions(prompts)
 
     def per_example(self, size: int, *, judging: bool) -> tuple[float, float, float]:
         """Questions an example that show none of the others, some, and all."""

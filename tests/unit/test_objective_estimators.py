@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import product
 from math import fsum
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -73,6 +74,21 @@ def test_transcripts_hold_everything_once_in_order_within_the_window_and_as_few_
             fewest, left = fewest + 1, room + len(" False")
         left -= taken
     assert len(found) == fewest
+
+
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=20), st.integers(20, 120), st.randoms(use_true_random=False))
+def test_no_order_and_no_labels_need_more_stretches_than_are_foreseen(
+    lengths: list[int], room: int, chance: Random
+) -> None:
+    built = prompts(room + 2 * len(" False"))
+    fitting = [Example(str(at), {"text": "x" * length}) for at, length in enumerate(lengths) if length <= room]
+    most = built.stretches([*fitting, Example("long", {"text": "x" * 1000})])
+    some = [
+        (each, chance.choice(["True", "False"])) for each in chance.sample(fitting, chance.randint(0, len(fitting)))
+    ]
+    assert len(built.transcripts(some)) <= most
+    if sum(length + len(" False") + 1 for length in lengths) <= room:
+        assert most == 1
 
 
 async def test_joint_in_a_short_window_asks_in_stretches() -> None:
