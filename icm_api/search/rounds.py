@@ -12,7 +12,8 @@ If they end at different labels, one more starts at random labels and never hear
 chain's labels and those that it started from are compared, over several orders that are the same for all, by the share
 of the labels that the texts explain: J of each divided by what its labels cost to guess, so that even classes have no
 advantage (or by U, if that is what the objective maximises). The witness has to be ahead by more than orders differ.
-So the labels handed out are never worth less than those that the search began with.
+So the labels handed out are never worth less than those that the search began with. Where even the best explain next
+to nothing, what is ahead is so by chance: then the model's answers to each text alone are handed out.
 
 Sources: calibration over the batch, Zhou et al. 2024 (arXiv 2309.17249); predictions as the next round's
 demonstrations, Shrivastava et al. 2026. What each part is worth is measured by `python -m tests.benchmarks real`.
@@ -28,11 +29,11 @@ from typing import NamedTuple
 
 from icm_api.chance import draw
 from icm_api.config import SearchSettings
-from icm_api.objective import Calibration, Objective, pooled
+from icm_api.objective import INFORMATION, Calibration, Objective, explained, pooled
 from icm_api.search.align import align, most_probable
 from icm_api.search.kernel import Info, State, better, touched
 from icm_api.search.start import Start, random_start
-from icm_api.types import Labeling, Predictions
+from icm_api.types import Labeling, Predictions, Score
 
 AVERAGED = 5
 """Rounds whose predictions a relabelling adds up."""
@@ -40,6 +41,10 @@ ORDERS = 3
 """The fewest orders of the demonstrations over which the ends are compared; the first is the data set's own."""
 ALIKE = 0.03
 """Share of the labels by which two ends may differ, or by one, and still be the same for the purpose."""
+LITTLE = 0.1
+"""Share of what labels cost to guess; where the texts explain less of the best labels, orders and chance decide."""
+CLEARLY = 0.1
+"""Share by which calibrated zero-shot labels must explain more than raw ones to be handed out in their place."""
 STILL = 2
 """Rounds in a row that change no label, after which a chain is over."""
 
@@ -250,11 +255,26 @@ class Rounds:
         scores = {labeling: [await order(labeling) for order in orders] for labeling in candidates}
         worth = self.objective.worth
         chosen = choose([(each, [worth(score) for score in scores[key]]) for key, each in candidates.items()])
-        score = scores[chosen][0]
+        if state.zero_shot and not self.start.warm and self._says_little(scores[chosen]):
+            chosen = alone([self._alone(chain.calibration, state) for chain in self.chains if not chain.witness])
+        score = scores[chosen][0] if chosen in scores else await self.objective(chosen)
         examples, old, new = touched(state.labeling, chosen)
         change = score.value - state.score.value
         info = Info(number, state.restart, "choose", "choose", examples, old, new, change, 0.0, True, score)
         return replace(state, score=score, best=score, step=number, chosen=True), info
+
+    def _says_little(self, scores: Sequence[Score]) -> bool:
+        """Whether the texts explain next to nothing of a labeling, on average over orders."""
+        if self.objective.statistic != INFORMATION:
+            return False
+        relations = self.objective.relations
+        return fmean(explained(each.distributions, each.labeling, relations) for each in scores) < LITTLE
+
+    def _alone(self, calibration: Calibration, state: RoundsState) -> tuple[Labeling, float]:
+        """Zero-shot labels, and the share of them that each text alone explains."""
+        labeling = self._aligned([calibration(state.zero_shot)])
+        asked = Labeling({key: labeling[key] for key in state.zero_shot})
+        return labeling, explained(state.zero_shot, asked, self.objective.relations)
 
     def _aligned(self, parts: Sequence[Predictions]) -> Labeling:
         return align(self.objective, pooled(parts), self.start.fixed, most_probable)
@@ -275,6 +295,21 @@ def alike(one: Labeling, other: Labeling) -> bool:
         True
     """
     return sum(other[key] != label for key, label in one.items()) <= max(1, ALIKE * len(one))
+
+
+def alone(labelings: Sequence[tuple[Labeling, float]]) -> Labeling:
+    """The last of zero-shot labelings, unless another explains clearly more.
+
+    Args:
+        labelings: each with the share of it that each text alone explains; the least calibrated last.
+
+    Example:
+        >>> one, two = Labeling({"a": "T"}), Labeling({"a": "F"})
+        >>> alone([(one, 0.35), (two, 0.30)]) == two, alone([(one, 0.35), (two, 0.15)]) == one
+        (True, True)
+    """
+    best, plain = max(labelings, key=lambda each: each[1]), labelings[-1]
+    return best[0] if best[1] > plain[1] + CLEARLY else plain[0]
 
 
 def choose(candidates: Sequence[tuple[Candidate, Sequence[float]]]) -> Labeling:

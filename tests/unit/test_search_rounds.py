@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from itertools import product
+from math import log
 from statistics import fmean
 
 import pytest
@@ -15,7 +17,7 @@ from icm_api.model import open_model
 from icm_api.objective import Calibration
 from icm_api.search import Progress, Start, build_kernel, build_objective, search, search_labels, steps_of
 from icm_api.search.rounds import ORDERS, Candidate, choose
-from icm_api.types import Constraint, Dataset, Labeling, PromptTemplate, Task
+from icm_api.types import Constraint, Dataset, Example, LabelDistribution, Labeling, Prompt, PromptTemplate, Task
 from tests.bayes import BayesModel, candidates, pairs
 from tests.worlds import biased
 
@@ -82,6 +84,28 @@ async def test_what_is_handed_out_is_never_worth_less_than_what_it_started_from(
         assert handed >= max([await worth(labeling) for labeling in begun[:1]]) - 1e-9
     assert steps[-1].info.move == "choose"
     assert steps[-1].state.step <= steps_of(settings, len(dataset))
+
+
+class DeafModel(BayesModel):
+    """It knows of each text alone, leans to True, and draws lots as soon as it is shown anything."""
+
+    def _answer(self, prompt: Prompt) -> LabelDistribution:
+        known = self._truth[prompt.query]
+        chance = sha256(prompt.text.encode()).digest()[0] / 255
+        true = 0.4 + 0.2 * chance if prompt.turns else (0.7 if known else 0.35) + 0.1 * chance
+        return LabelDistribution(("True", "False"), (log(true), log(1 - true)), 1.0, "exact")
+
+
+@pytest.mark.parametrize("rare", [3, 12])
+@pytest.mark.parametrize("seed", range(3))
+async def test_where_the_context_says_nothing_the_answers_to_each_text_alone_are_handed_out(
+    rare: int, seed: int
+) -> None:
+    truth = {f"text {at}": at >= rare for at in range(24)}
+    dataset = Dataset(tuple(Example(str(at), {"text": text}) for at, text in enumerate(truth)))
+    settings = SearchSettings(seed=seed)
+    found = await search(build_objective(dataset, DeafModel(truth), task(), settings), settings)
+    assert [found.score.labeling[example.id] == "True" for example in dataset] == list(truth.values())
 
 
 async def test_the_ends_are_those_of_the_chains_and_not_the_one_chosen() -> None:
