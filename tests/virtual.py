@@ -7,8 +7,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from heapq import heappop, heappush
 
-_TURNS = 60
-
 
 class VirtualTime:
     """A clock in seconds, and the `sleep` that belongs to it."""
@@ -43,8 +41,11 @@ class VirtualTime:
             driver.cancel()
 
     async def _drive(self) -> None:
+        # Of an event loop's own: what is left to do before everybody waits.
+        ready = getattr(asyncio.get_running_loop(), "_ready")  # noqa: B009
         while True:
-            for _ in range(_TURNS):
+            await asyncio.sleep(0)
+            while ready:
                 await asyncio.sleep(0)
             if self._sleepers:
                 at, _, future = heappop(self._sleepers)
