@@ -45,7 +45,7 @@ class VirtualTime:
         ready = getattr(asyncio.get_running_loop(), "_ready")  # noqa: B009
         while True:
             await asyncio.sleep(0)
-            while ready:
+            while ready:  # noqa: ASYNC110
                 await asyncio.sleep(0)
             if self._sleepers:
                 at, _, future = heappop(self._sleepers)

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from icm_api.model.client.limits import Slots
+from icm_api.model.client.slots import Slots
 from tests.virtual import VirtualTime
 
 
@@ -16,21 +16,23 @@ async def fill(slots: Slots) -> None:
 
 
 async def test_grows_by_one_a_round_up_to_the_most() -> None:
-    slots = Slots(4, 8, VirtualTime().clock)
+    time = VirtualTime()
+    slots = Slots(4, 8, time.clock)
     limits = []
     for _ in range(8):
         await fill(slots)
         for _ in range(slots.limit):
-            slots.succeeded()
+            slots.succeeded(began=time.now)
         limits.append(slots.limit)
     assert limits == [5, 6, 7, 8, 8, 8, 8, 8]
 
 
 async def test_does_not_grow_while_slots_are_left_over() -> None:
-    slots = Slots(4, 8, VirtualTime().clock)
+    time = VirtualTime()
+    slots = Slots(4, 8, time.clock)
     await slots.acquire()
     for _ in range(100):
-        slots.succeeded()
+        slots.succeeded(began=time.now)
     assert slots.limit == 4
 
 
@@ -50,27 +52,34 @@ async def test_shrinks_once_a_wave_and_never_below_one() -> None:
     assert slots.limit == 1
 
 
-async def test_refusals_among_answers_take_no_more_than_half_of_the_slots() -> None:
+async def test_refusals_among_answers_that_fewer_slots_do_not_mend_take_none() -> None:
     time = VirtualTime()
     slots = Slots(8, 64, time.clock)
+    limits = []
     for _ in range(50):
-        time.now += 1
+        time.now += 2 / slots.limit
         slots.refused(began=time.now)
-        slots.succeeded()
-    assert slots.limit >= 3
+        slots.succeeded(began=time.now)
+        limits.append(slots.limit)
+    assert min(limits) == 4
+    assert limits[-1] == 8
+    assert slots.chance == pytest.approx(0.5)
+    assert slots.tries == 16
 
 
 async def test_all_refused_means_as_many_as_there_are_slots_with_no_success_between() -> None:
     time = VirtualTime()
     slots = Slots(3, 3, time.clock)
-    slots.refused(began=-1.0)
-    assert slots.limit == 2
-    assert not slots.all_refused
-    slots.succeeded()
-    slots.refused(began=-1.0)
-    assert not slots.all_refused
-    slots.refused(began=-1.0)
+    for _ in range(2):
+        slots.refused(began=-1.0)
+        slots.refused(began=-1.0)
+        assert not slots.all_refused
+        slots.succeeded(began=time.now)
+    for _ in range(3):
+        slots.refused(began=-1.0)
     assert slots.all_refused
+    # So few in a row cost no slots.
+    assert slots.limit == 3
 
 
 async def test_first_come_first_served_and_cancelled_waiters_lose_no_slot() -> None:

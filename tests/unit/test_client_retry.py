@@ -6,7 +6,7 @@ import pytest
 
 from icm_api.config import ClientSettings
 from icm_api.errors import RETRYABLE_KINDS, RequestError, RequestErrorKind
-from icm_api.model.client.retry import LONGEST_WAIT, with_retries
+from icm_api.model.client.retry import LONGEST_WAIT, Pace, with_retries
 from tests.virtual import VirtualTime
 
 
@@ -95,7 +95,7 @@ async def test_waits_do_not_grow_while_the_server_answers_others() -> None:
     time, failing = VirtualTime(), Failing(9)
     async with time.passing():
         settings = ClientSettings()
-        await with_retries(failing, settings, clock=time.clock, sleep=time.sleep, in_a_row=lambda: 2)
+        await with_retries(failing, settings, clock=time.clock, sleep=time.sleep, pace=lambda own: Pace(2))
     assert max(time.slept) <= 0.4
 
 

@@ -21,9 +21,11 @@ from typing import TypeAlias
 
 from icm_api.config import ClientSettings
 from icm_api.errors import BudgetError, ProviderError, RequestError
-from icm_api.model.client.limits import Limits, Slots
+from icm_api.model.client.failures import Failures
+from icm_api.model.client.limits import Limits
 from icm_api.model.client.meter import Meter
-from icm_api.model.client.retry import bounded, with_retries
+from icm_api.model.client.retry import Pace, bounded, with_retries
+from icm_api.model.client.slots import Slots
 from icm_api.model.client.waiting import Waiting
 from icm_api.model.request import Endpoint, Request, Response, tokens_together
 from icm_api.types import Usage
@@ -32,6 +34,8 @@ logger = logging.getLogger(__name__)
 
 # For each slot so many requests may be under way, or asleep before another try.
 _TASKS_PER_SLOT = 2
+
+_HARDLY_ANY = 2
 
 # Seconds that requests under way get to land after an error, so that what they cost is not lost.
 _GRACE = 0.5
@@ -91,8 +95,8 @@ class Dispatcher:
         )
         self.meter = meter
         self.endpoint = endpoint
-        self.failed_in_a_row = 0
         self.takes_lists = False
+        self.failures = Failures()
         self._told_until = float("-inf")
         self._doubted = False
 
@@ -108,16 +112,19 @@ class Dispatcher:
             self._told_until = now + seconds
             logger.warning("waiting %.0f s: %s", seconds, reason)
 
-    def answered(self, requests: Sequence[Request], reserved: Usage, responses: Sequence[Response]) -> None:
+    def answered(
+        self, requests: Sequence[Request], reserved: Usage, responses: Sequence[Response], began: float
+    ) -> None:
         """Count the answers to what travelled together, and learn from them what the server allows.
 
         Args:
             requests: that were answered, at least one.
             reserved: for them, by the meter.
             responses: the answers.
+            began: when the requests were sent, by the clock.
         """
         self.meter.answered(reserved, sum((response.usage for response in responses), Usage()), requests)
-        self.failed_in_a_row = 0
+        self.failures.answered(self.clock() - began)
         self.takes_lists |= len(requests) > 1
         first = responses[0]
         if first.doubt and not self._doubted:
@@ -127,7 +134,7 @@ class Dispatcher:
                 self.endpoint.identity,
                 first.doubt,
             )
-        self.slots.succeeded()
+        self.slots.succeeded(began)
         self.limits.learn(first.limits)
 
     def is_of_list(self, error: RequestError | BudgetError) -> bool:
@@ -170,7 +177,8 @@ class Batch:
         self._known = known
         self._most = _TASKS_PER_SLOT * shared.settings.max_concurrency
         self._workers: set[asyncio.Task[None]] = set()
-        self._asleep = 0
+        self._asleep = self._turned_away = 0
+        self._crowded: set[tuple[str, ...]] = set()
         self._under_way: set[asyncio.Task[None]] = set()
         self._failure: BaseException | None = None
         self._over = asyncio.Event()
@@ -208,8 +216,13 @@ class Batch:
 
     @property
     def _spare(self) -> int:
-        """Slots that no worker of this batch uses or waits for; below 0 if there are too many workers."""
-        return self._shared.slots.limit - (len(self._workers) - self._asleep)
+        """Slots that no worker of this batch uses or waits for; below 0 if there are too many workers.
+
+        Whoever sleeps leaves its slot to others. If it was turned away for want of room, and not by chance, nobody
+        comes in its stead, who would be turned away too.
+        """
+        slots, awake = self._shared.slots, len(self._workers) - self._asleep
+        return min(slots.limit - awake, slots.tries - awake - self._turned_away)
 
     def _start_more(self) -> None:
         wanted = min(self._spare, self._most - len(self._workers), len(self._waiting))
@@ -238,9 +251,9 @@ class Batch:
                     partial(self._attempt, keys, task),
                     shared.settings,
                     clock=shared.clock,
-                    sleep=self._sleep,
+                    sleep=partial(self._sleep, keys),
                     tell=shared.tell,
-                    in_a_row=self._waves_failed,
+                    pace=self._pace,
                 )
             except _DivideError:
                 self._waiting.divide(keys)
@@ -257,10 +270,13 @@ class Batch:
             self._under_way.discard(task)
             self._start_more()
 
-    def _waves_failed(self) -> int:
-        """How often in a row all that can be under way failed: of many side by side, some fail in a row by chance."""
+    def _pace(self, own: int) -> Pace:
+        """Of waits; while the server answers others they don't grow."""
         left = len(self._requests) - self._landed
-        return self._shared.failed_in_a_row // max(1, min(self._shared.slots.limit, left))
+        slots = self._shared.slots
+        # With hardly any slots left it is the pauses that keep the server from being asked too often.
+        chance = slots.chance if slots.limit > _HARDLY_ANY else 0.0
+        return self._shared.failures.pace(own, min(slots.limit, left), chance)
 
     def _refusal(self, key: str, response: Response) -> ProviderError | None:
         """Land an answer; why it can't be used, if so."""
@@ -279,19 +295,23 @@ class Batch:
         if len(self._troubles) > self._landed:
             raise error
 
-    async def _sleep(self, seconds: float) -> None:
+    async def _sleep(self, keys: tuple[str, ...], seconds: float) -> None:
         """Before another try: another worker takes over meanwhile."""
+        crowded = keys in self._crowded
         self._asleep += 1
+        self._turned_away += crowded
         self._start_more()
         try:
             await self._shared.sleep(seconds)
         finally:
             self._asleep -= 1
+            self._turned_away -= crowded
 
     async def _attempt(self, keys: tuple[str, ...], task: asyncio.Task[None]) -> Mapping[str, Response]:
         """One try, in a slot of its own; without what is known by the time that it could be sent."""
         shared = self._shared
         await shared.slots.acquire()
+        self._crowded.discard(keys)
         try:
             asked = {key: self._requests[key] for key in keys}
             replies = sum(request.completion_tokens for request in asked.values())
@@ -303,16 +323,17 @@ class Batch:
             requests = tuple(asked.values())
             reserved = await shared.meter.reserve(requests)
             self._under_way.add(task)
-            with self._settled(reserved):
+            with self._settled(keys, reserved) as began:
                 async with asyncio.timeout(shared.settings.timeout):
                     responses = await shared.endpoint.send(requests)
                 if len(responses) != len(requests):
                     many = "one request" if len(requests) == 1 else f"{len(requests)} requests"
                     raise ProviderError(f"{shared.endpoint.identity} gave {len(responses)} answers to {many}")
-            shared.answered(requests, reserved, responses)
+            shared.answered(requests, reserved, responses, began)
             return dict(zip(asked, responses, strict=True))
         except (RequestError, BudgetError) as error:
-            shared.failed_in_a_row += isinstance(error, RequestError)
+            if isinstance(error, RequestError):
+                shared.failures.failed(refused=error.kind in _TOO_MANY)
             # From here on it only waits; an answer counts as under way until it has landed.
             self._under_way.discard(task)
             if len(keys) > 1 and shared.is_of_list(error):
@@ -322,17 +343,23 @@ class Batch:
             shared.slots.release()
 
     @contextmanager
-    def _settled(self, reserved: Usage) -> Iterator[None]:
-        """Settle the reservation if no answer comes of a `send`, and send less if the server asks for that."""
+    def _settled(self, keys: tuple[str, ...], reserved: Usage) -> Iterator[float]:
+        """Settle the reservation if no answer comes of a `send`, and send less if the server asks for that.
+
+        Yields when it is sent.
+        """
         shared = self._shared
         began, came, billed = shared.clock(), False, True
         try:
-            yield
+            yield began
             came = True
         except RequestError as error:
             billed = error.kind in _MAYBE_BILLED
             if error.kind in _TOO_MANY:
                 shared.back_off(error, began)
+                # Who is told when to come back keeps no place meanwhile.
+                if error.retry_after is None:
+                    self._crowded.add(keys)
             raise
         except TimeoutError as error:
             late = f"{shared.endpoint.identity}: no answer in {shared.settings.timeout:g} s (client.timeout)"

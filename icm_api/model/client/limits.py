@@ -1,7 +1,6 @@
-"""How fast requests may go out: so many under way at once, and so many requests and tokens in any 60 seconds.
+"""How fast requests may go out: so many requests and tokens in any 60 seconds.
 
-It does: let concurrency grow while all is well and shrink when the server has too many (additive increase,
-multiplicative decrease, Chiu and Jain 1989); wait, first come first served, until the minute has room.
+It does: wait, first come first served, until the minute has room.
 It does not: send, retry, or guess a limit a minute that neither the configuration nor the server states.
 """
 
@@ -115,87 +114,3 @@ class Limits:
     def pause(self, seconds: float) -> None:
         """Let nothing out for so long from now."""
         self._resume = max(self._resume, self._clock() + seconds)
-
-
-_DECREASE = 0.7
-
-
-class Slots:
-    """A bounded number of slots whose bound adapts; first come, first served.
-
-    The bound grows by 1 for as many successes as there are slots, while all slots are taken, and shrinks to 0.7
-    of itself when a request was refused that began after it last shrank: refusals of one wave count once. Below half
-    of the first bound it only shrinks if all are refused: some refusals among answers are no sign of too many slots.
-
-    Args:
-        start: slots in the beginning.
-        most: the most slots.
-        clock: seconds, from any beginning.
-    """
-
-    def __init__(self, start: int, most: int, clock: Callable[[], float]) -> None:
-        self._limit = float(min(start, most))
-        self._half = self._limit / 2
-        self._most = most
-        self._clock = clock
-        self._shrunk = float("-inf")
-        self._round = 0
-        self._refused = 0
-        self._busy = 0
-        self._waiting: deque[asyncio.Future[None]] = deque()
-
-    @property
-    def limit(self) -> int:
-        """Slots there are now; 1 or more."""
-        return int(self._limit)
-
-    @property
-    def busy(self) -> int:
-        """Slots taken now."""
-        return self._busy
-
-    @property
-    def all_refused(self) -> bool:
-        """As many requests as there are slots were refused in a row."""
-        return self._refused >= self.limit
-
-    async def acquire(self) -> None:
-        """Take a slot, as soon as one is free and all who came before have theirs."""
-        if self._busy < self.limit and not self._waiting:
-            self._busy += 1
-            return
-        mine = asyncio.get_running_loop().create_future()
-        self._waiting.append(mine)
-        try:
-            await mine
-        except asyncio.CancelledError:
-            if mine.done() and not mine.cancelled():
-                self.release()
-            raise
-
-    def release(self) -> None:
-        """Give a slot back."""
-        self._busy -= 1
-        while self._waiting and self._busy < self.limit:
-            next_one = self._waiting.popleft()
-            if not next_one.done():
-                self._busy += 1
-                next_one.set_result(None)
-
-    def succeeded(self) -> None:
-        """A request that holds a slot was answered."""
-        self._refused = 0
-        # Where slots are left over, one more would say nothing of what the server can take.
-        if self._busy >= self.limit:
-            self._round += 1
-        if self._round >= self.limit:
-            self._round = 0
-            self._limit = min(self._most, self._limit + 1)
-
-    def refused(self, began: float) -> None:
-        """A request was refused because there are too many; `began`: when it was sent, by the clock."""
-        self._refused += 1
-        if began >= self._shrunk and (self._limit > self._half or self.all_refused):
-            self._shrunk = self._clock()
-            self._round = 0
-            self._limit = max(1.0, self._limit * _DECREASE)

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from math import isfinite
 from random import uniform
-from typing import NoReturn, TypeVar
+from typing import NamedTuple, NoReturn, TypeVar
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
@@ -33,6 +33,18 @@ _LEAST = 0.05
 _T = TypeVar("_T")
 
 
+class Pace(NamedTuple):
+    """What the wait before another try grows with.
+
+    Attributes:
+        failures: so many that say something of the server; 1 for a failure among answers.
+        first: seconds after the first.
+    """
+
+    failures: int
+    first: float = _FIRST
+
+
 async def with_retries(
     attempt: Callable[[], Awaitable[_T]],
     settings: ClientSettings,
@@ -40,7 +52,7 @@ async def with_retries(
     clock: Callable[[], float],
     sleep: Callable[[float], Awaitable[None]],
     tell: Callable[[str, float], None] = lambda reason, seconds: None,
-    in_a_row: Callable[[], int] | None = None,
+    pace: Callable[[int], Pace] = Pace,
 ) -> _T:
     """Make attempts until one succeeds.
 
@@ -50,8 +62,7 @@ async def with_retries(
         clock: seconds, from any beginning.
         sleep: waits so many seconds.
         tell: called before each wait with its reason and its seconds.
-        in_a_row: how often all requests to this server failed since it last answered one. While it answers others,
-            waits don't grow. None for this request's own failures.
+        pace: after so many failures of this request; by default all of them count.
 
     Raises:
         RequestError: at once if it is not worth another try.
@@ -83,8 +94,7 @@ async def with_retries(
         raise _gave_up(error, state.attempt_number, clock() - began) from error
 
     def wait(state: RetryCallState) -> float:
-        own = state.attempt_number
-        return _pause(_error(state), own if in_a_row is None else max(1, min(own, in_a_row())))
+        return _pause(_error(state), pace(state.attempt_number))
 
     def note(state: RetryCallState) -> None:
         logger.info("%s; trying again in %.1f s", _error(state), state.upcoming_sleep)
@@ -120,12 +130,12 @@ def bounded(retry_after: float | None) -> float | None:
     return min(retry_after, LONGEST_WAIT)
 
 
-def _pause(error: RequestError, failures: int) -> float:
-    """Seconds before another try, after so many failures."""
-    asked = bounded(error.retry_after)
+def _pause(error: RequestError, pace: Pace) -> float:
+    """Seconds before another try."""
+    asked, failures = bounded(error.retry_after), pace.failures
     # All who were refused together must not come back together, and nobody at once.
     if asked is None:
-        growing = min(_FIRST * 2.0 ** (failures - 1), _LONGEST)
+        growing = min(_FIRST * 2.0 ** (failures - 1), _LONGEST) if failures > 1 else pace.first
         return growing + uniform(0, growing)
     return max(asked, min(_LEAST * 2.0 ** (failures - 1), _LONGEST)) + uniform(0, _SMALLEST_JITTER + _JITTER * asked)
 
