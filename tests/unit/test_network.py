@@ -8,9 +8,12 @@ import shutil
 import ssl
 import subprocess
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from importlib.util import find_spec
 from pathlib import Path
+from socket import create_connection, socket
+from socketserver import StreamRequestHandler, ThreadingTCPServer
 from threading import Thread
 
 import httpx2
@@ -25,6 +28,7 @@ from icm_api.model.endpoints.network import network, proxy_variable
 from icm_api.model.open import open_endpoint
 from icm_api.testing import Server, serve
 from icm_api.types import Prompt, Verbalizer
+from tests.hosted import write_config
 
 PROMPT = Prompt("", (), "12>34", Verbalizer.plain(["True", "False"]))
 FAR = "https://api.example.org/v1"
@@ -105,6 +109,52 @@ def test_a_proxy_that_cannot_be_used_is_named_by_its_variable(
     assert "secret" not in str(found.value)
     monkeypatch.setenv("NO_PROXY", "openai.com, anthropic.com,googleapis.com,example.org")
     open_endpoint(opened)
+
+
+@contextmanager
+def socks_proxy(server: Server) -> Iterator[tuple[str, list[str]]]:
+    """A SOCKS5 proxy (RFC 1928) that leads every way to a server; its URL, and the hosts that were asked for."""
+    hosts: list[str] = []
+
+    class Proxy(StreamRequestHandler):
+        # What is read ahead would be missing further on.
+        rbufsize = 0
+
+        def handle(self) -> None:
+            self.rfile.read(self.rfile.read(2)[1])
+            self.wfile.write(b"\x05\x00")
+            version, command, _, kind = self.rfile.read(4)
+            assert (version, command) == (5, 1)
+            hosts.append(self.rfile.read(self.rfile.read(1)[0] if kind == 3 else 4).decode())
+            self.rfile.read(2)
+            with create_connection(("127.0.0.1", int(server.root.rpartition(":")[2]))) as onward:
+                self.wfile.write(b"\x05\x00\x00\x01" + bytes(6))
+                Thread(target=self.pass_on, args=(onward, self.connection), daemon=True).start()
+                self.pass_on(self.connection, onward)
+
+        def pass_on(self, source: socket, target: socket) -> None:
+            with suppress(OSError):
+                while data := source.recv(65_536):
+                    target.sendall(data)
+
+    with ThreadingTCPServer(("127.0.0.1", 0), Proxy) as proxy:
+        proxy.daemon_threads = True
+        Thread(target=proxy.serve_forever).start()
+        yield f"socks5://127.0.0.1:{proxy.server_address[1]}", hosts
+        proxy.shutdown()
+
+
+@pytest.mark.skipif(find_spec("socksio") is None, reason="the extra 'socks' of httpx2 is not installed")
+@pytest.mark.parametrize("written", ["socks5:", "socks:"])
+def test_a_run_goes_through_a_socks_proxy(
+    server: Server, written: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    options = {"allow_http": True, "api": "completions"}
+    config = write_config(tmp_path, f"openai-compatible:{server.model}@http://far.invalid/v1", options)
+    with socks_proxy(server) as (url, hosts):
+        monkeypatch.setenv("ALL_PROXY", url.replace("socks5:", written))
+        assert main(["run", str(config)]) == 0
+    assert set(hosts) == {"far.invalid"}
 
 
 def test_the_proxy_of_the_scheme_goes_before_that_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
