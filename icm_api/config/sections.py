@@ -335,7 +335,7 @@ class ClientSettings(Section):
     max_concurrency: int = Field(default=64, ge=1)
     requests_per_minute: float | None = Field(default=None, gt=0)
     tokens_per_minute: float | None = Field(default=None, gt=0)
-    attempts: int = Field(default=16, ge=1)
+    attempts: int = Field(default=24, ge=1)
     retry_seconds: float = Field(default=900.0, ge=0)
     timeout: float = Field(default=300.0, gt=0)
     latency: float | None = Field(default=None, gt=0)

@@ -153,6 +153,8 @@ class Service:
         fault = self._plan.draw(digest, raw)
         self._serial += 1
         request_id = f"req_{self._serial:08d}"
+        if self._faults is not None and self._faults.latency[1]:
+            await asyncio.sleep(Random(f"{self._seed}/{self._serial}").uniform(*self._faults.latency))
         try:
             body = _parse(raw)
             self._journal.arrived(request.url.path, body, fault)

@@ -107,6 +107,7 @@ class Faults:
             order decides.
         retry_after: seconds that rate-limited answers ask to wait. As a date it is a whole second or more.
         delay: seconds that a slow answer takes longer.
+        latency: the least and the most seconds that every answer waits, faults too, drawn evenly.
 
     Raises:
         ConfigError: a kind is unknown, there is none, or a number is out of range.
@@ -120,6 +121,7 @@ class Faults:
     retry_after: float = 0.1
     delay: float = 1.0
     said: str = ""
+    latency: tuple[float, float] = (0.0, 0.0)
 
     def __post_init__(self) -> None:
         unknown = [kind for kind in self.kinds if kind not in _KINDS]
@@ -130,6 +132,8 @@ class Faults:
                 f"faults: rate={self.rate} must be from 0 to 1, and retry_after={self.retry_after} and "
                 f"delay={self.delay} not negative"
             )
+        if not 0 <= self.latency[0] <= self.latency[1]:
+            raise ConfigError(f"faults: latency={self.latency} must be the least and the most seconds, not negative")
 
 
 class FaultPlan:

@@ -25,6 +25,7 @@ from icm_api.model.open import Opened, open_endpoint
 from icm_api.model.request import Endpoint, Request, Response
 from icm_api.testing import CONTENT, MISCOUNTS, RETRYABLE, UNRETRYABLE, Faults, Server, serve
 from icm_api.types import LabelDistribution, Prompt, Turn, Verbalizer
+from tests.benchmarks.faults import ENGINES, taken
 from tests.benchmarks.throughput import instant_server
 from tests.models import as_model
 from tests.worlds import write_world
@@ -259,3 +260,11 @@ async def test_memory_is_flat_over_50_000_requests(tmp_path: Path) -> None:
             assert client.sent.requests >= 50_000
     # A kilobyte left behind by each request would be 40 MB.
     assert max(held[2:]) - held[1] < 20_000_000, held
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ENGINES)
+async def test_half_of_all_requests_failing_takes_no_more_than_four_times_as_long(engine: str) -> None:
+    calm, broken = [await taken(ENGINES[engine], 100, rate) for rate in (0.0, 0.5)]
+    assert broken[0] < 4 * calm[0]
+    assert broken[1] < 2.3 * calm[1]
