@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -74,18 +74,44 @@ class Journal:
             self._append(line)
         self._next += 1
 
+    def write_all(self, records: Iterable[Mapping[str, Any]]) -> None:
+        """Add lines that count together: on disk by one write, after those that are there.
+
+        Args:
+            records: a line each.
+
+        Raises:
+            StorageError: the disk is full; of these lines, a resume takes those that are whole.
+        """
+        lines = [encode_line(record) for record in records]
+        self._append(b"".join(lines))
+        self._next = self.recorded = self.recorded + len(lines)
+
     def restart(self) -> None:
         """Drop all lines: what they tell is no longer what is done.
 
         Raises:
             StorageError: the file cannot be written.
         """
+        self.keep(0)
+        self._next = 0
+
+    def keep(self, count: int) -> None:
+        """Drop the lines after the first ones, and go on after these.
+
+        Args:
+            count: lines that stay, at most as many as are there.
+
+        Raises:
+            StorageError: the file cannot be written.
+        """
         try:
-            self._stream.truncate(0)
+            self._stream.truncate(sum(map(len, self._lines[:count])))
             os.fsync(self._stream.fileno())
         except OSError as error:
             raise StorageError(f"cannot write {self._path}: {error.strerror or error}") from error
-        self._lines, self._next, self.recorded = [], 0, 0
+        self._lines = self._lines[:count]
+        self._next = self.recorded = count
 
     def finish(self) -> None:
         """State that no line follows.

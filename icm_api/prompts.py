@@ -79,16 +79,32 @@ class PromptBuilder:
             PromptError: the query alone is too long, or an example cannot be rendered.
             ValueError: the query is among the demonstrations, or a label is outside the label set.
         """
-        query_id = query.id
-        if any(example.id == query_id for example, _ in demonstrations):
-            raise ValueError(f"example {query_id!r} is among its own demonstrations, so its label would leak")
+        return self.after(demonstrations).prompt(query)
+
+    def after(self, demonstrations: Sequence[tuple[Example, Label]]) -> Shown:
+        """Demonstrations that many questions follow, rendered, counted and put together once for all of them.
+
+        Args:
+            demonstrations: examples and their labels, in order.
+
+        Raises:
+            PromptError: an example cannot be rendered.
+            ValueError: a label is outside the label set.
+        """
+        pieces = tuple([self._piece(example, label) for example, label in demonstrations])
+        turns = tuple([piece.turn for piece in pieces])
+        ids = frozenset([example.id for example, _ in demonstrations])
+        return Shown(self, demonstrations, pieces, turns, ids, sum([piece.tokens for piece in pieces]))
+
+    def _asked(self, query: Example, shown: Shown) -> Prompt:
+        if query.id in shown.ids:
+            raise ValueError(f"example {query.id!r} is among its own demonstrations, so its label would leak")
         self._check_fits(query)
         question = self._piece(query, None)
-        room = self.context_window - self._overhead - question.tokens
-        pieces = [self._piece(example, label) for example, label in demonstrations]
-        if sum([piece.tokens for piece in pieces]) > room:
-            pieces = [pieces[at] for at in self._fitting(query.group, demonstrations, pieces, room)]
-        turns = tuple([piece.turn for piece in pieces])
+        room, turns = self.context_window - self._overhead - question.tokens, shown.turns
+        if shown.tokens > room:
+            chosen = self._fitting(query.group, shown.demonstrations, shown.pieces, room)
+            turns = tuple([turns[at] for at in chosen])
         return Prompt(self.template.instruction, turns, question.turn.text, self.verbalizer, self.template.separator)
 
     def transcripts(self, demonstrations: Sequence[tuple[Example, Label]]) -> list[Prompt]:
@@ -157,6 +173,25 @@ class PromptBuilder:
             f"{self.context_window}: shorten its text, or use a model with a longer window"
         )
 
+    @property
+    def room(self) -> int:
+        """Tokens that are left for demonstrations and a question."""
+        return self.context_window - self._overhead
+
+    def measured(self, example: Example) -> tuple[int, int]:
+        """Tokens of an example as a demonstration, whatever its label, and as a question; nothing is kept of it.
+
+        Args:
+            example: any.
+
+        Raises:
+            PromptError: it cannot be rendered.
+        """
+        text = self.template.render(example)
+        written = map(self.verbalizer.written, self.verbalizer.labels)
+        shown = max(self.count_tokens(text + label + self.template.separator) for label in written)
+        return shown, self.count_tokens(text)
+
     def _check_fits(self, query: Example) -> None:
         if told := self.too_long(query):
             raise PromptError(f"example {query.id!r} {told}")
@@ -208,6 +243,39 @@ class PromptBuilder:
         turn = Turn(text, "" if label is None else self.verbalizer.written(label))
         shown = text if label is None else text + turn.answer + self.template.separator
         return _Piece(example, turn, self.count_tokens(shown), sha256(example.id.encode()).digest())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shown:
+    """Demonstrations that stand before many questions; built by `PromptBuilder.after`.
+
+    Attributes:
+        builder: makes the prompts.
+        demonstrations: examples and their labels, in order.
+        pieces: the same, ready for use.
+        turns: the same, as a prompt has them.
+        ids: of the examples.
+        tokens: of all together.
+    """
+
+    builder: PromptBuilder
+    demonstrations: Sequence[tuple[Example, Label]]
+    pieces: tuple[_Piece, ...]
+    turns: tuple[Turn, ...]
+    ids: frozenset[str]
+    tokens: int
+
+    def prompt(self, query: Example) -> Prompt:
+        """As `PromptBuilder.prompt` after these demonstrations.
+
+        Args:
+            query: the example in question.
+
+        Raises:
+            PromptError: the query alone is too long, or cannot be rendered.
+            ValueError: the query is among the demonstrations.
+        """
+        return self.builder._asked(query, self)
 
 
 def _stretches(pieces: Sequence[_Piece], most: int) -> list[list[_Piece]]:

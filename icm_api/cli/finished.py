@@ -17,7 +17,7 @@ from icm_api.runs import FinishedRun
 
 def evaluate_verb(arguments: Namespace) -> None:
     """`icm-api evaluate RUN --gold FILE`."""
-    run = FinishedRun.open(arguments.run)
+    run = FinishedRun.open(arguments.run).whole
     gold = run.gold(
         arguments.gold,
         format_name=arguments.format,
@@ -47,7 +47,7 @@ def export_verb(arguments: Namespace) -> None:
     )
     FORMATS[arguments.to].check(options)
     folder = arguments.out or arguments.run / "export" / arguments.to
-    found = export_labels(FinishedRun.open(arguments.run), arguments.to, folder, options, force=arguments.force)
+    found = export_labels(FinishedRun.open(arguments.run).whole, arguments.to, folder, options, force=arguments.force)
     print(json.dumps(found.as_json()) if arguments.json else "\n".join(found.lines()))
 
 

@@ -108,6 +108,13 @@ def _resume(parser: ArgumentParser) -> None:
     _json(parser)
 
 
+def _label(parser: ArgumentParser) -> None:
+    _run_folder(parser)
+    parser.add_argument("data", help="a file with rows like those of the run's data, or hub:OWNER/NAME")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="where to write (default: RUN/more/NAME)")
+    _json(parser)
+
+
 def _evaluate(parser: ArgumentParser) -> None:
     from icm_api.data import format_names
 
@@ -356,6 +363,12 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
         ),
         "run": Verb("icm_api.cli.running:run_verb", "label a data set as a configuration says", _run),
         "resume": Verb("icm_api.cli.running:resume_verb", "go on with a run that stopped", _resume),
+        "label": Verb(
+            "icm_api.cli.labelling:label_verb",
+            "label another file from a finished run, one request an example; repeat it to go on where it stopped",
+            _label,
+            "  icm-api label runs/claims more.jsonl      # runs/claims/more/more/0000.jsonl and so on\n",
+        ),
         "plan": Verb(
             "icm_api.cli.planning:plan_verb",
             "say what a run is likely to take, and what at most: requests, tokens, money, minutes; sends nothing",

@@ -61,6 +61,7 @@ class LiveView:
             self.warned,
             self.judging,
             self.opened,
+            self.labelled,
         )
 
     def opened(self, model: Model) -> None:
@@ -85,6 +86,11 @@ class LiveView:
         """Say that the search is over, and that its labels are being judged."""
         self._state = "the labels are found; judging them without gold"
         self._drawn = 0.0
+        self._redraw()
+
+    def labelled(self, done: int, total: int) -> None:
+        """Say how much of the rest is labelled."""
+        self._state = f"labelled {done:,} of the other {total:,} examples"
         self._redraw()
 
     def _redraw(self) -> None:

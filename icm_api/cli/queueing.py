@@ -35,6 +35,8 @@ def queue_verb(arguments: Namespace) -> None:
     if arguments.most is not None and arguments.most < 1:
         raise ConfigError(f"--most {arguments.most}: at least 1")
     run = FinishedRun.open(arguments.run)
+    if arguments.random is not None:
+        run = run.whole
     if arguments.random is None and not any(row.review for row in run.result.examples):
         raise RunError(
             f"{arguments.run}: its labels were not judged ([diagnostics] enabled = false): run again with it"
@@ -96,7 +98,7 @@ def _as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def check_verb(arguments: Namespace) -> None:
     """`icm-api check RUN ANSWERS`."""
-    run = FinishedRun.open(arguments.run)
+    run = FinishedRun.open(arguments.run).whole
     found = check_labels(run, arguments.answers)
     if arguments.json:
         print(json.dumps(found.as_json()))

@@ -11,7 +11,7 @@ import json
 import sys
 from argparse import Namespace
 from collections import Counter
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
@@ -30,6 +30,7 @@ from icm_api.model import LanguageModel
 from icm_api.result import LABELS_FILE, SUMMARY_FILE, Result
 from icm_api.runs import (
     ASIDE_FILE,
+    PARTS_FOLDER,
     TRACE_FILE,
     FinishedRun,
     Watch,
@@ -107,8 +108,24 @@ def watched(work: Callable[[Watch], Coroutine[Any, Any, Result]], folder: Path, 
             raise
     if show:
         # A run that was finished before may have been checked since.
-        print("\n".join([*_result_lines(with_check(folder, result), folder), *_bill(asked, folder)]))
+        rest = FinishedRun.open(folder).rest
+        more = [] if rest is None else lines_of_rest(rest, folder / PARTS_FOLDER)
+        print("\n".join([*_result_lines(with_check(folder, result), folder), *more, *_bill(asked, folder)]))
     return result
+
+
+def lines_of_rest(rest: Mapping[str, Any], folder: Path) -> list[str]:
+    """What was labelled from a core, in a few lines."""
+    counts = ", ".join(f"{label} {count:,}" for label, count in rest["label_counts"].items())
+    given_back = rest["agreement"]
+    shown = f"from {rest['demonstrations']} of its labels, {rest['calibration']} calibration"
+    told = "" if given_back is None else f"; they give back {given_back:.1%} of {rest['held_out']} others of the core"
+    return [
+        f"labelled {rest['examples'] - rest['set_aside']:,} other examples {shown}: {counts}{told}",
+        *([f"left open, as their probability is too low: {rest['abstained']:,}"] if rest["abstained"] else []),
+        *([f"set aside: {rest['set_aside']:,}; their lines say why"] if rest["set_aside"] else []),
+        f"written: {folder}, {rest['parts']} file{'s' * (rest['parts'] != 1)}",
+    ]
 
 
 def _judging(result: Result) -> str:

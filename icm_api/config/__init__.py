@@ -11,6 +11,7 @@ from icm_api._lazy import lazy
 
 if TYPE_CHECKING:
     from icm_api.config.constraints import Constraints, ConstraintSection
+    from icm_api.config.core import MOST_SEARCHED, CoreSection
     from icm_api.config.judging import CompareSettings, DiagnosticsSettings
     from icm_api.config.load import ENVIRONMENT_PREFIX, Config, load_config
     from icm_api.config.presets import PRESETS, MethodName, Preset, RowName
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 else:
     _HOMES = {
         "icm_api.config.constraints": "Constraints ConstraintSection",
+        "icm_api.config.core": "CoreSection MOST_SEARCHED",
         "icm_api.config.judging": "CompareSettings DiagnosticsSettings",
         "icm_api.config.load": "ENVIRONMENT_PREFIX Config load_config",
         "icm_api.config.presets": "PRESETS MethodName Preset RowName",
@@ -43,6 +45,7 @@ else:
 
 __all__ = [
     "ENVIRONMENT_PREFIX",
+    "MOST_SEARCHED",
     "PRESETS",
     "TOLERATE",
     "Budget",
@@ -52,6 +55,7 @@ __all__ = [
     "Config",
     "ConstraintSection",
     "Constraints",
+    "CoreSection",
     "DataSection",
     "DiagnosticsSettings",
     "MethodName",

@@ -18,6 +18,7 @@ from typing import Any, Self, TypeVar, Union, get_args, get_origin
 from pydantic import BaseModel, PrivateAttr, ValidationError, model_validator
 
 from icm_api.config.constraints import Constraints
+from icm_api.config.core import CoreSection
 from icm_api.config.judging import CompareSettings, DiagnosticsSettings
 from icm_api.config.presets import ENGINE_NAMES
 from icm_api.config.sections import (
@@ -57,6 +58,7 @@ class Config(Section):
         model: which model to ask.
         constraints: what holds between labels of related examples.
         search: the objective and the search.
+        core: what is searched of a large data set; by default what fits the context window.
         client: how a hosted model is asked.
         budget: what the run may cost at most.
         prices: what the model's provider charges.
@@ -71,6 +73,7 @@ class Config(Section):
     model: ModelSection = ModelSection()
     constraints: tuple[Constraints, ...] = ()
     search: SearchSettings = SearchSettings()
+    core: CoreSection | None = None
     client: ClientSettings = ClientSettings()
     budget: Budget = Budget()
     prices: Prices | None = None

@@ -5,6 +5,7 @@ No gold label enters, no model is asked, and nothing here chooses a label.
 
 from icm_api.consistency.audit import Audit, ComponentAudit, ConstraintAudit, audit
 from icm_api.consistency.constraints import (
+    AbsentKeyError,
     asymmetric,
     equivalent,
     exactly_one,
@@ -16,6 +17,7 @@ from icm_api.consistency.relations import MOST_WAYS, Relations, compile_relation
 
 __all__ = [
     "MOST_WAYS",
+    "AbsentKeyError",
     "Audit",
     "ComponentAudit",
     "ConstraintAudit",

@@ -19,6 +19,11 @@ from typing import TypeAlias
 from icm_api.errors import ConfigError
 from icm_api.types import Constraint, Dataset, Example, Label, Relation
 
+
+class AbsentKeyError(ConfigError):
+    """No example has the key that a constraint reads. Of a part of a data set that is no mistake."""
+
+
 _Relate: TypeAlias = Callable[[Dataset, tuple[Label, ...]], Iterator[Relation]]
 
 
@@ -244,4 +249,4 @@ def _text(name: str, example_id: str, key: str, value: object) -> str:
 def _check_present(name: str, key: str, present: bool) -> None:
     if not present:
         where = f"no example has {key!r}"
-        raise ConfigError(f"{name}: {where}, neither as a field nor in its metadata; name a key that is there")
+        raise AbsentKeyError(f"{name}: {where}, neither as a field nor in its metadata; name a key that is there")

@@ -7,9 +7,18 @@ computes a score.
 
 from icm_api.data.checking import DataCheck, check_data
 from icm_api.data.columns import DataSource, load_jsonl
-from icm_api.data.labels import Gold, load_fixed, load_gold
+from icm_api.data.labels import Gold, answered_ids, load_fixed, load_gold
+from icm_api.data.pairs import rank
 from icm_api.data.readers import HUB, read_rows
-from icm_api.data.registry import Format, find_format, fingerprint, format_names, load_examples, load_gold_labels
+from icm_api.data.registry import (
+    Format,
+    find_format,
+    fingerprint,
+    format_names,
+    load_examples,
+    load_gold_labels,
+    stream_examples,
+)
 from icm_api.data.rows import Row
 
 __all__ = [
@@ -19,6 +28,7 @@ __all__ = [
     "Format",
     "Gold",
     "Row",
+    "answered_ids",
     "check_data",
     "find_format",
     "fingerprint",
@@ -28,5 +38,7 @@ __all__ = [
     "load_gold",
     "load_gold_labels",
     "load_jsonl",
+    "rank",
     "read_rows",
+    "stream_examples",
 ]

@@ -155,6 +155,18 @@ def load_fixed(path: str | PathLike[str], dataset: Dataset, labels: Sequence[Lab
     return Labeling(found)
 
 
+def answered_ids(path: str | PathLike[str]) -> frozenset[str]:
+    """The ids in a file of a person's answers, also as they may have been before a spreadsheet wrote them.
+
+    Args:
+        path: as for `load_fixed`.
+
+    Raises:
+        DataError: the file cannot be read, or a row is bad.
+    """
+    return frozenset(key for row in read_rows(path, _FIXED_ID) for key in (row.id, unescaped(row.id)))
+
+
 def matched_label(written: str, labels: Sequence[Label]) -> Label | None:
     """The label that is meant by a text: itself, or the only one that differs in case, outer space or a ".0" alone.
 

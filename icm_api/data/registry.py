@@ -140,12 +140,28 @@ def load_examples(source: DataSource) -> Dataset:
         icm_api.errors.DataError: claims.csv: no such file; check the path
     """
     empty: list[DataError] = []
-    examples = [*_going_on(_examples(source), _rows(source), _skipping(source, empty))]
+    examples = [*stream_examples(source, empty)]
     if empty:
         _LOG.warning("left out %d rows without a text (data.on_empty); the first: %s", len(empty), empty[0])
     if not examples:
         raise DataError(f"{source.path}: there are rows, but none yields an example; check the format and the texts")
     return _sampled(find_format(source.format).grouped(examples), source.limit, source.seed)
+
+
+def stream_examples(source: DataSource, left_out: list[DataError] | None = None) -> Iterator[Example]:
+    """The unlabelled examples of a source one at a time, whatever its limit; none of them is held.
+
+    Args:
+        source: where they are, and what their rows mean.
+        left_out: gets the errors of rows that are left out, as they have no text.
+
+    Yields:
+        Examples in the order of the source, in the groups of their own rows.
+
+    Raises:
+        DataError, ConfigError: as for `load_examples`.
+    """
+    yield from _going_on(_examples(source), _rows(source), _skipping(source, [] if left_out is None else left_out))
 
 
 def load_gold_labels(
@@ -199,11 +215,11 @@ def read_tolerantly(source: DataSource, bad: Callable[[DataError], None]) -> Ite
     yield from _going_on(_examples(source), _rows(source, bad), listed)
 
 
-def fingerprint(dataset: Dataset) -> str:
+def fingerprint(examples: Iterable[Example]) -> str:
     """A hash that changes if an example does: for data that no file holds.
 
     Args:
-        dataset: the examples, in order.
+        examples: in order.
 
     Returns:
         SHA-256 in 64 hexadecimal digits.
@@ -214,7 +230,7 @@ def fingerprint(dataset: Dataset) -> str:
         (64, False)
     """
     state = sha256()
-    for item in dataset:
+    for item in examples:
         # Messages say nothing that the texts don't.
         metadata = {key: value for key, value in item.metadata.items() if key != CHATS}
         values = [item.id, dict(item.fields), item.group, item.answer, metadata]

@@ -141,10 +141,20 @@ class Calibration:
         """
         if not predictions or (self.method == "none" and self.prior is None):
             return predictions
-        reads = list(predictions.values())
-        centre = CENTRES[self.method](reads)
-        shifts = [prior - value for prior, value in zip(self._log_prior(reads[0].labels), centre, strict=True)]
+        shifts = self.shifts(list(predictions.values()))
         return {key: shifted(read, shifts) for key, read in predictions.items()}
+
+    def shifts(self, reads: Sequence[LabelDistribution]) -> Sequence[float]:
+        """What is added to the log p of each label, in label order, in nats, before it is normalised again.
+
+        Args:
+            reads: distributions over one label set, at least one.
+
+        Raises:
+            ConfigError: the prior lacks a label.
+        """
+        centre = CENTRES[self.method](reads)
+        return [prior - value for prior, value in zip(self._log_prior(reads[0].labels), centre, strict=True)]
 
     def _log_prior(self, labels: Sequence[Label]) -> Sequence[float]:
         if self.prior is None:

@@ -52,8 +52,8 @@ class Shared:
         labelled = [dataset[at] for at in sorted(map(dataset.position, labeling))]
         asked: list[Prompt] = []
         for fold, context in self.contexts(labelled):
-            shown = [(example, labeling[example.id]) for example in context]
-            asked += [prompts.prompt(example, shown) for example in fold]
+            shown = prompts.after([(example, labeling[example.id]) for example in context])
+            asked += [shown.prompt(example) for example in fold]
         answers = await model.label_distributions(asked)
         ordered = [example.id for fold, _ in self.contexts(labelled) for example in fold]
         distributions = dict(zip(ordered, answers, strict=True))

@@ -5,7 +5,8 @@ line a step), and, once finished, `labels.jsonl` and `summary.json`. All these a
 configuration and seed. `sessions.jsonl` says what each process that worked on it and was not killed really sent, and
 `spending.jsonl` what counts against the budget; `set_aside.jsonl`, if it is there, lists examples that are too
 long or that the model refused. `seal.json` says what all of them held when the run ended. `checks.json` holds what a
-person who checked the labels answered.
+person who checked the labels answered. Of a data set that does not fit the context window, these are of the core, and
+`parts` holds the labels of the rest, which `frozen.json` says how to ask for.
 """
 
 from icm_api.runs.checking import check_labels, draw_labels
@@ -22,6 +23,7 @@ from icm_api.runs.folder import (
     has_run,
     locked,
 )
+from icm_api.runs.more import label_more
 from icm_api.runs.parts import (
     build_constraint,
     build_task,
@@ -36,8 +38,10 @@ from icm_api.runs.parts import (
 )
 from icm_api.runs.planning import Plan, compare_plans, plan
 from icm_api.runs.rates import Cost
+from icm_api.runs.rest import read_rest
 from icm_api.runs.running import resume, run, run_config
 from icm_api.runs.searching import Watch
+from icm_api.runs.spill import PARTS_FOLDER
 from icm_api.runs.sync import run_sync
 from icm_api.runs.trace import TRACE_FILE, TraceStep, count_steps, read_trace, replay, trace_record
 
@@ -46,6 +50,7 @@ __all__ = [
     "CHECKS_FILE",
     "CONFIG_FILE",
     "INPUTS_FILE",
+    "PARTS_FOLDER",
     "SESSIONS_FILE",
     "SPENDING_FILE",
     "TRACE_FILE",
@@ -66,6 +71,7 @@ __all__ = [
     "draw_labels",
     "folder_of",
     "has_run",
+    "label_more",
     "load_dataset",
     "load_start",
     "locked",
@@ -73,6 +79,7 @@ __all__ = [
     "open_model",
     "plan",
     "prices_of",
+    "read_rest",
     "read_trace",
     "replay",
     "resume",

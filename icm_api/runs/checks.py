@@ -16,6 +16,7 @@ from typing import Any
 from icm_api.errors import DataError, RunError
 from icm_api.evaluation import Check, check_of
 from icm_api.result import LABELS_FILE, Result, write_whole
+from icm_api.runs.spill import PARTS_FOLDER
 from icm_api.types import Label
 
 CHECKS_FILE = "checks.json"
@@ -160,9 +161,14 @@ def checked_labels(checks: Checks, result: Result) -> Check | None:
 
 
 def labels_sha256(folder: Path) -> str:
-    """A SHA-256 of the labels of a finished run. Raises RunError if they cannot be read."""
+    """A SHA-256 of the labels of a finished run, those of all parts included. Raises RunError if it cannot be read."""
+    digest = sha256()
     try:
-        return sha256((folder / LABELS_FILE).read_bytes()).hexdigest()
+        for path in (folder / LABELS_FILE, *sorted((folder / PARTS_FOLDER).glob("[0-9]*.jsonl"))):
+            with path.open("rb") as stream:
+                while block := stream.read(2**20):
+                    digest.update(block)
+        return digest.hexdigest()
     except OSError as error:
         raise RunError(f"cannot read {folder / LABELS_FILE}: {error.strerror or error}") from error
 

@@ -22,6 +22,7 @@ from icm_api.model import Sent, read_sent
 from icm_api.model.client.meter import most_cost
 from icm_api.result import LABELS_FILE, SUMMARY_FILE, Result
 from icm_api.runs.checks import checked_labels, labels_sha256, read_checks
+from icm_api.runs.core import Rows, Split, units_of
 from icm_api.runs.folder import (
     CONFIG_FILE,
     INPUTS_FILE,
@@ -32,7 +33,9 @@ from icm_api.runs.folder import (
     existing,
 )
 from icm_api.runs.parts import build_task, config_of, data_source, load_dataset, prices_of
+from icm_api.runs.rest import aside_reasons, labelled_examples, read_rest
 from icm_api.runs.seal import check_seal
+from icm_api.runs.spill import PARTS_FOLDER
 from icm_api.runs.trace import TRACE_FILE, TraceStep, count_steps, read_trace
 from icm_api.types import Dataset, Task, Usage
 
@@ -44,6 +47,7 @@ class FinishedRun:
     Attributes:
         folder: where it is.
         result: labels, U, P, I and cost; under `check` in `about`, what a person's check of the labels says.
+        with_rest: whether the labels of the rest are among them, and its examples in the data set.
 
     Example:
         ``FinishedRun.open("runs/claims").result.labeling``
@@ -51,6 +55,7 @@ class FinishedRun:
 
     folder: Path
     result: Result
+    with_rest: bool = False
 
     @classmethod
     def open(cls, folder: str | Path) -> FinishedRun:
@@ -67,6 +72,37 @@ class FinishedRun:
             )
         check_seal(folder)
         return cls(folder, with_check(folder, Result.load(folder)))
+
+    @cached_property
+    def rest(self) -> Mapping[str, Any] | None:
+        """What was found where only a core was searched: counts of all other examples. None if all were searched.
+
+        Raises:
+            RunError: the rest is not labelled to its end, or its summary is damaged.
+        """
+        return None if self._split is None else read_rest(self.folder / PARTS_FOLDER)
+
+    @cached_property
+    def whole(self) -> FinishedRun:
+        """The same run with the labels of all examples, those of the rest after those of the core, held in memory.
+
+        Raises:
+            RunError: the rest is not labelled to its end, or a line of it is damaged.
+        """
+        if self.with_rest or self.rest is None:
+            return self
+        parts = self.folder / PARTS_FOLDER
+        aside = {**self.set_aside, **aside_reasons(parts)}
+        about = {**self.result.about, **({"set_aside": aside} if aside else {})}
+        found = {row.id: row for row in (*self.result.examples, *labelled_examples(parts))}
+        result = with_check(self.folder, replace(self.result, examples=tuple(found.values()), about=about))
+        run = FinishedRun(self.folder, result, with_rest=True)
+        in_order = tuple(found[key] for key in run.dataset.ids if key in found)
+        return replace(run, result=replace(result, examples=in_order))
+
+    @cached_property
+    def _split(self) -> Split | None:
+        return Split.of(self.inputs) if (self.folder / INPUTS_FILE).is_file() else None
 
     @cached_property
     def config(self) -> Config:
@@ -138,11 +174,16 @@ class FinishedRun:
     @property
     def data_unchanged(self) -> bool:
         """Whether the data are what the run labelled. Raises DataError if they cannot be read."""
-        return data_fingerprint(self.config, self._data) == self.inputs.get("data_sha256")
+        examples = self._data if self._split is None or self.with_rest else Rows.open(data_source(self.config))
+        return data_fingerprint(self.config, examples) == self.inputs.get("data_sha256")
 
     @cached_property
     def _data(self) -> Dataset:
-        return load_dataset(self.config)
+        if self._split is None or self.with_rest:
+            return load_dataset(self.config)
+        rows, split = Rows.open(data_source(self.config)), self._split
+        unit = units_of(rows, self.config.constraints, self.config.data.seed, single=split.single)
+        return rows.chosen(split, unit)
 
     def gold(
         self,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from hashlib import sha256
+from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from icm_api.errors import ConfigError, DataError, IcmError, RequestError, RunEr
 from icm_api.model import LanguageModel
 from icm_api.result import LABELS_FILE
 from icm_api.runs.trace import TRACE_FILE
-from icm_api.types import Dataset
+from icm_api.types import Example
 
 CONFIG_FILE = "config.toml"
 INPUTS_FILE = "inputs.json"
@@ -27,8 +27,12 @@ SPENDING_FILE = "spending.jsonl"
 """For the budget: a `Ledger`."""
 CONFIG_KEY = "config_sha256"
 """Of the inputs: the fingerprint of the configuration."""
+CORE_KEY = "core"
+"""Of the inputs: which examples are searched, if not all are."""
 CHANGEABLE = ("run", "cache", "client", "budget")
 """Sections of a configuration that may change while a run goes on: no label depends on them."""
+_NEWER = ("core",)
+"""Sections that older versions did not have."""
 ASIDE_FILE = "set_aside.jsonl"
 """A line for each example that was set aside: id and reason. Missing if none was."""
 _LOCK_FILE = ".lock"
@@ -52,7 +56,7 @@ def has_run(folder: Path) -> bool:
     return (folder / INPUTS_FILE).exists()
 
 
-def inputs_of(config: Config, dataset: Dataset, model: LanguageModel) -> dict[str, Any]:
+def inputs_of(config: Config, examples: Iterable[Example], model: LanguageModel) -> dict[str, Any]:
     """Fingerprints of all that the search depends on beside its settings.
 
     Raises:
@@ -61,7 +65,7 @@ def inputs_of(config: Config, dataset: Dataset, model: LanguageModel) -> dict[st
     warm = config.search.earlier
     return {
         "format": FORMAT,
-        "data_sha256": data_fingerprint(config, dataset),
+        "data_sha256": data_fingerprint(config, examples),
         "fixed_sha256": config.data.fixed and _sha256(config.data.fixed),
         "start_sha256": warm and _sha256(warm / LABELS_FILE),
         "model": model.identity,
@@ -84,7 +88,8 @@ def config_fingerprint(config: Config) -> str:
         places["diagnostics"] = {"witness", "witness_options"}
     if config.prices is not None and not config.prices.tier:
         places["prices"] = {"tier"}
-    shaping = config.model_dump(mode="json", exclude={**dict.fromkeys(CHANGEABLE, True), **places})
+    unused = [name for name in _NEWER if getattr(config, name) is None]
+    shaping = config.model_dump(mode="json", exclude={**dict.fromkeys([*CHANGEABLE, *unused], True), **places})
     return sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()
 
 
@@ -107,20 +112,33 @@ def check_config(folder: Path, inputs: Mapping[str, Any], config: Config) -> Non
         )
 
 
-def data_fingerprint(config: Config, dataset: Dataset) -> str:
+def data_fingerprint(config: Config, examples: Iterable[Example]) -> str:
     """A SHA-256 of the data: of the file's bytes, or of the examples where they come from no file.
 
     Raises:
         DataError: the file cannot be read.
     """
-    return fingerprint(dataset) if config.data.from_hub else _sha256(config.data.path)
+    return fingerprint(examples) if config.data.from_hub else _sha256(config.data.path)
 
 
 def _sha256(path: Path) -> str:
     try:
-        return sha256(path.read_bytes()).hexdigest()
+        with path.open("rb") as stream:
+            return file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def read_inputs(folder: Path) -> dict[str, Any]:
+    """The inputs that a run began with. Raises RunError if the record of them is missing or damaged."""
+    path = existing(folder, INPUTS_FILE)
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(found, dict):
+            raise ValueError("not a JSON object")
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunError(f"{path}: damaged: {error}") from error
+    return found
 
 
 def check_inputs(folder: Path, config: Config, now: Mapping[str, Any]) -> None:
@@ -134,12 +152,8 @@ def check_inputs(folder: Path, config: Config, now: Mapping[str, Any]) -> None:
     Raises:
         RunError: they changed, or the record of them is missing or damaged.
     """
-    path = existing(folder, INPUTS_FILE)
-    try:
-        then = json.loads(path.read_text(encoding="utf-8"))
-        changed = [key for key in now if key != CONFIG_KEY and then.get(key) != now[key]]
-    except (ValueError, AttributeError, RecursionError) as error:
-        raise RunError(f"{path}: damaged: {error}") from error
+    path, then = folder / INPUTS_FILE, read_inputs(folder)
+    changed = [key for key in now if key != CONFIG_KEY and then.get(key) != now[key]]
     check_config(folder, then, config)
     if changed:
         raise RunError(

@@ -19,6 +19,7 @@ from icm_api.journal import Journal
 from icm_api.model import LanguageModel, note_session
 from icm_api.result import LABELS_FILE, SUMMARY_FILE, Result, write_whole
 from icm_api.runs.aside import Aside, allowed, read_aside
+from icm_api.runs.cutting import Cut, Large, forget_rest, label_rest, searched_before
 from icm_api.runs.folder import (
     CONFIG_FILE,
     INPUTS_FILE,
@@ -29,8 +30,9 @@ from icm_api.runs.folder import (
     inputs_of,
     locked,
     new_folder,
+    read_inputs,
 )
-from icm_api.runs.parts import build_task, config_of, load_dataset, load_start, open_models
+from icm_api.runs.parts import config_of, open_models
 from icm_api.runs.planning import planned
 from icm_api.runs.seal import SEAL_FILE, seal
 from icm_api.runs.searching import UNWATCHED, Watch, Work
@@ -87,6 +89,12 @@ async def run(
 async def run_config(config: Config, watch: Watch = UNWATCHED) -> Result:
     """Run a configuration in a new run folder. If it is refused before its first step, it leaves none.
 
+    Of a data set that does not fit the context window, a core is searched, and the rest is labelled from it, into files
+    in the folder `parts`: see `icm_api.runs.core`.
+
+    Returns:
+        What was searched, with its labels: all examples, or the core.
+
     Raises:
         RunError: the run folder holds a run already.
         IcmError: whatever stops the run; what was paid for is kept, so that it can be resumed.
@@ -97,17 +105,18 @@ async def run_config(config: Config, watch: Watch = UNWATCHED) -> Result:
         raise RunError(
             f"{folder} holds {state}: go on with `icm-api resume {folder}`, or choose another folder with --out"
         )
-    dataset, task = load_dataset(config), build_task(config)
-    start = load_start(config, dataset, task)
+    large = Large.open(config)
     with new_folder(folder):
         async with open_models(config) as (model, witness):
-            objective = build_objective(dataset, model, task, config.search)
+            cut = large.cut(model)
+            objective = build_objective(cut.dataset, model, cut.task, config.search)
             # Whatever does not fit the data shows before anything is written.
-            build_kernel(objective, config.search, start)
+            build_kernel(objective, config.search, cut.start)
             write_whole(folder / CONFIG_FILE, tomli_w.dumps(config.model_dump(mode="json", exclude_none=True)))
-            write_whole(folder / INPUTS_FILE, json.dumps(inputs_of(config, dataset, model), indent=2) + "\n")
-            work = Work(objective, start, config.search, config.diagnostics, witness)
-            return await _search(config, work, model, watch)
+            inputs = {**inputs_of(config, large.rows, model), **cut.inputs()}
+            write_whole(folder / INPUTS_FILE, json.dumps(inputs, indent=2) + "\n")
+            work = Work(objective, cut.start, config.search, config.diagnostics, witness)
+            return await _worked(config, work, model, watch, cut)
 
 
 async def resume(folder: Path, watch: Watch = UNWATCHED) -> Result:
@@ -122,18 +131,37 @@ async def resume(folder: Path, watch: Watch = UNWATCHED) -> Result:
     config = config_of(folder)
     if folder_of(config) != folder.resolve():
         config = config.changed(run=config.run.changed(folder=folder.resolve()))
-    dataset, task = load_dataset(config), build_task(config)
-    start = load_start(config, dataset, task)
+    large = Large.open(config)
     with locked(folder):
         async with open_models(config) as (model, witness):
-            check_inputs(folder, config, inputs_of(config, dataset, model))
-            objective = build_objective(dataset, model, task, config.search)
-            work = Work(objective, start, config.search, config.diagnostics, witness)
-            return await _search(config, work, model, watch)
+            check_inputs(folder, config, inputs_of(config, large.rows, model))
+            cut = large.cut_before(read_inputs(folder))
+            objective = build_objective(cut.dataset, model, cut.task, config.search)
+            work = Work(objective, cut.start, config.search, config.diagnostics, witness)
+            return await _worked(config, work, model, watch, cut)
+
+
+async def _worked(config: Config, work: Work, model: LanguageModel, watch: Watch, cut: Cut) -> Result:
+    """The search, unless the rest alone is left to do, and the rest, if there is one."""
+    folder, began = folder_of(config), monotonic()
+    try:
+        result = searched_before(folder, cut) or await _search(config, work, model, watch)
+        if cut.split is not None:
+            # What was paid for is not asked again if the rest is cut short.
+            result.save(folder)
+            seal(folder)
+            watch.on_model(model)
+            await label_rest(config, work.objective, result, cut, watch.on_part)
+    finally:
+        note_session(folder / SESSIONS_FILE, model, monotonic() - began)
+    if cut.split is None:
+        result.save(folder)
+    seal(folder)
+    return result
 
 
 async def _search(config: Config, work: Work, model: LanguageModel, watch: Watch) -> Result:
-    folder, began = folder_of(config), monotonic()
+    folder = folder_of(config)
     aside = Aside(read_aside(folder), allowed(config.run.tolerate, len(work.objective.dataset)))
     with Journal(folder / TRACE_FILE) as journal:
 
@@ -141,6 +169,7 @@ async def _search(config: Config, work: Work, model: LanguageModel, watch: Watch
             # In this order: whoever is killed in between finds out about the examples once more.
             for name in (SEAL_FILE, SUMMARY_FILE, LABELS_FILE):
                 (folder / name).unlink(missing_ok=True)
+            forget_rest(folder)
             journal.restart()
             aside.save(folder)
 
@@ -152,16 +181,11 @@ async def _search(config: Config, work: Work, model: LanguageModel, watch: Watch
             journal.finish()
             watch.on_judging()
 
-        try:
-            aside = await aside.asked_again(work.objective, anew)
-            if journal.recorded or journal.torn:
-                watch.on_resume(journal.recorded, journal.torn)
-            expected = await planned(work.objective, work.settings, work.diagnostics, work.start, model)
-            result = await work.result(aside, replace(watch, on_step=record, on_judging=searched), anew)
-            result = replace(result, about={**result.about, "planned": expected})
-            journal.finish()
-        finally:
-            note_session(folder / SESSIONS_FILE, model, monotonic() - began)
-    result.save(folder)
-    seal(folder)
+        aside = await aside.asked_again(work.objective, anew)
+        if journal.recorded or journal.torn:
+            watch.on_resume(journal.recorded, journal.torn)
+        expected = await planned(work.objective, work.settings, work.diagnostics, work.start, model)
+        result = await work.result(aside, replace(watch, on_step=record, on_judging=searched), anew)
+        result = replace(result, about={**result.about, "planned": expected})
+        journal.finish()
     return result

@@ -7,19 +7,22 @@ went then. A folder without a seal, which a result was saved to or an older vers
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from hashlib import sha256
 from pathlib import Path
 
 from icm_api.errors import RunError
 from icm_api.result import LABELS_FILE, SUMMARY_FILE, write_whole
 from icm_api.runs.folder import ASIDE_FILE, CONFIG_FILE, INPUTS_FILE, SESSIONS_FILE, SPENDING_FILE
+from icm_api.runs.frozen import FROZEN_FILE
+from icm_api.runs.spill import PARTS_FOLDER
 from icm_api.runs.trace import TRACE_FILE
 
 SEAL_FILE = "seal.json"
 _WHOLE = (LABELS_FILE, SUMMARY_FILE, TRACE_FILE, CONFIG_FILE, INPUTS_FILE)
 _GROWING = (SESSIONS_FILE, SPENDING_FILE)
 # Not in every run.
-_MAYBE = (ASIDE_FILE,)
+_MAYBE = (ASIDE_FILE, FROZEN_FILE)
 _BLOCK = 2**20
 
 
@@ -33,18 +36,19 @@ def seal(folder: Path) -> None:
         StorageError: the disk is full, or the folder cannot be written.
         RunError: a file cannot be read.
     """
-    sizes = {
-        name: (folder / name).stat().st_size for name in (*_WHOLE, *_MAYBE, *_GROWING) if (folder / name).is_file()
-    }
+    parts = sorted(path.relative_to(folder).as_posix() for path in (folder / PARTS_FOLDER).glob("*.json*"))
+    names = (*_WHOLE, *_MAYBE, *_GROWING, *parts)
+    sizes = {name: (folder / name).stat().st_size for name in names if (folder / name).is_file()}
     found = {name: {"bytes": size, "sha256": _digest(folder / name, size)} for name, size in sizes.items()}
     write_whole(folder / SEAL_FILE, json.dumps(found, indent=2) + "\n")
 
 
-def check_seal(folder: Path) -> None:
+def check_seal(folder: Path, but: Collection[str] = ()) -> None:
     """Compare the files of a finished run with what they held when it ended.
 
     Args:
         folder: of the run; without a seal nothing is checked.
+        but: names of files that may have changed.
 
     Raises:
         RunError: a file was changed, cut or removed since, or the seal is damaged: which, and what to do.
@@ -60,6 +64,8 @@ def check_seal(folder: Path) -> None:
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise RunError(f"{path}: damaged: {error}; {_advice(folder, SEAL_FILE)}") from error
     for name, (size, digest) in expected.items():
+        if name in but:
+            continue
         file = folder / name
         there = file.stat().st_size if file.is_file() else 0
         if there < size or (there > size and name not in _GROWING) or _digest(file, size) != digest:

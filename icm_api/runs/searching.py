@@ -35,6 +35,7 @@ class Watch:
             of labels that were not judged.
         on_judging: called when the search is over, and its labels are about to be judged.
         on_model: called once with the model that is asked, before anything is.
+        on_part: called after each part of the rest with the examples that are labelled, and all of them.
     """
 
     on_step: Callable[[Progress], None] = lambda progress: None
@@ -42,6 +43,7 @@ class Watch:
     on_warning: Callable[[str], None] = lambda warning: None
     on_judging: Callable[[], None] = lambda: None
     on_model: Callable[[Model], None] = lambda model: None
+    on_part: Callable[[int, int], None] = lambda done, total: None
 
 
 _MOST_NAMED = 5

@@ -1,7 +1,7 @@
 """Every benchmark, printed: `python -m tests.benchmarks`, or some by name: `python -m tests.benchmarks prefix`.
 
 `real` and `estimators real` need real models; `worlds` and `price` take from minutes to hours. They run only if they
-are named, and have options: `python -m tests.benchmarks real --help`.
+are named, and have options: `python -m tests.benchmarks real --help`. `size` takes numbers of rows.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from tests.benchmarks import (
     prefix,
     real,
     recovery,
+    size,
     startup,
     throughput,
     verdicts,
@@ -36,6 +37,7 @@ REPORTS = {
     "plans": plans.report,
     "prefix": prefix.report,
     "recovery": recovery.report,
+    "size": size.report,
     "startup": startup.report,
     "throughput": throughput.report,
     "verdicts": verdicts.report,
@@ -47,6 +49,9 @@ if sys.argv[1:2] and sys.argv[1] in NAMED:
     NAMED[sys.argv[1]](sys.argv[2:])
 elif sys.argv[1:3] == ["estimators", "real"]:
     for line in estimators.report(sys.argv[2:]):
+        print(line, flush=True)
+elif sys.argv[1:2] == ["size"] and sys.argv[2:]:
+    for line in size.costs([int(rows) for rows in sys.argv[2:]]):
         print(line, flush=True)
 else:
     for name in sys.argv[1:] or REPORTS:

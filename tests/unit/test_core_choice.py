@@ -1,0 +1,160 @@
+"""Which examples of a large data set are searched: whole units, chosen by a hash, whatever the order of the rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from icm_api.config import Config, ConstraintSection, CoreSection
+from icm_api.data import DataSource
+from icm_api.errors import RunError
+from icm_api.journal import Journal
+from icm_api.prompts import PromptBuilder
+from icm_api.runs.core import Rows, Split, Unit, choose_core, units_of
+from icm_api.runs.spill import read_part, spill
+from icm_api.types import Dataset, Example, PromptTemplate, Verbalizer
+
+SOURCE = DataSource("no file")
+BUILDER = PromptBuilder(PromptTemplate(), Verbalizer.plain(["True", "False"]), len, 3_000)
+"""Counts characters; a text of 9 takes 17 as a demonstration."""
+
+
+def rows(examples: Sequence[Example]) -> Rows:
+    return Rows(SOURCE, Dataset(examples))
+
+
+def units(found: Rows, constraints: Sequence[ConstraintSection] = ()) -> Callable[[bool], Unit]:
+    return lambda single: units_of(found, constraints, 0, single=single)
+
+
+def grouped(sizes: Sequence[int]) -> list[Example]:
+    return [
+        Example(f"{group}.{at}", {"text": f"{group:05}-{at:03}"}, f"g{group}")
+        for group, size in enumerate(sizes)
+        for at in range(size)
+    ]
+
+
+def core_of(found: Rows, settings: CoreSection | None = None, **given: Sequence[ConstraintSection]) -> frozenset[str]:
+    split = choose_core(found, units(found, **given), BUILDER, settings)
+    assert split is not None
+    return frozenset(found.chosen(split, units(found, **given)(split.single)).ids)
+
+
+def constraint(**values: object) -> ConstraintSection:
+    return Config.model_validate({"data": {"path": "x"}, "constraints": [values]}).constraints[0]
+
+
+def test_what_fits_the_window_is_searched_whole() -> None:
+    assert choose_core(rows(grouped([2] * 80)), units(rows([])), BUILDER, None) is None
+
+
+def test_a_small_set_is_searched_whole_even_if_not_all_of_it_fits_together() -> None:
+    few = [replace(example, fields={"text": "x" * 1000}) for example in grouped([1] * 60)]
+    assert choose_core(rows(few), units(rows(few)), BUILDER, None) is None
+
+
+def test_a_core_is_whole_groups_that_fit_in_any_order_of_the_rows() -> None:
+    examples = grouped([1, 2, 3] * 100)
+    core = core_of(rows(examples))
+    taken = [example for example in examples if example.id in core]
+    assert 150 < len(core) <= (3_000 - len(" False")) // 17
+    assert {example.group for example in taken}.isdisjoint(
+        example.group for example in examples if example.id not in core
+    )
+    for seed in range(3):
+        shuffled = list(examples)
+        Random(seed).shuffle(shuffled)
+        assert core_of(rows(shuffled)) == core
+
+
+def test_the_size_that_is_stated_is_the_most() -> None:
+    core = core_of(rows(grouped([3] * 60)), CoreSection(size=32))
+    assert len(core) == 30
+
+
+def test_a_group_too_large_for_the_core_is_left_to_the_rest_and_pushes_nothing_out() -> None:
+    small = grouped([2] * 200)
+    without = core_of(rows(small))
+    huge = [Example(f"huge{at}", {"text": f"{at:09}"}, "huge") for at in range(400)]
+    for mixed in ([*huge, *small], [*small, *huge]):
+        assert core_of(rows(mixed)) == without
+
+
+def test_if_one_group_is_all_there_is_it_is_cut_rather_than_nothing_searched() -> None:
+    core = core_of(rows([Example(f"{at}", {"text": f"{at:09}"}, "all") for at in range(500)]))
+    assert 150 < len(core) < 180
+
+
+def test_an_example_that_no_prompt_can_hold_does_not_make_a_small_set_large() -> None:
+    long = Example("long", {"text": "x" * 5_000})
+    assert choose_core(rows([*grouped([1] * 100), long]), units(rows([])), BUILDER, None) is None
+
+
+@pytest.mark.parametrize(
+    ("section", "metadata"),
+    [
+        (
+            constraint(kind="asymmetric", label="True"),
+            lambda at: {"left": f"t{min(at, at ^ 1) if at % 2 else at ^ 1}", "right": f"t{at}"},
+        ),
+        (constraint(kind="implies", if_label="True", then_label="True"), lambda at: {"implies": str(at ^ 1)}),
+        (
+            constraint(kind="transitive", label="True"),
+            lambda at: {"left": f"t{at // 2}", "right": f"u{at // 2}"},
+        ),
+    ],
+)
+def test_what_a_constraint_relates_across_groups_is_not_parted(
+    section: ConstraintSection, metadata: Callable[[int], dict[str, object]]
+) -> None:
+    examples = [Example(str(at), {"text": f"{at:09}"}, metadata=metadata(at)) for at in range(400)]
+    found = rows(examples)
+    core = core_of(found, constraints=[section])
+    assert 100 < len(core) < 200
+    assert all((str(at) in core) == (str(at ^ 1) in core) for at in range(400))
+
+
+def test_a_split_is_read_back_and_a_damaged_one_is_refused() -> None:
+    split = Split(2**63, frozenset({5}), 10, 90, 4)
+    assert Split.of({"core": json.loads(json.dumps(split.as_json()))}) == split
+    assert Split.of({}) is None
+    with pytest.raises(RunError, match="core"):
+        Split.of({"core": {"below": 3}})
+
+
+def test_parts_hold_the_rest_in_whole_units_and_are_cut_once(tmp_path: Path) -> None:
+    examples = grouped([1, 2, 3] * 100)
+    found = rows(examples)
+    split = choose_core(found, units(found), BUILDER, CoreSection(part=100))
+    assert split is not None
+    unit = units(found)(False)
+    index = spill(found, split, unit, tmp_path, "one")
+    core = found.chosen(split, unit)
+    assert len(index.examples) == -(-(600 - len(core)) // 100)
+    parts = [read_part(tmp_path, part) for part in range(len(index.examples))]
+    held = [example for part in parts for _, example in part]
+    assert sorted([*held, *core], key=lambda one: one.id) == sorted(examples, key=lambda one: one.id)
+    for part in parts:
+        groups = [example.group for _, example in part]
+        assert len(set(groups)) == sum(one != other for one, other in zip(groups, ["", *groups], strict=False))
+    assert spill(found, split, unit, tmp_path, "one") == index
+    with pytest.raises(RunError, match="other data"):
+        spill(found, split, unit, tmp_path, "two")
+
+
+def test_lines_written_together_stand_after_those_that_were_kept(tmp_path: Path) -> None:
+    path = tmp_path / "lines.jsonl"
+    with Journal(path) as journal:
+        journal.write_all([{"at": at} for at in range(4)])
+    path.write_bytes(path.read_bytes() + b'{"at": 4')
+    with Journal(path) as journal:
+        assert (journal.recorded, journal.torn) == (4, 8)
+        journal.keep(2)
+        journal.write_all([{"at": "new"}, {"at": "newer"}])
+    assert [json.loads(line)["at"] for line in path.read_text().splitlines()] == [0, 1, "new", "newer"]
