@@ -22,7 +22,6 @@ from rich.console import Console
 from icm_api.cli.live import LiveView
 from icm_api.cli.planning import ask_before, read_config, taken_line
 from icm_api.config import Prices
-from icm_api.consistency import audit
 from icm_api.data import check_data
 from icm_api.errors import BudgetError, DataError, GaveUpError, StorageError
 from icm_api.evaluation import lines_of, lines_of_zero_shot
@@ -34,10 +33,9 @@ from icm_api.runs import (
     TRACE_FILE,
     FinishedRun,
     Watch,
-    build_task,
+    audit_config,
     data_source,
     has_run,
-    load_dataset,
     old_prices,
     resume,
     run_config,
@@ -68,16 +66,15 @@ def resume_verb(arguments: Namespace) -> None:
 def audit_verb(arguments: Namespace) -> None:
     """`icm-api audit CONFIG`."""
     config = read_config(arguments)
-    task, checked = build_task(config), check_data(data_source(config))
+    checked = check_data(data_source(config))
     if checked.bad and not arguments.json:
         print("\n".join(checked.lines()))
     try:
-        dataset = load_dataset(config)
+        found = audit_config(config)
     except DataError:
         if arguments.json:
             print(json.dumps({"data": checked.as_json()}))
         raise
-    found = audit(dataset, task.verbalizer.labels, task.constraints)
     if arguments.json:
         print(json.dumps({**found.as_json(), "data": checked.as_json()}))
     else:

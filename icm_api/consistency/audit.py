@@ -7,10 +7,10 @@ rules out, the more it decides by itself, with nothing elicited from a model.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
-from icm_api.consistency.relations import compile_relations, constraint_name
+from icm_api.consistency.relations import Relations, compile_relations, constraint_name
 from icm_api.types import Constraint, Dataset, Label
 
 _SHOWN_IDS = 8
@@ -51,8 +51,10 @@ class Audit:
         relations: how many all constraints yield together, identical ones counted once.
         limit: legal labelings are counted up to this many.
         constraints: one per constraint, as given.
-        components: every connected group of two or more examples, in data set order.
+        components: every connected group of two or more examples, in data set order; of an audit in parts only those
+            of which no labeling is legal.
         unreached: examples that no relation names.
+        groups: of an audit in parts, how many groups there are of each (size, legal labelings); else empty.
     """
 
     labels: tuple[Label, ...]
@@ -62,6 +64,39 @@ class Audit:
     constraints: tuple[ConstraintAudit, ...]
     components: tuple[ComponentAudit, ...]
     unreached: tuple[str, ...]
+    groups: Mapping[tuple[int, int | None], int] = field(default_factory=dict)
+
+    @classmethod
+    def of_parts(cls, parts: Iterable[Audit]) -> Audit:
+        """What audits of the parts of a data set say together, if no relation reaches from one part into another.
+
+        Args:
+            parts: under the same labels, constraints and limit; one at a time, at least one.
+        """
+        total: Audit | None = None
+        for part in parts:
+            part = replace(part, groups=Counter(part._counted()), components=part.contradictions)
+            total = part if total is None else total._with(part)
+        assert total is not None
+        return total
+
+    def _with(self, part: Audit) -> Audit:
+        constraints = (
+            replace(one, relations=one.relations + other.relations, examples=one.examples + other.examples)
+            for one, other in zip(self.constraints, part.constraints, strict=True)
+        )
+        return replace(
+            self,
+            examples=self.examples + part.examples,
+            relations=self.relations + part.relations,
+            constraints=tuple(constraints),
+            components=self.components + part.components,
+            unreached=self.unreached + part.unreached,
+            groups=Counter(self.groups) + Counter(part.groups),
+        )
+
+    def _counted(self) -> Mapping[tuple[int, int | None], int]:
+        return self.groups or Counter((len(found.ids), found.legal) for found in self.components)
 
     @property
     def silent(self) -> tuple[str, ...]:
@@ -76,7 +111,7 @@ class Audit:
     @property
     def histogram(self) -> tuple[tuple[int, int | None, int], ...]:
         """How many groups there are of each (size, legal labelings): (size, legal, groups), small ones first."""
-        counted = Counter((len(found.ids), found.legal) for found in self.components)
+        counted = self._counted()
         ranked = sorted(counted, key=lambda kind: (kind[0], self.limit + 1 if kind[1] is None else kind[1]))
         return tuple((size, legal, counted[size, legal]) for size, legal in ranked)
 
@@ -169,15 +204,20 @@ def audit(
         examples=len(dataset),
         relations=len(relations),
         limit=limit,
-        constraints=tuple(_audit_one(dataset, labels, constraint) for constraint in given),
+        constraints=tuple(
+            _audit_one(dataset, labels, constraint, relations if len(given) == 1 else None) for constraint in given
+        ),
         components=tuple(components),
         unreached=tuple(key for key in dataset.ids if not relations.touching(key)),
     )
 
 
-def _audit_one(dataset: Dataset, labels: tuple[Label, ...], constraint: Constraint) -> ConstraintAudit:
-    # Compiled alone, since a relation may carry another name than the function that made it.
-    alone = compile_relations(dataset, labels, [constraint])
+def _audit_one(
+    dataset: Dataset, labels: tuple[Label, ...], constraint: Constraint, alone: Relations | None
+) -> ConstraintAudit:
+    if alone is None:
+        # A relation may carry another name than the function that made it.
+        alone = compile_relations(dataset, labels, [constraint])
     reached = {key for relation in alone for key in relation.ids}
     return ConstraintAudit(constraint_name(constraint), len(alone), len(reached))
 

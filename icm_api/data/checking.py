@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from hashlib import blake2b
+from itertools import pairwise
 from statistics import median
 from typing import Any
 
@@ -70,21 +73,40 @@ def check_data(source: DataSource) -> DataCheck:
         ConfigError: the format is unknown, the keys are unusable, or a package is missing.
     """
     bad: list[DataError] = []
-    examples = [*read_tolerantly(source, bad.append)]
+    texts, sizes, rewritten = array("Q"), array("Q"), list[str]()
+    for example in read_tolerantly(source, bad.append):
+        texts.append(_digest(example))
+        sizes.append(_size(example))
+        if is_rewritten(example.id):
+            rewritten.append(example.id)
+    usual = float(median(sizes)) if sizes else 0.0
+    long = max(_FAR * usual, _LEAST_LONG)
+    twice = frozenset(one for one, other in pairwise(sorted(texts)) if one == other)
+    duplicates, longest = _named(source, twice, long) if twice or max(sizes, default=0) >= long else ((), ())
+    return DataCheck(len(sizes), tuple(map(str, bad)), duplicates, usual, longest, tuple(rewritten))
+
+
+def _named(
+    source: DataSource, twice: frozenset[int], long: float
+) -> tuple[tuple[tuple[str, ...], ...], tuple[tuple[str, int], ...]]:
+    """The ids of what was found to be odd: to hold those of all rows would take most of the memory."""
     alike = defaultdict[tuple[str, ...], list[str]](list)
-    for example in examples:
-        alike[tuple(" ".join(text.split()) for text in example.fields.values())].append(example.id)
-    sizes = {example.id: _size(example) for example in examples}
-    usual = median(sizes.values()) if sizes else 0.0
-    far = [(key, size) for key, size in sizes.items() if size >= max(_FAR * usual, _LEAST_LONG)]
-    return DataCheck(
-        len(examples),
-        tuple(map(str, bad)),
-        tuple(tuple(ids) for ids in alike.values() if len(ids) > 1),
-        usual,
-        tuple(sorted(far, key=lambda row: -row[1])),
-        tuple(filter(is_rewritten, sizes)),
-    )
+    far: list[tuple[str, int]] = []
+    for example in read_tolerantly(source, lambda error: None):
+        if _digest(example) in twice:
+            alike[_texts(example)].append(example.id)
+        if (size := _size(example)) >= long:
+            far.append((example.id, size))
+    same = tuple(tuple(ids) for ids in alike.values() if len(ids) > 1)
+    return same, tuple(sorted(far, key=lambda row: -row[1]))
+
+
+def _texts(example: Example) -> tuple[str, ...]:
+    return tuple(" ".join(text.split()) for text in example.fields.values())
+
+
+def _digest(example: Example) -> int:
+    return int.from_bytes(blake2b("\0".join(_texts(example)).encode(), digest_size=8).digest(), "big")
 
 
 def _size(example: Example) -> int:

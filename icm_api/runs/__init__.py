@@ -9,6 +9,7 @@ person who checked the labels answered. Of a data set that does not fit the cont
 `parts` holds the labels of the rest, which `frozen.json` says how to ask for.
 """
 
+from icm_api.runs.auditing import audit_config
 from icm_api.runs.checking import check_labels, draw_labels
 from icm_api.runs.checks import CHECKS_FILE
 from icm_api.runs.finished import FinishedRun, with_check
@@ -59,6 +60,7 @@ __all__ = [
     "Plan",
     "TraceStep",
     "Watch",
+    "audit_config",
     "build_constraint",
     "build_task",
     "check_labels",

@@ -90,7 +90,7 @@ def test_every_example_has_one_label_and_related_ones_agree(labelled: Path) -> N
     run = FinishedRun.open(labelled / "run")
     core, rest = {row.id: row.label for row in run.result.examples}, lines_of(labelled / "run" / "parts")
     found = core | {row["id"]: row["label"] for row in rest}
-    assert len(core) == 24 and len(rest) == 36
+    assert (len(core), len(rest)) == (24, 36)
     assert found.keys() == gold_of(labelled).keys()
     assert run.whole.relations.broken(found) == frozenset()
     assert run.whole.dataset.ids != run.dataset.ids
@@ -181,7 +181,8 @@ def test_examples_of_the_rest_that_are_refused_or_too_long_are_set_aside(tmp_pat
         assert main(["run", str(config), "--json"]) == 0
     lines = lines_of(tmp_path / "bad" / "run" / "parts")
     aside = {row["id"] for row in lines if "set_aside" in row}
-    assert victim in aside and len(lines) == 4
+    assert victim in aside
+    assert len(lines) == 4
     assert FinishedRun.open(tmp_path / "bad" / "run").rest["set_aside"] == len(aside)  # type: ignore[index]
 
 

@@ -11,10 +11,12 @@ from random import Random
 import pytest
 
 from icm_api.config import Config, ConstraintSection, CoreSection
+from icm_api.consistency import AbsentKeyError
 from icm_api.data import DataSource
 from icm_api.errors import RunError
 from icm_api.journal import Journal
 from icm_api.prompts import PromptBuilder
+from icm_api.runs.auditing import audit_config
 from icm_api.runs.core import Rows, Split, Unit, choose_core, units_of
 from icm_api.runs.spill import read_part, spill
 from icm_api.types import Dataset, Example, PromptTemplate, Verbalizer
@@ -158,3 +160,29 @@ def test_lines_written_together_stand_after_those_that_were_kept(tmp_path: Path)
         journal.keep(2)
         journal.write_all([{"at": "new"}, {"at": "newer"}])
     assert [json.loads(line)["at"] for line in path.read_text().splitlines()] == [0, 1, "new", "newer"]
+
+
+def test_a_large_set_is_audited_in_parts_with_the_same_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [
+        {"id": f"r{at}", "text": f"{at}", "group": f"g{at // 3}", "answer": str(at % 2)}
+        | ({"to": "r0"} if at == 2 else {})
+        for at in range(120)
+    ]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    kinds = [
+        {"kind": "mutually_exclusive", "label": "True"},
+        {"kind": "implies", "if_label": "True", "then_label": "True", "to": "to"},
+    ]
+    config = Config.model_validate(
+        {"data": {"path": tmp_path / "rows.jsonl"}, "constraints": kinds, "run": {"folder": tmp_path}}
+    )
+    whole = audit_config(config)
+    monkeypatch.setattr("icm_api.runs.core.MOST_WHOLE", 50)
+    monkeypatch.setattr("icm_api.runs.auditing.PART", 30)
+    parts = audit_config(config)
+    assert parts.histogram == whole.histogram
+    assert (parts.constraints, parts.relations, parts.examples) == (whole.constraints, whole.relations, whole.examples)
+    assert sorted(parts.unreached) == sorted(whole.unreached)
+    wrong = config.changed(constraints=[{"kind": "equivalent", "by": "nothing"}])
+    with pytest.raises(AbsentKeyError, match="nothing"):
+        audit_config(wrong)
