@@ -30,6 +30,7 @@ PLAIN = {
     str: "text",
     Path: "path",
     datetime.date: "date",
+    datetime.datetime: "date and time",
     Any: "any value",
 }
 BOUNDS = (

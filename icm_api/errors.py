@@ -162,6 +162,10 @@ class NotConfirmedError(IcmError):
     exit_code: ClassVar[int] = 4
 
 
+class DeadlineError(BudgetError):
+    """The time that a run may take is over. Everything paid for is kept: set another deadline, then resume."""
+
+
 class RunError(IcmError):
     """A run folder is missing, damaged, or belongs to another configuration: which file, and where in it."""
 

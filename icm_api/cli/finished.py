@@ -11,7 +11,7 @@ from argparse import Namespace
 from icm_api.cli.running import in_words
 from icm_api.evaluation import evaluate, short_lines
 from icm_api.export import FORMATS, Options, export_labels
-from icm_api.report import write_report
+from icm_api.report import write_index, write_report
 from icm_api.runs import FinishedRun
 
 
@@ -53,6 +53,9 @@ def export_verb(arguments: Namespace) -> None:
 
 def report_verb(arguments: Namespace) -> None:
     """`icm-api report RUN`."""
+    if arguments.index:
+        print(f"wrote {write_index(arguments.run, arguments.out)}")
+        return
     written = write_report(
         arguments.run,
         arguments.out,

@@ -115,6 +115,17 @@ def _label(parser: ArgumentParser) -> None:
     _json(parser)
 
 
+def _runs(parser: ArgumentParser) -> None:
+    parser.add_argument("folder", type=Path, nargs="?", default=Path("runs"), help="folder of runs (default: runs)")
+    _json(parser)
+
+
+def _diff(parser: ArgumentParser) -> None:
+    _run_folder(parser)
+    parser.add_argument("other", type=Path, metavar="run", help="the folder of another run")
+    _json(parser)
+
+
 def _evaluate(parser: ArgumentParser) -> None:
     from icm_api.data import format_names
 
@@ -220,6 +231,7 @@ def _check(parser: ArgumentParser) -> None:
 def _report(parser: ArgumentParser) -> None:
     _run_folder(parser)
     parser.add_argument("--out", type=Path, help="the page to write (default: report/report.html in the run folder)")
+    parser.add_argument("--index", action="store_true", help="RUN is a folder of runs: write a page that lists them")
     parser.add_argument("--gold", type=Path, help="gold labels to compare the labels found with")
     _map(parser)
     parser.add_argument("--comparison", type=Path, help="the folder of a comparison, to show its bars")
@@ -374,6 +386,13 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
             "say what a run is likely to take, and what at most: requests, tokens, money, minutes; sends nothing",
             _plan,
             "  icm-api plan claims.toml --latency 0.8\n  icm-api plan claims.toml --compare\n",
+        ),
+        "runs": Verb("icm_api.cli.looking:runs_verb", "list runs: state, model, size, U, verdict, cost and age", _runs),
+        "show": Verb("icm_api.cli.looking:show_verb", "print what a run found, or how far it is", _resume),
+        "diff": Verb(
+            "icm_api.cli.looking:diff_verb",
+            "set two finished runs beside each other: settings, labels, names, U and verdict",
+            _diff,
         ),
         "evaluate": Verb("icm_api.cli.finished:evaluate_verb", "measure a finished run against gold labels", _evaluate),
         "audit": Verb(

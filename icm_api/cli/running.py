@@ -107,7 +107,7 @@ def watched(work: Callable[[Watch], Coroutine[Any, Any, Result]], folder: Path, 
         # A run that was finished before may have been checked since.
         rest = FinishedRun.open(folder).rest
         more = [] if rest is None else lines_of_rest(rest, folder / PARTS_FOLDER)
-        print("\n".join([*_result_lines(with_check(folder, result), folder), *more, *_bill(asked, folder)]))
+        print("\n".join([*result_lines(with_check(folder, result), folder), *more, *_bill(asked, folder)]))
     return result
 
 
@@ -175,7 +175,7 @@ def _coverage_line(result: Result) -> str:
     return f"coverage: {fmean(known):.1%} of the probability is on the labels"
 
 
-def _result_lines(result: Result, folder: Path) -> list[str]:
+def result_lines(result: Result, folder: Path) -> list[str]:
     """A finished run in a few lines."""
     counts = Counter(example.label for example in result.examples)
     labels = ", ".join(f"{label} {count}" for label, count in sorted(counts.items()))

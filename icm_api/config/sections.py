@@ -298,10 +298,12 @@ class RunSection(Section):
         tolerate: the most examples that are set aside, since they are longer than the context window, or the model
             refused them or gave no readable answer: a count such as 5, or a share of the data set such as 0.05,
             rounded up. With 0 the first ends the run.
+        deadline: when the run stops, to be resumed, such as 2026-12-01T08:00:00; local time if it names no other.
     """
 
     folder: Path | None = None
     tolerate: int | float = TOLERATE
+    deadline: datetime.datetime | None = None
 
     @field_validator("tolerate", mode="before")
     @classmethod

@@ -4,6 +4,7 @@ It reads what the run left on disk, and asks no model. Needs the extra `report` 
 imported only when a report is written.
 """
 
+from icm_api.report.index import write_index
 from icm_api.report.reading import Report, Written, read_report, write_report
 
-__all__ = ["Report", "Written", "read_report", "write_report"]
+__all__ = ["Report", "Written", "read_report", "write_index", "write_report"]

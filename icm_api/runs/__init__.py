@@ -24,6 +24,7 @@ from icm_api.runs.folder import (
     has_run,
     locked,
 )
+from icm_api.runs.listing import Difference, RunRow, diff_runs, list_runs, run_row
 from icm_api.runs.more import label_more
 from icm_api.runs.parts import (
     build_constraint,
@@ -56,8 +57,10 @@ __all__ = [
     "SPENDING_FILE",
     "TRACE_FILE",
     "Cost",
+    "Difference",
     "FinishedRun",
     "Plan",
+    "RunRow",
     "TraceStep",
     "Watch",
     "audit_config",
@@ -69,11 +72,13 @@ __all__ = [
     "count_steps",
     "data_fingerprint",
     "data_source",
+    "diff_runs",
     "default_cache_folder",
     "draw_labels",
     "folder_of",
     "has_run",
     "label_more",
+    "list_runs",
     "load_dataset",
     "load_start",
     "locked",
@@ -87,6 +92,7 @@ __all__ = [
     "resume",
     "run",
     "run_config",
+    "run_row",
     "run_sync",
     "trace_record",
     "with_check",

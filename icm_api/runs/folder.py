@@ -187,6 +187,23 @@ def locked(folder: Path) -> Iterator[None]:
         lock.release()
 
 
+def in_use(folder: Path) -> bool:
+    """Whether a process is working on a run at the moment; nothing is written.
+
+    Args:
+        folder: of the run.
+    """
+    if not (folder / _LOCK_FILE).exists():
+        return False
+    lock = FileLock(folder / _LOCK_FILE, timeout=0)
+    try:
+        lock.acquire()
+    except (Timeout, OSError):
+        return True
+    lock.release()
+    return False
+
+
 @contextmanager
 def new_folder(folder: Path) -> Iterator[None]:
     """The folder of a new run, for one process; it goes again if the run is refused before its first step.

@@ -6,15 +6,16 @@ trace is compared with what its step gives, and the search goes on where the tra
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import replace
 from pathlib import Path
-from time import monotonic
+from time import monotonic, time
 
 import tomli_w
 
 from icm_api.config import TOLERATE, Config, DiagnosticsSettings, SearchSettings
-from icm_api.errors import RunError
+from icm_api.errors import DeadlineError, RunError
 from icm_api.journal import Journal
 from icm_api.model import LanguageModel, note_session
 from icm_api.result import LABELS_FILE, SUMMARY_FILE, Result, write_whole
@@ -142,6 +143,24 @@ async def resume(folder: Path, watch: Watch = UNWATCHED) -> Result:
 
 
 async def _worked(config: Config, work: Work, model: LanguageModel, watch: Watch, cut: Cut) -> Result:
+    """All the work of a run until its deadline."""
+    deadline = config.run.deadline
+    if deadline is None:
+        return await _all(config, work, model, watch, cut)
+    limit = asyncio.timeout(deadline.timestamp() - time())
+    try:
+        async with limit:
+            return await _all(config, work, model, watch, cut)
+    except TimeoutError as error:
+        if not limit.expired():
+            raise
+        raise DeadlineError(
+            f"the deadline of the run ([run] deadline) was {deadline}; what was answered is kept: set another in "
+            f"{folder_of(config) / CONFIG_FILE}, then resume"
+        ) from error
+
+
+async def _all(config: Config, work: Work, model: LanguageModel, watch: Watch, cut: Cut) -> Result:
     """The search, unless the rest alone is left to do, and the rest, if there is one."""
     folder, began = folder_of(config), monotonic()
     try:
