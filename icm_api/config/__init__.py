@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from icm_api._lazy import lazy
 
 if TYPE_CHECKING:
+    from icm_api.config.batches import BatchesSection
     from icm_api.config.constraints import Constraints, ConstraintSection
     from icm_api.config.core import MOST_SEARCHED, CoreSection
     from icm_api.config.judging import CompareSettings, DiagnosticsSettings
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     )
 else:
     _HOMES = {
+        "icm_api.config.batches": "BatchesSection",
         "icm_api.config.constraints": "Constraints ConstraintSection",
         "icm_api.config.core": "CoreSection MOST_SEARCHED",
         "icm_api.config.judging": "CompareSettings DiagnosticsSettings",
@@ -48,6 +50,7 @@ __all__ = [
     "MOST_SEARCHED",
     "PRESETS",
     "TOLERATE",
+    "BatchesSection",
     "Budget",
     "CacheSection",
     "ClientSettings",

@@ -17,6 +17,7 @@ from typing import Any, Self, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, PrivateAttr, ValidationError, model_validator
 
+from icm_api.config.batches import BatchesSection
 from icm_api.config.constraints import Constraints
 from icm_api.config.core import CoreSection
 from icm_api.config.judging import CompareSettings, DiagnosticsSettings
@@ -59,6 +60,7 @@ class Config(Section):
         constraints: what holds between labels of related examples.
         search: the objective and the search.
         core: what is searched of a large data set; by default what fits the context window.
+        batches: how it is searched in batches, if it is.
         client: how a hosted model is asked.
         budget: what the run may cost at most.
         prices: what the model's provider charges.
@@ -74,6 +76,7 @@ class Config(Section):
     constraints: tuple[Constraints, ...] = ()
     search: SearchSettings = SearchSettings()
     core: CoreSection | None = None
+    batches: BatchesSection | None = None
     client: ClientSettings = ClientSettings()
     budget: Budget = Budget()
     prices: Prices | None = None

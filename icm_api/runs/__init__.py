@@ -10,6 +10,7 @@ person who checked the labels answered. Of a data set that does not fit the cont
 """
 
 from icm_api.runs.auditing import audit_config
+from icm_api.runs.batches import batch_lines
 from icm_api.runs.checking import check_labels, draw_labels
 from icm_api.runs.checks import CHECKS_FILE
 from icm_api.runs.finished import FinishedRun, with_check
@@ -64,6 +65,7 @@ __all__ = [
     "TraceStep",
     "Watch",
     "audit_config",
+    "batch_lines",
     "build_constraint",
     "build_task",
     "check_labels",

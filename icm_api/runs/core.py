@@ -284,7 +284,12 @@ class _Chosen:
 
 
 def choose_core(
-    rows: Rows, units: Callable[[bool], Unit], prompts: PromptBuilder, settings: CoreSection | None
+    rows: Rows,
+    units: Callable[[bool], Unit],
+    prompts: PromptBuilder,
+    settings: CoreSection | None,
+    *,
+    fits: bool = True,
 ) -> Split | None:
     """Which examples to search.
 
@@ -293,6 +298,7 @@ def choose_core(
         units: gives the unit of an example, single or not.
         prompts: count tokens, and know the context window.
         settings: `[core]`, if it is given.
+        fits: whether the core has to fit the context window.
 
     Returns:
         None if all examples are to be searched.
@@ -303,25 +309,25 @@ def choose_core(
     """
     section = settings or CoreSection()
     stated = section.size is not None
-    best = _gone_through(rows, units(False), prompts, section.size or MOST_WHOLE)
+    best = _gone_through(rows, units(False), prompts, section.size or MOST_WHOLE, fits)
     if best.below == END and not best.apart:
         return None
     if not stated and best.core > MOST_SEARCHED:
-        best = _gone_through(rows, units(False), prompts, MOST_SEARCHED)
+        best = _gone_through(rows, units(False), prompts, MOST_SEARCHED, fits)
     single = best.core < min(LEAST, best.total, section.size or LEAST) // 2
     if single:
         # Hardly any unit is small enough: rather cut them than search next to nothing.
-        best = _gone_through(rows, units(True), prompts, section.size or MOST_SEARCHED)
+        best = _gone_through(rows, units(True), prompts, section.size or MOST_SEARCHED, fits)
     rest = best.total - best.core
     parts = min(MOST_PARTS, -(-rest // section.part))
     return Split(best.below, best.apart, best.core, rest, parts, single)
 
 
-def _gone_through(rows: Rows, unit: Unit, prompts: PromptBuilder, most: int) -> _Chosen:
+def _gone_through(rows: Rows, unit: Unit, prompts: PromptBuilder, most: int, fits: bool) -> _Chosen:
     """What fits; units that turn out to be too large by themselves have no part in it."""
     apart: frozenset[int] = frozenset()
     for _ in range(_PASSES):
-        found = _Chosen(most, prompts.room, apart)
+        found = _Chosen(most, prompts.room if fits else END, apart)
         for example in rows:
             found.add(unit(example), lambda example=example: prompts.measured(example))  # type: ignore[misc]
         if not found.large:

@@ -16,6 +16,7 @@ from icm_api.objective import Objective
 from icm_api.prompts import PromptBuilder
 from icm_api.result import LABELS_FILE, SUMMARY_FILE, Result
 from icm_api.runs.aside import allowed
+from icm_api.runs.batches import Batch, cut_batches
 from icm_api.runs.core import Rows, Split, Unit, choose_core, units_of
 from icm_api.runs.folder import CONFIG_FILE, CORE_KEY, data_fingerprint, folder_of
 from icm_api.runs.frozen import FROZEN_FILE, Frozen, freeze
@@ -39,6 +40,7 @@ class Cut:
         split: where every example belongs; None if all are searched.
         unit: of an example.
         fixed: labels that a person gave to the rest.
+        batches: that the search is cut into; none if it is one.
     """
 
     rows: Rows
@@ -48,6 +50,7 @@ class Cut:
     split: Split | None
     unit: Unit
     fixed: Labeling
+    batches: tuple[Batch, ...] = ()
 
     def inputs(self) -> dict[str, Any]:
         """What a resume must know of the cut; nothing if there is none."""
@@ -97,7 +100,13 @@ class Large:
         prompts = PromptBuilder(
             self.task.template, self.task.verbalizer, model.count_tokens, model.capabilities.context_window
         )
-        return self._at(choose_core(self.rows, self.unit, prompts, self.config.core))
+        section, batches = self.config.core, self.config.batches
+        if batches is not None and batches.count is None:
+            return self._at(None)
+        if batches is not None and batches.count is not None:
+            own = batches.count * (batches.size - batches.shared)
+            section = (section or CoreSection()).changed(size=batches.shared + own)
+        return self._at(choose_core(self.rows, self.unit, prompts, section, fits=batches is None))
 
     def cut_before(self, inputs: Mapping[str, Any]) -> Cut:
         """What a run searches that began before.
@@ -122,14 +131,17 @@ class Large:
         if split is None:
             dataset = self.rows.whole if self.rows.whole is not None else Dataset(self.rows)
             start = self.start or load_start(self.config, dataset, self.task)
-            return Cut(self.rows, self.task, dataset, start, None, self.unit(True), Labeling())
+            unit = self.unit(False)
+            cut = () if self.config.batches is None else cut_batches(dataset, unit, self.config.batches)
+            return Cut(self.rows, self.task, dataset, start, None, unit, Labeling(), cut)
         unit = self.unit(split.single)
         dataset = self.rows.chosen(split, unit)
         start = self.start or load_start(self.config, self._named(dataset), self.task)
         known = frozenset(dataset.ids)
         rest = [key for key in start.fixed if key not in known]
         inside = Start(start.fixed.without(rest), start.warm.without([key for key in start.warm if key not in known]))
-        return Cut(self.rows, self.task, dataset, inside, split, unit, start.fixed.without(known))
+        cut = () if self.config.batches is None else cut_batches(dataset, unit, self.config.batches)
+        return Cut(self.rows, self.task, dataset, inside, split, unit, start.fixed.without(known), cut)
 
     def _named(self, core: Dataset) -> Dataset:
         """The core, and the examples of the rest that a person labelled."""

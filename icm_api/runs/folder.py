@@ -31,7 +31,7 @@ CORE_KEY = "core"
 """Of the inputs: which examples are searched, if not all are."""
 CHANGEABLE = ("run", "cache", "client", "budget")
 """Sections of a configuration that may change while a run goes on: no label depends on them."""
-_NEWER = ("core",)
+_NEWER = ("core", "batches")
 """Sections that older versions did not have."""
 ASIDE_FILE = "set_aside.jsonl"
 """A line for each example that was set aside: id and reason. Missing if none was."""

@@ -20,6 +20,7 @@ from icm_api.journal import Journal
 from icm_api.model import LanguageModel, note_session
 from icm_api.result import LABELS_FILE, SUMMARY_FILE, Result, write_whole
 from icm_api.runs.aside import Aside, allowed, read_aside
+from icm_api.runs.batches import search_batches
 from icm_api.runs.cutting import Cut, Large, forget_rest, label_rest, searched_before
 from icm_api.runs.folder import (
     CONFIG_FILE,
@@ -164,7 +165,7 @@ async def _all(config: Config, work: Work, model: LanguageModel, watch: Watch, c
     """The search, unless the rest alone is left to do, and the rest, if there is one."""
     folder, began = folder_of(config), monotonic()
     try:
-        result = searched_before(folder, cut) or await _search(config, work, model, watch)
+        result = searched_before(folder, cut) or await _searched(config, work, model, watch, cut)
         if cut.split is not None:
             # What was paid for is not asked again if the rest is cut short.
             result.save(folder)
@@ -177,6 +178,13 @@ async def _all(config: Config, work: Work, model: LanguageModel, watch: Watch, c
         result.save(folder)
     seal(folder)
     return result
+
+
+async def _searched(config: Config, work: Work, model: LanguageModel, watch: Watch, cut: Cut) -> Result:
+    if not cut.batches:
+        return await _search(config, work, model, watch)
+    watch.on_model(model)
+    return await search_batches(config, work, cut.batches, folder_of(config), watch)
 
 
 async def _search(config: Config, work: Work, model: LanguageModel, watch: Watch) -> Result:

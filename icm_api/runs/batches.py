@@ -1,0 +1,312 @@
+"""A search in batches, side by side under one meter, merged into one result.
+
+All batches share some examples. If two batches divide these alike, they found the same; if they do so under exchanged
+names, one found the inverse, and its labels are renamed; else they found different things, which the result says.
+
+Source: batches of the data set, Wen et al. 2025, appendix.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import fsum
+from pathlib import Path
+from typing import Any
+
+from icm_api.config import BatchesSection, Config
+from icm_api.errors import ConfigError
+from icm_api.evaluation.thresholds import AGREEING
+from icm_api.journal import Journal, encode_line
+from icm_api.objective import Objective
+from icm_api.result import LABELS_FILE, SUMMARY_FILE, LabelledExample, Result, write_whole
+from icm_api.runs.aside import Aside, allowed
+from icm_api.runs.listing import best_naming
+from icm_api.runs.searching import UNWATCHED, Watch, Work
+from icm_api.runs.trace import TRACE_FILE, read_trace, trace_record
+from icm_api.search import Start
+from icm_api.search.estimating import estimator_of
+from icm_api.types import Dataset, Example, Label, Labeling, Tally, Usage
+
+BATCHES_FOLDER = "batches"
+SAME, INVERSE, OTHER = "same", "inverse", "another"
+"""What a batch found beside the first: the same division, the same under other names, or another one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One batch.
+
+    Attributes:
+        shared: examples that are in all batches.
+        dataset: all its examples, the shared ones included.
+    """
+
+    shared: tuple[str, ...]
+    dataset: Dataset
+
+
+def cut_batches(dataset: Dataset, unit: Callable[[Example], int], settings: BatchesSection) -> tuple[Batch, ...]:
+    """The batches of a data set: whole units in the order of their hashes, the first of them shared by all.
+
+    Args:
+        dataset: what is searched.
+        unit: of an example.
+        settings: `[batches]`.
+
+    Raises:
+        ConfigError: the examples are too few for two batches.
+    """
+    units: dict[int, list[Example]] = {}
+    for example in dataset:
+        units.setdefault(unit(example), []).append(example)
+    ordered = [units[key] for key in sorted(units)]
+    shared: list[Example] = []
+    while ordered and len(shared) < settings.shared:
+        shared += ordered.pop(0)
+    own = max(1, settings.size - len(shared))
+    count = settings.count or -(-sum(map(len, ordered)) // own)
+    if count < 2 or len(ordered) < count:
+        raise ConfigError(
+            f"batches: {len(dataset)} examples in {len(units)} groups make no two batches of {settings.size} with "
+            f"{len(shared)} in both: lower batches.size, or leave [batches] out"
+        )
+    members: list[list[Example]] = [[] for _ in range(count)]
+    for each in ordered:
+        # The smallest so far, so that groups of any size come out even.
+        min(members, key=len).extend(each)
+    names = tuple(example.id for example in shared)
+    return tuple(
+        Batch(names, Dataset(sorted([*shared, *more], key=lambda example: dataset.position(example.id))))
+        for more in members
+    )
+
+
+async def search_batches(config: Config, work: Work, batches: Sequence[Batch], folder: Path, watch: Watch) -> Result:
+    """Search all batches that are not on disk yet, and merge them.
+
+    Args:
+        config: of the run.
+        work: over all examples.
+        batches: as `cut_batches` gives them.
+        folder: of the run; each batch has its own below it.
+        watch: what to hear of.
+
+    Raises:
+        IcmError: whatever stops a batch; those that are done are on disk.
+    """
+    assert config.batches is not None
+    place = [folder / BATCHES_FOLDER / f"{at:04}" for at in range(len(batches))]
+
+    async def one(at: int, start: Start) -> Result:
+        return await _searched(config, _narrowed(work, batches[at].dataset, start), place[at], watch)
+
+    if config.batches.carry:
+        first = await one(0, work.start)
+        carried = {row.id: row.label for row in first.examples if row.id in batches[0].shared}
+        rest = replace(work.start, fixed=work.start.fixed.assign(carried))
+        found = [first, *await _together([one(at, rest) for at in range(1, len(batches))])]
+    else:
+        found = await _together([one(at, work.start) for at in range(len(batches))])
+    write_whole(folder / TRACE_FILE, b"".join(map(encode_line, _traces(place))).decode())
+    return merged(found, batches, work.objective, config)
+
+
+async def _together(batches: Sequence[Any]) -> list[Result]:
+    tasks = [asyncio.ensure_future(batch) for batch in batches]
+    try:
+        return list(await asyncio.gather(*tasks))
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _narrowed(work: Work, dataset: Dataset, start: Start) -> Work:
+    """The work of one batch."""
+    known = frozenset(dataset.ids)
+    whole = work.objective
+    objective = replace(
+        whole,
+        dataset=dataset,
+        relations=whole.relations.among(dataset.ids),
+        estimator=estimator_of(work.settings, whole.model, len(dataset)),
+        tally=Tally(),
+    )
+    inside = Start(
+        *(labels.without([key for key in labels if key not in known]) for labels in (start.fixed, start.warm))
+    )
+    return replace(work, objective=objective, start=inside)
+
+
+async def _searched(config: Config, work: Work, folder: Path, watch: Watch) -> Result:
+    """One batch, as a run of its own would be: from disk if it is there."""
+    if (folder / SUMMARY_FILE).is_file() and (folder / LABELS_FILE).is_file():
+        return Result.load(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with Journal(folder / TRACE_FILE) as journal:
+        quiet = replace(
+            UNWATCHED, on_step=lambda progress: journal.write(trace_record(progress)), on_warning=watch.on_warning
+        )
+        aside = Aside(most=allowed(config.run.tolerate, len(work.objective.dataset)))
+        result = await work.result(aside, quiet, lambda aside: journal.restart())
+        journal.finish()
+    result.save(folder)
+    return result
+
+
+def _traces(folders: Sequence[Path]) -> Iterator[Mapping[str, Any]]:
+    """The steps of all batches, one batch after the other, numbered through."""
+    step = restart = requests = tokens = 0
+    for folder in folders:
+        last = (step, restart, requests, tokens)
+        for each in read_trace(folder / TRACE_FILE):
+            step, restart = last[0] + each.step, last[1] + each.restart
+            requests, tokens = last[2] + each.requests, last[3] + each.prompt_tokens
+            values = {name: getattr(each, name) for name in each.__slots__}
+            listed = {name: list(values[name]) for name in ("examples", "old", "new")}
+            yield {**values, **listed, "step": step, "restart": restart, "requests": requests, "prompt_tokens": tokens}
+        step, restart = step + 1, restart + 1
+
+
+def merged(found: Sequence[Result], batches: Sequence[Batch], objective: Objective, config: Config) -> Result:
+    """One result of all batches: names aligned with the first batch, shared examples as the first has them.
+
+    Args:
+        found: of each batch.
+        batches: in the same order.
+        objective: over all examples.
+        config: of the run.
+    """
+    rows = {row.id: row for row in found[0].examples}
+    about: list[dict[str, Any]] = []
+    for at, (result, batch) in enumerate(zip(found, batches, strict=True)):
+        names, told = _beside(found[0], result, batch, objective)
+        about.append(_told(at, result, told))
+        for row in result.examples:
+            if row.id not in rows:
+                rows[row.id] = renamed(row, names) if told["found"] == INVERSE else row
+    examples = tuple(rows[key] for key in objective.dataset.ids if key in rows)
+    weights = [len(result.examples) / sum(len(each.examples) for each in found) for result in found]
+
+    def mean(values: Sequence[float]) -> float:
+        return fsum(weight * value for weight, value in zip(weights, values, strict=True))
+
+    labeling = Labeling({row.id: row.label for row in examples})
+    broken = objective.relations.weight(objective.relations.broken(labeling))
+    predictable = mean([result.mutual_predictability for result in found])
+    aside = {key: why for result in found for key, why in result.about.get("set_aside", {}).items()}
+    merged_about = {
+        **{key: value for key, value in found[0].about.items() if key not in ("zero_shot", "set_aside", "estimated")},
+        "information": mean([float(result.about["information"]) for result in found]),
+        "restarts": sum(int(result.about["restarts"]) for result in found),
+        "accepted": sum(int(result.about["accepted"]) for result in found),
+        "batches": about,
+        **({"set_aside": dict(sorted(aside.items()))} if aside else {}),
+        **_judgement(found, about),
+    }
+    return Result(
+        examples,
+        objective.alpha * predictable - broken,
+        predictable,
+        broken,
+        sum((result.usage for result in found), Usage()),
+        sum(result.steps for result in found) + len(found) - 1,
+        merged_about,
+    )
+
+
+def _beside(
+    first: Result, result: Result, batch: Batch, objective: Objective
+) -> tuple[Mapping[Label, Label], dict[str, Any]]:
+    """How a batch divides the shared examples beside the first, and how its labels are to be read."""
+    own, others = first.labeling, result.labeling
+    pairs = [(own[key], others[key]) for key in batch.shared if key in own and key in others]
+    names, agreed = best_naming(pairs, objective.labels) if pairs else ({}, 0.0)
+    alike = sum(a == b for a, b in pairs) / len(pairs) if pairs else None
+    exchanged = any(a != b for a, b in names.items())
+    if alike is None or (alike < AGREEING and agreed < AGREEING):
+        verdict = OTHER
+    else:
+        verdict = INVERSE if exchanged and agreed > alike else SAME
+    if verdict == INVERSE and _breaks(others, names, objective):
+        # Names that constraints speak of cannot be exchanged.
+        verdict = OTHER
+    return names, {"shared": len(pairs), "agreement": alike, "renamed_agreement": agreed, "found": verdict}
+
+
+def _breaks(labeling: Labeling, names: Mapping[Label, Label], objective: Objective) -> bool:
+    relations = objective.relations
+    before, after = labeling, Labeling({key: names[label] for key, label in labeling.items()})
+    return relations.weight(relations.broken(after)) > relations.weight(relations.broken(before))
+
+
+def renamed(row: LabelledExample, names: Mapping[Label, Label]) -> LabelledExample:
+    """A labelled example under other names; what the model says of it by itself has no names to exchange.
+
+    Args:
+        row: of a result.
+        names: label -> what it is called.
+    """
+    return replace(
+        row,
+        label=names[row.label],
+        probabilities={label: row.probabilities[own] for label, own in _inverted(names, row.probabilities)},
+        calibrated={label: row.calibrated[own] for label, own in _inverted(names, row.calibrated)},
+    )
+
+
+def _inverted(names: Mapping[Label, Label], order: Mapping[Label, float]) -> list[tuple[Label, Label]]:
+    back = {new: own for own, new in names.items()}
+    return [(label, back[label]) for label in order]
+
+
+def _told(at: int, result: Result, beside: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "batch": at,
+        "examples": len(result.examples),
+        "utility": result.utility,
+        "mutual_predictability": result.mutual_predictability,
+        "inconsistency": result.inconsistency,
+        "verdict": result.verdict,
+        **beside,
+    }
+
+
+def _judgement(found: Sequence[Result], about: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The judgement of the batch that is least coherent; batches that found other things are said first."""
+    judged = [result for result in found if isinstance(result.about.get("diagnosis"), Mapping)]
+    if len(judged) < len(found):
+        return {}
+    worst = min(judged, key=lambda result: (result.about["diagnosis"]["verdict"] == judged[0].verdict, result.utility))
+    diagnosis = dict(worst.about["diagnosis"])
+    others = [str(each["batch"]) for each in about if each["found"] == OTHER]
+    if others:
+        told = (
+            f"batches {', '.join(others)} divide the {about[0]['shared']} examples that all share otherwise than the "
+            "first: they did not find the same concept"
+        )
+        diagnosis = {**diagnosis, "coherent": "unsure", "verdict": "unsure", "reasons": [told, *diagnosis["reasons"]]}
+    return {"diagnosis": diagnosis, "calibration": worst.about["calibration"]}
+
+
+def batch_lines(about: Mapping[str, Any]) -> list[str]:
+    """What a summary says of batches, in a line each; none if there were none.
+
+    Args:
+        about: of a result.
+    """
+    words = {SAME: "the same as the first", INVERSE: "the inverse of the first, renamed", OTHER: "another concept"}
+    lines = []
+    for each in about.get("batches", ()):
+        told = (
+            ""
+            if each["batch"] == 0
+            else f"; {words[each['found']]}: {each['agreement'] or 0:.0%} of {each['shared']} alike"
+        )
+        lines.append(
+            f"batch {each['batch']}: {each['examples']} examples, U = {each['utility']:.3f}, "
+            f"{each['verdict'] or 'not judged'}{told}"
+        )
+    return lines
