@@ -127,7 +127,8 @@ def test_a_run_in_batches_is_merged_and_resumed_from_those_that_are_done(
     )
     assert main(["run", str(config)]) == 0
     printed = capsys.readouterr().out
-    assert "batch 1: 16 examples" in printed and "labelled 20 other examples" in printed
+    assert "batch 1: 16 examples" in printed
+    assert "labelled 20 other examples" in printed
     run = tmp_path / "run"
     whole = FinishedRun.open(run).whole
     assert len(whole.result.examples) == 48

@@ -39,7 +39,8 @@ def test_all_runs_of_a_folder_are_listed_with_their_state(runs: Path, capsys: Pr
         "damaged": "damaged",
     }
     assert (rows["s0"]["examples"], rows["s0"]["model"]) == (12, "made/up")
-    assert rows["s0"]["verdict"] and rows["begun"]["utility"] is None
+    assert rows["s0"]["verdict"]
+    assert rows["begun"]["utility"] is None
     assert main(["runs", str(runs)]) == 0
     assert re.search(r"^s1/run +finished +made/up +12 ", capsys.readouterr().out, re.MULTILINE)
     assert main(["runs", str(runs / "nowhere")]) == 2
@@ -85,7 +86,8 @@ def test_an_index_links_to_reports_and_escapes_what_it_shows(runs: Path, capsys:
     assert main(["report", str(runs), "--index"]) == 0
     page = (runs / "index.html").read_text()
     assert '<a href="%3Cb%3E%26/run/report/report.html">&lt;b&gt;&amp;/run</a>' in page
-    assert "<b>" not in page and page.count("<tr>") == 5
+    assert "<b>" not in page
+    assert page.count("<tr>") == 5
 
 
 def test_a_run_stops_at_its_deadline_and_goes_on_with_another(tmp_path: Path, capsys: Printed) -> None:
