@@ -127,12 +127,19 @@ def lines_of_rest(rest: Mapping[str, Any], folder: Path) -> list[str]:
 
 
 def _judging(result: Result) -> str:
-    """What judging took of all requests."""
+    """What judging took, beside what the search did."""
     diagnosis = result.about.get("diagnosis")
     if not diagnosis or not result.usage.requests:
         return ""
-    judging = diagnosis["measures"]["requests"]
-    return f"; {judging:,} of the requests ({judging / result.usage.requests:.0%}) to judge the labels"
+    measures, whole = diagnosis["measures"], result.usage
+    told = []
+    for word, judging, all_told in (
+        ("requests", measures["requests"], whole.requests),
+        ("tokens", measures.get("tokens", 0), whole.prompt_tokens),
+    ):
+        if all_told > judging:
+            told.append(f"{judging:,} {word} ({judging / (all_told - judging):.0%} of the search's)")
+    return f"; of these, judging the labels took {' and '.join(told)}" if told else ""
 
 
 def _bill(asked: Sequence[Model], folder: Path) -> list[str]:

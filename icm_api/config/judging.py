@@ -14,10 +14,10 @@ from pydantic import Field, field_validator, model_validator
 from icm_api.config.presets import BaselineName, MethodName, RowName
 from icm_api.config.sections import Prices, Section
 
-NULL_EXAMPLES = 64
-"""Examples that the null is measured on, at most: with fewer than the run has, noise is fitted better, not worse."""
-NULL_ROUNDS = 4
-"""Of the null, each a request per example; before them zero-shot and a start are asked for."""
+NULL_EXAMPLES, NULL_LEAST = 24, 8
+"""Examples that the null is measured on, at most and at least: with few, noise is fitted better, not worse."""
+NULL_SCORES = 3
+"""Labelings that the search of the null scores."""
 
 
 class DiagnosticsSettings(Section):
@@ -25,12 +25,14 @@ class DiagnosticsSettings(Section):
 
     Attributes:
         enabled: judge at all.
+        share: of the requests and tokens of the search, how many judging may take. What does not fit is left out, the
+            last first: the null, the second opinion, orders, ends, renamings, shuffles.
         shuffles: labelings with the same labels in other places, to compare the labels found with.
         orders: other orders of the demonstrations.
         rounds: rounds of each of the two second opinions, which start from the model's zero-shot predictions.
         renamings: other ways to name the labels, if there are more than two; with two there is one.
         ends: the most ends of other restarts that are scored again; the cache answers those that the search scored.
-        null: search made-up words too, if the search maximises information, to see what fitting noise gives.
+        null: search a few of the texts in made-up words too, to see what fitting noise gives.
         contested: how many of the most contested examples are listed.
         abstain_below: labels less probable than this, calibrated, are marked as open ("don't know").
         per_group: the most examples of one group that are put forward to a person.
@@ -40,6 +42,7 @@ class DiagnosticsSettings(Section):
     """
 
     enabled: bool = True
+    share: float = Field(default=0.1, gt=0)
     shuffles: int = Field(default=4, ge=2)
     orders: int = Field(default=2, ge=0)
     rounds: int = Field(default=3, ge=1)
@@ -52,23 +55,28 @@ class DiagnosticsSettings(Section):
     witness: str | None = None
     witness_options: Mapping[str, Any] = Field(default_factory=dict)
 
-    def most_requests(self, size: int, labels: int) -> int:
+    def most_requests(self, size: int, labels: int, searching: int | None = None) -> int:
         """The most requests that judging a labeling takes: `size` for each labeling that is looked at.
 
         Args:
             size: how many examples are labelled.
             labels: how many labels there are.
+            searching: the most requests of the search; None if judging has no limit.
 
         Example:
             >>> DiagnosticsSettings(null=False).most_requests(100, labels=2)
             1800
+            >>> DiagnosticsSettings().most_requests(100, labels=2, searching=6000)
+            800
         """
         renamings = 1 if labels == 2 else self.renamings
         opinions = 2 * self.rounds + 1  # both share their first round, and each result is scored
-        # Zero-shot, the start and the rounds; or, if a chain is over before, the choice between both ends in 3 orders.
-        null = (NULL_ROUNDS + 7) * min(size, NULL_EXAMPLES) if self.null else 0
-        witness = 1 if self.witness else 0
-        return size * (self.shuffles + self.orders + renamings + self.ends + opinions + witness) + null
+        null = NULL_SCORES * min(size, NULL_EXAMPLES) if self.null else 0
+        most = size * (self.shuffles + self.orders + renamings + self.ends + opinions) + null
+        if searching is not None:
+            # Zero-shot and its labels are asked about in any case; most searches have done so.
+            most = min(most, 2 * size + max(int(self.share * searching), NULL_SCORES * min(size, NULL_LEAST)))
+        return most + (size if self.witness else 0)
 
 
 class CompareSettings(Section):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice, permutations
 from math import fsum, inf, log
 from random import Random
@@ -98,6 +98,27 @@ def coherence(score: Score, relations: Relations | None = None, given: Collectio
     free = [key for key in score.logprobs if key not in given] or list(score.logprobs)
     predicted, guessed = _predicted(score, relations, free), _guessed(score, relations, free)
     return Coherence(score.labeling, score.utility, predicted, guessed, score.inconsistency)
+
+
+def over_orders(scores: Sequence[Score]) -> Score:
+    """One labeling's score with its predictions averaged over several orders of the demonstrations.
+
+    Where a model listens to the last labels shown, single orders make single labels look badly predicted.
+
+    Args:
+        scores: of the same labeling, complete, the first in the data set's own order.
+
+    Returns:
+        The first score with the mean log p of every label, normalised.
+    """
+    first, reads = scores[0], {}
+    for key, own in first.distributions.items():
+        columns = zip(*(score.distributions[key].logprobs for score in scores), strict=True)
+        means = [fsum(column) / len(scores) for column in columns]
+        total = logsumexp(means)
+        reads[key] = replace(own, logprobs=tuple(value - total for value in means))
+    logprobs = {key: read.logprob(first.labeling[key]) for key, read in reads.items()}
+    return replace(first, logprobs=logprobs, distributions=reads)
 
 
 def _predicted(score: Score, relations: Relations | None, ids: Sequence[str]) -> float:

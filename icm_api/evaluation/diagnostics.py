@@ -20,14 +20,16 @@ from typing import Any
 from icm_api.chance import draw
 from icm_api.config import DiagnosticsSettings
 from icm_api.consistency import Relations
+from icm_api.evaluation.allowance import Allowance
 from icm_api.evaluation.answers import UNCHECKED, headline, lines_of
-from icm_api.evaluation.bootstrap import bootstrap_chain, opinion_spread, zero_shot
+from icm_api.evaluation.bootstrap import Chain, bootstrap_chain, opinion_spread, zero_shot
 from icm_api.evaluation.coherence import (
     Coherence,
     agreement_renamed,
     coherence,
     core_share,
     legal_logprob,
+    over_orders,
     rename,
     renamings,
     shuffled,
@@ -39,7 +41,8 @@ from icm_api.evaluation.null import null_of
 from icm_api.evaluation.queue import margins
 from icm_api.evaluation.thresholds import COHERENT
 from icm_api.evaluation.verdict import Verdict, judge, one_sided
-from icm_api.objective import INFORMATION, Calibration, Objective, information
+from icm_api.objective import Calibration, Objective, information
+from icm_api.search.align import align, most_probable
 from icm_api.types import Label, Labeling, Model, Predictions, Score, Tally, Usage
 
 _TRIES = 20
@@ -96,7 +99,8 @@ async def diagnose(
 ) -> Diagnosis:
     """Judge a finished labeling; no gold label is looked at.
 
-    Takes at most `settings.most_requests` requests: n for each other labeling that is looked at.
+    Takes n requests for each other labeling that is looked at, and looks at as many as `settings.share` of what the
+    search asked for pays for; `settings.most_requests` requests at most.
 
     Args:
         objective: the run's.
@@ -117,64 +121,152 @@ async def diagnose(
     settings = settings or DiagnosticsSettings()
     objective = replace(objective, tally=objective.tally.part())
     score = await objective.completed(judged.score)
-    orders, repeats = await _orders(objective, score, settings.orders, seed)
-    measures = replace(await _measured(objective, replace(judged, score=score), settings, seed), orders=orders)
+    allowance = Allowance.of(judged.searched, settings.share, score, objective.tally)
+    measures, seen = await _Judge(objective, replace(judged, score=score), settings, seed, allowance).measured()
     usage = objective.tally.usage
     if witness is not None:
         said, asked = await _witness(objective, score, witness)
         measures, usage = replace(measures, witness=said), usage + asked
-    measures = replace(measures, requests=usage.requests)
+    measures = replace(measures, requests=usage.requests, tokens=usage.prompt_tokens)
     others = [other.coherence for other in (measures.opinion.rival, *measures.ends)]
-    repeats += [other.labeling for other in others if other.share >= COHERENT]
-    naming = name(measures.prior, len(judged.fixed), _readings(objective, score, measures))
+    repeats = [*seen, *(other.labeling for other in others if other.share >= COHERENT)]
+    naming = name(measures.prior, len(judged.fixed), _readings(objective, score, measures, seed))
     return Diagnosis(judge(measures), naming, measures, tuple(repeats), usage)
 
 
-async def _measured(objective: Objective, judged: Judged, settings: DiagnosticsSettings, seed: int) -> Measures:
-    """All but other orders and the witness."""
-    score, given, relations = judged.score, judged.fixed, _related(objective)
-    found = coherence(score, relations, given)
-    # Rivals need not agree on what a person said.
-    free = score.labeling.without(given) or score.labeling
-    lopsided = one_sided(found, given)
-    first = await zero_shot(objective)
-    opinion = await _opinion(objective, first, free, given, settings.rounds)
-    ends = [end for end in dict.fromkeys(judged.ends) if end != score.labeling]
-    # Labels that are all alike stay what they are when shuffled.
-    other = opinion.rival.coherence
-    chance = ("second opinion", other, Labeling()) if lopsided else ("found", found, given)
-    with_null = settings.null and objective.statistic == INFORMATION
-    return Measures(
-        labels=objective.labels,
-        found=found,
-        one_sided=lopsided,
-        core=core_share(score, objective.relations.components, relations),
-        counts=_counts(score.labeling, objective.labels),
-        drift=_drift(judged.path, objective.labels),
-        chance=await _chance(objective, chance, settings.shuffles, seed),
-        renamed=await _renamed(objective, score.labeling, settings.renamings, seed),
-        ends=tuple([await _rival(objective, "another restart", end, free) for end in ends[: settings.ends]]),
-        ends_agreeing=sum(end == score.labeling for end in judged.ends),
-        orders=None,
-        opinion=opinion,
-        prior=_prior(objective, first, score),
-        coverage=_coverage(score),
-        margins=margins(score)[: settings.contested],
-        conflicts=Counter(objective.relations[at].constraint for at in sorted(score.broken)),
-        null=await null_of(objective, score, seed, given) if with_null else None,
-        requests=0,
-    )
+@dataclass(frozen=True, slots=True)
+class _Judge:
+    """Measures one labeling, as far as the allowance goes."""
+
+    objective: Objective
+    judged: Judged
+    settings: DiagnosticsSettings
+    seed: int
+    allowance: Allowance
+
+    async def measured(self) -> tuple[Measures, list[Labeling]]:
+        """All but the witness, and the most probable labels in other orders."""
+        judged, settings, objective, seed = self.judged, self.settings, self.objective, self.seed
+        known = [await objective.completed(score) for score in judged.reordered]
+        score = over_orders([judged.score, *known])
+        given, relations = judged.fixed, _related(objective)
+        found = coherence(score, relations, given)
+        # Rivals need not agree on what a person said.
+        free = score.labeling.without(given) or score.labeling
+        lopsided = one_sided(found, given)
+        first = await zero_shot(objective)
+        null = await null_of(objective, score, seed, given, self.allowance) if settings.null else None
+        opinion = await self._opinion(first, free)
+        orders, seen = await self._orders(known)
+        ends = await self._ends(free, first)
+        renamed = await self._renamed(first)
+        # Labels that are all alike stay what they are when shuffled.
+        other = opinion.rival.coherence
+        measures = Measures(
+            labels=objective.labels,
+            found=found,
+            one_sided=lopsided,
+            core=core_share(score, objective.relations.components, relations),
+            counts=_counts(score.labeling, objective.labels),
+            drift=_drift(judged.path, objective.labels),
+            chance=await self._chance(("second opinion", other, Labeling()) if lopsided else ("found", found, given)),
+            renamed=renamed,
+            ends=ends,
+            ends_agreeing=sum(end == score.labeling for end in judged.ends),
+            orders=orders,
+            opinion=opinion,
+            prior=_prior(objective, first, score),
+            coverage=_coverage(score),
+            margins=margins(score)[: settings.contested],
+            conflicts=Counter(objective.relations[at].constraint for at in sorted(score.broken)),
+            null=null,
+            requests=0,
+        )
+        return measures, seen
+
+    async def _scored(self, labeling: Labeling) -> Score:
+        """With distributions if examples are related: a component's labels are judged beside its other legal ones."""
+        known = (each for each in (self.judged.score, *self.judged.rivals) if each.labeling == labeling)
+        score = next(known, None) or await self.objective(labeling)
+        return await self.objective.completed(score) if len(self.objective.relations) else score
+
+    async def _rival(self, name: str, labeling: Labeling, found: Labeling, first: Predictions) -> Rival:
+        score, objective = await self._scored(labeling), self.objective
+        return Rival(
+            name,
+            coherence(score, _related(objective)),
+            agreement(labeling, found, objective.labels),
+            agreement_renamed(found, labeling, objective.labels),
+            auroc_of(first, labeling),
+        )
+
+    async def _opinion(self, first: Predictions, found: Labeling) -> Opinion:
+        """The plain chain; if its labels are not coherent, the debiased one, if it is more so.
+
+        If no round can be afforded, calibrated zero-shot labels, at which the default search begins.
+        """
+        objective, given, score = self.objective, self.judged.fixed, self.judged.score
+        # Each chain scores what it ends at.
+        rounds = min(self.settings.rounds, self.allowance.at_most(2 * self.settings.rounds) // 2)
+        if rounds:
+            chain = await bootstrap_chain(objective, first, rounds, debias=False)
+        else:
+            labels = align(objective, Calibration("batch")(first), Labeling(), most_probable)
+            chain = Chain(labels, 0, debiased=True)
+        rival = await self._rival("second opinion", chain.labeling, found, first)
+        if rounds and rival.coherence.share < COHERENT:
+            other = await bootstrap_chain(objective, first, rounds, debias=True)
+            second = await self._rival("second opinion, debiased", other.labeling, found, first)
+            if second.coherence.share > rival.coherence.share:
+                chain, rival = other, second
+        against = [key for key, label in given.items() if chain.labeling[key] != label]
+        contradicted = fsum(_sureness(score, key, len(objective.labels)) for key in against) / max(1, len(given))
+        return Opinion(rival, chain.rounds, chain.debiased, len(given), len(given) - len(against), contradicted)
+
+    async def _orders(self, known: Sequence[Score]) -> tuple[Orders | None, list[Labeling]]:
+        """What the search saw in other orders of the demonstrations; else a data set in other orders gives some."""
+        objective, own, scores = self.objective, self.judged.score, list(known)
+        for number in range(0 if known else self.allowance.at_most(self.settings.orders)):
+            other = objective.reordered(draw(self.seed, number, "order of demonstrations"))
+            scores.append(await other.completed(await other(own.labeling)))
+        found = [coherence(score, _related(objective)).predictability for score in scores]
+        best = [Labeling({key: read.best for key, read in score.distributions.items()}) for score in scores]
+        flips = [labels[key] != read.best for labels in best for key, read in own.distributions.items()]
+        return (Orders(tuple(found), fmean(flips)) if scores else None), best
+
+    async def _ends(self, found: Labeling, first: Predictions) -> tuple[Rival, ...]:
+        others = [end for end in dict.fromkeys(self.judged.ends) if end != self.judged.score.labeling]
+        known = {score.labeling for score in self.judged.rivals}
+        rivals = []
+        for end in others[: self.settings.ends]:
+            if end in known or self.allowance.at_most(1):
+                rivals.append(await self._rival("another restart", end, found, first))
+        return tuple(rivals)
+
+    async def _renamed(self, first: Predictions) -> tuple[Rival, ...]:
+        found, labels = self.judged.score.labeling, self.objective.labels
+        ways = renamings(labels, self.settings.renamings, draw(self.seed, 0, "renamings"))
+        name = "the inverse" if len(labels) == 2 else "other names"
+        afforded = ways[: self.allowance.at_most(len(ways))]
+        return tuple([await self._rival(name, rename(found, way), found, first) for way in afforded])
+
+    async def _chance(self, measured: tuple[str, Coherence, Labeling]) -> Chance | None:
+        name, one, given = measured
+        gains: list[float] = []
+        # Two or three of them say nothing.
+        wanted = self.settings.shuffles
+        for number in range(wanted if self.allowance.at_most(wanted) == wanted else 0):
+            rng = draw(self.seed, number, f"shuffle of {name}")
+            tries = (shuffled(one.labeling, self.objective.relations, rng) for _ in range(_TRIES))
+            other = next((labeling for labeling in tries if labeling != one.labeling), None)
+            if other is not None:
+                gains.append(coherence(await self._scored(other), _related(self.objective), given).gain)
+        return Chance(name, one.gain, tuple(gains)) if gains else None
 
 
 def _related(objective: Objective) -> Relations | None:
     """What connects examples, if anything does."""
     return objective.relations if len(objective.relations) else None
-
-
-async def _scored(objective: Objective, labeling: Labeling) -> Score:
-    """With distributions if examples are related, since a component's labels are judged beside its other legal ones."""
-    score = await objective(labeling)
-    return await objective.completed(score) if len(objective.relations) else score
 
 
 def _prior(objective: Objective, first: Predictions, score: Score) -> Prior:
@@ -189,9 +281,12 @@ def _prior(objective: Objective, first: Predictions, score: Score) -> Prior:
     return Prior(opinion_spread(first), auroc_of(first, score.labeling), alone, together)
 
 
-def _readings(objective: Objective, score: Score, measures: Measures) -> tuple[Reading, ...]:
+def _readings(objective: Objective, score: Score, measures: Measures, seed: int) -> tuple[Reading, ...]:
     """Some of the labels that the model is surest of, and what they are under the most coherent other names."""
-    other = max(measures.renamed, key=lambda way: way.coherence.gain).coherence.labeling
+    if measures.renamed:
+        other = max(measures.renamed, key=lambda way: way.coherence.gain).coherence.labeling
+    else:
+        other = rename(score.labeling, renamings(objective.labels, 1, draw(seed, 0, "renamings"))[0])
     return readings_of(objective.dataset, score.labeling, other, [row.id for row in reversed(margins(score))])
 
 
@@ -226,68 +321,6 @@ def _coverage(score: Score) -> tuple[float, float] | None:
     return (fmean(covered), min(covered)) if covered else None
 
 
-async def _rival(objective: Objective, name: str, labeling: Labeling, found: Labeling) -> Rival:
-    return _compared(objective, name, await _scored(objective, labeling), found)
-
-
-def _compared(objective: Objective, name: str, score: Score, found: Labeling) -> Rival:
-    return Rival(
-        name,
-        coherence(score, _related(objective)),
-        agreement(score.labeling, found, objective.labels),
-        agreement_renamed(found, score.labeling, objective.labels),
-    )
-
-
-async def _opinion(objective: Objective, first: Predictions, found: Labeling, given: Labeling, rounds: int) -> Opinion:
-    """The plain chain; if its labels are not coherent, the debiased one, if it is more so."""
-    chain = await bootstrap_chain(objective, first, rounds, debias=False)
-    score = await _scored(objective, chain.labeling)
-    rival = _compared(objective, "second opinion", score, found)
-    if rival.coherence.share < COHERENT:
-        other = await bootstrap_chain(objective, first, rounds, debias=True)
-        again = await _scored(objective, other.labeling)
-        second = _compared(objective, "second opinion, debiased", again, found)
-        if second.coherence.share > rival.coherence.share:
-            chain, rival, score = other, second, again
-    against = [key for key, label in given.items() if chain.labeling[key] != label]
-    contradicted = fsum(_sureness(score, key, len(objective.labels)) for key in against) / max(1, len(given))
-    return Opinion(rival, chain.rounds, chain.debiased, len(given), len(given) - len(against), contradicted)
-
-
 def _sureness(score: Score, key: str, labels: int) -> float:
     """How sure a label is, from 0, as probable as any, to 1, certain."""
     return max(0.0, (exp(score.logprobs[key]) - 1 / labels) / (1 - 1 / labels))
-
-
-async def _chance(
-    objective: Objective, measured: tuple[str, Coherence, Labeling], shuffles: int, seed: int
-) -> Chance | None:
-    name, one, given = measured
-    gains: list[float] = []
-    for number in range(shuffles):
-        rng = draw(seed, number, f"shuffle of {name}")
-        tries = (shuffled(one.labeling, objective.relations, rng) for _ in range(_TRIES))
-        other = next((labeling for labeling in tries if labeling != one.labeling), None)
-        if other is not None:
-            gains.append(coherence(await _scored(objective, other), _related(objective), given).gain)
-    return Chance(name, one.gain, tuple(gains)) if gains else None
-
-
-async def _renamed(objective: Objective, found: Labeling, most: int, seed: int) -> tuple[Rival, ...]:
-    ways = renamings(objective.labels, most, draw(seed, 0, "renamings"))
-    name = "the inverse" if len(objective.labels) == 2 else "other names"
-    return tuple([await _rival(objective, name, rename(found, way), found) for way in ways])
-
-
-async def _orders(objective: Objective, score: Score, orders: int, seed: int) -> tuple[Orders | None, list[Labeling]]:
-    """Demonstrations are ordered by place in the data set: a data set in another order gives other contexts."""
-    found: list[float] = []
-    best: list[Labeling] = []
-    for number in range(orders):
-        reordered = objective.reordered(draw(seed, number, "order of demonstrations"))
-        again = await reordered.completed(await reordered(score.labeling))
-        found.append(coherence(again, _related(objective)).predictability)
-        best.append(Labeling({key: read.best for key, read in again.distributions.items()}))
-    flips = [labeling[key] != read.best for labeling in best for key, read in score.distributions.items()]
-    return (Orders(tuple(found), fmean(flips)) if orders else None), best

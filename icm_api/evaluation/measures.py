@@ -9,7 +9,7 @@ from statistics import fmean, stdev
 from icm_api.evaluation.coherence import Coherence
 from icm_api.evaluation.naming import Prior
 from icm_api.evaluation.null import Null
-from icm_api.types import Label, Labeling, Score
+from icm_api.types import Label, Labeling, Score, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +21,18 @@ class Judged:
         ends: per restart, the complete labeling that it ended at.
         fixed: labels that a person gave, which the search could not move.
         path: the labelings that it went through, first to last; for the drift of the label balance.
+        rivals: other labelings, as the search scored them in the data set's own order.
+        reordered: the labels found, as the search scored them with the demonstrations in other orders.
+        searched: what the search asked for, of which judging may take a share; None for no limit.
     """
 
     score: Score
     ends: tuple[Labeling, ...] = ()
     fixed: Labeling = field(default_factory=Labeling)
     path: tuple[Labeling, ...] = ()
+    rivals: tuple[Score, ...] = ()
+    reordered: tuple[Score, ...] = ()
+    searched: Usage | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +44,14 @@ class Rival:
         coherence: of it.
         agreement: share of the examples with the same label in both, in [0, 1].
         agreement_renamed: the same after the renaming of the labels that agrees best.
+        auroc: of zero-shot log-odds against it, as in `Prior`.
     """
 
     name: str
     coherence: Coherence
     agreement: float
     agreement_renamed: float
+    auroc: float | None = None
 
     def as_json(self) -> dict[str, object]:
         """For `summary.json`."""
@@ -51,6 +59,7 @@ class Rival:
             "name": self.name,
             "agreement": self.agreement,
             "agreement_renamed": self.agreement_renamed,
+            "auroc": self.auroc,
             **self.coherence.as_json(),
         }
 
@@ -222,9 +231,10 @@ class Measures:
         coverage: mean and smallest share of probability that fell on the labels; None if it is not known.
         margins: examples, smallest margin first.
         conflicts: broken relations by constraint.
-        null: what the same search finds in made-up words; None if it was not measured.
+        null: what a search finds in made-up words; None if it was not measured.
         witness: what another model says of the labels; None if none was asked.
         requests: that judging took, whether the cache answered or the model.
+        tokens: of their prompts.
     """
 
     labels: tuple[Label, ...]
@@ -246,6 +256,7 @@ class Measures:
     requests: int
     null: Null | None = None
     witness: Witness | None = None
+    tokens: int = 0
 
     @property
     def size(self) -> int:
@@ -272,4 +283,5 @@ class Measures:
             "null": self.null.as_json() if self.null else None,
             "witness": self.witness.as_json() if self.witness else None,
             "requests": self.requests,
+            "tokens": self.tokens,
         }

@@ -14,7 +14,7 @@ from math import exp, fsum
 from typing import Any
 
 from icm_api.evaluation.distance import places_of
-from icm_api.evaluation.thresholds import NAMED, NAMING_SPREAD, STRONG_SPREAD, STRONGLY
+from icm_api.evaluation.thresholds import NAMED, NAMING_SPREAD, STRONG_SPREAD, STRONGLY, TOLD
 from icm_api.types import Dataset, Label, LabelDistribution, Labeling, Predictions
 
 READ = 3
@@ -117,7 +117,7 @@ def name(prior: Prior, given: int, readings: Sequence[Reading] = ()) -> Naming:
     auroc, kept = prior.auroc, tuple(readings)
     if auroc is None:
         return Naming(UNSETTLED, "all labels are one and the same, so there is nothing to name", kept)
-    if prior.spread < NAMING_SPREAD:
+    if prior.spread < NAMING_SPREAD or (auroc >= NAMED and prior.alone < TOLD):
         alike = (
             "without any other label the model sees nearly no difference between the examples (spread "
             f"{prior.spread:.2f} nats): the division may be a good one with the names exchanged, or be about something "

@@ -1,9 +1,11 @@
-"""What fitting noise gives: the same search on the same texts with every word replaced by a made-up one.
+"""What fitting noise gives: a search of the same texts with every word replaced by a made-up one.
 
 A search finds labels that are somewhat coherent in anything: it follows the model's whims about single texts, and few
 examples are easily fitted. How far that goes depends on the model, the prompt, the number of examples and of labels,
 so it is measured and not assumed: words keep their places, their lengths and who shares them, and lose their meaning.
 Labels that are worth no more than these say nothing of a concept that the model knows.
+
+The search is a short one, from random labels, on a few of the examples: fewer are fitted better, not worse.
 """
 
 from __future__ import annotations
@@ -12,18 +14,17 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from math import fsum, sqrt
-from statistics import NormalDist, variance
+from math import fsum, log, sqrt
+from statistics import variance
 
-from icm_api.config import SearchSettings
-from icm_api.config.judging import NULL_EXAMPLES, NULL_ROUNDS
+from icm_api.chance import draw
+from icm_api.config.judging import NULL_EXAMPLES, NULL_LEAST, NULL_SCORES
 from icm_api.consistency import Relations
-from icm_api.objective import INFORMATION, Objective, Term, information_terms
-from icm_api.search import search
-from icm_api.types import Dataset, Example, Score
-
-CONFIDENCE = 0.95
-"""One-sided, that the labels found are worth more than the null."""
+from icm_api.evaluation.allowance import Allowance
+from icm_api.evaluation.thresholds import AHEAD
+from icm_api.objective import Calibration, Objective, Term, information_terms, pooled
+from icm_api.search.align import align, most_probable
+from icm_api.types import Dataset, Example, LabelDistribution, Labeling, Predictions, Score
 
 _WORD = re.compile(r"[^\W_]+")
 _CONSONANTS, _VOWELS = "bdfgklmnprstvz", "aeiou"
@@ -31,7 +32,7 @@ _CONSONANTS, _VOWELS = "bdfgklmnprstvz", "aeiou"
 
 @dataclass(frozen=True, slots=True)
 class Null:
-    """The labels found, compared with what the same search finds in texts without meaning.
+    """The labels found, compared with what a search finds in texts without meaning.
 
     Attributes:
         found: J of the labels found, in nats per example.
@@ -39,6 +40,7 @@ class Null:
         error: standard error of the difference, over components.
         guessed: what the labels found cost if they are guessed from their shares, in nats per example.
         examples: that the null was measured on.
+        noise_guessed: what the labels found in made-up words cost if they are guessed from their shares.
     """
 
     found: float
@@ -46,6 +48,7 @@ class Null:
     error: float
     guessed: float
     examples: int
+    noise_guessed: float = 0.0
 
     @property
     def share(self) -> float:
@@ -53,30 +56,46 @@ class Null:
         return self.found / self.guessed if self.guessed else 0.0
 
     @property
+    def ahead(self) -> float:
+        """By how much the share is ahead of that of the null.
+
+        The most that the null could be is taken as no less than what the labels found could, and a null below 0 as 0,
+        since nothing is fitted then.
+        """
+        most = max(self.guessed, self.noise_guessed)
+        return self.share - max(0.0, self.noise) / most if most else 0.0
+
+    @property
     def beaten(self) -> bool:
-        """Whether the labels found are worth more, with 95% confidence."""
-        return self.found - self.noise > NormalDist().inv_cdf(CONFIDENCE) * self.error
+        """Whether they are clearly ahead."""
+        return self.ahead >= AHEAD
 
     def as_json(self) -> dict[str, float | int | bool]:
         """For `summary.json`."""
         return {
             "information": self.found,
             "noise": self.noise,
+            "guessed": self.guessed,
+            "noise_guessed": self.noise_guessed,
             "standard_error": self.error,
             "share": self.share,
+            "ahead": self.ahead,
             "examples": self.examples,
             "beaten": self.beaten,
         }
 
 
-async def null_of(objective: Objective, score: Score, seed: int, given: Collection[str] = ()) -> Null | None:
-    """Search the same texts in made-up words; at most 11 requests per example, of 64 examples at most.
+async def null_of(
+    objective: Objective, score: Score, seed: int, given: Collection[str] = (), allowance: Allowance | None = None
+) -> Null | None:
+    """Search some of the texts in made-up words, by the run's own estimator.
 
     Args:
         objective: of the run; its model, prompts, labels and relations are kept.
         score: of the labels found, with distributions.
         seed: of the search.
         given: ids whose labels a person gave, which count only if there are no others.
+        allowance: what may be asked for, which decides how many examples are searched, `NULL_LEAST` at least.
 
     Returns:
         None if no example has a word.
@@ -84,24 +103,65 @@ async def null_of(objective: Objective, score: Score, seed: int, given: Collecti
     Raises:
         ProviderError: the model gave no usable logprobs.
     """
-    examples = list(objective.dataset)[:NULL_EXAMPLES]
-    texts = [_made_up(example) for example in examples]
-    if all(one.fields == other.fields for one, other in zip(examples, texts, strict=True)):
+    renamed = Dataset(map(_made_up, objective.dataset))
+    if all(one.fields == other.fields for one, other in zip(objective.dataset, renamed, strict=True)):
         return None
-    ids = frozenset(example.id for example in examples)
-    kept = [relation for relation in objective.relations if ids.issuperset(relation.ids)]
-    relations = Relations(kept, [example.id for example in examples], objective.labels)
-    noise = replace(objective, dataset=Dataset(texts), relations=relations, statistic=INFORMATION)
-    settings = SearchSettings(engine="rounds", restarts=1, steps=NULL_ROUNDS, calibration="batch", seed=seed)
-    found = (await search(noise, settings)).score
+    most = NULL_EXAMPLES
+    if allowance is not None:
+        longer = _tokens(replace(objective, dataset=renamed)) / max(1, _tokens(objective))
+        most = max(NULL_LEAST, min(most, allowance.examples(NULL_SCORES, longer)))
+    noise = _first(replace(objective, dataset=renamed), most)
+    found = await _searched(noise, seed)
     labels = score.labeling.without(given) or score.labeling
     ours = information_terms(score.distributions, labels, objective.relations)
-    theirs = information_terms(found.distributions, found.labeling, relations)
+    theirs = information_terms(found.distributions, found.labeling, noise.relations)
     here = fsum(term.information for term in ours) / len(labels)
     there = fsum(term.information for term in theirs) / len(found.labeling)
     guessed = -fsum(term.on_average for term in ours) / len(labels)
-    error = sqrt(_variance(ours, len(labels)) + _variance(theirs, len(examples)))
-    return Null(here, there, error, guessed, len(examples))
+    error = sqrt(_variance(ours, len(labels)) + _variance(theirs, len(found.labeling)))
+    noise_guessed = -fsum(term.on_average for term in theirs) / len(found.labeling)
+    return Null(here, there, error, guessed, len(found.labeling), noise_guessed)
+
+
+def _tokens(objective: Objective) -> int:
+    template, count = objective.prompts.template, objective.model.count_tokens
+    return sum(count(template.render(example)) for example in objective.dataset)
+
+
+def _first(objective: Objective, most: int) -> Objective:
+    """The same objective on the first components, until there are so many examples."""
+    ids: list[str] = []
+    for component in objective.relations.components:
+        if ids and len(ids) + len(component) > most:
+            break
+        ids += component
+    kept = Dataset([example for example in objective.dataset if example.id in set(ids)])
+    among = [relation for relation in objective.relations if set(ids).issuperset(relation.ids)]
+    return replace(objective, dataset=kept, relations=Relations(among, kept.ids, objective.labels))
+
+
+async def _searched(objective: Objective, seed: int) -> Score:
+    """Calibrated rounds from random labels, each in a new order; the last one's score."""
+    calibrate, heard = Calibration("batch"), [_random(objective, seed)]
+    score: Score | None = None
+    for number in range(NULL_SCORES):
+        labeling = align(objective, pooled(heard), Labeling(), most_probable)
+        ordered = objective.reordered(draw(seed, number, "order of the null"))
+        score = await ordered.completed(await ordered(labeling))
+        heard = [*(heard if number else ()), calibrate(score.distributions)]
+    assert score is not None
+    return score
+
+
+def _random(objective: Objective, seed: int) -> Predictions:
+    """Predictions that say nothing, to draw legal labels by."""
+    rng, labels = draw(seed, 0, "labels of the null"), objective.labels
+
+    def drawn() -> LabelDistribution:
+        weights = [rng.expovariate(1) for _ in labels]
+        return LabelDistribution(labels, tuple(log(each / fsum(weights)) for each in weights), 1.0, "exact")
+
+    return {key: drawn() for key in objective.dataset.ids}
 
 
 def _variance(terms: Sequence[Term], examples: int) -> float:

@@ -14,7 +14,6 @@ from typing import Any, Literal, TypeAlias
 
 from icm_api.evaluation.coherence import Coherence
 from icm_api.evaluation.measures import Measures, Rival
-from icm_api.evaluation.naming import Prior
 from icm_api.evaluation.null import Null
 from icm_api.evaluation.thresholds import (
     AGREEING,
@@ -26,6 +25,7 @@ from icm_api.evaluation.thresholds import (
     FEWEST,
     FLIPPING,
     INCOHERENT,
+    LEANING,
     LEARNED,
     LOPSIDED,
     NAMING_SPREAD,
@@ -167,14 +167,18 @@ def _doubted(m: Measures) -> Verdict | None:
 def _rivals(rival: Rival, m: Measures) -> bool:
     """Whether it is another opinion, coherent, and about as much so as the labels found.
 
-    The same division with the names exchanged is none, unless the search itself should have preferred it.
+    The same division with the names exchanged is none, unless the search itself should have preferred it; nor is one
+    to which the model, asked about each text by itself, leans clearly less.
     """
+    told = m.prior.auroc is not None and rival.auroc is not None and m.prior.spread >= NAMING_SPREAD
+    if told and (rival.auroc or 0) < (m.prior.auroc or 0) - LEANING:
+        return False
     exchanged = rival.agreement_renamed >= AGREEING and rival.coherence.utility <= m.found.utility
     return (
         not exchanged
         and rival.agreement < AGREEING
         and rival.coherence.share >= COHERENT
-        and rival.coherence.gain > m.found.gain - RIVAL_MARGIN
+        and rival.coherence.share > m.found.share - RIVAL_MARGIN
     )
 
 
@@ -190,11 +194,11 @@ def _of_rival(rival: Rival, m: Measures) -> Verdict:
 
 
 def _of_coherence(m: Measures) -> Verdict:
-    if m.null is not None and (not m.null.beaten or m.null.share < WEAK):
-        return Verdict("not coherent", (f"{_of_null(m.null)}: the model finds no concept in them",), (STRONGER,))
     explained = (
         f"the other labels explain {max(m.found.share, 0):.0%} of the labels ({m.found.gain:.2f} nats per example)"
     )
+    if m.null is not None and (not m.null.beaten or m.null.share < WEAK):
+        return Verdict("not coherent", (f"{_of_null(m.null)}: the model finds no concept in them",), (STRONGER,))
     if m.core >= max(CORE_COHERENT, m.found.share + PART_GAP) and _beats_chance(m):
         part = (
             f"only a part of the examples is coherent: of the best two thirds of the components {m.core:.0%} is "
@@ -205,35 +209,40 @@ def _of_coherence(m: Measures) -> Verdict:
     if weak or not _beats_chance(m):
         reason = explained if weak else f"{explained}, and shuffled labels do as well"
         return Verdict("not coherent", (f"{reason}: the model finds no concept in them",), (STRONGER,))
-    if m.found.share < COHERENT:
+    if m.null is None and m.found.share < COHERENT:
         return Verdict("unsure", (f"{explained}: too little to tell a weak concept from noise",), (STRONGER,))
     if m.orders and m.orders.flipped > FLIPPING:
         reason = f"in other orders of the demonstrations {m.orders.flipped:.0%} of the predictions change"
         return Verdict("unsure", (reason, explained), ("label more examples at once, or use a stronger model",))
-    return Verdict("coherent", (_of_context(m.prior, explained),), ())
+    return Verdict("coherent", (_of_context(m, explained),), ())
 
 
-def _of_context(prior: Prior, explained: str) -> str:
+def _of_context(m: Measures, explained: str) -> str:
     """What the context adds over the texts alone, which is said and decides nothing."""
+    prior = m.prior
     alone, together = (f"{min(max(share, 0), 1):.0%}" for share in (prior.alone, prior.in_context))
+    beside = "" if m.null is None else f"; texts of made-up words tell it {_of_noise(m.null)} of theirs"
     if prior.in_context - prior.alone >= LEARNED:
         return (
-            f"{explained}; each text alone tells the model {alone} of what could be known of its label, and together "
-            f"with the other labels {together}"
+            f"each text tells the model {alone} of what could be known of its label, and together with the other "
+            f"labels {together}{beside}; {explained}"
         )
     return (
         f"the model learns nothing from the other labels here: each text alone tells it {alone} of what could be known "
-        f"of its label, and together with the others {together}. So these labels are what the model thought before, "
-        "its prior"
+        f"of its label, and together with the others {together}{beside}. So these labels are what the model thought "
+        "before, its prior"
     )
 
 
 def _of_null(null: Null) -> str:
     return (
-        f"the labels are worth {null.found:.2f} nats per example, {max(null.share, 0):.0%} of the most that such "
-        f"labels can be, where the same search finds {null.noise:.2f} in made-up words "
-        f"(standard error {null.error:.2f})"
+        f"the texts tell the model {min(max(null.share, 0), 1):.0%} of what could be known of these labels, and texts "
+        f"of made-up words tell it {_of_noise(null)} of theirs"
     )
+
+
+def _of_noise(null: Null) -> str:
+    return f"{min(max(null.share - null.ahead, 0), 1):.0%}"
 
 
 def _beats_chance(m: Measures) -> bool:

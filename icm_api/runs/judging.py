@@ -110,7 +110,10 @@ async def judged(
         ProviderError: the model gave no usable logprobs.
         BudgetError: the budget does not suffice.
     """
-    judgement = Judged(found.estimated, found.ends, found.start.fixed, trail.labelings)
+    state, path = found.state, trail.labelings
+    judgement = Judged(
+        found.estimated, found.ends, found.start.fixed, path, state.rivals, state.reordered, searched=found.usage
+    )
     diagnosis = await diagnose(found.objective, judgement, settings, seed, witness)
     legal = _legal(found)
     temperature = _temperature(legal, found.start.fixed, diagnosis, related=len(found.objective.relations) > 0)

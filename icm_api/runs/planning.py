@@ -197,13 +197,15 @@ class _Subject:
     def most(self, rates: Rates, shown: Probed | None) -> Usage:
         objective, can = self.objective, self.model.capabilities
         size = len(objective.dataset)
-        judging = self.diagnostics.most_requests(size, len(objective.labels)) if self.diagnostics.enabled else 0
+        kernel = build_kernel(objective, self.search, self.start)
+        searching = kernel.most_requests(steps_of(self.search, size)) + size * self.exact
+        judge = self.diagnostics
+        judging = judge.most_requests(size, len(objective.labels), searching) if judge.enabled else 0
         # A score takes more than a request an example where a window holds no two of them.
         judging *= -(-objective.requests(size) // size)
-        kernel = build_kernel(objective, self.search, self.start)
         # Zero-shot labels are asked for in any case, and hosted models once before all else.
         once = 0 if can.batches else 1 + self.compared
-        prompts = kernel.most_requests(steps_of(self.search, size)) + size + size * self.exact + judging + once
+        prompts = searching + size + judging + once
         requests = round(prompts * max(can.requests_per_prompt, shown.requests if shown else 1))
         tokens = largest((rates.most_tokens, shown.tokens * _MARGIN if shown and shown.tokens else None))
         whole = round(requests * self.longest() * tokens)

@@ -34,6 +34,8 @@ class State:
         began: the step at which this restart began.
         refused: proposals turned down since the labeling last changed.
         seen: labelings that this restart has had, if the engine ends it when one of them returns.
+        rivals: other complete labelings, as they were scored in the data set's own order when ends were compared.
+        reordered: the best labeling, as it was scored then with the demonstrations in other orders.
     """
 
     score: Score
@@ -44,6 +46,8 @@ class State:
     began: int = 0
     refused: frozenset[Updates] = field(default=frozenset())
     seen: frozenset[Labeling] = field(default=frozenset())
+    rivals: tuple[Score, ...] = ()
+    reordered: tuple[Score, ...] = ()
 
     @property
     def labeling(self) -> Labeling:

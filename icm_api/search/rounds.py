@@ -12,8 +12,9 @@ If they end at different labels, one more starts at random labels and never hear
 chain's labels and those that it started from are compared, over several orders that are the same for all, by the share
 of the labels that the texts explain: J of each divided by what its labels cost to guess, so that even classes have no
 advantage (or by U, if that is what the objective maximises). The witness has to be ahead by more than orders differ.
-So the labels handed out are never worth less than those that the search began with. Where even the best explain next
-to nothing, what is ahead is so by chance: then the model's answers to each text alone are handed out.
+So the labels handed out are never worth less than those that the search began with. Where the texts explain little even
+of the best, and not clearly more than of raw zero-shot labels, what is ahead is so by chance or finds another concept:
+then the model's answers to each text alone are handed out.
 
 Sources: calibration over the batch, Zhou et al. 2024 (arXiv 2309.17249); predictions as the next round's
 demonstrations, Shrivastava et al. 2026. What each part is worth is measured by `python -m tests.benchmarks real`.
@@ -41,10 +42,12 @@ ORDERS = 3
 """The fewest orders of the demonstrations over which the ends are compared; the first is the data set's own."""
 ALIKE = 0.03
 """Share of the labels by which two ends may differ, or by one, and still be the same for the purpose."""
-LITTLE = 0.1
-"""Share of what labels cost to guess; where the texts explain less of the best labels, orders and chance decide."""
+MOSTLY = 0.5
+"""Share of what labels cost to guess; labels of which the texts explain as much speak for themselves."""
+AHEAD = 0.15
+"""Share by which other labels must explain more than raw zero-shot ones, to be handed out in their place."""
 CLEARLY = 0.1
-"""Share by which calibrated zero-shot labels must explain more than raw ones to be handed out in their place."""
+"""Share by which each text alone must explain more of calibrated zero-shot labels than of raw ones, likewise."""
 STILL = 2
 """Rounds in a row that change no label, after which a chain is over."""
 
@@ -255,20 +258,31 @@ class Rounds:
         scores = {labeling: [await order(labeling) for order in orders] for labeling in candidates}
         worth = self.objective.worth
         chosen = choose([(each, [worth(score) for score in scores[key]]) for key, each in candidates.items()])
-        if state.zero_shot and not self.start.warm and self._says_little(scores[chosen]):
-            chosen = alone([self._alone(chain.calibration, state) for chain in self.chains if not chain.witness])
-        score = scores[chosen][0] if chosen in scores else await self.objective(chosen)
+        if self._doubtful(state, scores[chosen]):
+            starts = [self._alone(chain.calibration, state) for chain in self.chains if not chain.witness]
+            for labeling in (starts[-1][0], alone(starts)):
+                if labeling not in scores:
+                    scores[labeling] = [await order(labeling) for order in orders]
+            if self._share(scores[chosen]) < self._share(scores[starts[-1][0]]) + AHEAD:
+                chosen = alone(starts)
+        score = scores[chosen][0]
         examples, old, new = touched(state.labeling, chosen)
         change = score.value - state.score.value
         info = Info(number, state.restart, "choose", "choose", examples, old, new, change, 0.0, True, score)
-        return replace(state, score=score, best=score, step=number, chosen=True), info
+        rivals = tuple(own for labeling, (own, *_) in scores.items() if labeling != chosen)
+        reordered = tuple(scores[chosen][1:])
+        after = replace(state, score=score, best=score, step=number, chosen=True, rivals=rivals, reordered=reordered)
+        return after, info
 
-    def _says_little(self, scores: Sequence[Score]) -> bool:
-        """Whether the texts explain next to nothing of a labeling, on average over orders."""
-        if self.objective.statistic != INFORMATION:
-            return False
+    def _doubtful(self, state: RoundsState, scores: Sequence[Score]) -> bool:
+        """Whether labels have to be clearly ahead of raw zero-shot ones, if there are any."""
+        compared = self.objective.statistic == INFORMATION and state.zero_shot and not self.start.warm
+        return bool(compared) and self._share(scores) < MOSTLY
+
+    def _share(self, scores: Sequence[Score]) -> float:
+        """What the texts explain of a labeling, on average over orders."""
         relations = self.objective.relations
-        return fmean(explained(each.distributions, each.labeling, relations) for each in scores) < LITTLE
+        return fmean(explained(each.distributions, each.labeling, relations) for each in scores)
 
     def _alone(self, calibration: Calibration, state: RoundsState) -> tuple[Labeling, float]:
         """Zero-shot labels, and the share of them that each text alone explains."""

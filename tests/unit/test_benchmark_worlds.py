@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from dataclasses import replace
-from math import comb, log
+from math import comb
 
 import pytest
 
@@ -16,8 +16,7 @@ from icm_api.types import LabelDistribution, Prompt, Turn, Verbalizer
 from tests.benchmarks.worlds.families import WORLDS, World
 from tests.benchmarks.worlds.learner import Learner, Mind
 from tests.benchmarks.worlds.learning import Criterion, Tables, learned
-from tests.benchmarks.worlds.measuring import auroc, comfort_of, measure
-from tests.benchmarks.worlds.nulls import exchanged
+from tests.benchmarks.worlds.measuring import comfort_of, measure
 from tests.benchmarks.worlds.wire import WorldBackend
 
 
@@ -100,31 +99,23 @@ def test_a_prompt_is_read_from_its_text_alone() -> None:
     assert learner.read_text(prompt.text) == list(one.logprobs)
 
 
-def test_exchanged_labels_keep_texts_and_shares() -> None:
-    (prompt,) = prompts_of(WORLDS["plain"], 1)
-    other = exchanged(prompt)
-    assert [turn.text for turn in other.turns] == [turn.text for turn in prompt.turns]
-    assert Counter(turn.answer for turn in other.turns) == Counter(turn.answer for turn in prompt.turns)
-    assert other != prompt
-    assert exchanged(prompt) == other
-
-
 async def test_a_run_is_measured_and_a_world_without_knowledge_is_not_ahead_of_its_null() -> None:
     known, unknown = await measure("plain", 16, 3), await measure("nothing", 16, 3)
     assert known["gold_accuracy"] > 0.8
-    assert known["context_none_nats"] > known["null_words_few_nats"] + 0.2
-    assert unknown["context_none_nats"] < unknown["null_words_few_nats"] + 0.1
+    nulls = [row["diagnosis"]["measures"]["null"] for row in (known, unknown)]
+    assert nulls[0]["ahead"] > 0.3
+    assert nulls[1]["ahead"] < 0.2
     assert known == await measure("plain", 16, 3)
 
 
-def test_auroc_counts_pairs_in_the_right_order() -> None:
-    def said(p: float) -> LabelDistribution:
-        return LabelDistribution(("T", "F"), (log(p), log(1 - p)), 1.0, "exact")
-
-    reads = {"a": said(0.9), "b": said(0.4), "c": said(0.4), "d": said(0.2)}
-    # Of the four pairs of a T and an F, three are in order and one is a tie.
-    assert auroc(reads, {"a": "T", "b": "T", "c": "F", "d": "F"}) == (3 + 0.5) / 4
-    assert auroc(reads, dict.fromkeys(reads, "T")) is None
+@pytest.mark.parametrize(
+    ("world", "estimator"), [("plain", "shared"), ("whims", "joint"), ("exclusive, nothing", "shared")]
+)
+async def test_judging_takes_at_most_a_tenth_of_what_the_default_search_takes(world: str, estimator: str) -> None:
+    found = await measure(world, 64, 0)
+    assert found["estimator"] == estimator
+    assert 0 < found["requests"] <= 0.1
+    assert 0 < found["tokens"] <= 0.1
 
 
 def made(world: str, value: float, accuracy: float, *, wrong: bool = False) -> dict[str, object]:

@@ -275,7 +275,9 @@ async def test_judging_takes_no_more_requests_than_stated_and_the_same_input_giv
         asked = first.usage.requests
         assert asked == first.measures.requests <= settings.most_requests(len(truth), 2)
         again = await diagnose(objective, Judged(score, ends, path=(Labeling(), labeling)), settings, seed=3)
-        written = json.dumps(replace(again, measures=replace(again.measures, requests=asked)).as_json())
+        written = json.dumps(
+            replace(again, measures=replace(again.measures, requests=asked, tokens=first.usage.prompt_tokens)).as_json()
+        )
         assert written == json.dumps(first.as_json())
 
 

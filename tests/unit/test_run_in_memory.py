@@ -16,8 +16,9 @@ from icm_api.config import DiagnosticsSettings, SearchSettings, load_config
 from icm_api.consistency import asymmetric
 from icm_api.runs import FinishedRun, run_config
 from icm_api.testing import serve
-from icm_api.types import Capabilities, Labeling, PromptTemplate, Task
+from icm_api.types import Capabilities, Dataset, Example, Labeling, PromptTemplate, Task
 from tests.bayes import BayesModel, pairs
+from tests.benchmarks.price.ruler import usage_of
 from tests.worlds import write_world
 
 TASK = Task(PromptTemplate(separator="\n"), constraints=(asymmetric("True", total=True),))
@@ -119,3 +120,23 @@ async def test_a_witness_of_a_configuration_scores_the_labels_once_more_under_th
     assert sent is not None
     # The model that searched is in this process, and counts as one request each too.
     assert sent.usage.requests >= asked
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("estimator", ["auto", "shared"])
+async def test_judging_takes_at_most_a_tenth_of_the_requests_and_tokens_of_the_default_search(estimator: str) -> None:
+    dataset = Dataset(Example(f"e{at}", {"text": f"{at * 7919 % 1000} is odd"}) for at in range(64))
+    search = SearchSettings().changed(estimator=estimator)
+    # What is made up at once cannot be read inside a prompt, as joint does.
+    with serve(instant=estimator == "shared") as server:
+        async with icm.open_model(f"vllm:{server.model}@{server.url}", options={"context_window": 1023}) as model:
+            await icm.run(dataset, Task(), model, search=search, diagnostics=DiagnosticsSettings(enabled=False))
+            searching = usage_of(server.log)
+            # The model remembers all that the search asked for.
+            result = await icm.run(dataset, Task(), model, search=search)
+        judging = usage_of(server.log) - searching
+    measures = result.about["diagnosis"]["measures"]
+    # One request of the server may hold several prompts.
+    assert 0 < judging.requests <= measures["requests"] <= 0.1 * searching.requests
+    # What is said of the cost is what the server counted.
+    assert 0 < judging.prompt_tokens == measures["tokens"] <= 0.1 * searching.prompt_tokens

@@ -46,6 +46,7 @@ class World:
         answered: share of the groups that have a right candidate.
         topics: how many of ten examples of a topic have its label; 0 for texts without topics, 5 if topics say nothing.
         by_gold: rows come sorted by gold.
+        inside: the learner gives logprobs of its prompts, so that a search by default rests on estimator "joint".
         wrong: the learner holds a coherent wrong concept, or names the right one wrongly, and nothing but gold tells.
     """
 
@@ -57,6 +58,7 @@ class World:
     answered: float = 1.0
     topics: int = 0
     by_gold: bool = False
+    inside: bool = False
     wrong: bool = False
 
     def sample(self, size: int, seed: int) -> Sample:
@@ -73,7 +75,7 @@ class World:
         examples = [replace(example, id=f"e{at:03d}") for at, (example, _) in enumerate(order)]
         gold = Labeling({example.id: labels[label] for example, (_, label) in zip(examples, order, strict=True)})
         task = Task(PromptTemplate(separator="\n"), Verbalizer.plain(labels), self._constraints())
-        return Sample(Dataset(examples), gold, task, Learner(self.mind))
+        return Sample(Dataset(examples), gold, task, Learner(self.mind, self.inside))
 
     def _constraints(self) -> Sequence[Constraint]:
         if self.candidates == 1:
@@ -121,42 +123,44 @@ _SCALE = ("1", "2", "3", "4")
 LEARNED: tuple[World, ...] = (
     World("plain", "knowledge", _PLAIN),
     World("strong prior", "knowledge", replace(_PLAIN, prior=4.0)),
-    World("weak prior", "knowledge", replace(_PLAIN, prior=0.4)),
-    World("faint", "knowledge", _FAINT),
+    World("weak prior", "knowledge", replace(_PLAIN, prior=0.4), inside=True),
+    World("faint", "knowledge", _FAINT, inside=True),
     World("nothing", "no knowledge", _NOTHING),
-    World("whims", "no knowledge", replace(_NOTHING, whim=1.5)),
+    World("whims", "no knowledge", replace(_NOTHING, whim=1.5), inside=True),
     World("looks", "no knowledge", replace(_NOTHING, surfaces=(2.0, 1.5, 1.0), belief=1.0)),
-    World("one look", "no knowledge", replace(_NOTHING, surfaces=(4.0,), belief=0.5)),
+    World("one look", "no knowledge", replace(_NOTHING, surfaces=(4.0,), belief=0.5), inside=True),
     World("75:25", "balance", _PLAIN, shares=(0.75, 0.25)),
-    World("90:10", "balance", _PLAIN, shares=(0.1, 0.9)),
+    World("90:10", "balance", _PLAIN, shares=(0.1, 0.9), inside=True),
     World("order noise", "order", replace(_PLAIN, order=1.0)),
     World("order noise, nothing", "order", replace(_NOTHING, order=1.0)),
-    World("exclusive", "exclusive", _PLAIN, candidates=4, answered=0.85),
+    World("exclusive", "exclusive", _PLAIN, candidates=4, answered=0.85, inside=True),
     World("exclusive, nothing", "exclusive", _NOTHING, candidates=4, answered=0.85),
-    World("two concepts", "rival", replace(_PLAIN, rival_gain=5.0, rival_prior=0.75, prior=0.75), wrong=True),
+    World(
+        "two concepts", "rival", replace(_PLAIN, rival_gain=5.0, rival_prior=0.75, prior=0.75), wrong=True, inside=True
+    ),
     World("wrong concept", "rival", replace(_PLAIN, rival_gain=5.0, rival_prior=1.5, prior=0.0), wrong=True),
 )
 LEFT_OUT: tuple[World, ...] = (
     World("no learning", "no learning", replace(_PLAIN, prior=2.5, gain=0.0)),
-    World("no learning, noisy", "no learning", replace(_PLAIN, prior=2.0, gain=0.0, belief=1.5, whim=1.0)),
-    World("faint, 75:25", "faint", _FAINT, shares=(0.25, 0.75)),
+    World("no learning, noisy", "no learning", replace(_PLAIN, prior=2.0, gain=0.0, belief=1.5, whim=1.0), inside=True),
+    World("faint, 75:25", "faint", _FAINT, shares=(0.25, 0.75), inside=True),
     World("faint, exclusive", "faint", _FAINT, candidates=4, answered=0.85),
-    World("loud whims", "loud", replace(_NOTHING, whim=3.0)),
+    World("loud whims", "loud", replace(_NOTHING, whim=3.0), inside=True),
     World("loud look", "loud", replace(_NOTHING, surfaces=(8.0,), belief=0.3, whim=0.8)),
     World("opinions", "opinions", replace(_NOTHING, whim=1.5, echo=0.3), wrong=True),
-    World("inverse prior", "inverse", replace(_PLAIN, prior=-1.5), wrong=True),
+    World("inverse prior", "inverse", replace(_PLAIN, prior=-1.5), wrong=True, inside=True),
     World("weak inverse prior", "inverse", replace(_PLAIN, prior=-0.3), wrong=True),
     World("recency", "recency", replace(_PLAIN, recency=1.5, prior=0.75)),
-    World("recency, by gold", "recency", replace(_PLAIN, recency=1.5, prior=0.75), by_gold=True),
+    World("recency, by gold", "recency", replace(_PLAIN, recency=1.5, prior=0.75), by_gold=True, inside=True),
     World("recency, nothing, by gold", "recency", replace(_NOTHING, recency=1.5), by_gold=True),
     World("base rate", "base rate", replace(_PLAIN, base_rate=2.0, prior=0.75)),
-    World("base rate, nothing", "base rate", replace(_NOTHING, base_rate=2.0)),
-    World("pairs", "pairs", _PLAIN, candidates=2),
+    World("base rate, nothing", "base rate", replace(_NOTHING, base_rate=2.0), inside=True),
+    World("pairs", "pairs", _PLAIN, candidates=2, inside=True),
     World("pairs, nothing", "pairs", replace(_NOTHING, whim=0.8), candidates=2),
     World("four classes", "classes", replace(_PLAIN, labels=_CLASSES, belief=0.35)),
-    World("four classes, nothing", "classes", replace(_NOTHING, labels=_CLASSES, whim=0.8)),
+    World("four classes, nothing", "classes", replace(_NOTHING, labels=_CLASSES, whim=0.8), inside=True),
     World("ordinal", "classes", replace(_PLAIN, labels=_SCALE, ordinal=True, prior=1.5, gain=2.0, belief=0.3)),
-    World("belief noise", "belief", replace(_PLAIN, belief=1.2)),
+    World("belief noise", "belief", replace(_PLAIN, belief=1.2), inside=True),
     World("belief noise, looks", "belief", replace(_PLAIN, belief=1.5, gain=2.0, surfaces=(2.0,), prior=0.5)),
     World("topics follow gold", "neighbours", replace(_NOTHING, prior=0.75, neighbours=5.0), topics=9),
     World("topics apart", "neighbours", replace(_NOTHING, prior=0.4, neighbours=5.0), topics=5, wrong=True),

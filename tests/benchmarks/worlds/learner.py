@@ -121,10 +121,12 @@ class Learner:
 
     Attributes:
         mind: what it knows.
+        inside: it gives logprobs of its prompts.
         asked: distinct prompts by now.
     """
 
     mind: Mind
+    inside: bool = False
     _seen: dict[str, Seen] = field(default_factory=dict)
     _answered: dict[bytes, LabelDistribution] = field(default_factory=dict)
 
@@ -136,7 +138,7 @@ class Learner:
     @property
     def capabilities(self) -> Capabilities:
         """Exact, and always the same."""
-        return Capabilities(context_window=WINDOW, method="exact", deterministic=True, batches=True)
+        return Capabilities(WINDOW, "exact", deterministic=True, batches=True, prompt_logprobs=self.inside)
 
     @property
     def asked(self) -> int:

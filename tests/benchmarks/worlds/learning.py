@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import comb
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -27,39 +26,24 @@ Array = NDArray[Any]
 MOST_FALSE, MOST_LOST = 0.05, 0.15
 
 
-def share(row: Numbers) -> float:
-    """Information in context as a share of the most that it could be, calibrated."""
-    return _ratio(row["context_batch_nats"], row["context_batch_guess"])
+def of_null(name: str) -> Callable[[Numbers], float]:
+    """A number of the labels found beside the null.
 
-
-def alone(row: Numbers) -> float:
-    """The same without demonstrations."""
-    return _ratio(row["alone_batch_nats"], row["alone_batch_guess"])
-
-
-def both(row: Numbers) -> float:
-    """Information in context and alone, as a share of log K."""
-    return _ratio(row["context_batch_nats"] + row["alone_batch_nats"], float(np.log(row["classes"])))
+    Args:
+        name: "share" or "ahead".
+    """
+    return lambda row: float(row["diagnosis"]["measures"]["null"][name])
 
 
 def auroc(row: Numbers) -> float:
     """How well zero-shot log-odds order the labels found; one half if there is nothing to order."""
-    found = row["alone_auroc"]
+    found = row["diagnosis"]["measures"]["prior"]["auroc"]
     return 0.5 if found is None else float(found)
 
 
-def steady(row: Numbers) -> float:
-    """Share of the predictions that another order of the demonstrations leaves as they are."""
-    return 1 - float(row["order_flips"])
-
-
-def ahead(null: str) -> Callable[[Numbers], float]:
-    """Information in context less what the same search finds in a null, as a share of the most that it could be.
-
-    Args:
-        null: a name in `nulls.NULLS`.
-    """
-    return lambda row: _ratio(row["context_none_nats"] - row[f"null_{null}_nats"], row["context_none_guess"])
+def told(row: Numbers) -> float:
+    """Share of what could be known that zero-shot predictions tell."""
+    return float(row["diagnosis"]["measures"]["prior"]["information_alone"])
 
 
 def passing(row: Numbers) -> float:
@@ -70,32 +54,15 @@ def passing(row: Numbers) -> float:
     return ways / comb(size, asked)
 
 
-def _ratio(above: float, below: float) -> float:
-    return above / below if below > 0 else 0.0
-
-
 Criterion = tuple[str, Callable[[Numbers], float], Sequence[float]]
-_SHARE: Criterion = ("share", share, (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7))
-_AUROC: Criterion = ("auroc", auroc, (0.5, 0.6, 0.7, 0.75, 0.8, 0.9))
-_ALONE: Criterion = ("alone", alone, (-1.0, 0.05, 0.1, 0.15, 0.2))
-_BOTH: Criterion = ("both", both, tuple(np.arange(0.2, 1.6, 0.1).round(1).tolist()))
-_AHEAD = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3)
-
-JUDGES: Mapping[str, tuple[Criterion, ...]] = {
-    "share, auroc": (_SHARE, _AUROC),
-    "both, auroc": (_BOTH, _AUROC),
-    "share, auroc, alone": (_SHARE, _AUROC, _ALONE),
-    **{
-        f"share, ahead of {null}, auroc, alone": (_SHARE, (f"ahead of {null}", ahead(null), _AHEAD), _AUROC, _ALONE)
-        for null in ("words", "words_brief", "words_few", "labels")
-    },
-    "both, ahead of words_few, auroc, alone": (
-        _BOTH,
-        ("ahead of words_few", ahead("words_few"), _AHEAD),
-        _AUROC,
-        _ALONE,
-    ),
-}
+JUDGE: tuple[Criterion, ...] = (
+    ("share", of_null("share"), (0.2, 0.3, 0.4, 0.5, 0.6)),
+    ("ahead", of_null("ahead"), (0.0, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4)),
+    ("auroc", auroc, (0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85)),
+    ("told", told, (-1.0, 0.05, 0.08, 0.1, 0.12, 0.15, 0.2)),
+)
+"""Information in context as a share of the most that it could be, how far that is ahead of the null, and the prior."""
+SHIPS: tuple[Criterion, ...] = (("promised", lambda row: float(promised(row)), (1.0,)),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +159,7 @@ def shown(name: str, tables: Tables, thresholds: Sequence[float]) -> Iterator[st
 
 
 def lines(rows: Sequence[Numbers]) -> Iterator[str]:
-    """Every judge, learned on one half and shown on the other, both ways; and the one that ships.
+    """Thresholds learned on one half and shown on the other, both ways; and the judge that ships.
 
     Args:
         rows: of runs, as `measuring.measure` gives them.
@@ -200,26 +167,15 @@ def lines(rows: Sequence[Numbers]) -> Iterator[str]:
     halves: dict[str, list[Numbers]] = defaultdict(list)
     for row in rows:
         halves[row["half"]].append(row)
-    ships: tuple[Criterion, ...] = (("promised", lambda row: float(promised(row)), (1.0,)),)
     yield "the judge that ships"
     for half, part in halves.items():
-        yield from shown(half, Tables.of(part, ships), (1.0,))
-    for name, judge in JUDGES.items():
-        yield f"judge by {name}{_cost(name, rows)}"
-        for own, other in (("learned", "left-out"), ("left-out", "learned")):
-            thresholds = learned(Tables.of(halves[own], judge), judge)
-            written = ", ".join(f"{one[0]} >= {at:g}" for one, at in zip(judge, thresholds, strict=True))
-            yield f"  from the families {own}: {written}"
-            yield from shown(own, Tables.of(halves[own], judge), thresholds)
-            yield from shown(other, Tables.of(halves[other], judge), thresholds)
-
-
-def _cost(name: str, rows: Sequence[Numbers]) -> str:
-    for null in ("words_brief", "words_few", "words", "labels"):
-        if f"of {null}," in name:
-            cost = fmean(row[f"null_{null}_requests"] / row["search_requests"] for row in rows)
-            return f" (null: {cost:.0%} of the search)"
-    return ""
+        yield from shown(half, Tables.of(part, SHIPS), (1.0,))
+    for own, other in (("learned", "left-out"), ("left-out", "learned")):
+        thresholds = learned(Tables.of(halves[own], JUDGE), JUDGE)
+        written = ", ".join(f"{one[0]} >= {at:g}" for one, at in zip(JUDGE, thresholds, strict=True))
+        yield f"from the families {own}: {written}"
+        yield from shown(own, Tables.of(halves[own], JUDGE), thresholds)
+        yield from shown(other, Tables.of(halves[other], JUDGE), thresholds)
 
 
 def report(path: Path) -> None:
