@@ -10,6 +10,7 @@ from icm_api.chance import draw
 from icm_api.data import load_fixed
 from icm_api.errors import ConfigError, DataError, RunError
 from icm_api.evaluation import Check, draw_sample
+from icm_api.result import Result
 from icm_api.runs.checks import Sample, checked_labels, current_checks
 from icm_api.runs.finished import FinishedRun
 from icm_api.runs.folder import locked
@@ -74,7 +75,8 @@ def check_labels(run: FinishedRun, answers: Path) -> Check:
                 ", fill in the labels, then check them"
             )
         checks = checks.answered(given, answers)
-        found = checked_labels(checks, run.result)
+        # Of the run as it was: its probabilities are fitted to the answers of earlier checks by now.
+        found = checked_labels(checks, Result.load(run.folder))
         if found is None:
             raise DataError(f'{answers}: no row is answered: fill in "label", then check again')
         checks.save(run.folder)

@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
+from math import log
 from pathlib import Path
 from typing import Any
 
 from icm_api.errors import DataError, RunError
-from icm_api.evaluation import Check, check_of
-from icm_api.result import LABELS_FILE, Result, write_whole
+from icm_api.evaluation import Check, check_of, scaled, temperature_of_labels
+from icm_api.result import LABELS_FILE, LabelledExample, Result, write_whole
+from icm_api.runs.judging import FEWEST_GIVEN
 from icm_api.runs.spill import PARTS_FOLDER
-from icm_api.types import Label
+from icm_api.types import Label, LabelDistribution
 
 CHECKS_FILE = "checks.json"
 _MOST_NAMED = 5
+_SMALLEST = 1e-6
+"""Of a probability: as many decimals are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +162,35 @@ def checked_labels(checks: Checks, result: Result) -> Check | None:
     labels = tuple(dict.fromkeys(label for row in result.examples for label in row.probabilities))
     sure = {row.id: row.confidence for row in result.examples}
     return check_of(found, [sample.ids for sample in checks.samples], checks.answers, labels, sure)
+
+
+def recalibrated(checks: Checks, result: Result) -> Result:
+    """The result with probabilities fitted to a check's answers, which were drawn at random; as it is if there are few.
+
+    Which labels a run left open stays as it was.
+
+    Args:
+        checks: of these labels.
+        result: of the run, judged.
+    """
+    known = result.about.get("calibration")
+    answered = [row for row in result.examples if row.id in checks.answers and row.calibrated and not row.fixed]
+    if known is None or len(answered) < FEWEST_GIVEN:
+        return result
+
+    def before(row: LabelledExample) -> LabelDistribution:
+        logprobs = tuple(log(max(value, _SMALLEST)) for value in row.calibrated.values())
+        read = LabelDistribution(tuple(row.calibrated), logprobs, row.coverage, "exact")
+        return scaled(read, 1 / known["value"])
+
+    temperature = temperature_of_labels([(before(row), checks.answers[row.id]) for row in answered])
+
+    def refitted(row: LabelledExample) -> LabelledExample:
+        read = scaled(before(row), temperature.value)
+        return replace(row, calibrated={label: round(read.probability(label), 6) for label in read.labels})
+
+    rows = tuple(refitted(row) if row.calibrated else row for row in result.examples)
+    return replace(result, examples=rows, about={**result.about, "calibration": asdict(temperature)})
 
 
 def labels_sha256(folder: Path) -> str:

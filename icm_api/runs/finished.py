@@ -21,7 +21,7 @@ from icm_api.evaluation import headline_of
 from icm_api.model import Sent, read_sent
 from icm_api.model.client.meter import most_cost
 from icm_api.result import LABELS_FILE, SUMMARY_FILE, Result
-from icm_api.runs.checks import checked_labels, labels_sha256, read_checks
+from icm_api.runs.checks import checked_labels, labels_sha256, read_checks, recalibrated
 from icm_api.runs.core import Rows, Split, units_of
 from icm_api.runs.folder import (
     CONFIG_FILE,
@@ -280,7 +280,9 @@ class FinishedRun:
 
 
 def with_check(folder: Path, result: Result) -> Result:
-    """The result with what a person's check of these very labels says, if there is one, and the verdict that follows.
+    """The result with what a person's check of these very labels says, if there is one, and what follows from it.
+
+    That is the verdict, and probabilities fitted to the answers if there are 10 or more.
 
     Args:
         folder: of the run.
@@ -294,7 +296,8 @@ def with_check(folder: Path, result: Result) -> Result:
     if checks is not None and checks.labels == labels_sha256(folder):
         check = checked_labels(checks, result)
         if check is not None:
-            about["check"] = {**check.as_json(), "advice": check.advice(str(folder))}
+            result = recalibrated(checks, result)
+            about = {**result.about, "check": {**check.as_json(), "advice": check.advice(str(folder))}}
     diagnosis, said = about.get("diagnosis"), headline_of(about)
     if said is not None and isinstance(diagnosis, Mapping):
         about["diagnosis"] = {**diagnosis, "verdict": said}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from math import comb
+from collections.abc import Sequence
+from math import comb, fsum, log
 from pathlib import Path
 from random import Random
 
@@ -15,8 +16,9 @@ from hypothesis import strategies as st
 from icm_api.errors import DataError, RunError
 from icm_api.evaluation import Check, check_of, draw_sample
 from icm_api.evaluation.checked import FEWEST_ANSWERS
+from icm_api.result import LabelledExample
 from icm_api.runs import FinishedRun, check_labels, draw_labels
-from tests.finished import MadeUp, finished_run
+from tests.finished import DIAGNOSIS, MadeUp, finished_run
 
 TWO = ("True", "False")
 SIZES = st.lists(st.integers(1, 6), min_size=1, max_size=12)
@@ -125,6 +127,37 @@ def test_a_check_is_kept_in_the_run_and_more_of_them_are_counted_together(run: F
     drawn = {*first.ids, *second.ids}
     sure = [row.confidence for row in run.result.examples if row.id in drawn]
     assert both.confidence == pytest.approx(sum(sure) / 40)
+
+
+def test_probabilities_are_fitted_to_the_answers_of_a_check(tmp_path: Path) -> None:
+    made = MadeUp([f"text {at}" for at in range(60)], diagnosis=DIAGNOSIS)
+    run = FinishedRun.open(finished_run(tmp_path / "made", made))
+    sample = draw_labels(run, 20)
+    check_labels(run, answered(run, tmp_path / "few.jsonl", sample.ids[:9], wrong=4))
+    assert FinishedRun.open(run.folder).result.about["calibration"] == run.result.about["calibration"]
+    check = check_labels(run, answered(run, tmp_path / "all.jsonl", sample.ids, wrong=4))
+    after = FinishedRun.open(run.folder).result
+    assert after.about["calibration"]["source"] == "given labels"
+    assert after.about["calibration"]["evidence"] == 20
+
+    answers = load_answers(tmp_path / "all.jsonl")
+
+    def fit(rows: Sequence[LabelledExample]) -> float:
+        return fsum(log(row.calibrated[answers[row.id]]) for row in rows if row.id in answers)
+
+    # The answers are more probable than before, and what no person answered is scaled alike.
+    assert fit(after.examples) > fit(run.result.examples) + 1e-6
+    others = [(old, new) for old, new in zip(run.result.examples, after.examples, strict=True) if old.id not in answers]
+    assert all(old.calibrated != new.calibrated for old, new in others)
+    assert after.labeling == run.result.labeling
+    # A check says how sure the run was before anybody answered.
+    again = check_labels(FinishedRun.open(run.folder), tmp_path / "all.jsonl")
+    assert again.confidence == check.confidence
+    assert FinishedRun.open(run.folder).result.examples == after.examples
+
+
+def load_answers(path: Path) -> dict[str, str]:
+    return {row["id"]: row["label"] for row in map(json.loads, path.read_text().splitlines())}
 
 
 def test_answers_that_are_no_evidence_are_refused_by_id(run: FinishedRun, tmp_path: Path) -> None:
