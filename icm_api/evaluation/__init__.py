@@ -18,7 +18,7 @@ from icm_api.evaluation.calibration import (
 from icm_api.evaluation.checked import Check, check_of, draw_sample
 from icm_api.evaluation.coherence import Coherence, coherence
 from icm_api.evaluation.diagnostics import Diagnosis, diagnose
-from icm_api.evaluation.forecast import likely_of_judging
+from icm_api.evaluation.forecast import likely_of_judging, share_of_judging
 from icm_api.evaluation.intervals import (
     Interval,
     Measure,
@@ -75,6 +75,7 @@ __all__ = [
     "judge",
     "legal_posterior",
     "likely_of_judging",
+    "share_of_judging",
     "lines_of",
     "lines_of_zero_shot",
     "margins",

@@ -1,37 +1,44 @@
-"""What judging a labeling is likely to ask for; the means are those of `python -m tests.benchmarks plans`."""
+"""What judging a labeling is likely to ask for, if it may take as much as it likes; and what of that it then takes."""
 
 from __future__ import annotations
 
 from icm_api.config import DiagnosticsSettings
-from icm_api.config.judging import NULL_EXAMPLES
-from icm_api.objective import INFORMATION, LeaveOneOut, Objective
-from icm_api.search import Asked, Forecast, Start
+from icm_api.config.judging import NULL_EXAMPLES, NULL_SCORES
+from icm_api.objective import INFORMATION, Objective
+from icm_api.search import Asked, Forecast
 
 OPINION, OPINION_SETTLED = 0.9, -0.9
 """Labelings of the second opinion that are new; below 0, as some of the others were scored by the search already."""
-NULL = 4.5
-"""Labelings that the search of the null scores."""
+SPENT = 0.75
+"""What judging takes of what it may, as only whole measures fit: the mean of `python -m tests.benchmarks plans`."""
 
 
-def likely_of_judging(objective: Objective, settings: DiagnosticsSettings, start: Start) -> Forecast:
-    """The questions of judging, after a search that asked for zero-shot predictions.
+def likely_of_judging(objective: Objective, settings: DiagnosticsSettings) -> Forecast:
+    """The questions of judging, after a search that asked for zero-shot predictions, before its allowance is heard.
 
     Args:
         objective: of the run.
         settings: how much to spend.
-        start: labels known beforehand.
     """
-    size = len(objective.dataset)
-    # Zero-shot predictions without the labels that a person gave are the second opinion's own.
-    first = Asked(0, questions=size if start.fixed else 0.0, waits=float(bool(start.fixed)))
     renamings = 1 if len(objective.labels) == 2 else settings.renamings
     opinion = OPINION_SETTLED if objective.relations.rule_out_alike() else OPINION
-    scores = max(1.0, settings.shuffles + settings.orders + renamings + opinion) + bool(settings.witness)
-    found = (first, Asked(size, scores=scores, waits=scores))
+    size, scores = len(objective.dataset), max(1.0, settings.shuffles + settings.orders + renamings + opinion)
+    found = (Asked(size, scores=scores, waits=scores),)
     if not settings.null or objective.statistic != INFORMATION:
         return found
-    some = min(size, NULL_EXAMPLES)
-    zero_shot = Asked(0, questions=some, waits=1.0, noise=True)
-    exact = float(objective.estimator.name != LeaveOneOut.name)
-    handed_out = Asked(some, scores=exact, waits=exact, noise=True, exact=True)
-    return *found, zero_shot, Asked(some, scores=NULL, waits=NULL, noise=True), handed_out
+    return *found, Asked(min(size, NULL_EXAMPLES), scores=NULL_SCORES, waits=NULL_SCORES, noise=True)
+
+
+def share_of_judging(settings: DiagnosticsSettings, searching: int, judging: int) -> float:
+    """Which part of what judging would ask for is likely to fit into its allowance, up to 1.
+
+    Args:
+        settings: how much to spend.
+        searching: requests that the search is likely to take.
+        judging: requests that judging would take if nothing was left out.
+
+    Example:
+        >>> share_of_judging(DiagnosticsSettings(), 1000, 300)
+        0.25
+    """
+    return min(1.0, SPENT * settings.share * searching / judging) if judging else 0.0

@@ -20,6 +20,24 @@ class Wave(NamedTuple):
     usage: Usage
     waits: float
 
+    def times(self, requests: float, tokens: float | None = None) -> Wave:
+        """So many times the requests, replies and waits, and the prompt tokens.
+
+        Args:
+            requests: factor.
+            tokens: factor; None for the same.
+        """
+        usage, tokens = self.usage, requests if tokens is None else tokens
+        return Wave(
+            Usage(
+                round(usage.requests * requests),
+                round(usage.prompt_tokens * tokens),
+                round(usage.completion_tokens * requests),
+                round(usage.cached_tokens * tokens),
+            ),
+            self.waits * requests,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Pace:

@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from icm_api.config import Config, DiagnosticsSettings, SearchSettings
 from icm_api.errors import ConfigError
-from icm_api.evaluation import likely_of_judging
+from icm_api.evaluation import likely_of_judging, share_of_judging
 from icm_api.model import LanguageModel
 from icm_api.model.client.meter import cost
 from icm_api.objective import Joint, LeaveOneOut, Objective
@@ -169,18 +169,23 @@ class _Subject:
         zero_shot = Asked(len(start.fixed), questions=len(start.free(objective.dataset)), waits=1.0)
         if not any(each.questions and each.shown == zero_shot.shown for each in asked):
             asked.append(zero_shot)
-        if self.diagnostics.enabled:
-            asked += likely_of_judging(objective, self.diagnostics, start)
         if self.exact:
             asked.append(Asked(len(objective.dataset), scores=1.0, waits=1.0, exact=True))
-        if not self.model.capabilities.batches:
-            # The endpoint is checked first.
-            asked.append(Asked(0, questions=1.0 + self.compared, waits=1.0))
+        judge = self.diagnostics
+        judging = likely_of_judging(objective, judge) if judge.enabled else ()
         lengths = {
-            noise: measured_lengths(objective, self.model, noise=noise) for noise in {each.noise for each in asked}
+            noise: measured_lengths(objective, self.model, noise=noise)
+            for noise in {each.noise for each in (*asked, *judging)}
         }
+        search, judged = (
+            [rates.wave(each, objective, lengths[each.noise]) for each in part] for part in (asked, judging)
+        )
+        share = share_of_judging(judge, *(sum(wave.usage.requests for wave in part) for part in (search, judged)))
         once = Wave(Usage(rates.once), float(bool(rates.once)))
-        return [once, *(rates.wave(each, objective, lengths[each.noise]) for each in asked)]
+        # The endpoint is checked first.
+        checks = 0.0 if self.model.capabilities.batches else 1.0 + self.compared
+        check = rates.wave(Asked(0, questions=checks, waits=float(bool(checks))), objective, lengths[False])
+        return [once, check, *search, *(wave.times(share) for wave in judged)]
 
     @property
     def exact(self) -> bool:
@@ -258,16 +263,7 @@ def _known(config: Config, rates: Rates, shown: Probed | None, earlier: Earlier)
 def _times(wave: Wave, earlier: Earlier, shown: Probed | None) -> Wave:
     """What earlier runs make of it; how long prompts are, a probe knows better."""
     requests, tokens = earlier.requests, earlier.requests * (1.0 if shown is not None else earlier.tokens)
-    usage = wave.usage
-    return Wave(
-        Usage(
-            round(usage.requests * requests),
-            round(usage.prompt_tokens * tokens),
-            round(usage.completion_tokens * requests),
-            round(usage.cached_tokens * tokens),
-        ),
-        wave.waits * requests,
-    )
+    return wave.times(requests, tokens)
 
 
 async def planned(
