@@ -9,7 +9,6 @@ from pathlib import Path
 
 from icm_api.cli.running import in_words, lines_of_rest, result_lines
 from icm_api.errors import RunError
-from icm_api.result import SUMMARY_FILE
 from icm_api.runs import PARTS_FOLDER, Difference, FinishedRun, RunRow, diff_runs, list_runs, run_row
 
 _HEAD = ("run", "state", "model", "n", "U", "verdict", "requests", "cost", "age")
@@ -73,7 +72,7 @@ def show_verb(arguments: Namespace) -> None:
         print(f"{arguments.run}: {row.state}, {row.model}, {row.requests:,} requests sent")
         print(f"to go on: icm-api resume {arguments.run}")
         return
-    if row.state == "damaged" and not (arguments.run / SUMMARY_FILE).is_file():
+    if row.state == "damaged" and not row.model:
         raise RunError(f"{arguments.run} is not the folder of a run, or its inputs are damaged")
     # Whatever is damaged says so itself.
     run = FinishedRun.open(arguments.run)

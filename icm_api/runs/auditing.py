@@ -9,13 +9,13 @@ from tempfile import TemporaryDirectory
 
 from icm_api.config import Config
 from icm_api.consistency import AbsentKeyError, Audit, ConstraintAudit, audit, constraint_name
-from icm_api.runs.core import MOST_PARTS, Rows, Split, Unit, units_of
+from icm_api.runs.core import Rows, Split, Unit, units_of
 from icm_api.runs.parts import build_task, data_source
 from icm_api.runs.spill import read_part, spill
 from icm_api.types import Constraint, Dataset, Task
 
-PART = 8_192
-"""Examples of a part, about."""
+PARTS = 128
+"""Into which a large set is cut: some thousand examples each of a million."""
 
 
 def audit_config(config: Config) -> Audit:
@@ -36,8 +36,7 @@ def audit_config(config: Config) -> Audit:
     if rows.whole is not None:
         return audit(rows.whole, task.verbalizer.labels, task.constraints)
     unit = units_of(rows, config.constraints, config.data.seed, single=False)
-    total = sum(1 for _ in rows)
-    split = Split(0, frozenset(), 0, total, min(MOST_PARTS, -(-total // PART)))
+    split = Split(0, frozenset(), 0, 0, PARTS)
     with TemporaryDirectory() as folder:
         return Audit.of_parts(_audits(rows, split, unit, Path(folder), task))
 
@@ -50,6 +49,8 @@ def _audits(rows: Rows, split: Split, unit: Unit, folder: Path, task: Task) -> I
     labels = task.verbalizer.labels
     for part in range(len(index.examples)):
         dataset = Dataset(example for _, example in read_part(folder, part))
+        if not dataset:
+            continue
         present: list[Constraint] = []
         silent: list[ConstraintAudit | None] = []
         for at, constraint in enumerate(task.constraints):

@@ -294,7 +294,10 @@ def with_check(folder: Path, result: Result) -> Result:
     checks = read_checks(folder)
     about = dict(result.about)
     if checks is not None and checks.labels == labels_sha256(folder):
-        check = checked_labels(checks, result)
+        known = {row.id for row in result.examples}
+        # The sample may be of all labels, while the result is of the core.
+        more = () if checks.drawn <= known else tuple(labelled_examples(folder / PARTS_FOLDER))
+        check = checked_labels(checks, replace(result, examples=(*result.examples, *more)))
         if check is not None:
             result = recalibrated(checks, result)
             about = {**result.about, "check": {**check.as_json(), "advice": check.advice(str(folder))}}

@@ -178,7 +178,7 @@ def test_a_large_set_is_audited_in_parts_with_the_same_answer(tmp_path: Path, mo
     )
     whole = audit_config(config)
     monkeypatch.setattr("icm_api.runs.core.MOST_WHOLE", 50)
-    monkeypatch.setattr("icm_api.runs.auditing.PART", 30)
+    monkeypatch.setattr("icm_api.runs.auditing.PARTS", 5)
     parts = audit_config(config)
     assert parts.histogram == whole.histogram
     assert (parts.constraints, parts.relations, parts.examples) == (whole.constraints, whole.relations, whole.examples)
