@@ -9,78 +9,29 @@ Source: batches of the data set, Wen et al. 2025, appendix.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from math import fsum
 from pathlib import Path
 from typing import Any
 
-from icm_api.config import BatchesSection, Config
-from icm_api.errors import ConfigError
+from icm_api.config import Config
 from icm_api.evaluation.thresholds import AGREEING
 from icm_api.journal import Journal, encode_line
 from icm_api.objective import Objective
 from icm_api.result import LABELS_FILE, SUMMARY_FILE, LabelledExample, Result, write_whole
 from icm_api.runs.aside import Aside, allowed
+from icm_api.runs.batching import Batch
 from icm_api.runs.listing import best_naming
 from icm_api.runs.searching import UNWATCHED, Watch, Work
 from icm_api.runs.trace import TRACE_FILE, read_trace, trace_record
 from icm_api.search import Start
 from icm_api.search.estimating import estimator_of
-from icm_api.types import Dataset, Example, Label, Labeling, Tally, Usage
+from icm_api.types import Dataset, Label, Labeling, Tally, Usage
 
 BATCHES_FOLDER = "batches"
 SAME, INVERSE, OTHER = "same", "inverse", "another"
 """What a batch found beside the first: the same division, the same under other names, or another one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """One batch.
-
-    Attributes:
-        shared: examples that are in all batches.
-        dataset: all its examples, the shared ones included.
-    """
-
-    shared: tuple[str, ...]
-    dataset: Dataset
-
-
-def cut_batches(dataset: Dataset, unit: Callable[[Example], int], settings: BatchesSection) -> tuple[Batch, ...]:
-    """The batches of a data set: whole units in the order of their hashes, the first of them shared by all.
-
-    Args:
-        dataset: what is searched.
-        unit: of an example.
-        settings: `[batches]`.
-
-    Raises:
-        ConfigError: the examples are too few for two batches.
-    """
-    units: dict[int, list[Example]] = {}
-    for example in dataset:
-        units.setdefault(unit(example), []).append(example)
-    ordered = [units[key] for key in sorted(units)]
-    shared: list[Example] = []
-    while ordered and len(shared) < settings.shared:
-        shared += ordered.pop(0)
-    own = max(1, settings.size - len(shared))
-    count = settings.count or -(-sum(map(len, ordered)) // own)
-    if count < 2 or len(ordered) < count:
-        raise ConfigError(
-            f"batches: {len(dataset)} examples in {len(units)} groups make no two batches of {settings.size} with "
-            f"{len(shared)} in both: lower batches.size, or leave [batches] out"
-        )
-    members: list[list[Example]] = [[] for _ in range(count)]
-    for each in ordered:
-        # The smallest so far, so that groups of any size come out even.
-        min(members, key=len).extend(each)
-    names = tuple(example.id for example in shared)
-    return tuple(
-        Batch(names, Dataset(sorted([*shared, *more], key=lambda example: dataset.position(example.id))))
-        for more in members
-    )
 
 
 async def search_batches(config: Config, work: Work, batches: Sequence[Batch], folder: Path, watch: Watch) -> Result:

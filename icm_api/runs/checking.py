@@ -12,7 +12,7 @@ from icm_api.errors import ConfigError, DataError, RunError
 from icm_api.evaluation import Check, draw_sample
 from icm_api.result import Result
 from icm_api.runs.checks import Sample, checked_labels, current_checks
-from icm_api.runs.finished import FinishedRun
+from icm_api.runs.finished import FinishedRun, as_drawn
 from icm_api.runs.folder import locked
 
 
@@ -76,7 +76,7 @@ def check_labels(run: FinishedRun, answers: Path) -> Check:
             )
         checks = checks.answered(given, answers)
         # Of the run as it was: its probabilities are fitted to the answers of earlier checks by now.
-        found = checked_labels(checks, Result.load(run.folder))
+        found = checked_labels(checks, as_drawn(run.folder, checks, Result.load(run.folder)))
         if found is None:
             raise DataError(f'{answers}: no row is answered: fill in "label", then check again')
         checks.save(run.folder)

@@ -16,7 +16,7 @@ from icm_api.objective import Objective
 from icm_api.prompts import PromptBuilder
 from icm_api.result import LABELS_FILE, SUMMARY_FILE, Result
 from icm_api.runs.aside import allowed
-from icm_api.runs.batches import Batch, cut_batches
+from icm_api.runs.batching import Batch, cut_batches
 from icm_api.runs.core import Rows, Split, Unit, choose_core, units_of
 from icm_api.runs.folder import CONFIG_FILE, CORE_KEY, data_fingerprint, folder_of
 from icm_api.runs.frozen import FROZEN_FILE, Frozen, freeze
@@ -138,16 +138,26 @@ class Large:
         dataset = self.rows.chosen(split, unit)
         start = self.start or load_start(self.config, self._named(dataset), self.task)
         known = frozenset(dataset.ids)
-        rest = [key for key in start.fixed if key not in known]
-        inside = Start(start.fixed.without(rest), start.warm.without([key for key in start.warm if key not in known]))
         cut = () if self.config.batches is None else cut_batches(dataset, unit, self.config.batches)
-        return Cut(self.rows, self.task, dataset, inside, split, unit, start.fixed.without(known), cut)
+        return Cut(self.rows, self.task, dataset, within(start, dataset), split, unit, start.fixed.without(known), cut)
 
     def _named(self, core: Dataset) -> Dataset:
         """The core, and the examples of the rest that a person labelled."""
         path = self.config.data.fixed
         named = frozenset() if path is None else answered_ids(path) - frozenset(core.ids)
         return Dataset([*core, *(example for example in self.rows if example.id in named)]) if named else core
+
+
+def within(start: Start, dataset: Dataset) -> Start:
+    """The labels known beforehand of some of the examples.
+
+    Args:
+        start: labels known beforehand.
+        dataset: the examples.
+    """
+    known = frozenset(dataset.ids)
+    fixed, warm = (labels.without([key for key in labels if key not in known]) for labels in (start.fixed, start.warm))
+    return Start(fixed, warm)
 
 
 def searched_before(folder: Path, cut: Cut) -> Result | None:

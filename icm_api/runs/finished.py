@@ -21,7 +21,7 @@ from icm_api.evaluation import headline_of
 from icm_api.model import Sent, read_sent
 from icm_api.model.client.meter import most_cost
 from icm_api.result import LABELS_FILE, SUMMARY_FILE, Result
-from icm_api.runs.checks import checked_labels, labels_sha256, read_checks, recalibrated
+from icm_api.runs.checks import Checks, checked_labels, labels_sha256, read_checks, recalibrated
 from icm_api.runs.core import Rows, Split, units_of
 from icm_api.runs.folder import (
     CONFIG_FILE,
@@ -93,9 +93,11 @@ class FinishedRun:
             return self
         parts = self.folder / PARTS_FOLDER
         aside = {**self.set_aside, **aside_reasons(parts)}
-        about = {**self.result.about, **({"set_aside": aside} if aside else {})}
-        found = {row.id: row for row in (*self.result.examples, *labelled_examples(parts))}
-        result = with_check(self.folder, replace(self.result, examples=tuple(found.values()), about=about))
+        # As they were found: probabilities fitted to a check's answers would be fitted twice.
+        core = Result.load(self.folder)
+        about = {**core.about, **({"set_aside": aside} if aside else {})}
+        found = {row.id: row for row in (*core.examples, *labelled_examples(parts))}
+        result = with_check(self.folder, replace(core, examples=tuple(found.values()), about=about))
         run = FinishedRun(self.folder, result, with_rest=True)
         in_order = tuple(found[key] for key in run.dataset.ids if key in found)
         return replace(run, result=replace(result, examples=in_order))
@@ -294,10 +296,7 @@ def with_check(folder: Path, result: Result) -> Result:
     checks = read_checks(folder)
     about = dict(result.about)
     if checks is not None and checks.labels == labels_sha256(folder):
-        known = {row.id for row in result.examples}
-        # The sample may be of all labels, while the result is of the core.
-        more = () if checks.drawn <= known else tuple(labelled_examples(folder / PARTS_FOLDER))
-        check = checked_labels(checks, replace(result, examples=(*result.examples, *more)))
+        check = checked_labels(checks, as_drawn(folder, checks, result))
         if check is not None:
             result = recalibrated(checks, result)
             about = {**result.about, "check": {**check.as_json(), "advice": check.advice(str(folder))}}
@@ -305,3 +304,19 @@ def with_check(folder: Path, result: Result) -> Result:
     if said is not None and isinstance(diagnosis, Mapping):
         about["diagnosis"] = {**diagnosis, "verdict": said}
     return replace(result, about=about)
+
+
+def as_drawn(folder: Path, checks: Checks, result: Result) -> Result:
+    """The result with the labels of the rest, if samples were drawn of them too while the result is of the core.
+
+    Args:
+        folder: of the run.
+        checks: of its labels.
+        result: of its core, or of all examples.
+
+    Raises:
+        RunError: a line of the rest is damaged.
+    """
+    if checks.drawn <= {row.id for row in result.examples}:
+        return result
+    return replace(result, examples=(*result.examples, *labelled_examples(folder / PARTS_FOLDER)))

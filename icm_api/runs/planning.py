@@ -6,17 +6,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, get_args
 
-from icm_api.config import Config, DiagnosticsSettings, SearchSettings
+from icm_api.config import Config, CoreSection, DiagnosticsSettings, SearchSettings
 from icm_api.errors import ConfigError
 from icm_api.evaluation import likely_of_judging, share_of_judging
 from icm_api.model import LanguageModel
 from icm_api.model.client.meter import cost
 from icm_api.objective import Joint, LeaveOneOut, Objective
 from icm_api.runs.aside import too_long
+from icm_api.runs.cutting import Large, within
 from icm_api.runs.earlier import Earlier, earlier_runs
 from icm_api.runs.folder import folder_of
+from icm_api.runs.frozen import HELD_OUT
 from icm_api.runs.pace import Pace, Wave
-from icm_api.runs.parts import build_task, load_dataset, load_start, old_prices, open_model, prices_of
+from icm_api.runs.parts import old_prices, open_model, prices_of
 from icm_api.runs.rates import Cost, Probed, Rates, largest, measured_lengths, probed, stated_rates
 from icm_api.search import ENGINES, Asked, Start, build_kernel, build_objective, engine_of, estimator_of, steps_of
 from icm_api.search.estimating import TURNS
@@ -33,7 +35,7 @@ class Plan:
     """What a run takes.
 
     Attributes:
-        examples: in the data set.
+        examples: in the data set, those that are labelled from a core included.
         relations: made by the constraints.
         steps: the most that the search takes.
         requests: upper bound on requests.
@@ -105,10 +107,14 @@ def _others(search: SearchSettings, own_estimator: str, *, inside: bool) -> Iter
 
 
 async def _plans(config: Config, *, probe: bool, compare: bool = False) -> list[Plan]:
-    dataset, task = load_dataset(config), build_task(config)
-    start = load_start(config, dataset, task)
-    found = []
+    large, found = Large.open(config), []
     async with open_model(config) as model:
+        cut = large.cut(model)
+        # Batches are about equally large.
+        dataset = cut.batches[0].dataset if cut.batches else cut.dataset
+        task, start = cut.task, within(cut.start, dataset)
+        shown_to_rest = min(len(cut.dataset), (config.core or CoreSection()).demonstrations)
+        rest = None if cut.split is None else Asked(shown_to_rest, questions=cut.split.rest + HELD_OUT, waits=1.0)
         own = estimator_of(config.search, model, len(dataset)).name
         others = _others(config.search, own, inside=model.capabilities.prompt_logprobs) if compare else ()
         searches = [config.search, *others]
@@ -116,7 +122,7 @@ async def _plans(config: Config, *, probe: bool, compare: bool = False) -> list[
         rates = replace(await stated_rates(objectives[0], model), prices=prices_of(config))
         shown = await probed(config, objectives[0]) if probe else None
         for objective, search in zip(objectives, searches, strict=True):
-            subject = _Subject(objective, search, config.diagnostics, start, model)
+            subject = _Subject(objective, search, config.diagnostics, start, model, max(1, len(cut.batches)), rest)
             try:
                 found.append(subject.plan(config, rates, shown))
             except ConfigError:
@@ -135,17 +141,21 @@ class _Subject:
     diagnostics: DiagnosticsSettings
     start: Start
     model: LanguageModel
+    batches: int = 1
+    rest: Asked | None = None
 
     def plan(self, config: Config, rates: Rates, shown: Probed | None) -> Plan:
         steps = steps_of(self.search, len(self.objective.dataset))
         earlier = earlier_runs(folder_of(config), self.search, self.model.identity, config.diagnostics.enabled)
         rates = _known(config, rates, shown, earlier)
-        waves = [_times(wave, earlier, shown) for wave in self.waves(rates)]
+        waves = [_times(wave.times(self.batches), earlier, shown) for wave in self.waves(rates)]
+        if self.rest is not None:
+            waves.append(rates.wave(self.rest, self.objective, measured_lengths(self.objective, self.model)))
         likely, most, longest = rates.cost(waves), self.most(rates, shown), self.longest()
         # It waits as often for each request as it is likely to.
         waits = sum(wave.waits for wave in waves) * most.requests / likely.requests
         return Plan(
-            len(self.objective.dataset),
+            len(self.objective.dataset) * self.batches + self.others,
             len(self.objective.relations),
             steps,
             most.requests,
@@ -194,6 +204,11 @@ class _Subject:
         return self.objective.estimator.name != LeaveOneOut.name and size <= self.search.exact
 
     @property
+    def others(self) -> int:
+        """Examples that are labelled from those that are searched."""
+        return 0 if self.rest is None else round(self.rest.questions) - HELD_OUT
+
+    @property
     def compared(self) -> int:
         """Requests by which labels inside prompts are compared with next tokens, before a search rests on them."""
         joint = isinstance(self.objective.estimator, Joint)
@@ -210,7 +225,7 @@ class _Subject:
         judging *= -(-objective.requests(size) // size)
         # Zero-shot labels are asked for in any case, and hosted models once before all else.
         once = 0 if can.batches else 1 + self.compared
-        prompts = searching + size + judging + once
+        prompts = (searching + size + judging) * self.batches + once + (self.others + HELD_OUT if self.rest else 0)
         requests = round(prompts * max(can.requests_per_prompt, shown.requests if shown else 1))
         tokens = largest((rates.most_tokens, shown.tokens * _MARGIN if shown and shown.tokens else None))
         whole = round(requests * self.longest() * tokens)

@@ -18,7 +18,8 @@ from icm_api.errors import ConfigError
 from icm_api.objective import Objective
 from icm_api.result import Result
 from icm_api.runs import FinishedRun, run
-from icm_api.runs.batches import INVERSE, OTHER, SAME, Batch, batch_lines, cut_batches, merged, renamed
+from icm_api.runs.batches import INVERSE, OTHER, SAME, batch_lines, merged, renamed
+from icm_api.runs.batching import Batch, cut_batches
 from icm_api.search import build_objective
 from icm_api.types import Constraint, Dataset, Example, Task
 from tests.bayes import BayesModel

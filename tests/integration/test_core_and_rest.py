@@ -131,6 +131,15 @@ def test_evaluate_export_and_a_random_sample_are_of_all_labels(labelled: Path, t
     assert json.loads(capsys.readouterr().out)["answered"] == 30
 
 
+def test_a_plan_counts_the_rest_once(labelled: Path, capsys: Printed) -> None:
+    assert main(["plan", str(labelled / "config.toml"), "--json"]) == 0
+    planned = json.loads(capsys.readouterr().out)
+    run = FinishedRun.open(labelled / "run")
+    assert run.sent is not None
+    assert planned["examples"] == 60
+    assert run.sent.usage.requests <= planned["requests"] <= 36 + 128 + 24 * 10
+
+
 def test_another_file_is_labelled_from_a_finished_run_with_one_request_an_example(tmp_path: Path) -> None:
     with serve(dialect=COMPLETIONS.dialect, instant=True) as server:
         assert main(["run", str(hosted_world(tmp_path, server, core=16, size=20)), "--json"]) == 0
