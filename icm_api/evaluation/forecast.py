@@ -38,7 +38,7 @@ def share_of_judging(settings: DiagnosticsSettings, searching: int, judging: int
         judging: requests that judging would take if nothing was left out.
 
     Example:
-        >>> share_of_judging(DiagnosticsSettings(), 1000, 300)
+        >>> round(share_of_judging(DiagnosticsSettings(), 1000, 300), 2)
         0.25
     """
     return min(1.0, SPENT * settings.share * searching / judging) if judging else 0.0
