@@ -62,7 +62,7 @@ def test_init_run_evaluate_on_a_file_of_the_tasks_own_format(
     assert found["unknown_ids"] == len(set(whole) - {json.loads(line)["id"] for line in labelled})
 
 
-LARGE = ("classification", "alpaca", "ratings", "truthfulqa")
+LARGE = ("classification", "alpaca", "ratings", "truthfulqa", "gsm8k")
 """Samples on which a run over HTTP takes longest; the same runs on the embedded model are never left out."""
 
 
