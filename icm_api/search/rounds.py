@@ -22,6 +22,7 @@ demonstrations, Shrivastava et al. 2026. What each part is worth is measured by 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from math import sqrt
@@ -312,18 +313,27 @@ def alike(one: Labeling, other: Labeling) -> bool:
 
 
 def alone(labelings: Sequence[tuple[Labeling, float]]) -> Labeling:
-    """The last of zero-shot labelings, unless another explains clearly more.
+    """The last of zero-shot labelings, unless another explains clearly more. One in which all is alike says nothing.
 
     Args:
         labelings: each with the share of it that each text alone explains; the least calibrated last.
 
     Example:
-        >>> one, two = Labeling({"a": "T"}), Labeling({"a": "F"})
+        >>> one, two, same = (Labeling(dict(zip("abcd", labels))) for labels in ("TFTF", "TTFF", "TTTT"))
         >>> alone([(one, 0.35), (two, 0.30)]) == two, alone([(one, 0.35), (two, 0.15)]) == one
         (True, True)
+        >>> alone([(one, 0.05), (same, 0.0)]) == one
+        True
     """
+    labelings = [each for each in labelings if not _one_label(each[0])] or labelings
     best, plain = max(labelings, key=lambda each: each[1]), labelings[-1]
     return best[0] if best[1] > plain[1] + CLEARLY else plain[0]
+
+
+def _one_label(labeling: Labeling) -> bool:
+    """Whether a labeling is about the same as giving everything one label."""
+    commonest = Counter(labeling.values()).most_common(1)[0][0]
+    return alike(labeling, Labeling(dict.fromkeys(labeling, commonest)))
 
 
 def choose(candidates: Sequence[tuple[Candidate, Sequence[float]]]) -> Labeling:
