@@ -97,6 +97,13 @@ def taken_line(run: FinishedRun) -> Iterator[str]:
 def _lines(found: Plan, config: Config) -> Iterator[str]:
     likely = found.likely
     yield f"{found.examples:,} examples, {found.relations:,} relations, at most {found.steps:,} steps"
+    if found.rest:
+        yield (
+            f"{found.examples - found.rest:,} of them are searched; the other {found.rest:,} are labelled from these, "
+            "a request each"
+        )
+    if found.batches > 1:
+        yield f"searched in {found.batches:,} batches"
     parts = [
         f"{likely.requests:,} requests",
         f"{likely.prompt_tokens:,} prompt tokens, {likely.prompt_tokens - likely.cached_tokens:,} of them new to a "
@@ -107,7 +114,7 @@ def _lines(found: Plan, config: Config) -> Iterator[str]:
     bounds = [f"{found.requests:,} requests", f"{found.prompt_tokens:,} prompt tokens"]
     yield "at most: " + ", ".join([*bounds, *_paid(found.money, found.minutes, config)]) + ", before any cache"
     yield f"longest prompt {found.longest_prompt:,} tokens; context window {found.context_window:,}"
-    if found.longest_prompt == found.context_window:
+    if found.longest_prompt == found.context_window and not found.rest:
         yield "not all demonstrations fit the context window together: whole ones will be left out, none cut"
     if found.too_long:
         named = ", ".join(found.too_long[:5]) + (", ..." if len(found.too_long) > 5 else "")

@@ -49,6 +49,8 @@ class Plan:
         minutes: what so many requests take at the speed that is known; None if none is.
         notes: what it rests on, a line each.
         too_long: ids of examples that are alone longer than the window, which a run sets aside.
+        rest: examples that are labelled from those that are searched.
+        batches: that the search is cut into.
     """
 
     examples: int
@@ -65,6 +67,8 @@ class Plan:
     minutes: float | None = None
     notes: tuple[str, ...] = ()
     too_long: tuple[str, ...] = ()
+    rest: int = 0
+    batches: int = 1
 
 
 async def plan(config: Config, *, probe: bool = False) -> Plan:
@@ -169,6 +173,8 @@ class _Subject:
             rates.pace.minutes([Wave(most, waits)]),
             tuple(self._notes(config, rates, shown, earlier)),
             tuple(too_long(self.objective)),
+            self.others,
+            self.batches,
         )
 
     def waves(self, rates: Rates) -> list[Wave]:

@@ -137,6 +137,9 @@ def test_a_plan_counts_the_rest_once(labelled: Path, capsys: Printed) -> None:
     run = FinishedRun.open(labelled / "run")
     assert run.sent is not None
     assert planned["examples"] == 60
+    assert planned["rest"] == 60 - len(run.result.examples)
+    assert main(["plan", str(labelled / "config.toml")]) == 0
+    assert f"the other {planned['rest']} are labelled from these, a request each" in capsys.readouterr().out
     assert run.sent.usage.requests <= planned["requests"] <= 36 + 128 + 24 * 10
 
 
