@@ -194,7 +194,7 @@ def traced() -> Iterator[None]:
 @pytest.mark.parametrize(
     "to",
     [
-        pytest.param(name, marks=pytest.mark.slow if name in ("openai-sft", "trl-reward") else ())
+        pytest.param(name, marks=() if name == "csv" else pytest.mark.slow)
         for name in WRITABLE
         if name in ("openai-sft", "trl-reward", "csv", "parquet", "cleanlab")
     ],

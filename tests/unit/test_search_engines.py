@@ -69,7 +69,9 @@ async def best_of_all(utility: Objective) -> float:
     return max([(await utility(Labeling(dict(zip(utility.dataset.ids, way, strict=True))))).utility for way in ways])
 
 
-@pytest.mark.parametrize("engine", ROUNDS)
+@pytest.mark.parametrize(
+    "engine", [pytest.param(name, marks=pytest.mark.slow if name == "gibbs" else ()) for name in ROUNDS]
+)
 @pytest.mark.parametrize(
     ("world", "constraints"),
     [(pairs(4), PAIRS), (candidates(2, 4), CANDIDATES), (pairs(4), ())],
