@@ -55,6 +55,7 @@ def test_a_route_that_is_not_there_is_told_with_the_option_that_mends_it(tmp_pat
     assert 'completions does answer: set api = "completions" under [model.options]' in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_window_below_what_is_reckoned_with_is_said_by_probe_and_run(tmp_path: Path, capsys: Printed) -> None:
     with serve(dialect="vllm") as server:
         config = config_at(tmp_path, server, "vllm", context_window=100_000)

@@ -61,6 +61,7 @@ def test_a_report_goes_into_the_run_folder_with_its_figures(world: Path, capsys:
     assert main(["resume", str(world / "run"), "--json"]) == 0, "a report does not get in the way of its run"
 
 
+@pytest.mark.slow
 def test_with_gold_and_a_file_name(world: Path, tmp_path: Path, capsys: Printed) -> None:
     out = tmp_path / "x" / "page.html"
     assert main(["report", str(world / "run"), "--out", str(out), "--gold", str(world / "gold.jsonl")]) == 0

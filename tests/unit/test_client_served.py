@@ -210,6 +210,7 @@ def start(server: Server, cache: Path, count: int = 20) -> subprocess.Popen[str]
     return subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
 
 
+@pytest.mark.slow
 def test_two_processes_on_one_cache_pay_once_or_twice_for_each(tmp_path: Path) -> None:
     with serve(dialect="vllm") as running:
         both = [start(running, tmp_path), start(running, tmp_path)]
