@@ -243,20 +243,45 @@ def agreement_renamed(one: Mapping[str, Label], other: Mapping[str, Label], labe
     Returns:
         In [0, 1].
     """
-    both = [key for key in one if key in other]
-    pairs = Counter((one[key], other[key]) for key in both)
+    return best_naming([(one[key], other[key]) for key in one if key in other], labels)[1]
+
+
+def best_naming(pairs: Sequence[tuple[Label, Label]], labels: Sequence[Label]) -> tuple[Mapping[Label, Label], float]:
+    """Which label of the second stands for which of the first, one for one, such that most pairs agree.
+
+    Args:
+        pairs: labels of the same examples by two labelings, at least one.
+        labels: the label set. Of more than `MOST_LABELS`, the most frequent pairs are matched first.
+
+    Returns:
+        Second label -> first label, and the share of the pairs that agree then. With equal shares the labels keep their
+        names.
+
+    Example:
+        >>> best_naming([("A", "B"), ("A", "B"), ("B", "A"), ("B", "B")], ("A", "B"))
+        ({'B': 'A', 'A': 'B'}, 0.75)
+    """
+    counts = Counter(pairs)
     if len(labels) <= MOST_LABELS:
-        best = max(sum(pairs[a, b] for a, b in zip(labels, way, strict=True)) for way in permutations(labels))
-        return best / len(both)
-    taken_one: set[Label] = set()
-    taken_other: set[Label] = set()
-    matched = 0
-    for (a, b), count in sorted(pairs.items(), key=lambda item: (-item[1], item[0])):
-        if a not in taken_one and b not in taken_other:
-            taken_one.add(a)
-            taken_other.add(b)
-            matched += count
-    return matched / len(both)
+        # The first of them keeps all names.
+        ways = [dict(zip(way, labels, strict=True)) for way in permutations(labels)]
+    else:
+        ways = [dict(zip(labels, labels, strict=True)), _most_frequent_first(counts, labels)]
+    agreed = [sum(counts[first, second] for second, first in way.items()) for way in ways]
+    best = agreed.index(max(agreed))
+    return ways[best], agreed[best] / len(pairs)
+
+
+def _most_frequent_first(counts: Counter[tuple[Label, Label]], labels: Sequence[Label]) -> dict[Label, Label]:
+    naming: dict[Label, Label] = {}
+    taken: set[Label] = set()
+    for (first, second), _ in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
+        if second not in naming and first not in taken:
+            naming[second] = first
+            taken.add(first)
+    naming |= {label: label for label in labels if label not in naming and label not in taken}
+    left = [label for label in labels if label not in naming.values()]
+    return naming | dict(zip((label for label in labels if label not in naming), left, strict=True))
 
 
 def shuffled(labeling: Labeling, relations: Relations, rng: Random) -> Labeling:

@@ -19,7 +19,6 @@ from statistics import variance
 
 from icm_api.chance import draw
 from icm_api.config.judging import NULL_EXAMPLES, NULL_LEAST, NULL_SCORES
-from icm_api.consistency import Relations
 from icm_api.evaluation.allowance import Allowance
 from icm_api.evaluation.thresholds import AHEAD
 from icm_api.objective import Calibration, Objective, Term, information_terms, pooled
@@ -135,9 +134,9 @@ def _first(objective: Objective, most: int) -> Objective:
         if ids and len(ids) + len(component) > most:
             break
         ids += component
-    kept = Dataset([example for example in objective.dataset if example.id in set(ids)])
-    among = [relation for relation in objective.relations if set(ids).issuperset(relation.ids)]
-    return replace(objective, dataset=kept, relations=Relations(among, kept.ids, objective.labels))
+    chosen = frozenset(ids)
+    kept = Dataset(example for example in objective.dataset if example.id in chosen)
+    return replace(objective, dataset=kept, relations=objective.relations.among(kept.ids))
 
 
 async def _searched(objective: Objective, seed: int) -> Score:

@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from icm_api.config import Config
+from icm_api.evaluation.coherence import best_naming
 from icm_api.evaluation.thresholds import AGREEING
 from icm_api.journal import Journal, encode_line
 from icm_api.objective import Objective
 from icm_api.result import LABELS_FILE, SUMMARY_FILE, LabelledExample, Result, write_whole
 from icm_api.runs.aside import Aside, allowed
 from icm_api.runs.batching import Batch
-from icm_api.runs.listing import best_naming
 from icm_api.runs.searching import UNWATCHED, Watch, Work
 from icm_api.runs.trace import TRACE_FILE, read_trace, trace_record
 from icm_api.search import Start
@@ -76,7 +76,6 @@ async def _together(batches: Sequence[Any]) -> list[Result]:
 
 def _narrowed(work: Work, dataset: Dataset, start: Start) -> Work:
     """The work of one batch."""
-    known = frozenset(dataset.ids)
     whole = work.objective
     objective = replace(
         whole,
@@ -85,10 +84,7 @@ def _narrowed(work: Work, dataset: Dataset, start: Start) -> Work:
         estimator=estimator_of(work.settings, whole.model, len(dataset)),
         tally=Tally(),
     )
-    inside = Start(
-        *(labels.without([key for key in labels if key not in known]) for labels in (start.fixed, start.warm))
-    )
-    return replace(work, objective=objective, start=inside)
+    return replace(work, objective=objective, start=start.among(dataset.ids))
 
 
 async def _searched(config: Config, work: Work, folder: Path, watch: Watch) -> Result:

@@ -139,25 +139,15 @@ class Large:
         start = self.start or load_start(self.config, self._named(dataset), self.task)
         known = frozenset(dataset.ids)
         cut = () if self.config.batches is None else cut_batches(dataset, unit, self.config.batches)
-        return Cut(self.rows, self.task, dataset, within(start, dataset), split, unit, start.fixed.without(known), cut)
+        return Cut(
+            self.rows, self.task, dataset, start.among(dataset.ids), split, unit, start.fixed.without(known), cut
+        )
 
     def _named(self, core: Dataset) -> Dataset:
         """The core, and the examples of the rest that a person labelled."""
         path = self.config.data.fixed
         named = frozenset() if path is None else answered_ids(path) - frozenset(core.ids)
         return Dataset([*core, *(example for example in self.rows if example.id in named)]) if named else core
-
-
-def within(start: Start, dataset: Dataset) -> Start:
-    """The labels known beforehand of some of the examples.
-
-    Args:
-        start: labels known beforehand.
-        dataset: the examples.
-    """
-    known = frozenset(dataset.ids)
-    fixed, warm = (labels.without([key for key in labels if key not in known]) for labels in (start.fixed, start.warm))
-    return Start(fixed, warm)
 
 
 def searched_before(folder: Path, cut: Cut) -> Result | None:

@@ -11,6 +11,7 @@ from time import time
 from typing import Any
 
 from icm_api.errors import IcmError, RunError
+from icm_api.evaluation.coherence import best_naming
 from icm_api.model import read_sent
 from icm_api.result import SUMMARY_FILE
 from icm_api.runs.finished import FinishedRun
@@ -166,39 +167,6 @@ def diff_runs(one: FinishedRun, other: FinishedRun) -> Difference:
         (one.result.utility, other.result.utility),
         (one.result.verdict, other.result.verdict),
     )
-
-
-def best_naming(pairs: list[tuple[Label, Label]], labels: tuple[Label, ...]) -> tuple[dict[Label, Label], float]:
-    """Which label of the second stands for which of the first, one for one, such that most pairs agree.
-
-    Args:
-        pairs: labels of the same examples by two labelings, at least one.
-        labels: the label set.
-
-    Returns:
-        Second label -> first label, and the share of the pairs that agree then. With equal shares the labels keep their
-        names. With more than a few labels the largest counts are matched first.
-
-    Example:
-        >>> best_naming([("A", "B"), ("A", "B"), ("B", "A"), ("B", "B")], ("A", "B"))
-        ({'B': 'A', 'A': 'B'}, 0.75)
-    """
-    counts: dict[tuple[Label, Label], int] = {}
-    for pair in pairs:
-        counts[pair] = counts.get(pair, 0) + 1
-    same = sum(counts.get((label, label), 0) for label in labels)
-    naming: dict[Label, Label] = {}
-    for (first, second), _ in sorted(counts.items(), key=lambda row: (-row[1], row[0][0] != row[0][1], row[0])):
-        if second not in naming and first not in naming.values():
-            naming[second] = first
-    left = [label for label in labels if label not in naming.values()]
-    for second in labels:
-        if second not in naming:
-            naming[second] = left.pop(left.index(second) if second in left else 0)
-    agreed = sum(counts.get((first, second), 0) for second, first in naming.items())
-    if agreed <= same:
-        return {label: label for label in labels}, same / len(pairs)
-    return naming, agreed / len(pairs)
 
 
 def _settings(one: FinishedRun, other: FinishedRun) -> Iterator[tuple[str, tuple[Any, Any]]]:

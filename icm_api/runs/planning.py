@@ -13,7 +13,7 @@ from icm_api.model import LanguageModel
 from icm_api.model.client.meter import cost
 from icm_api.objective import Joint, LeaveOneOut, Objective
 from icm_api.runs.aside import too_long
-from icm_api.runs.cutting import Large, within
+from icm_api.runs.cutting import Large
 from icm_api.runs.earlier import Earlier, earlier_runs
 from icm_api.runs.folder import folder_of
 from icm_api.runs.frozen import HELD_OUT
@@ -116,7 +116,7 @@ async def _plans(config: Config, *, probe: bool, compare: bool = False) -> list[
         cut = large.cut(model)
         # Batches are about equally large.
         dataset = cut.batches[0].dataset if cut.batches else cut.dataset
-        task, start = cut.task, within(cut.start, dataset)
+        task, start = cut.task, cut.start.among(dataset.ids)
         shown_to_rest = min(len(cut.dataset), (config.core or CoreSection()).demonstrations)
         rest = None if cut.split is None else Asked(shown_to_rest, questions=cut.split.rest + HELD_OUT, waits=1.0)
         own = estimator_of(config.search, model, len(dataset)).name

@@ -6,7 +6,7 @@ answers, known before the search; gold labels never get here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
@@ -42,6 +42,17 @@ class Start:
             dataset: the examples of the search.
         """
         return tuple(key for key in dataset.ids if key not in self.fixed)
+
+    def among(self, ids: Iterable[str]) -> Start:
+        """The labels known beforehand of some of the examples.
+
+        Args:
+            ids: of these examples.
+        """
+        known = frozenset(ids)
+        return Start(
+            *(labels.without([key for key in labels if key not in known]) for labels in (self.fixed, self.warm))
+        )
 
     def clashes(self, relations: Relations) -> tuple[str, ...]:
         """The relations that fixed labels break among themselves, in words; every labeling will break them.

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from icm_api.cli.main import main
-from icm_api.runs.listing import best_naming
+from icm_api.evaluation.coherence import best_naming
 from tests.finished import DIAGNOSIS, MadeUp, finished_run
 from tests.worlds import write_world
 
