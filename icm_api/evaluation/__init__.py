@@ -18,7 +18,7 @@ from icm_api.evaluation.calibration import (
 from icm_api.evaluation.checked import Check, check_of, draw_sample
 from icm_api.evaluation.coherence import Coherence, coherence
 from icm_api.evaluation.diagnostics import Diagnosis, diagnose
-from icm_api.evaluation.forecast import likely_of_judging, share_of_judging
+from icm_api.evaluation.forecast import judged_anyway, likely_of_judging, share_of_judging
 from icm_api.evaluation.intervals import (
     Interval,
     Measure,
@@ -74,6 +74,7 @@ __all__ = [
     "headline_of",
     "judge",
     "legal_posterior",
+    "judged_anyway",
     "likely_of_judging",
     "share_of_judging",
     "lines_of",

@@ -5,12 +5,12 @@ from __future__ import annotations
 from icm_api.config import DiagnosticsSettings
 from icm_api.config.judging import NULL_EXAMPLES, NULL_SCORES
 from icm_api.objective import INFORMATION, Objective
-from icm_api.search import Asked, Forecast
+from icm_api.search import Asked, Forecast, Start
 
 OPINION, OPINION_SETTLED = 0.9, -0.9
 """Labelings of the second opinion that are new; below 0, as some of the others were scored by the search already."""
 SPENT = 0.75
-"""What judging takes of what it may, as only whole measures fit: the mean of `python -m tests.benchmarks plans`."""
+"""What judging takes of what it may, as only whole measures fit: .5 to 1.2 in runs on the embedded model."""
 
 
 def likely_of_judging(objective: Objective, settings: DiagnosticsSettings) -> Forecast:
@@ -27,6 +27,20 @@ def likely_of_judging(objective: Objective, settings: DiagnosticsSettings) -> Fo
     if not settings.null or objective.statistic != INFORMATION:
         return found
     return *found, Asked(min(size, NULL_EXAMPLES), scores=NULL_SCORES, waits=NULL_SCORES, noise=True)
+
+
+def judged_anyway(objective: Objective, settings: DiagnosticsSettings, start: Start) -> Forecast:
+    """The questions of judging that no allowance leaves out.
+
+    Args:
+        objective: of the run.
+        settings: how much to spend.
+        start: labels known beforehand.
+    """
+    size = len(objective.dataset)
+    # Zero-shot predictions without the labels that a person gave are the second opinion's own.
+    found = (Asked(0, questions=size, waits=1.0),) if start.fixed else ()
+    return (*found, Asked(size, scores=1.0, waits=1.0)) if settings.witness else found
 
 
 def share_of_judging(settings: DiagnosticsSettings, searching: int, judging: int) -> float:

@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from icm_api.config import Config, CoreSection, DiagnosticsSettings, SearchSettings
 from icm_api.errors import ConfigError
-from icm_api.evaluation import likely_of_judging, share_of_judging
+from icm_api.evaluation import judged_anyway, likely_of_judging, share_of_judging
 from icm_api.model import LanguageModel
 from icm_api.model.client.meter import cost
 from icm_api.objective import Joint, LeaveOneOut, Objective
@@ -189,19 +189,20 @@ class _Subject:
             asked.append(Asked(len(objective.dataset), scores=1.0, waits=1.0, exact=True))
         judge = self.diagnostics
         judging = likely_of_judging(objective, judge) if judge.enabled else ()
+        anyway = judged_anyway(objective, judge, start) if judge.enabled else ()
         lengths = {
             noise: measured_lengths(objective, self.model, noise=noise)
-            for noise in {each.noise for each in (*asked, *judging)}
+            for noise in {each.noise for each in (*asked, *anyway, *judging)}
         }
-        search, judged = (
-            [rates.wave(each, objective, lengths[each.noise]) for each in part] for part in (asked, judging)
+        search, certain, judged = (
+            [rates.wave(each, objective, lengths[each.noise]) for each in part] for part in (asked, anyway, judging)
         )
         share = share_of_judging(judge, *(sum(wave.usage.requests for wave in part) for part in (search, judged)))
         once = Wave(Usage(rates.once), float(bool(rates.once)))
         # The endpoint is checked first.
         checks = 0.0 if self.model.capabilities.batches else 1.0 + self.compared
         check = rates.wave(Asked(0, questions=checks, waits=float(bool(checks))), objective, lengths[False])
-        return [once, check, *search, *(wave.times(share) for wave in judged)]
+        return [once, check, *search, *certain, *(wave.times(share) for wave in judged)]
 
     @property
     def exact(self) -> bool:

@@ -253,6 +253,15 @@ async def test_longer_prompts_are_planned_at_their_tier(tmp_path: Path) -> None:
     assert dear.likely.money == pytest.approx(one.likely.money)
 
 
+async def test_a_witness_is_planned_whole_whatever_judging_may_take(tmp_path: Path) -> None:
+    path = write_world(tmp_path, size=8)
+    one = await plan(load_config(path))
+    path.write_text(path.read_text() + '\n[diagnostics]\nwitness = "pocket"\n')
+    other = await plan(load_config(path))
+    assert other.likely.requests > one.likely.requests
+    assert other.requests == one.requests + 8
+
+
 async def test_every_estimator_has_a_row(tmp_path: Path) -> None:
     found = await compare_plans(load_config(write_world(tmp_path, size=8)))
     assert len({(row.engine, row.estimator) for row in found}) == len(found) >= len(ENGINES)
