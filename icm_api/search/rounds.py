@@ -12,9 +12,9 @@ If they end at different labels, one more starts at random labels and never hear
 chain's labels and those that it started from are compared, over several orders that are the same for all, by the share
 of the labels that the texts explain: J of each divided by what its labels cost to guess, so that even classes have no
 advantage (or by U, if that is what the objective maximises). The witness has to be ahead by more than orders differ.
-So the labels handed out are never worth less than those that the search began with. Where the texts explain little even
-of the best, and not clearly more than of raw zero-shot labels, what is ahead is so by chance or finds another concept:
-then the model's answers to each text alone are handed out.
+So the labels handed out are never worth less than those that the search began with, but for one case: where the texts
+explain little even of the best, and not clearly more than of raw zero-shot labels, what is ahead is so by chance or
+finds another concept, and the model's answers to each text alone are handed out.
 
 Sources: calibration over the batch, Zhou et al. 2024 (arXiv 2309.17249); predictions as the next round's
 demonstrations, Shrivastava et al. 2026. What each part is worth is measured by `python -m tests.benchmarks real`.
@@ -261,11 +261,12 @@ class Rounds:
         chosen = choose([(each, [worth(score) for score in scores[key]]) for key, each in candidates.items()])
         if self._doubtful(state, scores[chosen]):
             starts = [self._alone(chain.calibration, state) for chain in self.chains if not chain.witness]
-            for labeling in (starts[-1][0], alone(starts)):
+            raw, own = starts[-1][0], alone(starts)
+            for labeling in (raw, own):
                 if labeling not in scores:
                     scores[labeling] = [await order(labeling) for order in orders]
-            if self._share(scores[chosen]) < self._share(scores[starts[-1][0]]) + AHEAD:
-                chosen = alone(starts)
+            if self._share(scores[chosen]) < self._share(scores[raw]) + AHEAD:
+                chosen = own
         score = scores[chosen][0]
         examples, old, new = touched(state.labeling, chosen)
         change = score.value - state.score.value

@@ -35,6 +35,7 @@ logger = logging.getLogger(__name__)
 # For each slot so many requests may be under way, or asleep before another try.
 _TASKS_PER_SLOT = 2
 
+# With so few slots, pauses hold requests back, not slots.
 _HARDLY_ANY = 2
 
 # Seconds that requests under way get to land after an error, so that what they cost is not lost.
