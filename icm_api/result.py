@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from icm_api.errors import ConfigError, RunError, StorageError
-from icm_api.types import Dataset, Label, Labeling, Score, Usage
+from icm_api.types import Dataset, Example, Label, LabelDistribution, Labeling, Score, Usage
 
 if TYPE_CHECKING:
     import pandas
@@ -253,18 +253,7 @@ def build_result(
     examples = []
     for example in dataset:
         read, label = score.distributions[example.id], score.labeling[example.id]
-        probabilities = {name: round(read.probability(name), 6) for name in read.labels}
-        examples.append(
-            LabelledExample(
-                example.id,
-                label,
-                probabilities[label],
-                None if read.coverage is None else round(read.coverage, 6),
-                example.group,
-                probabilities,
-                example.id in fixed,
-            )
-        )
+        examples.append(labelled(example, label, read, fixed=example.id in fixed))
     return Result(
         tuple(examples),
         score.utility,
@@ -274,6 +263,20 @@ def build_result(
         steps,
         about,
     )
+
+
+def labelled(example: Example, label: Label, read: LabelDistribution, *, fixed: bool) -> LabelledExample:
+    """An example with its label and what the model said of it, in numbers that can be written down.
+
+    Args:
+        example: that is labelled.
+        label: found.
+        read: the distribution over labels.
+        fixed: whether a person gave the label.
+    """
+    probabilities = {name: round(read.probability(name), 6) for name in read.labels}
+    coverage = None if read.coverage is None else round(read.coverage, 6)
+    return LabelledExample(example.id, label, probabilities[label], coverage, example.group, probabilities, fixed)
 
 
 def _guessed(row: LabelledExample, name: str) -> LabelledExample:

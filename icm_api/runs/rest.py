@@ -20,7 +20,7 @@ from icm_api.evaluation import legal_posterior, scaled
 from icm_api.journal import Journal
 from icm_api.objective import Objective, shifted
 from icm_api.prompts import PromptBuilder
-from icm_api.result import LabelledExample, write_whole
+from icm_api.result import LabelledExample, labelled, write_whole
 from icm_api.runs.aside import Aside, guilty, too_long
 from icm_api.runs.frozen import Frozen
 from icm_api.runs.spill import Index, drop_rows, labelled_lines, part_file, read_part
@@ -124,10 +124,8 @@ class Rest:
                 aside.with_more(error, {**reasons, **found} if found else {})
                 reasons |= found
         predicted = dict(zip([example.id for example in left], reads, strict=True))
-        labelled = self._labelled(Dataset(left), predicted) if left else {}
-        lines = [
-            labelled.get(example.id) or {"id": example.id, "set_aside": reasons[example.id]} for example in examples
-        ]
+        rows = self._labelled(Dataset(left), predicted) if left else {}
+        lines = [rows.get(example.id) or {"id": example.id, "set_aside": reasons[example.id]} for example in examples]
         return lines, reasons
 
     def _labelled(self, dataset: Dataset, predicted: Mapping[str, LabelDistribution]) -> dict[str, dict[str, Any]]:
@@ -145,18 +143,11 @@ class Rest:
 
     def _row(self, example: Example, label: Label, read: LabelDistribution, sure: LabelDistribution) -> dict[str, Any]:
         final = scaled(sure, self.frozen.temperature)
-        probabilities = {name: round(read.probability(name), 6) for name in read.labels}
         fixed = example.id in self.fixed
-        row = LabelledExample(
-            example.id,
-            label,
-            probabilities[label],
-            None if read.coverage is None else round(read.coverage, 6),
-            example.group,
-            probabilities,
-            fixed,
-            {name: round(final.probability(name), 6) for name in final.labels},
-            final.probability(label) < self.abstain_below and not fixed,
+        row = replace(
+            labelled(example, label, read, fixed=fixed),
+            calibrated={name: round(final.probability(name), 6) for name in final.labels},
+            abstained=final.probability(label) < self.abstain_below and not fixed,
         )
         return {name: getattr(row, name) for name in _KEPT}
 
