@@ -1,19 +1,15 @@
 """Decision endpoints as data: who answers closed questions with probabilities, in which wire, with which limits.
 
-It does: one entry a host, and the options a user may set over it.
+It does: one entry a host.
 It does not: hold code for any host, or prices. Nothing here was asked with a key: `icm-api probe` says what holds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
-
-from pydantic import BaseModel, ConfigDict, Field
-
-from icm_api.errors import ConfigError
 
 Wire: TypeAlias = Literal["openai", "systemone"]
 
@@ -136,32 +132,6 @@ DECISION_ENTRIES: Mapping[str, DecisionEntry] = MappingProxyType({entry.name: en
 """The hosts by name."""
 
 
-class DecisionOptions(BaseModel):
-    """What a user may set over an entry; None leaves the entry's.
-
-    Attributes:
-        base_url: where the API is, with its version.
-        questions: most questions of one request; 1 asks each alone.
-        clamp: the smallest probability that the host reports for what is smaller still.
-        context_window: tokens that input and questions may have together.
-        key_variable: environment variable that holds the key.
-        extra_body: put into every body.
-        allow_http: send requests and key unencrypted to other machines.
-        http_client: "httpx2", or "aiohttp" for high concurrency.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    base_url: str | None = None
-    questions: int | None = Field(default=None, ge=1)
-    clamp: float | None = Field(default=None, ge=0, lt=0.5)
-    context_window: int | None = Field(default=None, ge=1)
-    key_variable: str | None = None
-    extra_body: Mapping[str, Any] = Field(default_factory=dict)
-    allow_http: bool = False
-    http_client: Literal["httpx2", "aiohttp"] = "httpx2"
-
-
 @dataclass(frozen=True, slots=True)
 class DecisionHost:
     """One decision model at a host.
@@ -179,27 +149,3 @@ class DecisionHost:
     identity: str
     extra: Mapping[str, Any] = field(default_factory=dict)
     blot: Callable[[str], str] = field(default=str, compare=False, repr=False)
-
-
-def settled_decisions(entry: DecisionEntry, options: DecisionOptions) -> DecisionEntry:
-    """The entry with the user's options in place of its own.
-
-    Args:
-        entry: of the catalogue.
-        options: of the user.
-
-    Raises:
-        ConfigError: neither says where the API is.
-
-    Example:
-        >>> settled_decisions(DECISION_ENTRIES["perplexity"], DecisionOptions(questions=8)).questions
-        8
-    """
-    same = {"base_url", "questions", "clamp", "context_window"}
-    given = options.model_dump(include=same, exclude_none=True)
-    if options.key_variable is not None:
-        given |= {"key_variable": options.key_variable, "key_required": bool(options.key_variable)}
-    changed = replace(entry, **given)
-    if not changed.base_url:
-        raise ConfigError(f"provider {entry.name!r} has no fixed address: write {entry.name}:MODEL@https://HOST/v1")
-    return changed

@@ -12,26 +12,31 @@ from difflib import get_close_matches
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from icm_api.config import ClientSettings
 from icm_api.errors import ConfigError, ProviderError
-from icm_api.model.catalog import ENTRIES, Host
+from icm_api.model.catalog import ENTRIES, Entry, Host
 from icm_api.model.client.client import Client
 from icm_api.model.client.meter import Meter
-from icm_api.model.decision_hosts import DECISION_ENTRIES, DecisionHost, DecisionOptions, settled_decisions
+from icm_api.model.decision_hosts import DECISION_ENTRIES, DecisionEntry, DecisionHost
 from icm_api.model.language_model import LanguageModel
 from icm_api.model.options import (
     AnthropicOptions,
+    DecisionOptions,
     GeminiOptions,
     LocalOptions,
     Options,
     checked_options,
     settled,
+    settled_decisions,
     unkeyed,
 )
 from icm_api.model.reading.reading import Readers, Writes
 from icm_api.model.request import Endpoint
+
+if TYPE_CHECKING:
+    from icm_api.model.endpoints.openai import Connection
 
 GROUP = "icm_api.models"
 """Entry points of this group name functions that take a model's name and options and return an `Opened`."""
@@ -151,39 +156,42 @@ def _address(model: str, options: Mapping[str, Any]) -> tuple[str, Mapping[str, 
 
 def _openai(name: str, model: str, options: Mapping[str, Any], tier: str | None) -> Opened:
     """Any host in the catalogue."""
-    from icm_api.model.endpoints.http import blotted, checked_url, host_of, read_key
-    from icm_api.model.endpoints.openai import Connection, OpenAIEndpoint
+    from icm_api.model.endpoints.openai import OpenAIEndpoint
     from icm_api.model.reading import openai, sglang, vllm
 
     given = checked_options(Options, name, options)
     entry = settled(ENTRIES[name], given)
-    url = checked_url(entry.base_url, allow_http=given.allow_http)
-    key = read_key(entry.key_variable, required=entry.key_required)
-    secret = key.get_secret_value() if key else ""
-    identity = f"{name}/{host_of(url)}/{model}"
-    host = Host(entry, model, identity, given.chat_style, lambda text: blotted(text, secret))
+    connection, identity, blot = _reached(name, model, entry, given)
+    host = Host(entry, model, identity, given.chat_style, blot)
     readers = {"openai": openai, "vllm": vllm, "sglang": sglang}[entry.reads].readers(host)
     capabilities = host.capabilities(readers.method, prompt_logprobs=readers.inside is not None)
     beside = unkeyed(entry, given, tier)
-    return Opened(OpenAIEndpoint(host, capabilities, Connection(url, key, given.http_client), beside), readers)
+    return Opened(OpenAIEndpoint(host, capabilities, connection, beside), readers)
 
 
 def _decisions(name: str, model: str, options: Mapping[str, Any]) -> Opened:
     """Any host of decision models."""
     from icm_api.model.endpoints.decisions import DecisionsEndpoint
-    from icm_api.model.endpoints.http import blotted, checked_url, host_of, read_key
-    from icm_api.model.endpoints.openai import Connection
     from icm_api.model.reading.decisions import METHOD, Decisions
 
     given = checked_options(DecisionOptions, name, options)
     entry = settled_decisions(DECISION_ENTRIES[name], given)
+    connection, identity, blot = _reached(name, model, entry, given)
+    host = DecisionHost(entry, model, identity, given.extra_body, blot)
+    return Opened(DecisionsEndpoint(host, connection), Readers(Decisions(host), method=METHOD))
+
+
+def _reached(
+    name: str, model: str, entry: Entry | DecisionEntry, given: Options | DecisionOptions
+) -> tuple[Connection, str, Callable[[str], str]]:
+    """The connection to a host, the identity of a model there, and what removes the key from a message."""
+    from icm_api.model.endpoints.http import blotted, checked_url, host_of, read_key
+    from icm_api.model.endpoints.openai import Connection
+
     url = checked_url(entry.base_url, allow_http=given.allow_http)
     key = read_key(entry.key_variable, required=entry.key_required)
     secret = key.get_secret_value() if key else ""
-    identity = f"{name}/{host_of(url)}/{model}"
-    host = DecisionHost(entry, model, identity, given.extra_body, lambda text: blotted(text, secret))
-    endpoint = DecisionsEndpoint(host, Connection(url, key, given.http_client))
-    return Opened(endpoint, Readers(Decisions(host), method=METHOD))
+    return Connection(url, key, given.http_client), f"{name}/{host_of(url)}/{model}", lambda text: blotted(text, secret)
 
 
 def _tinker(model: str, options: Mapping[str, Any]) -> Opened:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from typing import Any, Literal, TypeVar
+from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from icm_api.errors import ConfigError
 from icm_api.model.catalog import Api, ChatStyle, Entry, Prefill
+from icm_api.model.decision_hosts import DecisionEntry
 
 # The most alternatives that Gemini lists.
 _MOST_GEMINI_LOGPROBS = 20
@@ -55,6 +56,32 @@ class Options(BaseModel):
     http_client: Literal["httpx2", "aiohttp"] = "httpx2"
 
 
+class DecisionOptions(BaseModel):
+    """What a user may set over an entry; None leaves the entry's.
+
+    Attributes:
+        base_url: where the API is, with its version.
+        questions: most questions of one request; 1 asks each alone.
+        clamp: the smallest probability that the host reports for what is smaller still.
+        context_window: tokens that input and questions may have together.
+        key_variable: environment variable that holds the key.
+        extra_body: put into every body.
+        allow_http: send requests and key unencrypted to other machines.
+        http_client: "httpx2", or "aiohttp" for high concurrency.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    base_url: str | None = None
+    questions: int | None = Field(default=None, ge=1)
+    clamp: float | None = Field(default=None, ge=0, lt=0.5)
+    context_window: int | None = Field(default=None, ge=1)
+    key_variable: str | None = None
+    extra_body: Mapping[str, Any] = Field(default_factory=dict)
+    allow_http: bool = False
+    http_client: Literal["httpx2", "aiohttp"] = "httpx2"
+
+
 def unkeyed(entry: Entry, options: Options, tier: str | None) -> Mapping[str, str]:
     """The fields that are sent with every question beside what makes its cache key.
 
@@ -80,6 +107,47 @@ def unkeyed(entry: Entry, options: Options, tier: str | None) -> Mapping[str, st
     return given
 
 
+class Hosted(Protocol):
+    """What every entry of a catalogue has: a dataclass with a name and an address."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def name(self) -> str:
+        """What a spec calls it."""
+        ...
+
+    @property
+    def base_url(self) -> str:
+        """With its version; empty if the user has to give it."""
+        ...
+
+
+_Entry = TypeVar("_Entry", bound=Hosted)
+
+
+def entry_with(entry: _Entry, key_variable: str | None, given: Mapping[str, Any]) -> _Entry:
+    """An entry of any catalogue with the user's options in place of its own.
+
+    Args:
+        entry: of the catalogue.
+        key_variable: environment variable that holds the key; empty if none is wanted, None for the entry's.
+        given: options by the names that the entry has for them; None leaves the entry's.
+
+    Raises:
+        ConfigError: neither says where the API is.
+    """
+    own = {name: value for name, value in given.items() if value is not None}
+    if key_variable is not None:
+        own |= {"key_variable": key_variable, "key_required": bool(key_variable)}
+    changed = replace(entry, **own)
+    if not changed.base_url:
+        raise ConfigError(
+            f"provider {entry.name!r} has no fixed address: write {entry.name}:MODEL@https://HOST/v1", option=""
+        )
+    return changed
+
+
 def settled(entry: Entry, options: Options) -> Entry:
     """The entry with the user's options in place of its own.
 
@@ -96,17 +164,29 @@ def settled(entry: Entry, options: Options) -> Entry:
         'completions'
     """
     same = {"base_url", "api", "context_window", "echo", "prefill", "prompt_list"}
-    given = options.model_dump(include=same, exclude_none=True)
-    if options.key_variable is not None:
-        given |= {"key_variable": options.key_variable, "key_required": bool(options.key_variable)}
+    given: dict[str, Any] = {"extra": {**entry.extra, **options.extra_body}}
     if options.top_logprobs is not None:
         given |= {"top_logprobs": options.top_logprobs, "completion_logprobs": options.top_logprobs}
-    changed = replace(entry, **given, extra={**entry.extra, **options.extra_body})
-    if not changed.base_url:
-        raise ConfigError(
-            f"provider {entry.name!r} has no fixed address: write {entry.name}:MODEL@https://HOST/v1", option=""
-        )
-    return changed
+    return entry_with(replace(entry, **given), options.key_variable, options.model_dump(include=same))
+
+
+def settled_decisions(entry: DecisionEntry, options: DecisionOptions) -> DecisionEntry:
+    """The entry with the user's options in place of its own.
+
+    Args:
+        entry: of the catalogue.
+        options: of the user.
+
+    Raises:
+        ConfigError: neither says where the API is.
+
+    Example:
+        >>> from icm_api.model.decision_hosts import DECISION_ENTRIES
+        >>> settled_decisions(DECISION_ENTRIES["perplexity"], DecisionOptions(questions=8)).questions
+        8
+    """
+    same = {"base_url", "questions", "clamp", "context_window"}
+    return entry_with(entry, options.key_variable, options.model_dump(include=same))
 
 
 @dataclass(frozen=True, slots=True)
