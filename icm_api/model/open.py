@@ -71,7 +71,7 @@ def open_model(
         settings: concurrency, limits and retries for hosted models; the defaults if None.
         meter: counts what is sent and holds it to a budget; without a bound if None.
         options: what the provider takes besides the model.
-        memory: the most answers held in memory.
+        memory: the most answers held in memory, 8 MB of them at most if there is a cache.
 
     Returns:
         The model, to be used in `async with` or closed with `close()`.

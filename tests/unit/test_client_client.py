@@ -196,6 +196,20 @@ async def test_memory_is_bounded_and_forgets_what_was_used_longest_ago() -> None
     assert len(client._client._memory) == 2
 
 
+async def test_beside_a_disk_memory_is_bounded_in_bytes_and_nothing_is_asked_again(
+    cache: ResponseCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provider = Recorder()
+    client = as_model(provider, cache)
+    monkeypatch.setattr("icm_api.model.client.client._BESIDE_DISK", 100)
+    await client.label_distributions([prompt(text) for text in "abcdefgh"])
+    held = client._client._memory.values()
+    assert 0 < sum(len(answer.body) for answer in held) <= 100
+    assert len(held) < 8
+    await client.label_distributions([prompt(text) for text in "abcdefgh"])
+    assert len(provider.sends) == 1
+
+
 async def test_no_memory_still_answers_whole_batches() -> None:
     client = as_model(Recorder(), memory=0)
     assert len(await client.label_distributions([prompt("a"), prompt("b"), prompt("a")])) == 3

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from icm_api.model.client.cache import ResponseCache
 
 
+_BESIDE_DISK = 8_000_000
+"""Bytes of answers held in memory where a disk holds them all: what a search asks for again, not a whole data set."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Kept:
     """An answer and what it cost. Its body is bytes: many answers as objects keep the garbage collector busy."""
@@ -45,7 +49,8 @@ class Client:
     Args:
         endpoint: that is asked; the client closes it.
         cache: where answers are kept for later runs; the client closes it. None keeps them in memory only.
-        memory: the most answers held in memory; those used longest ago go first.
+        memory: the most answers held in memory, 8 MB of them at most if there is a cache; those used longest ago go
+            first.
         settings: concurrency, limits and retries (the defaults if None), for endpoints that take requests one by one.
         meter: counts what is sent and holds it to a budget; by default without one.
 
@@ -70,6 +75,7 @@ class Client:
         self._cuts = CutWatch(endpoint.identity)
         self._limit = memory
         self._memory: OrderedDict[str, _Kept] = OrderedDict()
+        self._held = 0
         self._in_flight: dict[str, asyncio.Task[dict[str, _Kept]]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._dispatcher = Dispatcher(endpoint, settings or ClientSettings(), self.meter)
@@ -191,9 +197,12 @@ class Client:
         return kept
 
     def _remember(self, kept: Mapping[str, _Kept]) -> None:
-        self._memory.update(kept)
-        while len(self._memory) > self._limit:
-            self._memory.popitem(last=False)
+        for key, answer in kept.items():
+            if key not in self._memory:
+                self._held += len(answer.body)
+            self._memory[key] = answer
+        while len(self._memory) > self._limit or (self._cache is not None and self._held > _BESIDE_DISK):
+            self._held -= len(self._memory.popitem(last=False)[1].body)
 
     def _on_disk(self, keys: Iterable[str]) -> dict[str, _Kept]:
         found = {} if self._cache is None else self._cache.get_many(keys)
