@@ -10,6 +10,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from statistics import fmean
 
@@ -61,6 +63,14 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = write_config(tmp_path_factory.mktemp("world"))
     compare(config, "--json")
     return config
+
+
+@pytest.fixture(scope="module")
+def said(done: Path) -> tuple[str, str]:
+    """What the command prints, and says meanwhile, once all is measured."""
+    with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err:
+        compare(done)
+    return out.getvalue(), err.getvalue()
 
 
 def place(config: Path) -> Path:
@@ -153,9 +163,8 @@ def test_icm_on_all_examples_is_what_the_plain_run_finds(tmp_path: Path) -> None
     ).read_bytes()
 
 
-def test_the_table_on_the_terminal(done: Path, capsys: Printed) -> None:
-    compare(done)
-    out, err = capsys.readouterr()
+def test_the_table_on_the_terminal(said: tuple[str, str]) -> None:
+    out, err = said
     lines = out.splitlines()
     assert max(len(line) for line in lines if not line.startswith("written to")) <= 100
     for words in ("zero-shot, base model", "ICM", "golden labels", "requests", "money", "gap", "AUROC", "ECE"):
@@ -166,22 +175,20 @@ def test_the_table_on_the_terminal(done: Path, capsys: Printed) -> None:
     assert "seed 1: measuring, golden" in err
 
 
-def test_verdicts_and_money_are_said_now_and_for_the_whole(done: Path, capsys: Printed) -> None:
-    compare(done)
-    said = capsys.readouterr().out.splitlines()
+def test_verdicts_and_money_are_said_now_and_for_the_whole(done: Path, said: tuple[str, str]) -> None:
+    lines = said[0].splitlines()
     for name in SEARCHES:
-        [line] = [line for line in said if line.startswith(f"{name}-0: ")]
+        [line] = [line for line in lines if line.startswith(f"{name}-0: ")]
         summary = json.loads((place(done) / "runs" / f"{name}-0" / "summary.json").read_text())
         counts = [f"{label} {count}" for label, count in summary["label_counts"].items()]
         assert line == f"{name}-0: " + ", ".join([summary.get("diagnosis", {}).get("verdict", "not judged"), *counts])
-    [sent] = [line for line in said if line.startswith("sent now: ")]
+    [sent] = [line for line in lines if line.startswith("sent now: ")]
     assert sent.startswith("sent now: 0 requests, 0.0000 USD; for the whole comparison: ")
     assert not sent.endswith(" 0 requests, 0.0000 USD")
 
 
-def test_the_plan_is_an_upper_bound(done: Path, capsys: Printed) -> None:
-    compare(done)
-    promised = int(capsys.readouterr().err.split("at most ")[1].split(" requests")[0].replace(",", ""))
+def test_the_plan_is_an_upper_bound(done: Path, said: tuple[str, str]) -> None:
+    promised = int(said[1].split("at most ")[1].split(" requests")[0].replace(",", ""))
     means = table(place(done))
     rows = sum(2 * value for (_, _, metric), value in means.items() if metric == "requests")
     held_out = 24 - len(searched(done, 0))
@@ -343,6 +350,7 @@ def test_killed_midway_the_same_command_goes_on_and_pays_nothing_twice(
     assert len(bodies) <= total + 1
 
 
+@pytest.mark.slow  # That nothing is sent is in what `said` has, too.
 def test_a_finished_comparison_asks_nothing_again(tmp_path: Path) -> None:
     with serve(dialect="vllm") as server:
         config = hosted(tmp_path, server.url, 'methods = ["zero-shot", "icm", "golden"]\n')

@@ -133,8 +133,13 @@ DO = r"\b(check|choose|change|use|update|reword|get|add|ask|put|set|take)\b"
 FATAL = [
     # An answer that lists no label is unknown, and ends nothing.
     *(("openai-chat", kind) for kind in UNRETRYABLE if kind != "missing-label"),
-    *((name, kind) for name in HOSTED if name != "openai-chat" for kind in ("401", "insufficient-quota", "refusal")),
-    *((name, "null-logprobs") for name in WITH_LOGPROBS if name != "openai-chat"),
+    *((name, "401") for name in HOSTED if name != "openai-chat"),
+    *(
+        pytest.param(name, kind, marks=pytest.mark.slow)
+        for name in HOSTED
+        if name != "openai-chat"
+        for kind in ("insufficient-quota", "refusal", *(["null-logprobs"] if name in WITH_LOGPROBS else []))
+    ),
 ]
 
 

@@ -62,13 +62,8 @@ def test_init_run_evaluate_on_a_file_of_the_tasks_own_format(
     assert found["unknown_ids"] == len(set(whole) - {json.loads(line)["id"] for line in labelled})
 
 
-LARGE = ("classification", "alpaca", "ratings", "truthfulqa", "gsm8k")
-"""Samples on which a run over HTTP takes longest; the same runs on the embedded model are never left out."""
-
-
-@pytest.mark.parametrize(
-    "task", [pytest.param(task, marks=pytest.mark.slow if task in LARGE else ()) for task in SAMPLES]
-)
+@pytest.mark.slow  # The same runs on the embedded model are never left out.
+@pytest.mark.parametrize("task", SAMPLES)
 def test_it_runs_on_a_server(task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ICM_CACHE__FOLDER", str(tmp_path / "cache"))
     monkeypatch.setenv("ICM_DATA__LIMIT", "6")

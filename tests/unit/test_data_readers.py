@@ -160,7 +160,7 @@ def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
 CELL = st.text(st.characters(codec="utf-8", exclude_characters="\x00"))
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cells=st.lists(st.tuples(CELL.filter(str.strip), CELL), min_size=1, max_size=4))
 def test_what_pythons_writer_wrote_is_what_is_read(tmp_path: Path, cells: list[tuple[str, str]]) -> None:
     path = tmp_path / "a.csv"
@@ -176,7 +176,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rows=st.lists(st.dictionaries(CELL.filter(lambda key: key != "id"), JSON), min_size=1, max_size=3),
     indent=st.none() | st.just(2),

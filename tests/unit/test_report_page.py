@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from markupsafe import Markup
 
 from icm_api.report import write_report
 from icm_api.report.text import clean
@@ -71,6 +72,12 @@ def made(**changes: Any) -> MadeUp:
 def written(tmp_path: Path, what: MadeUp, **options: Any) -> str:
     folder = finished_run(tmp_path, what)
     return write_report(folder, tmp_path / "page.html", **options).page.read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For what is said in words: drawing its figures is nearly all that a page takes."""
+    monkeypatch.setattr("icm_api.report.page.svg", lambda chart, *, narrow: Markup("<svg></svg>"))
 
 
 @pytest.fixture(scope="module")
@@ -168,12 +175,14 @@ def test_the_same_run_gives_the_same_bytes(tmp_path: Path) -> None:
     assert {path.name: path.read_bytes() for path in first.page.parent.iterdir()} == before
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_labels_that_were_not_judged_are_said_to_be_so(tmp_path: Path) -> None:
     html = written(tmp_path, made(diagnosis=None))
     assert "The labels were not judged" in Page(html).text
     assert "calibr." not in html
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("name", ["coherent", "not coherent", "collapsed", "unsure"])
 def test_the_verdict_comes_first_in_words_then_what_to_do(tmp_path: Path, name: str) -> None:
     diagnosis = {**DIAGNOSIS, "coherent": name, "advice": ["look at it"]}
@@ -182,6 +191,7 @@ def test_the_verdict_comes_first_in_words_then_what_to_do(tmp_path: Path, name: 
     assert [text.index(part) for part in parts] == sorted(text.index(part) for part in parts)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_check_that_passed_is_what_makes_the_page_say_salient(tmp_path: Path) -> None:
     run = FinishedRun.open(finished_run(tmp_path, made(texts=[f"text {at}" for at in range(40)])))
     found = run.result.labeling
