@@ -9,7 +9,7 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from math import isfinite, isnan
 from pathlib import Path
 from typing import Any
@@ -123,6 +123,7 @@ class Comparison:
         model, chat: who was asked; no chat model, None.
         iterations: agreement with gold over ICM's steps.
         demonstrations: held-out accuracy by number of ICM-labelled demonstrations.
+        set_aside: examples that no row has an answer for, by id, and why.
     """
 
     rows: tuple[Row, ...]
@@ -134,11 +135,18 @@ class Comparison:
     chat: str | None
     iterations: tuple[Point, ...] = ()
     demonstrations: tuple[tuple[int, OverSeeds], ...] = ()
+    set_aside: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What else a reader has to know of the rows."""
-        return tuple(f"{row.title}: {row.note}" for row in self.rows if row.note)
+        told = [f"{row.title}: {row.note}" for row in self.rows if row.note]
+        if self.set_aside:
+            first, why = next(iter(self.set_aside.items()))
+            others = len(self.set_aside) - 1
+            more = f", and {others} more: see set_aside in {_COMPARISON_FILE}" if others else ""
+            told.append(f"set aside, and left out of every row: {first!r} ({why}){more}")
+        return tuple(told)
 
     def row(self, method: str) -> Row | None:
         """The row of a method; None if it has no numbers."""
@@ -187,6 +195,7 @@ class Comparison:
             "seeds": list(self.seeds),
             "searched": list(self.searched),
             "held_out": list(self.held_out),
+            "set_aside": dict(self.set_aside),
             "interval": {"level": LEVEL, "method": METHOD},
             "rows": [_row_json(row) for row in self.rows],
             "differences": [

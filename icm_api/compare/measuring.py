@@ -7,7 +7,7 @@ and stay in the second if the search had them. Golden labels are demonstrations 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import log
 from types import MappingProxyType
@@ -23,6 +23,7 @@ from icm_api.objective.utility import SMALLEST
 from icm_api.prompts import PromptBuilder
 from icm_api.result import Result
 from icm_api.runs import FinishedRun
+from icm_api.runs.aside import Aside
 from icm_api.search import calibration_of
 from icm_api.types import Answers, Dataset, Example, Label, LabelDistribution, Model, Tally, Task, Usage
 
@@ -61,6 +62,7 @@ class Bench:
         gold: of searched and held-out examples.
         results: the run of each search, by method and seed.
         longest: the most demonstrations on the curve over their number; every seed has as many.
+        aside: examples that no method is asked about or shown.
     """
 
     config: Config
@@ -68,6 +70,7 @@ class Bench:
     gold: Gold
     results: Mapping[tuple[str, int], FinishedRun]
     longest: int
+    aside: Aside = field(default_factory=Aside)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,11 @@ class Cell:
     labels_cost: Usage
     held_out_cost: Usage
     demonstrations: int
+
+    def without(self, ids: Collection[str]) -> Cell:
+        """But the answers for these examples."""
+        labels, held_out = (tuple(each for each in part if each.id not in ids) for part in (self.labels, self.held_out))
+        return replace(self, labels=labels, held_out=held_out)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,8 +166,10 @@ class _Asking:
     def __init__(self, bench: Bench, split: Split, model: Model) -> None:
         self._bench, self._split, self._model = bench, split, model
         self._most = bench.config.compare.demonstrations
-        self._free = [example for example in split.searched if example.id not in split.fixed]
-        self._held_out = [example for example in split.held_out if example.id in bench.gold]
+        self._searched = Dataset(example for example in split.searched if example.id not in bench.aside.reasons)
+        self._free = [example for example in self._searched if example.id not in split.fixed]
+        kept = [example for example in split.held_out if example.id not in bench.aside.reasons]
+        self._held_out = [example for example in kept if example.id in bench.gold]
 
     async def cell(self, method: RowName) -> Cell:
         """The labels of a method, and held-out answers after them."""
@@ -174,10 +184,11 @@ class _Asking:
             return await self._baseline(BASELINES[method])
         if method in SEARCHES:
             result = self._bench.results[method, self._split.seed].result
-            return await self._after(self._shown(result.labeling), _answers_of(result), result.usage)
+            labels = tuple(answer for answer in _answers_of(result) if answer.id not in self._bench.aside.reasons)
+            return await self._after(self._shown(result.labeling), labels, result.usage)
         if method == "golden":
             return await self._after(self._shown(self._bench.gold))
-        labels_of = random_labels(self._split.searched, self._bench.task.verbalizer.labels, self._split.seed)
+        labels_of = random_labels(self._searched, self._bench.task.verbalizer.labels, self._split.seed)
         return await self._after(self._shown(labels_of))
 
     def _calibrated(self, cell: Cell, *, labels: bool) -> Cell:
@@ -227,7 +238,7 @@ class _Asking:
         return await answers_after(self._model, self._bench.task, queries, shown)
 
     def _shown(self, labels: Mapping[str, Label], most: int | None = None) -> Demonstrations:
-        return demonstrations_of(self._split.searched, labels, self._most if most is None else most, self._split.seed)
+        return demonstrations_of(self._searched, labels, self._most if most is None else most, self._split.seed)
 
 
 async def answers_after(

@@ -6,12 +6,13 @@ through the cache, so that a comparison that was cut short goes on where it was.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
 
+from icm_api.compare.aside import check_left, objective_of_all, of_searches, without_long
 from icm_api.compare.comparison import Comparison
 from icm_api.compare.field import BASELINES
 from icm_api.compare.measuring import CALIBRATED, Bench, SeedCells, doubling, measure_seed
@@ -26,11 +27,12 @@ from icm_api.compare.searches import (
 )
 from icm_api.compare.split import Split
 from icm_api.compare.summing import compared
-from icm_api.config import Config
+from icm_api.config import Config, RowName
 from icm_api.data import Gold
-from icm_api.errors import ConfigError
+from icm_api.errors import ConfigError, ProviderError
 from icm_api.model import LanguageModel, Ledger, Meter, check_endpoint, note_session, open_model
 from icm_api.runs import FinishedRun, Watch, build_task, default_cache_folder, locked, prices_of
+from icm_api.runs.aside import guilty
 from icm_api.search import Start, build_kernel, build_objective, steps_of
 
 Searched = Mapping[tuple[str, int], FinishedRun]
@@ -128,8 +130,8 @@ def _of_measures(config: Config, split: Split) -> int:
     return size * (bool(zero) + ("pseudo-labels" in asked)) + of_field + out * (len(asked) + curve)
 
 
-def _longest(config: Config, splits: Sequence[Split]) -> int:
-    sizes = [len(split.searched) for split in splits]
+def _longest(config: Config, splits: Sequence[Split], aside: Collection[str]) -> int:
+    sizes = [sum(key not in aside for key in split.searched.ids) for split in splits]
     return min(*sizes, config.compare.demonstrations or sizes[0], sizes[0])
 
 
@@ -156,7 +158,7 @@ async def search_all(config: Config, splits: Sequence[Split], folder: Path, watc
                 listen = watch.on_search(split.seed, method)
                 settings = method_config(method, split, place)
                 if method == "bootstrap-equal":
-                    settings = await at_equal_cost(settings, found["icm", split.seed].result.usage.requests, place)
+                    settings = await at_equal_cost(settings, found["icm", split.seed], place)
                 found[method, split.seed] = await searched(settings, place, listen)
         return found
 
@@ -181,18 +183,42 @@ async def measure_all(
     _check(config)
     with locked(folder):
         place = Place(config, folder)
-        bench = Bench(config, build_task(config), gold, results, _longest(config, splits))
+        aside = of_searches(config, splits, results.values())
+        bench = Bench(config, build_task(config), gold, results, 1, aside)
         chat, of_chat = None, [SeedCells()] * len(splits)
         # One model after the other, so that what the first spent is known to the second.
         if _chats(config):
             async with _checked(place, watch, chat=True) as model:
-                of_chat = [await measure_seed(bench, split, model, ["chat"], watch.on_measure) for split in splits]
+                bench, of_chat = await _measured(bench, splits, model, ["chat"], watch)
                 chat = model.identity
         methods = [method for method in config.compare.rows if method != "chat"]
         async with _checked(place, watch) as model:
-            cells = [await measure_seed(bench, split, model, methods, watch.on_measure) for split in splits]
-            both = [SeedCells(one.methods | two.methods, two.curve) for one, two in zip(of_chat, cells, strict=True)]
+            bench, cells = await _measured(bench, splits, model, methods, watch)
+            # What the chat model answered, but the other one did not, is no answer of anyone.
+            asked = [{name: cell.without(bench.aside.reasons) for name, cell in one.methods.items()} for one in of_chat]
+            both = [SeedCells(one | two.methods, two.curve) for one, two in zip(asked, cells, strict=True)]
             return compared(bench, splits, both, model.identity, chat)
+
+
+async def _measured(
+    bench: Bench, splits: Sequence[Split], model: LanguageModel, methods: Sequence[RowName], watch: PanelWatch
+) -> tuple[Bench, list[SeedCells]]:
+    """Every seed, and what it was measured with in the end: each example that is refused is one less, for all rows.
+
+    Whatever was answered before that comes from the cache.
+    """
+    objective = objective_of_all(bench.config, splits, model)
+    aside = without_long(bench.aside, objective)
+    while True:
+        check_left(splits, aside.reasons, bench.gold)
+        bench = replace(bench, aside=aside, longest=_longest(bench.config, splits, aside.reasons))
+        try:
+            return bench, [await measure_seed(bench, split, model, methods, watch.on_measure) for split in splits]
+        except ProviderError as error:
+            found = await guilty(error, objective, aside.most - len(aside.reasons))
+            aside = aside.with_more(error, found)
+            for key, reason in found.items():
+                watch.on_warning(f"example {key!r} is set aside: {reason}")
 
 
 @asynccontextmanager

@@ -24,9 +24,10 @@ from icm_api.config import (
     RunSection,
     SearchSettings,
 )
-from icm_api.errors import RunError
+from icm_api.errors import ProviderError, RunError
 from icm_api.model import note_session, spent
 from icm_api.model.client.meter import most_cost
+from icm_api.objective import Objective
 from icm_api.result import SUMMARY_FILE, write_whole
 from icm_api.runs import (
     CONFIG_FILE,
@@ -45,7 +46,8 @@ from icm_api.runs import (
     resume,
     run_config,
 )
-from icm_api.search import build_kernel, build_objective, iterate, steps_of
+from icm_api.runs.aside import Aside, allowed, guilty
+from icm_api.search import Start, build_kernel, build_objective, iterate, steps_of
 from icm_api.types import Usage
 
 SEARCHES = ("icm", "icm-unconstrained", "bootstrap", "bootstrap-equal")
@@ -157,7 +159,7 @@ def method_config(method: str, split: Split, place: Place) -> Config:
         constraints=constraints_of(config, method),
         diagnostics=DiagnosticsSettings(enabled=False),
         compare=CompareSettings(),
-        run=RunSection(folder=place.run(method, split.seed).resolve(), tolerate=0),
+        run=RunSection(folder=place.run(method, split.seed).resolve(), tolerate=config.run.tolerate),
     )
 
 
@@ -230,15 +232,15 @@ def _check_same(folder: Path, config: Config) -> None:
             )
 
 
-async def at_equal_cost(config: Config, requests: int, place: Place) -> Config:
-    """Bootstrapping with restarts until it has asked at least this many requests, as a configuration.
+async def at_equal_cost(config: Config, icm: FinishedRun, place: Place) -> Config:
+    """Bootstrapping with restarts until it has asked at least as many requests as ICM, as a configuration.
 
     The steps that this takes are found by taking them; the run then gets its answers from the cache. It asks less only
     if 200 restarts have nothing new to ask.
 
     Args:
         config: of the run, as `method_config` makes it.
-        requests: that ICM asked.
+        icm: the search to ask as much as; what it set aside is not asked about.
         place: the folder of the comparison, with what is left of its budget.
 
     Returns:
@@ -248,22 +250,32 @@ async def at_equal_cost(config: Config, requests: int, place: Place) -> Config:
         IcmError: whatever stops the search.
     """
     folder = folder_of(config)
-    steps = config_of(folder).search.steps if has_run(folder) else await _steps(config, requests, place)
+    steps = config_of(folder).search.steps if has_run(folder) else await _steps(config, icm, place)
     return config.changed(search=config.search.changed(steps=steps))
 
 
-async def _steps(config: Config, requests: int, place: Place) -> int:
+async def _steps(config: Config, icm: FinishedRun, place: Place) -> int:
     dataset, task = load_dataset(config), build_task(config)
-    start, taken, began = load_start(config, dataset, task), 0, monotonic()
+    start, began = load_start(config, dataset, task), monotonic()
+    aside = Aside(icm.set_aside, allowed(config.run.tolerate, len(dataset)))
     async with open_model(_within(config, place)) as model:
+        whole = build_objective(dataset, model, task, config.search)
         try:
-            objective = build_objective(dataset, model, task, config.search)
-            kernel, budget = build_kernel(objective, config.search, start), steps_of(config.search, len(dataset))
-            async with aclosing(iterate(kernel, objective, budget)) as steps:  # type: ignore[type-var]
-                async for state, _ in steps:
-                    taken = state.step
-                    if objective.tally.usage.requests >= requests:
-                        break
+            while True:
+                try:
+                    return await _taken(*aside.without(whole, start), config.search, icm.result.usage.requests)
+                except ProviderError as error:
+                    aside = aside.with_more(error, await guilty(error, whole, aside.most - len(aside.reasons)))
         finally:
             note_session(place.sessions(), model, monotonic() - began)
+
+
+async def _taken(objective: Objective, start: Start, settings: SearchSettings, requests: int) -> int:
+    """The steps until so many requests were asked; at least 1."""
+    taken, kernel = 0, build_kernel(objective, settings, start)
+    async with aclosing(iterate(kernel, objective, steps_of(settings, len(objective.dataset)))) as steps:  # type: ignore[type-var]
+        async for state, _ in steps:
+            taken = state.step
+            if objective.tally.usage.requests >= requests:
+                break
     return max(1, taken)

@@ -53,6 +53,7 @@ def compared(
         model, chat: who was asked, as they name themselves; no chat model, None.
     """
     methods, gold = bench.config.compare.rows, bench.gold
+    aside = bench.aside.reasons
     shown = [name for name in methods if name in cells[0].methods]
     parts = {name: _parts(bench, name, [each.methods[name] for each in cells]) for name in shown}
     parts = {name: _with_share(found, parts) for name, found in parts.items()}
@@ -60,8 +61,8 @@ def compared(
         tuple(_row(bench, name, parts.get(name, {}), cells) for name in methods),
         tuple(_differences(parts)),
         tuple(split.seed for split in splits),
-        tuple(sum(key in gold and key not in split.fixed for key in split.searched.ids) for split in splits),
-        tuple(sum(key in gold for key in split.held_out.ids) for split in splits),
+        tuple(sum(key in gold and key not in {*aside, *split.fixed} for key in split.searched.ids) for split in splits),
+        tuple(sum(key in gold and key not in aside for key in split.held_out.ids) for split in splits),
         model,
         chat,
         tuple(_iterations(bench, splits)),
@@ -69,6 +70,7 @@ def compared(
             (count, over_seeds("accuracy", _blocks(bench, (each.curve[count] for each in cells))))
             for count in cells[0].curve
         ),
+        dict(sorted(aside.items())),
     )
 
 
@@ -140,9 +142,10 @@ def _note(bench: Bench, method: RowName, cells: Sequence[SeedCells]) -> str:
 
 
 def _iterations(bench: Bench, splits: Sequence[Split]) -> Iterator[Point]:
+    gold = Gold({key: label for key, label in bench.gold.items() if key not in bench.aside.reasons})
     for split in splits:
         if run := bench.results.get(("icm", split.seed)):
-            yield from over_iterations(run.trace(), len(split.searched), bench.gold, split.seed)
+            yield from over_iterations(run.trace(), len(run.result.examples), gold, split.seed)
 
 
 @dataclass(frozen=True, slots=True)

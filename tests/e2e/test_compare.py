@@ -24,7 +24,7 @@ from icm_api.config import load_config
 from icm_api.model import open_model
 from icm_api.result import Result
 from icm_api.runs import FinishedRun, build_task, load_dataset
-from icm_api.testing import serve
+from icm_api.testing import Faults, serve
 from icm_api.types import Prompt
 from tests.worlds import write_world
 
@@ -303,6 +303,60 @@ def test_without_matplotlib_the_table_still_comes(done: Path, capsys: Printed, m
 
 
 # Hosted models
+
+
+def apart(folder: Path, url: str, keep: str, extra: str = "") -> Path:
+    """Searched and held-out examples in files of their own, those whose texts have `keep` in them left out if any."""
+    config = hosted(folder, url, 'test = "test.jsonl"\ntest_gold = "test_gold.jsonl"\n' + extra)
+    config.write_text(config.read_text().replace("held_out = 0.5\n", "").replace("seeds = 2", "seeds = 1"))
+    rows = [json.loads(line) for line in (folder / "claims.jsonl").read_text().splitlines()]
+    golden = gold_of(config)
+    for data, gold, part in (("claims", "gold", rows), ("test", "test_gold", rows[4:] + rows[:2])):
+        kept = [row for row in part if not keep or keep not in row["text"]]
+        (folder / f"{data}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in kept))
+        lines = (json.dumps({"id": row["id"], "gold": golden[row["id"]]}) + "\n" for row in part)
+        (folder / f"{gold}.jsonl").write_text("".join(lines))
+    return config
+
+
+@pytest.mark.parametrize(
+    ("kind", "methods"),
+    [
+        ("refusal", ["zero-shot-calibrated", "golden"]),
+        *(
+            pytest.param(kind, ["zero-shot", "random", "bootstrap-equal", "icm", "golden"], marks=pytest.mark.slow)
+            for kind in ("filter", "refusal")
+        ),
+    ],
+)
+def test_a_refused_example_is_left_out_of_every_row_as_if_it_had_never_been_there(
+    tmp_path: Path, capsys: Printed, kind: str, methods: list[str]
+) -> None:
+    bad, said = "comparisons-0004", "21>37"
+    extra = f"methods = {methods}\nbaselines = ['two-32']\n"
+    with serve(dialect="vllm", faults=Faults((kind,), times=None, said=said)) as server:
+        one = apart(tmp_path / "refused", server.url, "", extra)
+        compare(one)
+        out, err = capsys.readouterr()
+        two = apart(tmp_path / "never", server.url, said, extra)
+        compare(two)
+    assert (place(one) / "table.csv").read_bytes() == (place(two) / "table.csv").read_bytes()
+    found = json.loads((place(one) / "comparison.json").read_text())
+    assert list(found["set_aside"]) == [bad, f"test: {bad}"]
+    assert f"set aside, and left out of every row: {bad!r} (" in out
+    assert f"example 'test: {bad}' is set aside: " in err
+
+
+def test_more_refused_examples_than_are_tolerated_end_a_comparison(tmp_path: Path, capsys: Printed) -> None:
+    with serve(dialect="vllm", faults=Faults(("filter",), times=None, said="held: ")) as server:
+        config = apart(tmp_path, server.url, "", 'methods = ["zero-shot"]\n')
+        rows = (tmp_path / "test.jsonl").read_text().replace('"text": "', '"text": "held: ')
+        (tmp_path / "test.jsonl").write_text(rows)
+        config.write_text(config.read_text().replace("[run]\n", "[run]\ntolerate = 2\n"))
+        assert main(command(config)[3:]) == 2
+    err = capsys.readouterr().err
+    assert "run.tolerate allows 2 to be set aside" in err
+    assert "'test: comparisons-" in err
 
 
 def hosted(folder: Path, url: str, extra: str = "") -> Path:

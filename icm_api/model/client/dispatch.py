@@ -265,9 +265,13 @@ class Batch:
                 self._landed += len(keys) - len(answers)
                 # All that is sound lands before what is not can end it.
                 refused = {key: why for key, each in answers.items() if (why := self._refusal(key, each))}
-                for key, why in refused.items():
-                    self._put_up_with((key,), why)
-                self._waiting.release(keys)
+                if 1 < len(refused) == len(answers) and all(why.of_one for why in refused.values()):
+                    # All of a list may have been refused for the sake of one.
+                    self._waiting.divide(keys)
+                else:
+                    for key, why in refused.items():
+                        self._put_up_with((key,), why)
+                    self._waiting.release(keys)
             self._under_way.discard(task)
             self._start_more()
 

@@ -64,9 +64,8 @@ class ExactIds:
         forms = await self._form_ids(prompts, client, costs)
         asked = [questions(ids) for ids in forms]
         long = [at for at, wanted in enumerate(asked) if len(wanted) > 1]
-        starts = dict(
-            zip(long, await self._tokens([self._whole(prompts[at]) for at in long], client, costs), strict=True)
-        )
+        whole = await self._tokens([(self._whole(prompts[at]), prompts[at]) for at in long], client, costs)
+        starts = dict(zip(long, whole, strict=True))
         requests = [
             self._exact(prompt, with_witness(ids), (*starts[at], *before) if before else None)
             for at, prompt in enumerate(prompts)
@@ -85,23 +84,29 @@ class ExactIds:
         chat = self._host.chat
         wanted = [("" if chat else _last_word(prompt), tuple(forms_of(prompt.verbalizer))) for prompt in prompts]
         known = {}
-        for tail, forms in dict.fromkeys(wanted):
+        first: dict[tuple[str, tuple[str, ...]], Prompt] = {}
+        for kind, prompt in zip(wanted, prompts, strict=True):
+            first.setdefault(kind, prompt)
+        for (tail, forms), prompt in first.items():
             ways = {form: self._ways(form) for form in forms}
             bodies = [self._beginning(tail)]
             bodies += [self._continued(tail, way) for form in forms for way in ways[form]]
-            before, *rest = await self._tokens(bodies, client, costs)
+            before, *rest = await self._tokens([(body, prompt) for body in bodies], client, costs)
             whole = iter(rest)
             known[tail, forms] = checked_forms(
                 {form: [ids_after(before, next(whole), form) for _ in ways[form]] for form in forms}
             )
         return [known[key] for key in wanted]
 
-    async def _tokens(self, asked: Sequence[Body], client: Asks, costs: dict[str, Usage]) -> list[Ids]:
-        """What the server's tokenizer makes of texts or conversations; what that cost goes into `costs`."""
+    async def _tokens(self, asked: Sequence[tuple[Body, Prompt]], client: Asks, costs: dict[str, Usage]) -> list[Ids]:
+        """What the server's tokenizer makes of texts or conversations, each of a prompt; what it cost into `costs`."""
         extra = self._host.entry.extra
         template = {name: value for name, value in extra.items() if name.startswith("chat_template")}
         check = named(self._host.identity, self._host.blot, _tokens_of)
-        requests = [Request({"model": self._host.model, **body, **template}, _TOKENIZE, check=check) for body in asked]
+        requests = [
+            Request({"model": self._host.model, **body, **template}, _TOKENIZE, prompt, check=check)
+            for body, prompt in asked
+        ]
         answers = await client.ask(requests)
         costs |= answers.costs
         return [_tokens_of(body) for body in answers]
