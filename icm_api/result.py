@@ -181,6 +181,14 @@ class Result:
         index = pandas.Index([row.id for row in self.examples], name="id")
         return pandas.DataFrame(rows, index=index).astype({"review": "Int64"})
 
+    def in_order_of(self, dataset: Dataset) -> Result:
+        """The same rows in the order of a data set: a search has its own, which no file decides.
+
+        Args:
+            dataset: has all the examples of the rows, and may have more.
+        """
+        return replace(self, examples=tuple(sorted(self.examples, key=lambda row: dataset.position(row.id))))
+
     def taking(self, labels: str) -> Result:
         """The result with other labels in place of those found, and what is known of these alone.
 

@@ -52,7 +52,7 @@ class WithGold:
 async def baseline_panel(
     model: Model, task: Task, searched: WithGold, result: Result, held_out: WithGold, seed: int
 ) -> tuple[Bar, ...]:
-    """The four bars of one search on held-out examples, demonstrations being the searched data set, in its order.
+    """The four bars of one search on held-out examples, demonstrations being the searched data set.
 
     Args:
         model: that the search used.

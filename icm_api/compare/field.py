@@ -36,7 +36,7 @@ class Unlabelled:
     """What a baseline is given.
 
     Attributes:
-        examples: to label, in data set order.
+        examples: to label.
         labels: the label set.
         seed: of all that is drawn.
         threshold: probability from which a prediction counts as sure.

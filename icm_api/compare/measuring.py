@@ -317,15 +317,15 @@ def random_labels(dataset: Dataset, labels: Sequence[Label], seed: int) -> dict[
         seed: of the draw.
     """
     rng = draw(seed, 0, "random labels")
-    return {example.id: rng.choice(labels) for example in dataset}
+    return {example.id: rng.choice(labels) for example in dataset.hashed()}
 
 
 def demonstrations_of(
     dataset: Dataset, labels: Mapping[str, Label], most: int | None = None, seed: int = 0
 ) -> list[tuple[Example, Label]]:
-    """The labelled examples in data set order; if there are more than `most`, a random part.
+    """The labelled examples, in an order that their contents decide; if there are more than `most`, a random part.
 
-    The part is drawn from the ids alone: it is the same whatever the labels, and a smaller one is part of a larger.
+    The part is the same whatever the labels and the order of the data set, and a smaller one is part of a larger.
 
     Args:
         dataset: the examples.
@@ -337,8 +337,9 @@ def demonstrations_of(
         >>> data = Dataset(Example(key, {"text": key}) for key in "abcd")
         >>> parts = [demonstrations_of(data, dict.fromkeys("abcd", "True"), most) for most in (1, 2, None)]
         >>> [[example.id for example, _ in part] for part in parts]
-        [['d'], ['a', 'd'], ['a', 'b', 'c', 'd']]
+        [['a'], ['b', 'a'], ['b', 'c', 'd', 'a']]
     """
+    dataset = dataset.hashed()
     order = list(dataset.ids)
     draw(seed, 0, "demonstrations").shuffle(order)
     chosen = frozenset([key for key in order if key in labels][:most])

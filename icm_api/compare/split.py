@@ -45,7 +45,7 @@ class Split:
 
 
 def load_splits(config: Config) -> tuple[Split, ...]:
-    """The split of every seed, from `search.seed` on.
+    """The split of every seed, from `search.seed` on; the same whatever the order of the rows.
 
     Args:
         config: of the comparison.
@@ -55,14 +55,14 @@ def load_splits(config: Config) -> tuple[Split, ...]:
         DataError: a file cannot be read, or has a bad row; or an id in the data is what an example of `compare.test`
             is called here.
     """
-    settings, dataset = config.compare, load_dataset(config)
+    settings, dataset = config.compare, load_dataset(config).hashed()
     labels, path = build_task(config).verbalizer.labels, config.data.fixed
     fixed = frozenset() if path is None else frozenset(load_fixed(path, dataset, labels))
     seeds = range(config.search.seed, config.search.seed + settings.seeds)
     if settings.test is None:
         return tuple(split(dataset, settings.held_out, seed, fixed) for seed in seeds)
     loaded = load_examples(replace(data_source(config).elsewhere(str(settings.test)), limit=None))
-    held_out = Dataset(replace(example, id=_held_out_id(example.id)) for example in loaded)
+    held_out = Dataset(replace(example, id=_held_out_id(example.id)) for example in loaded.hashed())
     if both := sorted(set(dataset.ids) & set(held_out.ids)):
         raise DataError(f"{config.data.path}: id {both[0]!r} is kept for an example of compare.test; rename it")
     _warn_of_overlap(dataset, held_out)

@@ -76,7 +76,8 @@ async def _together(batches: Sequence[Any]) -> list[Result]:
 
 def _narrowed(work: Work, dataset: Dataset, start: Start) -> Work:
     """The work of one batch."""
-    whole = work.objective
+    whole, members = work.objective, frozenset(dataset.ids)
+    dataset = Dataset(example for example in whole.dataset if example.id in members)
     objective = replace(
         whole,
         dataset=dataset,

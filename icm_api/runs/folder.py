@@ -29,6 +29,8 @@ CONFIG_KEY = "config_sha256"
 """Of the inputs: the fingerprint of the configuration."""
 CORE_KEY = "core"
 """Of the inputs: which examples are searched, if not all are."""
+ORDER_KEY, HASHED = "order", "hashed"
+"""Of the inputs: the order in which examples are shown. Runs of older versions say nothing, and have the file's."""
 CHANGEABLE = ("run", "cache", "client", "budget")
 """Sections of a configuration that may change while a run goes on: no label depends on them."""
 _NEWER = ("core", "batches")

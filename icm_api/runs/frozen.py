@@ -86,7 +86,8 @@ def choose_demonstrations(result: Result, objective: Objective, most: int, seed:
     # Questions of the rest may be longer than those of the core.
     room = prompts.room - 2 * max(question for _, question in measured.values())
     queues: dict[Label, list[LabelledExample]] = {}
-    for row in sorted(result.examples, key=lambda row: (row.fixed, row.confidence)):
+    rows = sorted(result.examples, key=lambda row: dataset.position(row.id))
+    for row in sorted(rows, key=lambda row: (row.fixed, row.confidence)):
         queues.setdefault(row.label, []).append(row)
     chosen: list[LabelledExample] = []
     groups: set[str] = set()
@@ -123,10 +124,10 @@ async def freeze(result: Result, objective: Objective, settings: SearchSettings,
         BudgetError: the next request could exceed the budget.
     """
     shown = choose_demonstrations(result, objective, most, settings.seed)
-    labels = {row.id: row.label for row in result.examples}
+    labels = result.labeling
     # The label of one example of a group all but gives away that of another.
     near = {objective.dataset.get(key).group or key for key, _ in shown}
-    left = [key for key in labels if (objective.dataset.get(key).group or key) not in near]
+    left = [each.id for each in objective.dataset if each.id in labels and (each.group or each.id) not in near]
     asked = draw(settings.seed, 0, "held out of the core").sample(left, min(len(left), HELD_OUT))
     context = objective.prompts.after([(objective.dataset.get(key), label) for key, label in shown])
     reads = await objective.read([context.prompt(objective.dataset.get(key)) for key in asked]) if asked else ()

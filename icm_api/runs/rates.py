@@ -145,9 +145,11 @@ def _made_up(example: Example) -> Example:
 
 
 def typical(objective: Objective) -> Prompt:
-    """The first example after all others, whose labels are made up."""
-    labels, (first, *others) = objective.labels, objective.dataset
-    return objective.prompts.prompt(first, [(other, labels[at % len(labels)]) for at, other in enumerate(others)])
+    """An example after all others, whose labels are made up; the first that is not too long, if there is one."""
+    labels, prompts, examples = objective.labels, objective.prompts, list(objective.dataset)
+    first = next((each for each in examples if prompts.too_long(each) is None), examples[0])
+    others = [each for each in examples if each is not first]
+    return prompts.prompt(first, [(other, labels[at % len(labels)]) for at, other in enumerate(others)])
 
 
 async def stated_rates(objective: Objective, model: LanguageModel) -> Rates:

@@ -24,7 +24,9 @@ from icm_api.runs.batches import search_batches
 from icm_api.runs.cutting import Cut, Large, forget_rest, label_rest, searched_before
 from icm_api.runs.folder import (
     CONFIG_FILE,
+    HASHED,
     INPUTS_FILE,
+    ORDER_KEY,
     SESSIONS_FILE,
     check_inputs,
     folder_of,
@@ -85,7 +87,7 @@ async def run(
     known = make_start(dataset, task.verbalizer.labels, fixed, start)
     objective = build_objective(dataset, model, task, settings)
     work = Work(objective, known, settings, diagnostics or DiagnosticsSettings(), witness)
-    return await work.result(Aside(most=allowed(tolerate, len(dataset))), watch)
+    return (await work.result(Aside(most=allowed(tolerate, len(dataset))), watch)).in_order_of(dataset)
 
 
 async def run_config(config: Config, watch: Watch = UNWATCHED) -> Result:
@@ -115,7 +117,7 @@ async def run_config(config: Config, watch: Watch = UNWATCHED) -> Result:
             # Whatever does not fit the data shows before anything is written.
             build_kernel(objective, config.search, cut.start)
             write_whole(folder / CONFIG_FILE, tomli_w.dumps(config.model_dump(mode="json", exclude_none=True)))
-            inputs = {**inputs_of(config, large.rows, model), **cut.inputs()}
+            inputs = {**inputs_of(config, large.rows, model), ORDER_KEY: HASHED, **cut.inputs()}
             write_whole(folder / INPUTS_FILE, json.dumps(inputs, indent=2) + "\n")
             work = Work(objective, cut.start, config.search, config.diagnostics, witness)
             return await _worked(config, work, model, watch, cut)
@@ -137,8 +139,9 @@ async def resume(folder: Path, watch: Watch = UNWATCHED) -> Result:
     with locked(folder):
         async with open_models(config) as (model, witness):
             check_inputs(folder, config, inputs_of(config, large.rows, model))
-            cut = large.cut_before(read_inputs(folder))
-            objective = build_objective(cut.dataset, model, cut.task, config.search)
+            inputs = read_inputs(folder)
+            cut, by_file = large.cut_before(inputs), inputs.get(ORDER_KEY) != HASHED
+            objective = build_objective(cut.dataset, model, cut.task, config.search, in_file_order=by_file)
             work = Work(objective, cut.start, config.search, config.diagnostics, witness)
             return await _worked(config, work, model, watch, cut)
 
@@ -182,9 +185,10 @@ async def _all(config: Config, work: Work, model: LanguageModel, watch: Watch, c
 
 async def _searched(config: Config, work: Work, model: LanguageModel, watch: Watch, cut: Cut) -> Result:
     if not cut.batches:
-        return await _search(config, work, model, watch)
+        return (await _search(config, work, model, watch)).in_order_of(cut.dataset)
     watch.on_model(model)
-    return await search_batches(config, work, cut.batches, folder_of(config), watch)
+    found = await search_batches(config, work, cut.batches, folder_of(config), watch)
+    return found.in_order_of(cut.dataset)
 
 
 async def _search(config: Config, work: Work, model: LanguageModel, watch: Watch) -> Result:

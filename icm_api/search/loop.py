@@ -69,19 +69,26 @@ class Found:
     start: Start
 
 
-def build_objective(dataset: Dataset, model: Model, task: Task, settings: SearchSettings) -> Objective:
+def build_objective(
+    dataset: Dataset, model: Model, task: Task, settings: SearchSettings, *, in_file_order: bool = False
+) -> Objective:
     """U(D) for a data set, a model and a task.
+
+    Its examples are in the order of a hash of their contents, so that nothing that is asked or drawn depends on where
+    a row is in a file: models believe the last labels shown most, and a file may be sorted by gold.
 
     Args:
         dataset: the examples.
         model: whom to ask.
         task: template, labels and constraints.
         settings: alpha, the statistic and the estimator are taken from them.
+        in_file_order: leave the examples as they are, for a run that began so.
 
     Raises:
         ConfigError: the statistic does not fit the label set, or a constraint names an id, a label or a key that does
             not exist.
     """
+    dataset = dataset if in_file_order else dataset.hashed()
     prompts = PromptBuilder(task.template, task.verbalizer, model.count_tokens, model.capabilities.context_window)
     relations = compile_relations(dataset, task.verbalizer.labels, task.constraints)
     by_default = "mean_logprob" if relations.rule_out_alike() else INFORMATION
@@ -251,11 +258,11 @@ async def search_labels(
     objective, warning = await believed(objective, settings)
     if warning:
         _LOG.warning(warning)
-    return result_of(await search(objective, settings, known, on_step), settings)
+    return result_of(await search(objective, settings, known, on_step), settings).in_order_of(dataset)
 
 
 def result_of(found: Found, settings: SearchSettings) -> Result:
-    """The result that a search hands out.
+    """The result that a search hands out, in the order in which the objective has the examples.
 
     Args:
         found: by `search`.

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from icm_api.compare.measuring import demonstrations_of
+from icm_api.compare.measuring import demonstrations_of, random_labels
 from icm_api.compare.split import gold_of_splits, load_splits, split, write_searched
 from icm_api.config import Config, load_config
 from icm_api.config.judging import CompareSettings
@@ -124,7 +124,7 @@ def test_a_test_file_leaves_all_examples_to_the_search_whatever_its_ids(tmp_path
     config = with_test_file(tmp_path, 'test_gold = "gold.jsonl"\n')
     splits = load_splits(config)
     assert [one.seed for one in splits] == [0, 1]
-    assert splits[0].searched.ids == load_dataset(config).ids
+    assert splits[0].searched.ids == load_dataset(config).hashed().ids
     assert not set(splits[0].searched.ids) & set(splits[0].held_out.ids)
     gold = gold_of_splits(config, tmp_path / "gold.jsonl", splits)
     assert [gold[key] for key in splits[0].held_out.ids] == [gold[key] for key in splits[0].searched.ids]
@@ -132,7 +132,7 @@ def test_a_test_file_leaves_all_examples_to_the_search_whatever_its_ids(tmp_path
 
 def test_examples_that_are_in_both_files_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     config = with_test_file(tmp_path, 'test_gold = "gold.jsonl"\n')
-    first = load_dataset(config).ids[0]
+    first = load_dataset(config).hashed().ids[0]
     load_splits(config)
     assert f"such as {first!r}: accuracy on them is too good" in caplog.text
     caplog.clear()
@@ -176,4 +176,15 @@ def test_fewer_demonstrations_are_part_of_more_whatever_the_labels() -> None:
     assert all(one < other for one, other in pairwise(parts))
     other = [example.id for example, _ in demonstrations_of(data, dict.fromkeys(data.ids, "F"), 7)]
     assert set(other) == parts[7]
-    assert other == sorted(other, key=int)
+    assert other == [key for key in data.hashed().ids if key in parts[7]]
+
+
+def test_a_file_in_another_order_has_the_same_splits_and_random_labels(tmp_path: Path) -> None:
+    config = load_config(write_world(tmp_path))
+    first = load_splits(config)
+    labels = random_labels(load_dataset(config), ("True", "False"), 1)
+    rows = (tmp_path / "claims.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "claims.jsonl").write_text("".join(reversed(rows)))
+    for one, other in zip(load_splits(config), first, strict=True):
+        assert (one.searched.ids, one.held_out.ids) == (other.searched.ids, other.held_out.ids)
+    assert random_labels(load_dataset(config), ("True", "False"), 1) == labels
