@@ -33,6 +33,9 @@ RETRYABLE_KINDS = frozenset(
 )
 # All but tab and line break.
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+# The user's name stays; a password with an unescaped sign ends only at the last @.
+_PASSWORD = re.compile(r"((?:rediss?|unix)://[^\s:/@?'\"]*):[^\s'\"]*@")
+_PASSWORD_ASKED = re.compile(r"((?:rediss?|unix)://[^\s'\"]*[?&]password=)[^\s&'\"]*")
 # What may be wrong with one question, while the same server answers others.
 _KINDS_OF_ONE = frozenset({"refused", "bad_request"})
 
@@ -56,14 +59,30 @@ class Unanswered:
     request: object = field(default=None, compare=False, repr=False)
 
 
+def without_password(text: str) -> str:
+    """A text in which addresses of Redis servers have no password.
+
+    Args:
+        text: an address, or a message that holds some.
+
+    Example:
+        >>> without_password("redis://me:secret@cache.example:6379/0, redis://:se/c@ret@[::1]/2")
+        'redis://me@cache.example:6379/0, redis://[::1]/2'
+    """
+    return _PASSWORD_ASKED.sub(r"\1", _PASSWORD.sub(r"\1@", text)).replace("://@", "://")
+
+
 class IcmError(Exception):
     """Base of all errors raised on purpose. `exit_code` is what the command line ends with."""
 
     exit_code: ClassVar[int] = 2
 
     def __str__(self) -> str:
-        """The message, with what a terminal would obey shown as an escape: texts of files and servers get into it."""
-        return _CONTROLS.sub(lambda found: repr(found[0])[1:-1], super().__str__())
+        """The message, with what a terminal would obey shown as an escape: texts of files and servers get into it.
+
+        No password of an address in it is shown.
+        """
+        return _CONTROLS.sub(lambda found: repr(found[0])[1:-1], without_password(super().__str__()))
 
 
 class ConfigError(IcmError):

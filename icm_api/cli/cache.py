@@ -1,4 +1,4 @@
-"""The verb `cache`: look after the answers of models that are kept on disk.
+"""The verb `cache`: look after the answers of models that are kept, on disk or on a Redis server.
 
 stats counts them, verify checks every checksum, repair deletes what is damaged, prune deletes what is told, export
 writes them as JSON lines. Nothing is ever deleted unasked: every entry was paid for.
@@ -17,8 +17,8 @@ from time import time
 from typing import Any
 
 from icm_api.errors import ConfigError, StorageError
-from icm_api.model.client.cache import ResponseCache, files_of
 from icm_api.model.client.entries import Entry
+from icm_api.model.client.keeping import AnswerCache, open_cache
 from icm_api.model.client.salvage import is_malformed, salvage
 from icm_api.runs import default_cache_folder
 from icm_api.types import Usage
@@ -26,15 +26,15 @@ from icm_api.types import Usage
 _DAY = 86_400
 
 
-def _folder(arguments: Namespace) -> Path:
-    folder: Path = arguments.folder or default_cache_folder()
-    if not folder.is_dir():
-        raise ConfigError(f"{folder}: no such folder, so no cache")
-    return folder
+def _place(arguments: Namespace) -> Path | str:
+    place: Path | str = arguments.folder or default_cache_folder()
+    if isinstance(place, Path) and not place.is_dir():
+        raise ConfigError(f"{place}: no such folder, so no cache")
+    return place
 
 
-def _open(arguments: Namespace) -> closing[ResponseCache]:
-    return closing(ResponseCache(_folder(arguments)))
+def _open(arguments: Namespace) -> closing[AnswerCache]:
+    return closing(open_cache(_place(arguments)))
 
 
 @dataclass(slots=True)
@@ -59,15 +59,14 @@ def stats_verb(arguments: Namespace) -> None:
     """`icm-api cache stats`: count entries and what they cost, by model."""
     tallies: defaultdict[str, _Tally] = defaultdict(_Tally)
     with _open(arguments) as cache:
-        folder = cache.directory
+        where, size = cache.where, cache.size()
         for entry in cache.entries():
             tallies[entry.source].add(entry)
-    size = sum(file.stat().st_size for file in files_of(folder))
     rows = [{"model": model, **tally.as_json()} for model, tally in sorted(tallies.items())]
     if arguments.json:
-        print(json.dumps({"folder": str(folder), "bytes": size, "models": rows}))
+        print(json.dumps({"folder": where, "bytes": size, "models": rows}))
         return
-    print(f"{sum(tally.entries for tally in tallies.values()):,} entries, {size / 1e6:,.1f} MB in {folder}")
+    print(f"{sum(tally.entries for tally in tallies.values()):,} entries, {size / 1e6:,.1f} MB in {where}")
     for row in rows:
         print(
             f"{row['model'] or '(model not noted)'}: {row['entries']:,} entries, {row['prompt_tokens']:,} prompt and "
@@ -82,7 +81,7 @@ def _date(seconds: int) -> str:
 def verify_verb(arguments: Namespace) -> None:
     """`icm-api cache verify`: check every entry's checksum. Raises StorageError if one is damaged."""
     with _open(arguments) as cache:
-        damaged, total, folder = cache.damaged(), len(cache), cache.directory
+        damaged, total, folder = cache.damaged(), len(cache), cache.where
     if arguments.json:
         print(json.dumps({"entries": total, "damaged": damaged}))
     if damaged:
@@ -96,8 +95,8 @@ def verify_verb(arguments: Namespace) -> None:
 
 def repair_verb(arguments: Namespace) -> None:
     """`icm-api cache repair`: delete damaged entries, or save what can be read of a malformed file."""
-    folder = _folder(arguments)
-    if is_malformed(folder):
+    folder = _place(arguments)
+    if isinstance(folder, Path) and is_malformed(folder):
         saved = salvage(folder)
         print(
             json.dumps({"kept": saved.kept, "aside": str(saved.aside)})
@@ -106,7 +105,7 @@ def repair_verb(arguments: Namespace) -> None:
         )
         return
     with _open(arguments) as cache:
-        _print_deleted(arguments, cache.repair(), "damaged entries", cache.directory)
+        _print_deleted(arguments, cache.repair(), "damaged entries", cache.where)
 
 
 def prune_verb(arguments: Namespace) -> None:
@@ -122,10 +121,10 @@ def prune_verb(arguments: Namespace) -> None:
             and (before is None or (entry.time is not None and entry.time <= before))
         )
         cache.delete(chosen)
-        _print_deleted(arguments, chosen, "entries", cache.directory)
+        _print_deleted(arguments, chosen, "entries", cache.where)
 
 
-def _print_deleted(arguments: Namespace, keys: tuple[str, ...], what: str, folder: Path) -> None:
+def _print_deleted(arguments: Namespace, keys: tuple[str, ...], what: str, folder: str) -> None:
     print(json.dumps({"deleted": keys}) if arguments.json else f"{len(keys):,} {what} deleted in {folder}")
 
 

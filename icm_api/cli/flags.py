@@ -140,6 +140,11 @@ def _evaluate(parser: ArgumentParser) -> None:
     _json(parser)
 
 
+def _place(text: str) -> Path | str:
+    """A folder, or the address of a server."""
+    return text if "://" in text else Path(text)
+
+
 def _cache(parser: ArgumentParser) -> None:
     actions = parser.add_subparsers(required=True, metavar="ACTION")
     for name, summary in (
@@ -151,7 +156,9 @@ def _cache(parser: ArgumentParser) -> None:
     ):
         action = actions.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
         action.set_defaults(work=f"icm_api.cli.cache:{name}_verb")
-        action.add_argument("folder", type=Path, nargs="?", help="folder of the cache; by default the user's")
+        action.add_argument(
+            "folder", type=_place, nargs="?", help="folder of the cache, or redis://HOST:6379/0; by default the user's"
+        )
         if name == "export":
             action.add_argument("--to", type=Path, help="the file to write; by default standard output")
         else:
@@ -401,7 +408,7 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
             _configuration,
         ),
         "cache": Verb(
-            "icm_api.cli.cache:stats_verb", "count, check, delete or export the answers of models kept on disk", _cache
+            "icm_api.cli.cache:stats_verb", "count, check, delete or export the answers of models that are kept", _cache
         ),
         "compare": Verb(
             "icm_api.cli.compare:compare_verb",

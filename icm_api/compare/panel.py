@@ -31,7 +31,7 @@ from icm_api.config import Config, RowName
 from icm_api.data import Gold
 from icm_api.errors import ConfigError, ProviderError
 from icm_api.model import LanguageModel, Ledger, Meter, check_endpoint, note_session, open_model
-from icm_api.runs import FinishedRun, Watch, build_task, default_cache_folder, locked, prices_of
+from icm_api.runs import FinishedRun, Watch, build_task, cache_place, locked, prices_of
 from icm_api.runs.aside import guilty
 from icm_api.search import Start, build_kernel, build_objective, steps_of
 
@@ -241,8 +241,7 @@ def _opened(config: Config, meter: Meter, *, chat: bool = False) -> LanguageMode
     if chat:
         assert config.compare.chat is not None
         spec, options, keys = config.compare.chat, config.compare.chat_options, ("compare.chat", "compare.chat_options")
-    cache = config.cache.folder or default_cache_folder()
     try:
-        return open_model(spec, cache=cache, settings=config.client, meter=meter, options=options)
+        return open_model(spec, cache=cache_place(config), settings=config.client, meter=meter, options=options)
     except ConfigError as error:
         raise config.blamed(error, *keys) from error

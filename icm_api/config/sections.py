@@ -17,6 +17,7 @@ from pydantic import (
     Field,
     ModelWrapValidatorHandler,
     ValidationError,
+    field_serializer,
     field_validator,
     model_validator,
 )
@@ -24,7 +25,7 @@ from pydantic_core import ErrorDetails
 
 from icm_api.config.presets import ENGINE_DEFAULTS, PRESETS, Preset
 from icm_api.data import HUB, find_format, format_names
-from icm_api.errors import ConfigError
+from icm_api.errors import ConfigError, without_password
 
 TOLERATE = 0.05
 """Share of the examples that a run may set aside if nobody says otherwise."""
@@ -282,12 +283,25 @@ class CacheSection(Section):
     """`[cache]`: where answers of models are kept.
 
     Attributes:
-        enabled: keep answers on disk; if false, a resume asks again.
+        enabled: keep answers; if false, a resume asks again.
         folder: folder of the answers, on a local disk; by default the user's cache folder.
+        url: address of a Redis server that keeps them instead, for several machines: redis://USER@HOST:6379/0. Its
+            password is in ICM_REDIS_PASSWORD; one that is written here is kept in no run folder.
     """
 
     enabled: bool = True
     folder: Path | None = None
+    url: str | None = Field(default=None, repr=False)
+
+    @field_serializer("url")
+    def _keeps_its_password(self, url: str | None) -> str | None:
+        return None if url is None else without_password(url)
+
+    @model_validator(mode="after")
+    def _is_in_one_place(self) -> CacheSection:
+        if self.folder is not None and self.url is not None:
+            raise ValueError("cache.folder and cache.url are two places: leave one of them out")
+        return self
 
 
 class RunSection(Section):

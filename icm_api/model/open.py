@@ -18,6 +18,7 @@ from icm_api.config import ClientSettings
 from icm_api.errors import ConfigError, ProviderError
 from icm_api.model.catalog import ENTRIES, Entry, Host
 from icm_api.model.client.client import Client
+from icm_api.model.client.keeping import open_cache
 from icm_api.model.client.meter import Meter
 from icm_api.model.decision_hosts import DECISION_ENTRIES, DecisionEntry, DecisionHost
 from icm_api.model.language_model import LanguageModel
@@ -55,7 +56,7 @@ Opener: TypeAlias = Callable[[str, Mapping[str, Any]], Opened]
 def open_model(
     spec: str,
     *,
-    cache: Path | None = None,
+    cache: Path | str | None = None,
     settings: ClientSettings | None = None,
     meter: Meter | None = None,
     options: Mapping[str, Any] | None = None,
@@ -67,7 +68,8 @@ def open_model(
         spec: `NAME`, `NAME:MODEL` or `NAME:MODEL@URL`. "pocket" is the embedded model, "pocket:DIR" another of its
             kind, "huggingface:NAME_OR_DIR" any causal language model that transformers can load, "openai:MODEL" and
             others a hosted model.
-        cache: directory that keeps answers for later runs; None keeps them in memory only.
+        cache: directory that keeps answers for later runs, or the address of a Redis server that does, such as
+            "redis://HOST:6379/0"; None keeps them in memory only.
         settings: concurrency, limits and retries for hosted models; the defaults if None.
         meter: counts what is sent and holds it to a budget; without a bound if None.
         options: what the provider takes besides the model.
@@ -82,11 +84,7 @@ def open_model(
         StorageError: the cache can't be opened.
     """
     endpoint, readers = open_endpoint(spec, options, tier=settings.tier if settings is not None else None)
-    kept = None
-    if cache is not None:
-        from icm_api.model.client.cache import ResponseCache
-
-        kept = ResponseCache(cache)
+    kept = None if cache is None else open_cache(cache)
     return LanguageModel(readers, Client(endpoint, kept, memory=memory, settings=settings, meter=meter))
 
 

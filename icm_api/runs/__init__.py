@@ -30,6 +30,7 @@ from icm_api.runs.more import label_more
 from icm_api.runs.parts import (
     build_constraint,
     build_task,
+    cache_place,
     config_of,
     data_source,
     default_cache_folder,
@@ -68,6 +69,7 @@ __all__ = [
     "batch_lines",
     "build_constraint",
     "build_task",
+    "cache_place",
     "check_labels",
     "compare_plans",
     "config_of",

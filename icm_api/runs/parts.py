@@ -116,6 +116,16 @@ def default_cache_folder() -> Path:
     return user_cache_path("icm-api") / "responses"
 
 
+def cache_place(config: Config) -> Path | str | None:
+    """Where answers are kept: a folder, or the address of a server; None if they are not.
+
+    Args:
+        config: of the run.
+    """
+    cache = config.cache
+    return (cache.url or cache.folder or default_cache_folder()) if cache.enabled else None
+
+
 def prices_of(config: Config, *, chat: bool = False) -> Prices | None:
     """What the model's provider charges in the service tier that is asked for; None if nobody stated it.
 
@@ -176,14 +186,13 @@ def open_model(config: Config, *, meter: Meter | None = None) -> LanguageModel:
         StorageError: the cache cannot be opened.
         RunError: the ledger of the run is damaged.
     """
-    cache, folder = config.cache, config.cache.folder or default_cache_folder()
     if meter is None:
         ledger = Ledger(folder_of(config) / SPENDING_FILE)
         meter = Meter(config.budget, prices_of(config), ledger.before, ledger)
     try:
         return open_spec(
             config.model.provider,
-            cache=folder if cache.enabled else None,
+            cache=cache_place(config),
             settings=config.client,
             meter=meter,
             options=config.model.options,

@@ -21,8 +21,7 @@ import diskcache
 from diskcache.core import MODE_PICKLE
 
 from icm_api.errors import StorageError
-from icm_api.model.client.entries import Entry, decode_entry, encode_body, encode_entry, is_whole
-from icm_api.model.request import Response
+from icm_api.model.client.keeping import AnswerCache
 
 DATABASE: str = diskcache.core.DBNAME
 """The file inside the directory; SQLite puts others beside it, whose names begin with it."""
@@ -94,7 +93,7 @@ def files_of(directory: Path) -> list[Path]:
     return [path for end in ("", "-wal", "-shm", "-journal") if (path := directory / f"{DATABASE}{end}").is_file()]
 
 
-class ResponseCache:
+class ResponseCache(AnswerCache):
     """Responses on disk by key.
 
     Several processes may use one directory at once. What `put_many` returned from survives the process being
@@ -117,8 +116,17 @@ class ResponseCache:
         """Where the entries are."""
         return self._directory
 
+    @property
+    def where(self) -> str:
+        """The directory, as text."""
+        return str(self._directory)
+
     def __len__(self) -> int:
         return self._on_disk(lambda: len(self._cache))
+
+    def size(self) -> int:
+        """Bytes of the files."""
+        return sum(file.stat().st_size for file in files_of(self._directory))
 
     def version(self) -> int:
         """A number that is another one once somebody else has written; far cheaper than to look an entry up.
@@ -130,74 +138,26 @@ class ResponseCache:
         """
         return int(self._rows("PRAGMA data_version")[0][0])
 
-    def get_many(self, keys: Iterable[str]) -> dict[str, Response]:
-        """The entries of those keys that have one.
-
-        Raises:
-            StorageError: an entry is damaged or not ours; nothing of it is used.
-        """
-        entries = {}
-        for key in self._present(list(keys)):
-            raw = self._raw(key)
-            if raw is not None:
-                entries[key] = self._decode(key, raw).response
-        return entries
-
-    def entries(self) -> Iterator[Entry]:
-        """All entries, in no order that means anything.
-
-        Raises:
-            StorageError: an entry is damaged or not ours.
-        """
-        for key in self._keys():
-            raw = self._raw(key)
-            if raw is not None:
-                yield self._decode(key, raw)
-
-    def put_many(self, entries: Mapping[str, Response], source: str = "") -> None:
-        """Keep all entries, or none if it fails.
+    def put_encoded(self, encoded: Mapping[str, bytes]) -> None:
+        """Like `put_many`, of what `encode_entry` gave, in one transaction.
 
         Args:
-            entries: answers by key.
-            source: identity of the provider that gave them.
+            encoded: entries by key.
 
         Raises:
             StorageError: the disk is full, read-only or locked. What was kept before is whole.
-            ValueError: an answer holds NaN or an infinity.
         """
-        self.put_encoded(
-            {key: encode_entry(key, encode_body(each.body), each.usage, source) for key, each in entries.items()}
-        )
-
-    def put_encoded(self, encoded: Mapping[str, bytes]) -> None:
-        """Like `put_many`, of what `encode_entry` gave."""
         if not encoded:
             return
         with self._storage("write to"), self._cache.transact():
             for key, raw in encoded.items():
                 self._cache.set(key, raw)
 
-    def damaged(self) -> tuple[str, ...]:
-        """Keys of the entries whose checksum is wrong.
-
-        Raises:
-            StorageError: the file as a whole cannot be read, or holds rows that are not ours.
-        """
-        found = ((key, self._raw(key)) for key in self._keys())
-        return tuple(key for key, raw in found if raw is not None and not is_whole(key, raw))
-
-    def repair(self) -> tuple[str, ...]:
-        """Delete the damaged entries, so that they are asked for again; returns their keys.
-
-        Raises:
-            StorageError: the file as a whole cannot be read or written, or holds rows that are not ours.
-        """
-        damaged = self.damaged()
-        self.delete(damaged)
-        return damaged
-
     def delete(self, keys: Iterable[str]) -> None:
         """Delete entries. Their room in the file is used again; the file itself does not shrink.
+
+        Args:
+            keys: of the entries.
 
         Raises:
             StorageError: the disk is read-only or locked. All entries are as they were.
@@ -224,18 +184,11 @@ class ResponseCache:
     def _keys(self) -> tuple[str, ...]:
         return self._on_disk(lambda: tuple(self._cache.iterkeys()))
 
-    def _raw(self, key: str) -> object:
-        return self._on_disk(lambda: self._cache.get(key))
-
-    def _decode(self, key: str, raw: object) -> Entry:
-        if not is_whole(key, raw):
-            raise StorageError(
-                f"{self._directory / DATABASE}: entry {key} is damaged (its checksum is "
-                f"wrong) and was not used. Run `icm-api cache repair {self._directory}`, which deletes "
-                "damaged entries so that they are asked for again, then resume"
-            )
-        assert isinstance(raw, bytes)
-        return decode_entry(key, raw)
+    def _raw(self, keys: Sequence[str]) -> Iterator[tuple[str, object]]:
+        for key in self._present(keys):
+            raw = self._on_disk(lambda key=key: self._cache.get(key))  # type: ignore[misc]
+            if raw is not None:
+                yield key, raw
 
     def _on_disk(self, action: Callable[[], _T]) -> _T:
         with self._storage("read"):

@@ -15,21 +15,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import TYPE_CHECKING
 
 from icm_api.config import ClientSettings
 from icm_api.errors import LogprobsUnavailableError, ProviderError, Unanswered
 from icm_api.model.client.cuts import CutWatch
 from icm_api.model.client.dispatch import Batch, Dispatcher
 from icm_api.model.client.entries import Writes, cache_key, encode_body
+from icm_api.model.client.keeping import AnswerCache
 from icm_api.model.client.meter import Meter
 from icm_api.model.request import Body, Endpoint, Request, Response
 from icm_api.types import Answers, Usage
-
-if TYPE_CHECKING:
-    # diskcache takes its time to load, and is not needed without a cache.
-    from icm_api.model.client.cache import ResponseCache
-
 
 _BESIDE_DISK = 8_000_000
 """Bytes of answers held in memory where a disk holds them all: what a search asks for again, not a whole data set."""
@@ -61,7 +56,7 @@ class Client:
     def __init__(
         self,
         endpoint: Endpoint,
-        cache: ResponseCache | None = None,
+        cache: AnswerCache | None = None,
         *,
         memory: int = 100_000,
         settings: ClientSettings | None = None,

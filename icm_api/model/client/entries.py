@@ -20,7 +20,7 @@ from icm_api.model.request import Request, Response
 from icm_api.types import Usage
 
 if TYPE_CHECKING:
-    from icm_api.model.client.cache import ResponseCache
+    from icm_api.model.client.keeping import AnswerCache
 
 # Part of every key: raise it when the meaning of a request body or of an entry changes.
 _SCHEMA = 1
@@ -133,7 +133,7 @@ class Writes:
         source: says whose answers they are: the endpoint's identity, which a local model knows once it is loaded.
     """
 
-    def __init__(self, cache: ResponseCache, source: Callable[[], str]) -> None:
+    def __init__(self, cache: AnswerCache, source: Callable[[], str]) -> None:
         self._cache = cache
         self._source = source
         self._entries: dict[str, bytes] = {}
