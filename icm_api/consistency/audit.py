@@ -7,7 +7,7 @@ rules out, the more it decides by itself, with nothing elicited from a model.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from icm_api.consistency.relations import Relations, compile_relations, constraint_name
@@ -194,11 +194,15 @@ def audit(
     given = tuple(constraints)
     relations = compile_relations(dataset, labels, given)
     components = []
+    counted: dict[object, int | None] = {}
     for group in relations.components:
         if len(group) > 1:
-            legal = relations.legal_labelings(group, {}, limit)
+            # In large data most groups are alike but for their ids.
+            if (shape := _shape(relations, group)) not in counted:
+                found = relations.legal_labelings(group, {}, limit)
+                counted[shape] = None if found is None else len(found)
             made = dict.fromkeys(relations[at].constraint for key in group for at in relations.touching(key))
-            components.append(ComponentAudit(group, None if legal is None else len(legal), tuple(made)))
+            components.append(ComponentAudit(group, counted[shape], tuple(made)))
     return Audit(
         labels=labels,
         examples=len(dataset),
@@ -210,6 +214,13 @@ def audit(
         components=tuple(components),
         unreached=tuple(key for key in dataset.ids if not relations.touching(key)),
     )
+
+
+def _shape(relations: Relations, group: Sequence[str]) -> object:
+    """What the number of legal labelings depends on: which members are related, and how."""
+    at = {key: position for position, key in enumerate(group)}
+    touching = dict.fromkeys(index for key in group for index in relations.touching(key))
+    return len(group), tuple((tuple(at[key] for key in relations[n].ids), relations[n].forbidden) for n in touching)
 
 
 def _audit_one(

@@ -85,7 +85,7 @@ def column_examples(rows: Iterable[Row], source: DataSource) -> Iterator[Example
     shown = {source.group, source.answer} - {"group", "answer", source.id, *GOLD_FIELDS}
     for row in rows:
         rest = {key: value for key, value in row.values.items() if key not in claimed}
-        found = {key: value for key, value in row.values.items() if key in rest or key in shown}
+        found = {key: value for key, value in row.values.items() if key in rest or key in shown} if shown else rest
         texts = _found_texts(row, found) if source.fields is None else _named_texts(row, source.fields)
         kept = rest if source.metadata is None else source.metadata
         yield Example(
@@ -171,11 +171,11 @@ def _named_texts(row: Row, fields: Sequence[str]) -> dict[str, str]:
 
 def _optional_text(row: Row, key: str) -> str | None:
     value = row.values.get(key)
-    if value is None:
-        return None
+    if value is None or (isinstance(value, str) and value.strip()):
+        return value
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise row.error(f"{key!r} is {kind(value)}; it must be a string or a number")
-    if isinstance(value, str) and not value.strip():
+    if isinstance(value, str):
         raise row.error(f"{key!r} is empty; leave the key out if there is none")
     # Equal numbers must be equal texts, since constraints compare the texts.
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from math import isfinite
 from os import PathLike, fspath
 from pathlib import Path
@@ -113,7 +112,7 @@ def _named(row: Row, id_field: str, first: Row) -> Row:
         raise row.error(f"{here} {id_field!r}, but {where} {other}; give every {row.unit} an id, or none")
     if own is not None and (isinstance(own, bool) or not isinstance(own, str | int)):
         raise row.error(f"{id_field!r} is {kind(own)}; an id is a string or an integer")
-    named = row if own is None else replace(row, id=str(own))
+    named = row if own is None else Row(row.path, row.line, str(own), row.values, row.unit)
     if not named.id.strip():
         raise row.error(f"{id_field!r} is empty; give the {row.unit} an id of its own")
     return named

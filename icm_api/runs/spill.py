@@ -22,6 +22,8 @@ from icm_api.types import Example
 PARTS_FOLDER = "parts"
 INDEX_FILE = "parts.json"
 _ROWS = "rows"
+# A column may hold what JSON can't, such as a date.
+_JSON = json.JSONEncoder(ensure_ascii=False, default=str)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,7 @@ def _filled(rows: Rows, split: Split, unit: Unit, scratch: Path) -> list[int]:
             own = unit(example)
             part = split.part(own)
             if part is not None:
-                files[part].write(json.dumps(_as_json(example, own), ensure_ascii=False, default=str).encode() + b"\n")
+                files[part].write(_JSON.encode(_as_json(example, own)).encode() + b"\n")
                 counts[part] += 1
         for file in files:
             file.flush()
