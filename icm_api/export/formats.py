@@ -224,7 +224,7 @@ _ALL = (
     ),
     Format(
         "trl-reward",
-        "chosen and rejected, for TRL's RewardTrainer",
+        "chosen, rejected and margin, for TRL's RewardTrainer",
         "jsonl",
         _TRL_REWARD,
         records.trl_reward,

@@ -12,6 +12,7 @@ import codecs
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from math import fsum, log
 from typing import Any, BinaryIO, TypeAlias
 
 from icm_api.data.pairs import CHATS
@@ -24,6 +25,7 @@ Record: TypeAlias = dict[str, Any]
 Maker: TypeAlias = Callable[[LabelledData, Unit], Record]
 """Makes a record of a unit of the labelled data."""
 ASSISTANT = "assistant"
+_SMALLEST = 1e-6
 _BREAKS = str.maketrans({mark: f"\\u{ord(mark):04x}" for mark in "\x7f\x85\u2028\u2029"})
 """What some readers take for the end of a line, and JSON allows as it is."""
 
@@ -83,14 +85,20 @@ def trl_preference(data: LabelledData, unit: Unit) -> Record:
 
 
 def trl_reward(data: LabelledData, unit: Unit) -> Record:
-    """`chosen` and `rejected`, each with the prompt in it: the form that every version of the trainer takes."""
+    """`chosen` and `rejected`, each with the prompt in it: the form that every version of the trainer takes; `margin`.
+
+    The trainer asks the score of what is chosen to be larger by the margin: the log-odds of the label, given all other
+    labels. Of a pair it is the mean of both orders. It is 0 if the model leans the other way, and at most about 14.
+    """
     if not data.replies:
         record = trl_preference(data, unit)
-        return {key: record["prompt"] + record[key] for key in ("chosen", "rejected")}
+        texts = {key: record["prompt"] + record[key] for key in ("chosen", "rejected")}
+        return {**texts, "margin": _margin(data, unit)}
     preference = _preference(data, unit)
     return {
         "chosen": [*preference.messages, *preference.chosen],
         "rejected": [*preference.messages, *preference.rejected],
+        "margin": _margin(data, unit),
     }
 
 
@@ -128,6 +136,17 @@ def _preference(data: LabelledData, unit: Unit) -> _Preference:
     shown = "\n\n".join(text for name, text in fields.items() if name not in ("first", "second") and text)
     replies = ([_message(ASSISTANT, fields[name])] for name in ("first", "second"))
     return _Preference([_message("user", shown)] if shown else [], *replies)
+
+
+def _margin(data: LabelledData, unit: Unit) -> float:
+    """Mean over the examples of a row of log p of the label, less that of the most probable other one; nats."""
+    odds = []
+    for member in unit.members:
+        line, row = data.line(member), data.row(member)
+        # A probability that rounding has made 0 is not.
+        one, other = (log(max(line.probabilities[label], _SMALLEST)) for label in (row.label, row.runner_up))
+        odds.append(one - other)
+    return round(max(0.0, fsum(odds) / len(odds)), 4)
 
 
 def _asked(data: LabelledData, question: str) -> list[Record]:

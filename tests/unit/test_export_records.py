@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from math import log
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
@@ -137,7 +138,8 @@ def test_trl_rows_of_labels_are_the_plain_text_that_the_search_put_together(tmp_
     prompt = "Judge.\n\nClaim: one\nIt is"
     assert exported(data, "trl-sft", tmp_path) == [{"prompt": prompt, "completion": " True"}]
     assert exported(data, "trl-dpo", tmp_path) == [{"prompt": prompt, "chosen": " True", "rejected": " False"}]
-    assert exported(data, "trl-reward", tmp_path) == [{"chosen": prompt + " True", "rejected": prompt + " False"}]
+    texts = {"chosen": prompt + " True", "rejected": prompt + " False"}
+    assert exported(data, "trl-reward", tmp_path) == [{**texts, "margin": round(log(9), 4)}]
 
 
 def test_trl_rows_of_replies_are_conversations(tmp_path: Path) -> None:
@@ -145,7 +147,33 @@ def test_trl_rows_of_replies_are_conversations(tmp_path: Path) -> None:
     asked = [{"role": "user", "content": "Question 0?"}]
     better, worse = ([{"role": "assistant", "content": f"{each} 0"}] for each in ("bad", "good"))
     assert exported(data, "trl-dpo", tmp_path) == [{"prompt": asked, "chosen": better, "rejected": worse}]
-    assert exported(data, "trl-reward", tmp_path) == [{"chosen": asked + better, "rejected": asked + worse}]
+    texts = {"chosen": asked + better, "rejected": asked + worse}
+    assert exported(data, "trl-reward", tmp_path) == [{**texts, "margin": round(log(9), 4)}]
+
+
+@pytest.mark.parametrize(
+    ("certain", "margin"),
+    [((0.8, 0.6), (log(4) + log(1.5)) / 2), ((1.0, 1.0), log(1e6)), ((0.9, 0.02), 0.0), ((0.5, 0.5), 0.0)],
+)
+def test_the_margin_of_a_pair_is_the_mean_of_the_log_odds_of_both_orders(
+    certain: tuple[float, float], margin: float, tmp_path: Path
+) -> None:
+    data = reply_pairs(["AB"])
+    for at, p in enumerate(certain):
+        label = "AB"[at]
+        other = round(1 - p, 6)
+        data = with_line(data, at, probability=p, probabilities={name: p if name == label else other for name in "AB"})
+    [row] = exported(data, "trl-reward", tmp_path)
+    assert row["margin"] == pytest.approx(margin, abs=1e-4)
+
+
+def test_the_margin_of_a_label_is_over_the_most_probable_other(tmp_path: Path) -> None:
+    data = claims(["one"])
+    three = Verbalizer.plain(("True", "False", "Unclear"))
+    data = replace(with_line(data, 0, probabilities={"True": 0.6, "False": 0.1, "Unclear": 0.3}), verbalizer=three)
+    [row] = exported(data, "trl-reward", tmp_path)
+    assert row["margin"] == pytest.approx(log(2), abs=1e-4)
+    assert str(row["rejected"]).endswith(" Unclear")
 
 
 def said(*messages: str) -> list[dict[str, str]]:
@@ -190,7 +218,8 @@ def test_roles_and_turns_are_kept(values: dict[str, object], tmp_path: Path) -> 
     data = labelled_pairs(**values)
     asked, better, worse = said(*ASKED), said("assistant: x"), said("assistant: y")
     assert exported(data, "trl-dpo", tmp_path) == [{"prompt": asked, "chosen": better, "rejected": worse}]
-    assert exported(data, "trl-reward", tmp_path) == [{"chosen": asked + better, "rejected": asked + worse}]
+    [row] = exported(data, "trl-reward", tmp_path)
+    assert (row["chosen"], row["rejected"]) == (asked + better, asked + worse)
     assert exported(data, "openai-dpo", tmp_path) == [
         {"input": {"messages": asked}, "preferred_output": better, "non_preferred_output": worse}
     ]
