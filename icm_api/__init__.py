@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from icm_api.objective import LeaveOneOut, Objective
     from icm_api.prompts import PromptBuilder
     from icm_api.result import LabelledExample, Result
+    from icm_api.reward import RewardModel, open_reward_model
     from icm_api.runs import Plan, Watch, plan, resume, run, run_config, run_sync
     from icm_api.search import Info, Progress, State, build_objective, consistency_fix, search_labels
     from icm_api.types import (
@@ -109,6 +110,7 @@ else:
         "icm_api.objective": "LeaveOneOut Objective",
         "icm_api.prompts": "PromptBuilder",
         "icm_api.result": "LabelledExample Result",
+        "icm_api.reward": "RewardModel open_reward_model",
         "icm_api.runs": "Plan Watch plan resume run run_config run_sync",
         "icm_api.search": "Info Progress State build_objective consistency_fix search_labels",
         "icm_api.types": """
@@ -169,6 +171,7 @@ __all__ = [
     "Response",
     "ResponseCache",
     "Result",
+    "RewardModel",
     "RunError",
     "Score",
     "SearchSettings",
@@ -202,6 +205,7 @@ __all__ = [
     "load_jsonl",
     "mutually_exclusive",
     "open_model",
+    "open_reward_model",
     "plan",
     "queue_of",
     "resume",

@@ -12,9 +12,8 @@ import asyncio
 import json
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +25,15 @@ from icm_api.data import Row, read_rows
 from icm_api.data.answers import final_answer
 from icm_api.data.gsm8k import QUESTION, SOLUTIONS, TRUTHS
 from icm_api.data.own_text import without_thoughts
-from icm_api.errors import ConfigError, IcmError, ProviderError, RequestError
-from icm_api.model import LanguageModel, Meter, open_model
+from icm_api.errors import ConfigError, IcmError, ProviderError
+from icm_api.model import Meter, open_model
 from icm_api.model.catalog import ENTRIES
 from icm_api.model.findings import Probe
 from icm_api.model.open import Opened, open_endpoint
 from icm_api.model.probe import probe, try_route
+from icm_api.model.reading.reading import Sampling
 from icm_api.model.request import Endpoint
+from icm_api.model.writing import write_each
 from icm_api.prompts import PromptBuilder
 from icm_api.result import write_whole
 from icm_api.runs import build_task, default_cache_folder, load_dataset
@@ -44,15 +45,6 @@ _TEMPLATE = """\
 {question}
 
 Solve this step by step. Write the final answer alone on the last line, after "#### "."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Order:
-    """What is asked of the model for each question."""
-
-    samples: int
-    max_tokens: int
-    temperature: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,15 +137,11 @@ async def _with_other_route(found: Probe, asked: _Asked, prompt: Prompt, api: st
 
 def generate_verb(arguments: Namespace) -> None:
     """`icm-api generate QUESTIONS --model SPEC --out FILE`."""
-    if Path(arguments.questions).resolve() == arguments.out.resolve():
-        raise ConfigError(f"--out {arguments.out} is the file of the questions; name another")
-    if not arguments.temperature >= 0:
-        raise ConfigError(f"--temperature {arguments.temperature} must not be negative")
+    check_writing(arguments)
     rows = list(read_rows(arguments.questions))
     template = _template(arguments.template)
     texts = [template.render(Example(row.id, {QUESTION: row.text(arguments.field)})) for row in rows]
-    order = _Order(arguments.samples, arguments.max_tokens, arguments.temperature)
-    replies, failure, cost = asyncio.run(_generated(arguments, texts, order))
+    replies, failure, cost = asyncio.run(written(arguments, texts))
     if failure is not None and not any(replies):
         raise failure
     shown = (lambda text: text) if arguments.keep_thoughts else without_thoughts
@@ -175,6 +163,21 @@ def generate_verb(arguments: Namespace) -> None:
         raise failure
 
 
+def check_writing(arguments: Namespace) -> None:
+    """Check the flags of a verb that has a model write.
+
+    Args:
+        arguments: parsed.
+
+    Raises:
+        ConfigError: one is unusable.
+    """
+    if Path(arguments.questions).resolve() == arguments.out.resolve():
+        raise ConfigError(f"--out {arguments.out} is the file of the questions; name another")
+    if not arguments.temperature >= 0:
+        raise ConfigError(f"--temperature {arguments.temperature} must not be negative")
+
+
 def _template(given: str | None) -> PromptTemplate:
     """The text, or what is in the file of that name."""
     text = _TEMPLATE if given is None else given
@@ -191,10 +194,18 @@ def _template(given: str | None) -> PromptTemplate:
     return template
 
 
-async def _generated(
-    arguments: Namespace, texts: Sequence[str], order: _Order
+async def written(
+    arguments: Namespace, texts: Sequence[str]
 ) -> tuple[list[Sequence[str] | None], IcmError | None, dict[str, Any]]:
-    """The replies to each text, the error that ended it early if one did, and what they cost."""
+    """The replies to each text, the error that ended it early if one did, and what they cost.
+
+    Args:
+        arguments: of a verb that has a model write.
+        texts: that are replied to.
+
+    Raises:
+        IcmError: the model cannot be opened.
+    """
     budget = Budget(requests=arguments.budget_requests, tokens=arguments.budget_tokens, money=arguments.budget_money)
     prices = None if arguments.prices is None else Prices(input=arguments.prices[0], output=arguments.prices[1])
     settings = ClientSettings()
@@ -209,47 +220,11 @@ async def _generated(
     async with client as model:
         with Progress(console=console, transient=True, disable=arguments.json or not console.is_terminal) as progress:
             task = progress.add_task("questions", total=len(texts))
-            replies, failure = await _ask_each(
-                model, texts, order, workers=settings.max_concurrency, on_answer=lambda: progress.advance(task)
+            sampling = Sampling(arguments.max_tokens, arguments.temperature, arguments.samples)
+            replies, failure = await write_each(
+                model, texts, sampling, workers=settings.max_concurrency, on_answer=lambda: progress.advance(task)
             )
         return replies, failure, {"model": model.identity, "sent": asdict(model.sent), "money": model.spent}
-
-
-async def _ask_each(
-    model: LanguageModel,
-    texts: Sequence[str],
-    order: _Order,
-    *,
-    workers: int,
-    on_answer: Callable[[], object] = lambda: None,
-) -> tuple[list[Sequence[str] | None], IcmError | None]:
-    """The model's replies to each text, None if it refused all its samples or was not asked; and what ended it early.
-
-    A refusal concerns one question alone. After any other error no new question is begun, and those under way end by
-    themselves, so that what they cost is not lost. The first question is asked before all others.
-    """
-    found: list[Sequence[str] | None] = [None] * len(texts)
-    failures: list[IcmError] = []
-    waiting = iter(enumerate(texts))
-
-    async def work(most: int) -> None:
-        for at, text in islice(waiting, most):
-            try:
-                [found[at]] = await model.generate([text], **asdict(order))
-            except IcmError as error:
-                refused = isinstance(error, RequestError) and error.kind == "refused"
-                # A question after the first may be bad by itself, e.g. too long.
-                if not refused and not (at and isinstance(error, RequestError) and error.of_one):
-                    failures.append(error)
-            if failures:
-                return
-            on_answer()
-
-    # What is wrong with all of them shows at the first.
-    await work(1)
-    if not failures:
-        await asyncio.gather(*(work(len(texts)) for _ in range(min(workers, len(texts)))))
-    return found, next(iter(failures), None)
 
 
 def _line(row: Row, field: str, solutions: Sequence[str]) -> str:

@@ -264,14 +264,56 @@ def _probe(parser: ArgumentParser) -> None:
 
 def _generate(parser: ArgumentParser) -> None:
     parser.add_argument("questions", help="a file with one question a row: JSON Lines, JSON, CSV, or hub:OWNER/NAME")
-    parser.add_argument("--model", required=True, metavar="SPEC", help='e.g. "openai:gpt-6-luna"')
-    parser.add_argument("--out", type=Path, required=True, help="the file to write, JSON Lines; replaced if it exists")
-    parser.add_argument("--samples", type=_positive, default=4, help="solutions per question (default: 4)")
-    parser.add_argument("--max-tokens", type=_positive, default=512, help="most tokens of a solution (default: 512)")
-    parser.add_argument("--temperature", type=float, default=0.7, help="(default: 0.7; anthropic takes 1 alone)")
     parser.add_argument("--template", help="a text or a file that shows {question}; by default asks for steps and ####")
     parser.add_argument("--field", default="question", help="key of the question (default: question)")
-    parser.add_argument("--keep-thoughts", action="store_true", help="keep <think> blocks and the like in solutions")
+    _writing(parser, "solution")
+
+
+def _prefer(parser: ArgumentParser) -> None:
+    _run_folder(parser)
+    parser.add_argument("replies", help="a file of two replies a row, as the format preferences reads it")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write JSON Lines, and print only what all say")
+    _judge(parser)
+    _json(parser)
+
+
+def _rewardbench(parser: ArgumentParser) -> None:
+    _run_folder(parser)
+    parser.add_argument("rows", help='a file in the format of RewardBench 2, or "hub:allenai/reward-bench-2"')
+    parser.add_argument("--split", default="test", help="of a data set on the hub (default: test)")
+    parser.add_argument("--limit", type=_positive, metavar="N", help="the first N rows alone")
+    _judge(parser)
+    _json(parser)
+
+
+def _best(parser: ArgumentParser) -> None:
+    _run_folder(parser)
+    parser.add_argument("questions", help="a file with one prompt a row: JSON Lines, JSON, CSV, or hub:OWNER/NAME")
+    parser.add_argument("--field", default="prompt", help="key of the prompt (default: prompt)")
+    parser.add_argument(
+        "--to",
+        choices=("openai-dpo", "trl-dpo", "trl-reward"),
+        help="write the best reply against the worst for training too, into a folder beside OUT",
+    )
+    parser.add_argument("--force", action="store_true", help="replace an earlier folder of --to")
+    _judge(parser)
+    _writing(parser, "reply")
+
+
+def _judge(parser: ArgumentParser) -> None:
+    parser.add_argument("--judge", metavar="SPEC", help="another model to compare replies; by default the run's")
+    _options(parser, "--judge-option", "an option of that model's provider; may be repeated")
+    parser.add_argument("--demonstrations", type=_positive, metavar="N", help="the most comparisons of the run to show")
+
+
+def _writing(parser: ArgumentParser, what: str) -> None:
+    """The flags of a verb that has a model write."""
+    parser.add_argument("--model", required=True, metavar="SPEC", help='that writes, e.g. "openai:gpt-6-luna"')
+    parser.add_argument("--out", type=Path, required=True, help="the file to write, JSON Lines; replaced if it exists")
+    parser.add_argument("--samples", type=_positive, default=4, help="how many per question (default: 4)")
+    parser.add_argument("--max-tokens", type=_positive, default=512, help=f"most tokens of a {what} (default: 512)")
+    parser.add_argument("--temperature", type=float, default=0.7, help="(default: 0.7; anthropic takes 1 alone)")
+    parser.add_argument("--keep-thoughts", action="store_true", help="keep <think> blocks and the like")
     _options(parser, "--option", "an option of the provider; may be repeated")
     parser.add_argument("--cache", type=Path, metavar="FOLDER", help="folder of answers; by default the user's cache")
     parser.add_argument("--budget-requests", type=int, metavar="N", help="the most requests of this call")
@@ -436,6 +478,25 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
             "  icm-api queue runs/claims --random 20 --blind --out answers.csv\n"
             '  # fill in the column "label" without looking at the labels found\n'
             "  icm-api check runs/claims answers.csv\n",
+        ),
+        "prefer": Verb(
+            "icm_api.cli.rewarding:prefer_verb",
+            "say which of two replies is better, a run of preferences as the reward model",
+            _prefer,
+            "  icm-api prefer runs/helpful replies.jsonl --out preferred.jsonl\n",
+        ),
+        "best": Verb(
+            "icm_api.cli.rewarding:best_verb",
+            "have a model write several replies to each prompt, and pick the best by a run of preferences",
+            _best,
+            "  icm-api best runs/helpful prompts.jsonl --model openai:gpt-6-luna --samples 8 --out best.jsonl --to "
+            "trl-dpo\n",
+        ),
+        "rewardbench": Verb(
+            "icm_api.cli.rewarding:rewardbench_verb",
+            "measure a run of preferences as a reward model, on rows in the format of RewardBench 2",
+            _rewardbench,
+            "  icm-api rewardbench runs/helpful hub:allenai/reward-bench-2 --limit 200\n",
         ),
         "report": Verb(
             "icm_api.cli.finished:report_verb",

@@ -101,6 +101,40 @@ def preference_examples(rows: Iterable[Row], fields: Sequence[str] | None = None
         _LOG.warning(message, left_out, total, first)
 
 
+@dataclass(frozen=True, slots=True)
+class TwoReplies:
+    """A comparison in the order of its row.
+
+    Attributes:
+        id: of the row.
+        shown: what both answer, by name.
+        keys: the columns of the replies.
+        texts: the replies; they may be equal or empty.
+    """
+
+    id: str
+    shown: Mapping[str, str]
+    keys: tuple[str, str]
+    texts: tuple[str, str]
+
+
+def two_replies(rows: Iterable[Row], fields: Sequence[str] | None = None) -> Iterator[TwoReplies]:
+    """The comparisons of rows of any of the layouts, to be judged by a reward model.
+
+    Args:
+        rows: of any of the layouts.
+        fields: as for `preference_examples`.
+
+    Yields:
+        One for each row.
+
+    Raises:
+        DataError, ConfigError: as for `preference_examples`.
+    """
+    for each in (_comparison(row, fields) for row in rows):
+        yield TwoReplies(each.row.id, each.shown, each.keys, each.texts)
+
+
 def grouped_by_prompt(examples: Sequence[Example]) -> list[Example]:
     """The examples of `preference_examples`, with all that show one prompt in one group, so that no split parts them.
 

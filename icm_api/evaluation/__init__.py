@@ -16,6 +16,7 @@ from icm_api.evaluation.calibration import (
     temperature_of_labels,
 )
 from icm_api.evaluation.checked import Check, check_of, draw_sample
+from icm_api.evaluation.clustered import clustered_interval, exact_interval, mean_interval
 from icm_api.evaluation.coherence import Coherence, coherence
 from icm_api.evaluation.diagnostics import Diagnosis, diagnose
 from icm_api.evaluation.forecast import judged_anyway, likely_of_judging, share_of_judging
@@ -64,10 +65,12 @@ __all__ = [
     "brier",
     "calibrated",
     "check_of",
+    "clustered_interval",
     "coherence",
     "diagnose",
     "draw_sample",
     "evaluate",
+    "exact_interval",
     "exact_lower_limit",
     "expected_calibration_error",
     "gap_recovered",
@@ -80,6 +83,7 @@ __all__ = [
     "lines_of",
     "lines_of_zero_shot",
     "margins",
+    "mean_interval",
     "name_settling",
     "next_steps",
     "queue_of",

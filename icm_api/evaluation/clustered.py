@@ -8,12 +8,16 @@ such limits hold the truth: `python -m tests.benchmarks coverage`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import pi, sqrt, tan
+from statistics import fmean, variance
 
 import numpy as np
 
 from icm_api.evaluation.intervals import LEVEL, Interval, exact_lower_limit, score_limits
 
+ROUNDING = 1e-18
+"""A variance below this is no variation."""
 _STEPS = 20_000
 _MANY = 10_000
 """Degrees of freedom from which the quantile of t no longer changes what is printed."""
@@ -58,6 +62,26 @@ def clustered_interval(share: float, variance: float, freedom: int, most: float)
     """
     trials = min(share * (1 - share) / variance, most)
     return Interval(share, *score_limits(share, trials, student(freedom)))
+
+
+def mean_interval(values: Sequence[float]) -> Interval:
+    """The mean of independent values with its 95% limits.
+
+    Args:
+        values: each in [0, 1], at least one; if all are 0 or 1, the limits are exact.
+
+    Example:
+        >>> found = mean_interval([0.9, 0.7, 0.8, 0.6])
+        >>> f"{found.value:.2f}, {found.low:.2f} to {found.high:.2f}"
+        '0.75, 0.13 to 0.98'
+    """
+    mean, count = fmean(values), len(values)
+    if set(values) <= {0.0, 1.0}:
+        return exact_interval(round(mean * count), count)
+    spread = variance(values) / count if count > 1 else 0.0
+    if spread < ROUNDING:
+        return Interval(mean, None, None, "no interval: one value" if count == 1 else "no interval: all are alike")
+    return clustered_interval(mean, spread, count - 1, count)
 
 
 def student(freedom: int) -> float:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from icm_api.data import Gold
 from icm_api.errors import DataError
-from icm_api.evaluation.clustered import clustered_interval, exact_interval
+from icm_api.evaluation.clustered import ROUNDING, clustered_interval, exact_interval
 from icm_api.evaluation.intervals import Interval, Measure, Undefined
 from icm_api.result import LabelledExample, Result
 from icm_api.types import Label
@@ -118,7 +118,6 @@ MOST_EXACT = 100
 """Examples without groups up to which the limits of accuracy are exact; of more, they are as good and quick."""
 MOST_BLOCKS = 1000
 """More groups than that are left out some at a time."""
-_ROUNDING = 1e-18
 _CELLS_AT_ONCE = 1_000_000  # 8 MB an array
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -258,8 +257,7 @@ def _between_groups(metric: Metric, matched: Matched, value: float, freedom: int
     size, blocks = len(matched.gold), min(matched.group_count, MOST_BLOCKS)
     left = np.concatenate([metric(matched, rows) for rows in _without_one(matched.group_count, blocks, size)])
     variance = float((blocks - 1) / blocks * ((left - left.mean()) ** 2).sum())
-    # What is left of rounding is no variation.
-    if variance < _ROUNDING or not 0 < value < 1:
+    if variance < ROUNDING or not 0 < value < 1:
         return Interval(value, None, None, "no interval: no group makes a difference")
     return clustered_interval(value, variance, freedom, _most_trials(matched))
 

@@ -1,0 +1,171 @@
+"""The verbs for which a run of preferences is a reward model: prefer, best, rewardbench.
+
+They ask a model, on the run's budget and with its cache: what was asked once is not sent again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from argparse import Namespace
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import asdict
+from typing import Any
+
+from icm_api.cli.asking import check_writing, written
+from icm_api.data import find_format, read_rows
+from icm_api.data.own_text import without_thoughts
+from icm_api.data.preferences import TwoReplies, two_replies
+from icm_api.evaluation import mean_interval
+from icm_api.export import export_labels
+from icm_api.result import write_whole
+from icm_api.reward import (
+    BestOf,
+    Comparison,
+    Preference,
+    Refused,
+    RewardModel,
+    biases,
+    open_reward_model,
+    preference_data,
+    rank_written,
+    read_benchmark,
+    run_benchmark,
+)
+from icm_api.reward.comparing import Asked, in_words, plain
+from icm_api.runs import config_of
+from icm_api.types import Usage
+
+_CHOSEN = ("chosen", "rejected")
+
+
+def prefer_verb(arguments: Namespace) -> None:
+    """`icm-api prefer RUN FILE`."""
+    data = config_of(arguments.run).data
+    fields = data.fields if find_format(data.format).pairs else None
+    pairs = list(two_replies(read_rows(arguments.replies), fields))
+    told, usage = asyncio.run(_preferred(arguments, pairs))
+    rows = [_row(pair, each) for pair, each in zip(pairs, told, strict=True)]
+    answered = [(pair, each) for pair, each in zip(pairs, told, strict=True) if isinstance(each, Preference)]
+    found = biases([(_comparison(pair), each) for pair, each in answered])
+    # Of data that say so, which reply people chose.
+    odds = [each.log_odds for pair, each in answered if pair.keys == _CHOSEN]
+    agreement = mean_interval([0.5 if not each else float(each > 0) for each in odds]) if odds else None
+    if arguments.out is not None:
+        write_whole(arguments.out, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    if arguments.json:
+        chosen = {} if agreement is None else {"chosen_preferred": plain(agreement)}
+        shown = {} if arguments.out is not None else {"preferences": rows}
+        refused = len(told) - len(answered)
+        print(json.dumps({**found.as_json(), **chosen, "refused": refused, "asked": asdict(usage), **shown}))
+        return
+    if arguments.out is None:
+        print("\n".join(map(_told, rows)))
+    print("\n".join(found.lines()))
+    if agreement is not None:
+        print(f"chosen reply preferred: {in_words(agreement)}")
+    if len(answered) < len(told):
+        print(f"{len(told) - len(answered):,} comparisons got no answer")
+    print(_asked(usage))
+    if arguments.out is not None:
+        print(f"written: {arguments.out}")
+
+
+async def _preferred(arguments: Namespace, pairs: Sequence[TwoReplies]) -> tuple[Sequence[Preference | Refused], Usage]:
+    async with _opened(arguments) as reward:
+        return await reward.prefer_all(map(_comparison, pairs)), reward.usage
+
+
+def _comparison(pair: TwoReplies) -> Comparison:
+    # Under another name than the run's, if there is one text only.
+    prompt: Asked = pair.shown if len(pair.shown) > 1 else next(iter(pair.shown.values()), "")
+    return Comparison(prompt, *pair.texts)
+
+
+def _row(pair: TwoReplies, told: Preference | Refused) -> dict[str, Any]:
+    if isinstance(told, Refused):
+        return {"id": pair.id, "refused": str(told.error)}
+    p, (one, other) = told.probability, pair.keys
+    return {
+        "id": pair.id,
+        "better": one if p > 0.5 else other if p < 0.5 else "tie",
+        "probabilities": {one: round(p, 6), other: round(1 - p, 6)},
+        "shown_first": round(told.shown_first, 6),
+        "shown_second": round(told.shown_second, 6),
+    }
+
+
+def _told(row: dict[str, Any]) -> str:
+    if "refused" in row:
+        return f"{row['id']}: no answer: {row['refused']}"
+    return f"{row['id']}: {row['better']}, {max(row['probabilities'].values()):.3f}"
+
+
+def rewardbench_verb(arguments: Namespace) -> None:
+    """`icm-api rewardbench RUN FILE`."""
+    items = read_benchmark(arguments.rows, split=arguments.split, limit=arguments.limit)
+
+    async def measured() -> tuple[Any, Usage]:
+        async with _opened(arguments) as reward:
+            return await run_benchmark(reward, items), reward.usage
+
+    found, usage = asyncio.run(measured())
+    if arguments.json:
+        print(json.dumps({**found.as_json(), "asked": asdict(usage)}))
+        return
+    print("\n".join([*found.lines(), _asked(usage)]))
+
+
+def best_verb(arguments: Namespace) -> None:
+    """`icm-api best RUN QUESTIONS --model SPEC --out FILE`."""
+    check_writing(arguments)
+    rows = list(read_rows(arguments.questions))
+    ids, prompts = [row.id for row in rows], [row.text(arguments.field) for row in rows]
+    replies, failure, cost = asyncio.run(written(arguments, prompts))
+    if failure is not None:
+        # What was written is kept, and comes from the cache the next time.
+        raise failure
+    shown = (lambda text: text) if arguments.keep_thoughts else without_thoughts
+    texts = [[*map(shown, some or ())] for some in replies]
+
+    async def ranked() -> tuple[Sequence[BestOf | Refused], Usage]:
+        async with _opened(arguments) as reward:
+            return await rank_written(ids, prompts, texts, reward), reward.usage
+
+    found, usage = asyncio.run(ranked())
+    write_whole(arguments.out, "".join(_line(key, each) for key, each in zip(ids, found, strict=True)))
+    folder = arguments.out.with_name(f"{arguments.out.stem}-{arguments.to}")
+    exported = arguments.to and export_labels(preference_data(found), arguments.to, folder, force=arguments.force)
+    best = sum(isinstance(each, BestOf) for each in found)
+    summary = {"prompts": len(found), "best": best, "written": cost, "judged": asdict(usage)}
+    if arguments.json:
+        print(json.dumps({**summary, **({"pairs": exported.as_json()} if exported else {})}))
+        return
+    print(f"best of {arguments.samples} replies by {cost['model']} to {best:,} of {len(found):,} prompts")
+    print(_asked(usage))
+    print("\n".join([f"written: {arguments.out}", *(exported.lines() if exported else [])]))
+
+
+def _line(key: str, each: BestOf | Refused) -> str:
+    if isinstance(each, Refused):
+        return json.dumps({"id": key, "refused": str(each.error)}, ensure_ascii=False) + "\n"
+    scores = [round(score, 4) for score in each.ranking.scores]
+    values = {"id": key, "prompt": each.prompt, "best": each.best, "replies": each.replies, "scores": scores}
+    return json.dumps(values, ensure_ascii=False) + "\n"
+
+
+def _opened(arguments: Namespace) -> AbstractAsyncContextManager[RewardModel]:
+    return open_reward_model(
+        arguments.run,
+        model=arguments.judge,
+        options=dict(arguments.judge_option),
+        demonstrations=arguments.demonstrations,
+    )
+
+
+def _asked(usage: Usage) -> str:
+    return (
+        f"asked to compare: {usage.requests:,} requests, {usage.prompt_tokens:,} prompt tokens, those that the cache "
+        "answered included"
+    )

@@ -1,0 +1,147 @@
+"""A run of preferences as a reward model, from the command line and in Python: prefer, best, rewardbench."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from icm_api import open_reward_model
+from icm_api.cli.main import main
+from icm_api.errors import RunError
+from icm_api.reward import Preference
+from icm_api.runs import FinishedRun
+from icm_api.testing import serve
+from tests.finished import MadeUp, finished_run
+from tests.hosted import HOSTED, KEY_VARIABLES
+from tests.unit.test_reward_benchmark import ROWS
+
+CHAT = HOSTED["openai-chat"]
+Printed = pytest.CaptureFixture[str]
+QUESTIONS = [{"id": f"n{at}", "prompt": f"{at}>{at + 3}"} for at in range(3)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of six comparisons, as a user would make it."""
+    folder = tmp_path_factory.mktemp("rewarding")
+    rows = [{"prompt": f"Q{at}", "chosen": f"{at + 20}>{at}", "rejected": f"{at}>{at + 30}"} for at in range(6)]
+    lines(folder / "pairs.jsonl", rows)
+    assert (
+        main(
+            [
+                "init",
+                "alpaca",
+                "--data",
+                str(folder / "pairs.jsonl"),
+                "--model",
+                "pocket",
+                "--out",
+                str(folder / "c.toml"),
+            ]
+        )
+        == 0
+    )
+    text = (folder / "c.toml").read_text()
+    quick = 'seed = 0\nengine = "bootstrap"\nrestarts = 1\nrounds = 1\n'
+    text = text.replace("[search]\nseed = 0\n", f"[search]\n{quick}")
+    text += (
+        f'\n[diagnostics]\nenabled = false\n\n[cache]\nfolder = "{folder / "cache"}"\n\n[core]\ndemonstrations = 4\n'
+    )
+    (folder / "c.toml").write_text(text)
+    assert main(["run", str(folder / "c.toml"), "--out", str(folder / "run")]) == 0
+    return folder
+
+
+def lines(path: Path, rows: list[dict[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+async def test_one_line_opens_it_and_the_run_stays_whole(folder: Path) -> None:
+    async with open_reward_model(folder / "run") as reward:
+        told = await reward.prefer("Q9", "29>9", "9>39")
+        with pytest.raises(RunError, match="in use"):
+            async with open_reward_model(folder / "run"):
+                pass
+    assert isinstance(told, Preference)
+    assert 0 < told.probability < 1
+    assert FinishedRun.open(folder / "run").data_unchanged
+    async with open_reward_model(folder / "run") as again:
+        assert await again.prefer("Q9", "29>9", "9>39") == told
+        assert len(again.frozen.demonstrations) == 4
+    async with open_reward_model(folder / "run", demonstrations=2) as other:
+        assert len(other.frozen.demonstrations) == 2
+        # The same model and calibration anew: nothing of the run changes.
+        assert (await other.prefer("Q9", "29>9", "29>9")).probability == 0.5
+
+
+def test_prefer_writes_a_row_a_comparison_and_tells_the_biases(folder: Path, capsys: Printed) -> None:
+    more = lines(
+        folder / "more.jsonl",
+        [
+            {"id": "x", "prompt": "Q20", "output_1": "40>20", "output_2": "20>50 long"},
+            {"id": "y", "prompt": "Q21", "output_1": "same", "output_2": "same"},
+            {"id": "z", "prompt": "Q22", "output_1": "word " * 5000, "output_2": "22>52"},
+        ],
+    )
+    assert main(["prefer", str(folder / "run"), str(more), "--out", str(folder / "told.jsonl")]) == 0
+    said = capsys.readouterr().out
+    assert "reply in first place preferred" in said
+    assert "1 comparisons got no answer" in said
+    x, y, z = read(folder / "told.jsonl")
+    assert sum(x["probabilities"].values()) == pytest.approx(1)
+    assert x["probabilities"][x["better"]] > 0.5
+    assert (y["better"], y["probabilities"]["output_1"]) == ("tie", 0.5)
+    assert "context window" in z["refused"]
+    assert main(["prefer", str(folder / "run"), str(folder / "pairs.jsonl"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["pairs"] == len(found["preferences"]) == 6
+    assert 0 <= found["chosen_preferred"]["value"] <= 1
+    assert main(["prefer", str(folder / "run"), str(folder / "pairs.jsonl")]) == 0
+    assert "chosen reply preferred" in capsys.readouterr().out
+
+
+def test_rewardbench_scores_rows_in_its_format(folder: Path, capsys: Printed) -> None:
+    rows = lines(folder / "bench.jsonl", list(ROWS))
+    assert main(["rewardbench", str(folder / "run"), str(rows), "--demonstrations", "2", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert {name: each["rows"] for name, each in found["subsets"].items()} == {"Factuality": 2, "Focus": 1, "Ties": 2}
+    assert found["overall"]["low"] <= found["overall"]["value"] <= found["overall"]["high"]
+    assert main(["rewardbench", str(folder / "run"), str(rows), "--demonstrations", "2", "--limit", "2"]) == 0
+    assert "Factuality" in capsys.readouterr().out
+
+
+def test_best_picks_a_reply_and_writes_pairs_for_training(
+    folder: Path, capsys: Printed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in KEY_VARIABLES:
+        monkeypatch.setenv(variable, "of-the-test")
+    questions = lines(folder / "questions.jsonl", QUESTIONS)
+    with serve(dialect="openai") as server:
+        flags = ["--model", CHAT.spec(server), "--out", str(folder / "best.jsonl"), "--cache", str(folder / "written")]
+        flags += ["--samples", "6", "--max-tokens", "3", "--temperature", "2", "--to", "trl-reward"]
+        assert main(["best", str(folder / "run"), str(questions), *flags]) == 0
+        sent = sum(server.log.requests.values())
+        assert "best of 6 replies" in capsys.readouterr().out
+        assert main(["best", str(folder / "run"), str(questions), *flags, "--force", "--json"]) == 0
+        assert sum(server.log.requests.values()) == sent
+    summary = json.loads(capsys.readouterr().out)
+    rows = read(folder / "best.jsonl")
+    assert [row["id"] for row in rows] == ["n0", "n1", "n2"]
+    assert all(row["best"] == row["replies"][row["scores"].index(max(row["scores"]))] for row in rows)
+    pairs = read(folder / "best-trl-reward" / "train.jsonl")
+    assert len(pairs) == sum(summary["pairs"]["files"].values()) == sum(len(set(row["replies"])) > 1 for row in rows)
+    assert all(pair["margin"] >= 0 for pair in pairs)
+
+
+def test_a_run_that_compares_nothing_is_no_reward_model(folder: Path, tmp_path: Path, capsys: Printed) -> None:
+    run = finished_run(tmp_path, MadeUp(["1+1=2", "1+1=3"]))
+    assert main(["prefer", str(run), str(folder / "pairs.jsonl")]) == 2
+    assert "which of two replies is better" in capsys.readouterr().err
