@@ -44,6 +44,7 @@ def export_verb(arguments: Namespace) -> None:
         shuffle=arguments.shuffle,
         seed=arguments.seed,
         spreadsheet=arguments.spreadsheet,
+        blind=arguments.blind,
     )
     FORMATS[arguments.to].check(options)
     folder = arguments.out or arguments.run / "export" / arguments.to

@@ -214,6 +214,7 @@ def _export(parser: ArgumentParser) -> None:
     parser.add_argument("--shuffle", action="store_true", help="order the rows by chance, not as in the data")
     parser.add_argument("--seed", type=int, default=0, help="seed of --shuffle and --split")
     parser.add_argument("--spreadsheet", action="store_true", help="csv: safe to open in a spreadsheet program")
+    parser.add_argument("--blind", action="store_true", help="argilla, label-studio: do not show the labels found")
     _json(parser)
 
 
@@ -225,13 +226,16 @@ def _queue(parser: ArgumentParser) -> None:
     which.add_argument("--random", type=int, metavar="N", help="N drawn at random, never with labels: for `check`")
     parser.add_argument("--most", type=int, help="how many examples (default: 20; --names: 3 of each label)")
     parser.add_argument("--seed", type=int, default=0, help="of --random; another seed draws others (default: 0)")
-    parser.add_argument("--out", type=Path, required=True, help="the file to write, .csv or .jsonl")
+    parser.add_argument("--out", type=Path, required=True, help="the file to write, .csv or .jsonl; with --to a folder")
+    parser.add_argument("--to", choices=("argilla", "label-studio"), help="write what that tool imports, not a file")
     parser.add_argument("--blind", action="store_true", help="do not show the labels found")
 
 
 def _check(parser: ArgumentParser) -> None:
     _run_folder(parser)
-    parser.add_argument("answers", type=Path, help="the file that `queue --random` wrote, with labels filled in")
+    parser.add_argument(
+        "answers", type=Path, help="the file of `queue --random`, filled in; or what Argilla or Label Studio export"
+    )
     _json(parser)
 
 

@@ -10,12 +10,14 @@ import io
 import json
 from argparse import Namespace
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from icm_api.data.spreadsheets import escaped, is_rewritten
 from icm_api.errors import ConfigError, RunError
 from icm_api.evaluation import name_settling
+from icm_api.export import LabelledData, Options, export_labels
 from icm_api.result import LabelledExample, write_whole
 from icm_api.runs import FinishedRun, check_labels, draw_labels
 from icm_api.types import Dataset
@@ -28,7 +30,7 @@ _PER_LABEL = 3
 def queue_verb(arguments: Namespace) -> None:
     """`icm-api queue RUN --out FILE`."""
     out: Path = arguments.out
-    if out.suffix not in (".csv", ".jsonl"):
+    if arguments.to is None and out.suffix not in (".csv", ".jsonl"):
         raise ConfigError(f"--out {out}: the file must end in .csv or .jsonl")
     if out.exists():
         raise ConfigError(f"--out {out} is there already, maybe with a person's answers: choose another file")
@@ -42,7 +44,12 @@ def queue_verb(arguments: Namespace) -> None:
             f"{arguments.run}: its labels were not judged ([diagnostics] enabled = false): run again with it"
         )
     chosen, about = _chosen(run, arguments)
-    rows = list(_rows(chosen, run.dataset, blind=arguments.blind or arguments.random is not None))
+    blind = arguments.blind or arguments.random is not None
+    if arguments.to is not None:
+        found = export_labels(_among(run, chosen), arguments.to, out, Options(blind=blind))
+        print(f"{len(chosen)} examples, {about}", *found.lines(), sep="\n")
+        return
+    rows = list(_rows(chosen, run.dataset, blind=blind))
     write_whole(out, _as_csv(rows) if out.suffix == ".csv" else "".join(json.dumps(row) + "\n" for row in rows))
     print(f"wrote {out}: {len(rows)} examples, {about}")
     odd = [row["id"] for row in rows if out.suffix == ".csv" and is_rewritten(row["id"])]
@@ -72,6 +79,13 @@ def _chosen(run: FinishedRun, arguments: Namespace) -> tuple[Sequence[LabelledEx
         return name_settling(run.result.examples, per_label), "labels that the model is sure of, as many of each"
     listed = sorted((row for row in by_id.values() if row.review is not None), key=lambda row: row.review or 0)
     return listed[: arguments.most or _MOST], "the most uncertain first"
+
+
+def _among(run: FinishedRun, chosen: Sequence[LabelledExample]) -> LabelledData:
+    """Some of a run's labels, with their texts."""
+    data = LabelledData.of(run)
+    dataset = Dataset(run.dataset.get(row.id) for row in chosen)
+    return replace(data, dataset=dataset, result=replace(data.result, examples=tuple(chosen)))
 
 
 def _labels(run: FinishedRun) -> Sequence[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from os import PathLike
 
+from icm_api.data.annotated import read_answers
 from icm_api.data.readers import read_rows
 from icm_api.data.rows import Row, kind
 from icm_api.data.spreadsheets import is_rewritten, unescaped
@@ -123,7 +124,7 @@ def load_fixed(path: str | PathLike[str], dataset: Dataset, labels: Sequence[Lab
     """Load a person's answers from a file of rows with "id" and "label"; other keys are not looked at.
 
     Args:
-        path: JSON Lines, or what else `read_rows` reads.
+        path: JSON Lines, or what else `read_rows` reads; or what Argilla or Label Studio export, see `annotated`.
         dataset: the examples that the answers are about.
         labels: the label set.
 
@@ -137,7 +138,7 @@ def load_fixed(path: str | PathLike[str], dataset: Dataset, labels: Sequence[Lab
     known = frozenset(dataset.ids)
     rewritten = any(map(is_rewritten, known))
     found: dict[str, Label] = {}
-    for row in read_rows(path, _FIXED_ID):
+    for row in read_answers(path, _FIXED_ID):
         if _FIXED_ID not in row.values:
             raise row.error(f"no {_FIXED_ID!r}: say which example the label is of")
         key = row.id if row.id in known else unescaped(row.id)
@@ -164,7 +165,7 @@ def answered_ids(path: str | PathLike[str]) -> frozenset[str]:
     Raises:
         DataError: the file cannot be read, or a row is bad.
     """
-    return frozenset(key for row in read_rows(path, _FIXED_ID) for key in (row.id, unescaped(row.id)))
+    return frozenset(key for row in read_answers(path, _FIXED_ID) for key in (row.id, unescaped(row.id)))
 
 
 def matched_label(written: str, labels: Sequence[Label]) -> Label | None:

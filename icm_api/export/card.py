@@ -63,11 +63,14 @@ def verdict_of(about: Mapping[str, Any]) -> tuple[str, tuple[str, ...]] | None:
     return found, tuple(map(str, reasons)) if isinstance(reasons, list | tuple) else ()
 
 
-def _shown_model(identity: str) -> str:
+def shown_model(identity: str) -> str:
     """A model's identity fit for publishing: no folders of this machine, and no user name in an address.
 
+    Args:
+        identity: provider, host and name.
+
     Example:
-        >>> _shown_model("huggingface//home/me/models/tiny@3f2a"), _shown_model("vllm/me:key@10.0.0.1:8000/v1/llama")
+        >>> shown_model("huggingface//home/me/models/tiny@3f2a"), shown_model("vllm/me:key@10.0.0.1:8000/v1/llama")
         ('huggingface/tiny@3f2a', 'vllm/10.0.0.1:8000/v1/llama')
     """
     provider, slash, rest = identity.partition("/")
@@ -135,7 +138,7 @@ def _body(
 def _provenance(data: LabelledData) -> Iterator[str]:
     result, about = data.result, data.result.about
     settings = about.get("search")
-    rows: list[tuple[str, object]] = [("model", _shown_model(data.model) or "not recorded")]
+    rows: list[tuple[str, object]] = [("model", shown_model(data.model) or "not recorded")]
     rows.append(("estimator of P(D)", about.get("method", "not recorded")))
     if isinstance(settings, Mapping):
         rows += [(f"search.{key}", settings[key]) for key in _SETTINGS if settings.get(key) is not None]

@@ -6,6 +6,7 @@ folder beside it, flushed to the disk, and moved into place in one step when all
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +16,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from icm_api.errors import ConfigError, DataError, StorageError
+from icm_api.export.annotating import (
+    ARGILLA_FOLDER,
+    DATASET,
+    LABELING,
+    RECORDS,
+    SETTINGS,
+    TASKS,
+    argilla_dataset,
+    argilla_records,
+    argilla_settings,
+    label_studio_form,
+    label_studio_tasks,
+    write_list,
+)
 from icm_api.export.card import CARD, DATA, data_card, verdict_of
 from icm_api.export.formats import FORMATS, Format, FormatName
 from icm_api.export.records import write_jsonl
@@ -26,7 +41,8 @@ if TYPE_CHECKING:
     # `icm-api export --help` needs the formats, and no run.
     from icm_api.runs import FinishedRun
 
-_ENDINGS = (".jsonl", ".csv", ".parquet", ".npz")
+_ENDINGS = (".jsonl", ".json", ".csv", ".parquet", ".npz")
+_NAMES = frozenset({CARD, RECORDS, TASKS, LABELING, Path(SETTINGS).name, Path(DATASET).name})
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +131,7 @@ def export_labels(
         raise _nothing_left(choice)
     parts = parted(choice.units, options)
     columns = columns_of(data, options) if form.tabular else ()
-    plan = _Plan(form, parts, columns, choice.left_out, options.spreadsheet)
+    plan = _Plan(form, parts, columns, choice.left_out, options)
     with _whole_folder(folder, force=force) as scratch:
         notes = [*_verdict_note(data), *_write(scratch, data, plan)]
         size = (scratch / plan.file(TRAIN)).stat().st_size
@@ -138,16 +154,18 @@ def _nothing_left(choice: Choice) -> ConfigError:
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What goes where: the units of each part, the columns of a table, what is left out, and who reads a CSV file."""
+    """What goes where: the units of each part, the columns of a table, what is left out, and how it is asked for."""
 
     form: Format
     parts: Mapping[str, Sequence[Unit]]
     columns: Sequence[Column]
     left_out: Mapping[str, int]
-    spreadsheet: bool
+    options: Options
 
     def file(self, part: str) -> str:
         """The name of a part's file in the folder."""
+        if self.form.annotating:
+            return RECORDS if self.form.kind == "argilla" else TASKS
         return (f"{DATA}/" if self.form.kind == "card" else "") + part + self.form.ending
 
 
@@ -157,9 +175,24 @@ def _write(scratch: Path, data: LabelledData, plan: _Plan) -> Iterator[str]:
         name = plan.file(part)
         with _synced(scratch / name) as stream:
             yield from _write_part(stream, name, data, plan, units)
-    if plan.form.kind == "card":
-        with _synced(scratch / CARD) as stream:
-            stream.write(data_card(data, plan.parts, plan.columns, plan.left_out).encode())
+    for name, text in _beside(data, plan):
+        with _synced(scratch / name) as stream:
+            stream.write(text.encode())
+
+
+def _beside(data: LabelledData, plan: _Plan) -> Iterator[tuple[str, str]]:
+    """Names and texts of the files that belong to the format beside the labels."""
+    match plan.form.kind:
+        case "card":
+            yield CARD, data_card(data, plan.parts, plan.columns, plan.left_out)
+        case "argilla":
+            settings = argilla_settings(data, plan.parts[TRAIN], blind=plan.options.blind)
+            yield SETTINGS, json.dumps(settings, indent=2, ensure_ascii=False) + "\n"
+            yield DATASET, json.dumps(argilla_dataset(), indent=2) + "\n"
+        case "label-studio":
+            yield LABELING, label_studio_form(data)
+        case _:
+            pass
 
 
 def _write_part(stream: BinaryIO, name: str, data: LabelledData, plan: _Plan, units: Sequence[Unit]) -> Iterator[str]:
@@ -168,7 +201,7 @@ def _write_part(stream: BinaryIO, name: str, data: LabelledData, plan: _Plan, un
         case "jsonl":
             write_jsonl(stream, (form.record(data, unit) for unit in units), mark=form.mark)
         case "csv":
-            risky = write_csv(stream, plan.columns, _rows(data, units), spreadsheet=plan.spreadsheet)
+            risky = write_csv(stream, plan.columns, _rows(data, units), spreadsheet=plan.options.spreadsheet)
             if risky:
                 yield (
                     f"{risky:,} cells of {name} begin with = + - @ or the like, which a spreadsheet program runs "
@@ -178,6 +211,10 @@ def _write_part(stream: BinaryIO, name: str, data: LabelledData, plan: _Plan, un
             absent = write_cleanlab(stream, data, units)
             if absent:
                 yield f"no row of {name} has the label {', '.join(map(repr, absent))}"
+        case "argilla":
+            write_list(stream, argilla_records(data, units, blind=plan.options.blind))
+        case "label-studio":
+            write_list(stream, label_studio_tasks(data, units, blind=plan.options.blind))
         case _:
             write_parquet(stream, plan.columns, _rows(data, units))
 
@@ -255,6 +292,6 @@ def _check_free(folder: Path, *, force: bool) -> None:
 
 
 def _ours(path: Path) -> bool:
-    if path.name == DATA and path.is_dir():
+    if path.name in (DATA, ARGILLA_FOLDER) and path.is_dir():
         return all(each.is_file() and _ours(each) for each in path.iterdir())
-    return path.name == CARD or (path.stem in (TRAIN, VALIDATION) and path.suffix in _ENDINGS)
+    return path.name in _NAMES or (path.stem in (TRAIN, VALIDATION) and path.suffix in _ENDINGS)

@@ -35,6 +35,8 @@ FormatName: TypeAlias = Literal[
     "csv",
     "parquet",
     "cleanlab",
+    "argilla",
+    "label-studio",
 ]
 FORMAT_NAMES: tuple[FormatName, ...] = get_args(FormatName)
 _MEGABYTE = 1_000_000
@@ -64,7 +66,12 @@ class Host:
             folder: of the export.
             train: path of the training file.
         """
-        names = {"{train!r}": repr(train), "{train}": quote(train), "{folder}": quote(folder)}
+        names = {
+            "{train!r}": repr(train),
+            "{folder!r}": repr(folder),
+            "{train}": quote(train),
+            "{folder}": quote(folder),
+        }
         steps = list(self.next_steps)
         for mark, name in names.items():
             steps = [step.replace(mark, name) for step in steps]
@@ -95,7 +102,8 @@ class Format:
     Attributes:
         name: after --to.
         about: one line for --help.
-        kind: how it is written: one JSON object a line, a table, a table with a data card, or arrays.
+        kind: how it is written: one JSON object a line, a table, a table with a data card, arrays, or what a tool
+            imports that people annotate with.
         host: who reads it.
         record: what a row becomes, if it is a JSON object.
         preferences: whether a row is a preference: pairs of texts become one row each.
@@ -105,7 +113,7 @@ class Format:
 
     name: FormatName
     about: str
-    kind: Literal["jsonl", "csv", "parquet", "card", "arrays"]
+    kind: Literal["jsonl", "csv", "parquet", "card", "arrays", "argilla", "label-studio"]
     host: Host
     record: records.Maker = records.chat_record
     preferences: bool = False
@@ -120,7 +128,13 @@ class Format:
     @property
     def ending(self) -> str:
         """How the names of its files end."""
-        return {"jsonl": ".jsonl", "csv": ".csv", "arrays": ".npz"}.get(self.kind, ".parquet")
+        json_lists = {"argilla": ".json", "label-studio": ".json"}
+        return {"jsonl": ".jsonl", "csv": ".csv", "arrays": ".npz", **json_lists}.get(self.kind, ".parquet")
+
+    @property
+    def annotating(self) -> bool:
+        """Whether people look at the labels in it."""
+        return self.kind in ("argilla", "label-studio")
 
     @property
     def tabular(self) -> bool:
@@ -136,12 +150,16 @@ class Format:
         Raises:
             ConfigError: the format has no place for it.
         """
-        if options.soft and self.training:
+        if options.soft and (self.training or self.annotating):
             raise ConfigError(
                 f"--soft: {self.name} has no place for the probability of every label; "
-                + ", ".join(name for name, other in FORMATS.items() if not other.training)
+                + ", ".join(name for name, other in FORMATS.items() if not (other.training or other.annotating))
                 + " have"
             )
+        if options.split is not None and self.annotating:
+            raise ConfigError(f"--split is for training, and {self.name} is for people who annotate")
+        if options.blind and not self.annotating:
+            raise ConfigError(f"--blind is for --to argilla and label-studio, not for {self.name}")
         if options.fields is not None and not self.tabular:
             raise ConfigError(
                 f"--fields: the fields of {self.name} are given; columns can be chosen for "
@@ -193,6 +211,24 @@ _CLEANLAB = Host(
         "return_indices_ranked_by='self_confidence')",
     ),
 )
+_ANSWERED = "then, with the file of answers: icm-api check RUN FILE, or [data] fixed in a configuration"
+_ARGILLA = Host(
+    "Argilla",
+    (
+        "in Python: argilla.Dataset.from_disk({folder!r}, name='labels', workspace='argilla', "
+        "client=argilla.Argilla(api_url, api_key))",
+        "after annotating: dataset.records.to_json('answers.json')",
+        _ANSWERED,
+    ),
+)
+_LABEL_STUDIO = Host(
+    "Label Studio",
+    (
+        "in a new project: Settings, Labeling Interface, Code: the text of {folder}/config.xml; then Import: {train}",
+        "after annotating: Export, JSON",
+        _ANSWERED,
+    ),
+)
 _ALL = (
     Format("openai-sft", "chat messages, for fine-tuning at OpenAI", "jsonl", _OPENAI),
     Format("azure-sft", "the same for Azure OpenAI, with a byte-order mark", "jsonl", _AZURE, mark=True),
@@ -234,5 +270,9 @@ _ALL = (
     Format("csv", "a table", "csv", _PANDAS_CSV),
     Format("parquet", "a table with types", "parquet", _PANDAS_PARQUET),
     Format("cleanlab", "labels and pred_probs as arrays, to look for label errors", "arrays", _CLEANLAB),
+    Format(
+        "argilla", "records with the labels as suggestions, for people who annotate in Argilla", "argilla", _ARGILLA
+    ),
+    Format("label-studio", "tasks with the labels as predictions, for Label Studio", "label-studio", _LABEL_STUDIO),
 )
 FORMATS: Mapping[FormatName, Format] = MappingProxyType({one.name: one for one in _ALL})

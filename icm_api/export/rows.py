@@ -32,6 +32,7 @@ class Options:
         split: share of the rows for training, in (0, 1); the rest is for validation. None for one file.
         shuffle: order the rows by a hash of seed and id, in place of the data set's order.
         seed: of shuffle and split.
+        blind: suggest no label to the person who annotates, for answers that shall not be swayed.
         labels: whose labels: "found", "zero-shot" or "zero-shot-calibrated".
         spreadsheet: write a CSV file for spreadsheet programs: cells that they would run as formulas get an
             apostrophe in front, and a byte-order mark says that it is UTF-8.
@@ -48,6 +49,7 @@ class Options:
     seed: int = 0
     spreadsheet: bool = False
     labels: str = "found"
+    blind: bool = False
 
     def __post_init__(self) -> None:
         if self.abstain_below is not None and not 0 <= self.abstain_below <= 1:

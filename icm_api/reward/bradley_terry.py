@@ -38,8 +38,8 @@ def bradley_terry(count: int, wins: Mapping[tuple[int, int], float]) -> tuple[fl
         ValueError: some cannot be compared with others even through third ones, or a probability is outside [0, 1].
 
     Example:
-        >>> [round(strength, 3) for strength in bradley_terry(3, {(0, 1): 0.75, (1, 2): 0.75})]
-        [1.099, 0.0, -1.099]
+        >>> [round(strength, 3) for strength in bradley_terry(2, {(0, 1): 0.75})]
+        [0.549, -0.549]
     """
     if any(not 0 <= p <= 1 for p in wins.values()):
         raise ValueError(f"a probability to win is outside [0, 1]: {dict(wins)}")

@@ -67,7 +67,7 @@ def test_every_format_comes_out_of_a_run_and_no_gold_with_it(to: str, world: Pat
     assert written
     for path in written:
         assert SECRET.encode() not in path.read_bytes()
-        if path.name != "README.md":
+        if path.stem in ("train", "records", "tasks"):
             assert f"wrote 12 rows: {path.relative_to(world)}" in out
     assert "next:\n  " in out
 

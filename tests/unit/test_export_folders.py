@@ -30,7 +30,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("to", WRITABLE)
 def test_the_same_labels_give_the_same_bytes(to: FormatName, tmp_path: Path) -> None:
-    options = Options(split=0.5, shuffle=True, seed=3)
+    options = Options(split=None if FORMATS[to].annotating else 0.5, shuffle=True, seed=3)
     for name in ("one", "two"):
         export_labels(claims(NASTY), to, tmp_path / name, options)
     assert files(tmp_path / "one") == files(tmp_path / "two")
@@ -45,7 +45,8 @@ def test_an_export_is_not_overwritten_unless_asked(to: FormatName, tmp_path: Pat
     with pytest.raises(ConfigError, match="is there already, and nothing was written: replace it with --force"):
         export_labels(claims("cdef"), to, folder)
     assert files(folder) == before
-    export_labels(claims("cdef"), to, folder, Options(split=0.5), force=True)
+    split = None if FORMATS[to].annotating else 0.5
+    export_labels(claims("cdef"), to, folder, Options(split=split), force=True)
     # A file that only the earlier export had would be taken for part of this one.
     export_labels(claims("ab"), to, folder, force=True)
     assert files(folder) == before
@@ -128,8 +129,10 @@ def test_nothing_left_to_export_is_an_error_that_says_why(tmp_path: Path) -> Non
 def test_what_a_format_cannot_hold_is_refused_by_name(to: FormatName, tmp_path: Path) -> None:
     form = FORMATS[to]
     asked = {
-        "--soft": (Options(soft=True), form.kind == "jsonl"),
-        "--fields": (Options(fields=("id",)), form.kind in ("jsonl", "arrays")),
+        "--soft": (Options(soft=True), form.kind == "jsonl" or form.annotating),
+        "--fields": (Options(fields=("id",)), form.kind in ("jsonl", "arrays") or form.annotating),
+        "--split": (Options(split=0.5), form.annotating),
+        "--blind": (Options(blind=True), not form.annotating),
         "--spreadsheet": (Options(spreadsheet=True), to != "csv"),
     }
     for flag, (options, refused) in asked.items():
