@@ -73,7 +73,7 @@ def test_a_fault_for_good_is_one_line_and_exit_code_2_and_nothing_is_sent_again(
     with serve(dialect="vllm", faults=Faults((kind,), rate=0.3, times=None), record=100_000) as faulty:
         spec = f'"vllm:{faulty.model}@{faulty.url}"\noptions.prompt_list = 1'
         text = config.read_text().replace('"pocket"', spec)
-        config.write_text(text + "\n[client]\nconcurrency = 1\nmax_concurrency = 1\n")
+        config.write_text(text + "tolerate = 0\n\n[client]\nconcurrency = 1\nmax_concurrency = 1\n")
         assert main(["run", str(config)]) == 2
         bodies = [json.dumps(request.body, sort_keys=True) for request in faulty.requests]
         assert len(set(bodies)) == len(bodies)
