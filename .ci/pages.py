@@ -26,6 +26,7 @@ GUIDE = {
     "cookbook/guide/price_of_a_label.md": ("guide/price_of_a_label.md", "The price of a label"),
     "cookbook/guide/verdicts.md": ("guide/verdicts.md", "Verdicts"),
     "cookbook/guide/your_files.md": ("guide/your_files.md", "Your own files"),
+    "cookbook/guide/reward_models.md": ("guide/reward_models.md", "Reward models"),
     "cookbook/guide/large_sets.md": ("guide/large_sets.md", "Data sets of any size"),
     "cookbook/guide/search_quality.md": ("guide/search_quality.md", "How good the search is"),
     "cookbook/guide/run_folder.md": ("guide/run_folder.md", "What a run leaves behind"),

@@ -72,6 +72,7 @@ def _init(parser: ArgumentParser) -> None:
     parser.add_argument("--labels", type=_names, metavar="A,B", help="the labels for FILE")
     parser.add_argument("--id", metavar="COLUMN", help='the column of ids in FILE (default: "id", else row numbers)')
     parser.add_argument("--data", metavar="PATH", help="the data: a file, or hub:OWNER/NAME")
+    parser.add_argument("--principle", metavar="TEXT", help="of the task principle: what the better reply does")
     parser.add_argument("--model", metavar="SPEC", help="the model, e.g. openai:gpt-6-luna or pocket")
     parser.add_argument("--out", type=Path, metavar="FILE", help="the file to write (default: TASK.toml)")
 

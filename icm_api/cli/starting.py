@@ -19,10 +19,13 @@ def init_verb(arguments: Namespace) -> None:
     out: Path = arguments.out or Path(f"{name}.toml")
     if own:
         text = _of_file(arguments, out)
+        if arguments.principle is not None:
+            raise ConfigError("--principle is for the task principle: icm-api init principle --data FILE")
     elif given := [flag for flag in ("text", "labels", "id") if getattr(arguments, flag) is not None]:
         raise ConfigError(f"--{given[0]} is for a file of your own: icm-api init FILE --text A --labels B,C")
     else:
-        text = task_config(arguments.task, data=_path_from(out, arguments.data), model=arguments.model)
+        data = _path_from(out, arguments.data)
+        text = task_config(arguments.task, data=data, model=arguments.model, principle=arguments.principle)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with out.open("x", encoding="utf-8", newline="\n") as file:

@@ -62,6 +62,8 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     }
 )
 
+PRINCIPLE = "principle"
+"""The task that has a principle of the user's own."""
 ENGINE_NAMES = ("rounds", "anneal", "bootstrap", "folds", "gibbs")
 """The kinds of search, the default first; `icm_api.search` has the engines themselves."""
 
@@ -81,26 +83,30 @@ def task_names() -> tuple[str, ...]:
     return tuple(sorted(name.removesuffix(".toml") for name in found if name.endswith(".toml")))
 
 
-def task_config(task: str, *, data: str | None = None, model: str | None = None) -> str:
+def task_config(task: str, *, data: str | None = None, model: str | None = None, principle: str | None = None) -> str:
     """The text of a task's configuration, with its comments.
 
     Args:
         task: one of `task_names()`.
         data: `data.path`; by default a name that says what is meant.
         model: `model.provider`; by default an example.
+        principle: of the task "principle"; by default an example.
 
     Returns:
         TOML, for `load_config` once it is in a file.
 
     Raises:
-        ConfigError: there is no such task.
+        ConfigError: there is no such task, or it has no principle.
     """
     if task not in task_names():
         near = get_close_matches(task, task_names(), n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise ConfigError(f"no task {task!r}; {hint}there are {', '.join(task_names())}; or name a file that exists")
+    if principle is not None and (task != PRINCIPLE or not principle.strip()):
+        raise ConfigError(f"--principle {principle!r}: give a sentence, and the task {PRINCIPLE!r}")
+    instruction = None if principle is None else f"Principle: {' '.join(principle.split())}"
     text = _tasks().joinpath(f"{task}.toml").read_text(encoding="utf-8")
-    for key, value in (("path", data), ("provider", model)):
+    for key, value in (("path", data), ("provider", model), ("instruction", instruction)):
         if value is not None:
             # A line of the text is one setting, and a backslash of the new one means itself.
             line = tomli_w.dumps({key: value}).replace("\\", r"\\")

@@ -22,6 +22,7 @@ SAMPLES = {
     "alpaca": "alpaca.json",
     "classification": "sentiment.csv",
     "gsm8k": "gsm8k_example_solutions.jsonl",
+    "principle": "hh.jsonl",
     "ratings": "sentiment.csv",
     "truthfulqa": "truthfulqa.csv",
     "truthfulqa-pairs": "truthfulqa.csv",
@@ -101,6 +102,18 @@ def test_the_model_and_the_data_are_filled_in_and_nothing_else_changes(tmp_path:
     assert len(differing) == 2
     with pytest.raises(ConfigError, match=r"no task 'poems'; there are alpaca, classification, gsm8k"):
         task_config("poems")
+
+
+def test_a_principle_of_the_users_own_is_the_instruction(tmp_path: Path, capsys: Printed) -> None:
+    said = 'A reply says "no" \\ first,\n and then why.'
+    config = load_config(init(tmp_path, "principle", "--principle", said), environment=False)
+    assert config.prompt.instruction == 'Principle: A reply says "no" \\ first, and then why.'
+    # Neither label says which reply is good.
+    assert config.prompt.labels == ("A", "B")
+    for task, principle in (("alpaca", "Be kind."), ("principle", "  "), (str(DATA / "sentiment.csv"), "Be kind.")):
+        assert main(["init", task, "--principle", principle, "--out", str(tmp_path / "not.toml")]) == 2
+        assert "--principle" in capsys.readouterr().err
+    assert not (tmp_path / "not.toml").exists()
 
 
 def test_a_relative_path_means_the_same_file_from_any_folder(

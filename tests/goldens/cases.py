@@ -82,14 +82,15 @@ TASKS = {
     "alpaca": ("alpaca.json", ()),
     "classification": ("sentiment.csv", ("--label-field", "sentiment")),
     "gsm8k": ("gsm8k_example_solutions.jsonl", ()),
+    "principle": ("hh.jsonl", ()),
     "ratings": ("sentiment.csv", ("--label-field", "stars")),
     "truthfulqa": ("truthfulqa.csv", ()),
     "truthfulqa-pairs": ("truthfulqa.csv", ()),
 }
 FORMATS = ("openai-sft", "azure-sft", "together-sft", "fireworks-sft", "openai-dpo", "trl-sft", "trl-dpo", "trl-reward",
-           "hf-dataset", "csv", "parquet", "cleanlab")  # fmt: skip
+           "hf-dataset", "csv", "parquet", "cleanlab", "argilla", "label-studio")  # fmt: skip
 VERBS = ("run", "resume", "plan", "evaluate", "audit", "cache", "compare", "export", "queue", "report", "probe",
-         "generate", "init", "demo")  # fmt: skip
+         "generate", "init", "demo", "prefer", "best", "rewardbench")  # fmt: skip
 
 # What is wrong -> what stands in the configuration, and what in its place.
 MISTAKES = {
