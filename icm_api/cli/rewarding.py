@@ -56,7 +56,7 @@ def prefer_verb(arguments: Namespace) -> None:
         write_whole(arguments.out, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     if arguments.json:
         chosen = {} if agreement is None else {"chosen_preferred": plain(agreement)}
-        shown = {} if arguments.out is not None else {"preferences": rows}
+        shown = {} if arguments.out is not None else {"compared": rows}
         refused = len(told) - len(answered)
         print(json.dumps({**found.as_json(), **chosen, "refused": refused, "asked": asdict(usage), **shown}))
         return

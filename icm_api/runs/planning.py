@@ -126,7 +126,8 @@ async def _plans(config: Config, *, probe: bool, compare: bool = False) -> list[
         rates = replace(await stated_rates(objectives[0], model), prices=prices_of(config))
         shown = await probed(config, objectives[0]) if probe else None
         for objective, search in zip(objectives, searches, strict=True):
-            subject = _Subject(objective, search, config.diagnostics, start, model, max(1, len(cut.batches)), rest)
+            count = max(1, len(cut.batches))
+            subject = _Subject(objective, search, config.diagnostics, start, model, len(cut.dataset), count, rest)
             try:
                 found.append(subject.plan(config, rates, shown))
             except ConfigError:
@@ -145,8 +146,9 @@ class _Subject:
     diagnostics: DiagnosticsSettings
     start: Start
     model: LanguageModel
-    batches: int = 1
-    rest: Asked | None = None
+    searched: int
+    batches: int
+    rest: Asked | None
 
     def plan(self, config: Config, rates: Rates, shown: Probed | None) -> Plan:
         steps = steps_of(self.search, len(self.objective.dataset))
@@ -159,7 +161,7 @@ class _Subject:
         # It waits as often for each request as it is likely to.
         waits = sum(wave.waits for wave in waves) * most.requests / likely.requests
         return Plan(
-            len(self.objective.dataset) * self.batches + self.others,
+            self.searched + self.others,
             len(self.objective.relations),
             steps,
             most.requests,
@@ -300,7 +302,7 @@ async def planned(
         start: labels known beforehand.
         model: that is asked.
     """
-    subject = _Subject(objective, search, diagnostics, start, model)
+    subject = _Subject(objective, search, diagnostics, start, model, len(objective.dataset), 1, None)
     rates = await stated_rates(objective, model)
     likely, most = rates.cost(subject.waves(rates)), subject.most(rates, None)
     return {

@@ -102,7 +102,7 @@ def test_prefer_writes_a_row_a_comparison_and_tells_the_biases(folder: Path, cap
     assert "context window" in z["refused"]
     assert main(["prefer", str(folder / "run"), str(folder / "pairs.jsonl"), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["pairs"] == len(found["preferences"]) == 6
+    assert found["pairs"] == len(found["compared"]) == 6
     assert 0 <= found["chosen_preferred"]["value"] <= 1
     assert main(["prefer", str(folder / "run"), str(folder / "pairs.jsonl")]) == 0
     assert "chosen reply preferred" in capsys.readouterr().out
