@@ -1,6 +1,8 @@
 """The OpenAI-compatible providers against the embedded model behind real HTTP: its own numbers are the oracle."""
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from math import exp, log1p
@@ -413,3 +415,22 @@ def test_a_tier_that_a_host_does_not_know_is_named(spec: str, monkeypatch: pytes
     monkeypatch.setenv("TOGETHER_API_KEY", "of-the-test")
     with pytest.raises(ConfigError, match=r"client\.tier: provider .* is not known to have it"):
         open_model(spec, settings=ClientSettings(tier="flex"))
+
+
+def test_types_of_the_sdk_are_there_when_they_are_asked_for_and_not_before() -> None:
+    code = """
+import sys
+import icm_api.model.endpoints.openai
+import openai
+assert "openai.types.responses.response" not in sys.modules
+assert openai.types.chat.ChatCompletion.__module__ == "openai.types.chat.chat_completion"
+from openai.types.responses import Response
+from openai.types import Batch
+assert Response.model_fields and Batch.model_fields
+try:
+    openai.types.chat.Nothing
+except AttributeError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "module 'openai.types.chat' has no attribute 'Nothing'\n"

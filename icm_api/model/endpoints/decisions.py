@@ -10,8 +10,6 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import openai
-
 from icm_api.errors import RequestError
 from icm_api.model.decision_hosts import DecisionHost
 from icm_api.model.endpoints.headers import limits_of
@@ -36,7 +34,7 @@ class DecisionsEndpoint:
 
     def __init__(self, host: DecisionHost, connection: Connection) -> None:
         self._host = host
-        self._sdk = PerLoop(partial(open_sdk, connection), openai.AsyncOpenAI.close)
+        self._sdk = PerLoop(partial(open_sdk, connection), lambda sdk: sdk.close())
 
     @property
     def identity(self) -> str:

@@ -15,7 +15,6 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 import httpx2
-import openai
 from pydantic import SecretStr
 
 from icm_api.errors import ConfigError, RequestError
@@ -26,9 +25,13 @@ from icm_api.model.endpoints.headers import limits_of, retry_after
 from icm_api.model.endpoints.http import QUOTA_CODES, advised, blotted, host_of, kind_of, transport_error
 from icm_api.model.endpoints.lists import listed, parted
 from icm_api.model.endpoints.network import PerLoop, check_headers, network, proxy_variable
+from icm_api.model.endpoints.on_demand import on_demand
 from icm_api.model.endpoints.usage import charged
 from icm_api.model.request import Request, Response
 from icm_api.types import Capabilities
+
+with on_demand("openai.types"):
+    import openai
 
 # Below httpx's own default, which lets a dead host hold a run for a minute and more.
 _CONNECT_SECONDS = 10.0
