@@ -39,6 +39,7 @@ class Coherence:
     Attributes:
         labeling: the labeling.
         utility: U(D) by the run's objective.
+        value: what labelings are compared by, see `Objective.worth`. U has a liking for labels in uneven shares.
         predictability: mean log p(y_i | x_i, the others), nats per example, whatever the objective's statistic; of
             related examples normalised over their legal labelings.
         entropy: what guessing by the label shares costs, nats per example: H of the shares if nothing is related.
@@ -47,6 +48,7 @@ class Coherence:
 
     labeling: Labeling
     utility: float
+    value: float
     predictability: float
     entropy: float
     inconsistency: float
@@ -74,6 +76,7 @@ class Coherence:
         """The numbers, without the labels."""
         return {
             "utility": self.utility,
+            "value": self.value,
             "predictability": self.predictability,
             "label_entropy": self.entropy,
             "gain": self.gain,
@@ -83,7 +86,9 @@ class Coherence:
         }
 
 
-def coherence(score: Score, relations: Relations | None = None, given: Collection[str] = ()) -> Coherence:
+def coherence(
+    score: Score, relations: Relations | None = None, given: Collection[str] = (), value: float | None = None
+) -> Coherence:
     """How coherent a scored labeling is.
 
     Related examples are taken together: the probability of a component's labels, by the predictions and by the shares
@@ -94,10 +99,12 @@ def coherence(score: Score, relations: Relations | None = None, given: Collectio
         relations: what connects examples; None if nothing does.
         given: ids whose labels a person gave. They need not be what the model would say, so they count only if there
             are no others.
+        value: what the labeling is compared by; the score's own if it is None.
     """
     free = [key for key in score.logprobs if key not in given] or list(score.logprobs)
     predicted, guessed = _predicted(score, relations, free), _guessed(score, relations, free)
-    return Coherence(score.labeling, score.utility, predicted, guessed, score.inconsistency)
+    value = score.value if value is None else value
+    return Coherence(score.labeling, score.utility, value, predicted, guessed, score.inconsistency)
 
 
 def over_orders(scores: Sequence[Score]) -> Score:

@@ -36,7 +36,7 @@ from icm_api.evaluation.coherence import (
 )
 from icm_api.evaluation.distance import agreement
 from icm_api.evaluation.measures import Chance, Judged, Measures, Opinion, Orders, Rival, Witness
-from icm_api.evaluation.naming import Naming, Prior, Reading, auroc_of, name, readings_of
+from icm_api.evaluation.naming import Naming, Prior, Reading, auroc_of, leaning_of, name, readings_of
 from icm_api.evaluation.null import null_of
 from icm_api.evaluation.queue import margins
 from icm_api.evaluation.thresholds import COHERENT
@@ -150,7 +150,7 @@ class _Judge:
         known = [await objective.completed(score) for score in judged.reordered]
         score = over_orders([judged.score, *known])
         given, relations = judged.fixed, _related(objective)
-        found = coherence(score, relations, given)
+        found = coherence(score, relations, given, objective.worth(score))
         # Rivals need not agree on what a person said.
         free = score.labeling.without(given) or score.labeling
         lopsided = one_sided(found, given)
@@ -194,10 +194,11 @@ class _Judge:
         score, objective = await self._scored(labeling), self.objective
         return Rival(
             name,
-            coherence(score, _related(objective)),
+            coherence(score, _related(objective), value=objective.worth(score)),
             agreement(labeling, found, objective.labels),
             agreement_renamed(found, labeling, objective.labels),
             auroc_of(first, labeling),
+            leaning_of(Calibration("batch")(first), found, labeling, objective.relations.component),
         )
 
     async def _opinion(self, first: Predictions, found: Labeling) -> Opinion:

@@ -45,6 +45,7 @@ class Rival:
         agreement: share of the examples with the same label in both, in [0, 1].
         agreement_renamed: the same after the renaming of the labels that agrees best.
         auroc: of zero-shot log-odds against it, as in `Prior`.
+        leaning: by how much zero-shot prefers the labels found where the two differ, see `naming.leaning_of`.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Rival:
     agreement: float
     agreement_renamed: float
     auroc: float | None = None
+    leaning: float | None = None
 
     def as_json(self) -> dict[str, object]:
         """For `summary.json`."""
@@ -60,6 +62,7 @@ class Rival:
             "agreement": self.agreement,
             "agreement_renamed": self.agreement_renamed,
             "auroc": self.auroc,
+            "leaning": self.leaning,
             **self.coherence.as_json(),
         }
 

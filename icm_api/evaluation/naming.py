@@ -7,12 +7,14 @@ coherence and a second opinion that starts from nothing are the same for a label
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from math import exp, fsum
+from math import exp, fsum, sqrt
+from statistics import fmean, stdev
 from typing import Any
 
+from icm_api.evaluation.clustered import student
 from icm_api.evaluation.distance import places_of
 from icm_api.evaluation.thresholds import NAMED, NAMING_SPREAD, STRONG_SPREAD, STRONGLY, TOLD
 from icm_api.types import Dataset, Label, LabelDistribution, Labeling, Predictions
@@ -181,6 +183,41 @@ def auroc_of(predictions: Predictions, labels: Mapping[str, Label]) -> float | N
         odds = [[read.logprob(one) - read.logprob(other) for read in by_label[label]] for label in (one, other)]
         means.append(_wins(*odds) / (len(odds[0]) * len(odds[1])))
     return fsum(means) / len(means)
+
+
+def leaning_of(
+    predictions: Predictions, found: Mapping[str, Label], other: Mapping[str, Label], home: Callable[[str], Hashable]
+) -> float | None:
+    """By how much each text alone makes the labels found more probable than others, at the least.
+
+    Args:
+        predictions: calibrated, without demonstrations.
+        found: labels.
+        other: labels of the same examples.
+        home: what an example belongs to; related examples count as one.
+
+    Returns:
+        The lower limit of the mean difference of log p, in nats, where the two differ, with 97.5% confidence (Student's
+        t): above 0 if the model clearly prefers the labels found. None if they differ in fewer than two places.
+
+    Example:
+        >>> from math import log
+        >>> read = {key: LabelDistribution(("T", "F"), (log(p), log(1 - p)), 1.0, "exact") for key, p in
+        ...         (("a", 0.9), ("b", 0.8), ("c", 0.9), ("d", 0.3))}
+        >>> same = dict.fromkeys("abc", "T")
+        >>> round(leaning_of(read, same, dict.fromkeys("abc", "F"), str), 2)
+        0.76
+        >>> leaning_of(read, same, {**same, "a": "F"}, str)
+    """
+    differing = [key for key, label in found.items() if other[key] != label]
+    ahead: dict[Hashable, float] = {}
+    for key in differing:
+        read, at = predictions[key], home(key)
+        ahead[at] = ahead.get(at, 0.0) + read.logprob(found[key]) - read.logprob(other[key])
+    if len(ahead) < 2:
+        return None
+    error = stdev(ahead.values()) / sqrt(len(ahead))
+    return fmean(ahead.values()) - student(len(ahead) - 1) * error
 
 
 def _wins(above: Sequence[float], below: Sequence[float]) -> float:

@@ -59,5 +59,3 @@ STRONGLY, STRONG_SPREAD = 0.95, 0.8
 """AUROC and spread from which the prior names them strongly."""
 LEARNED = 0.05
 """Share of what could be known that the other labels must add to what the texts alone tell, to be called learned."""
-LEANING = 0.1
-"""AUROC by which zero-shot must support another labeling less for that to raise no doubt about the one found."""

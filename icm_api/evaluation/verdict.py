@@ -25,7 +25,6 @@ from icm_api.evaluation.thresholds import (
     FEWEST,
     FLIPPING,
     INCOHERENT,
-    LEANING,
     LEARNED,
     LOPSIDED,
     NAMING_SPREAD,
@@ -94,7 +93,7 @@ def _of_one_sided(m: Measures) -> Verdict:
     alike = f"{m.counts[label]} of {m.size} labels are {label!r}, and such labels say nothing about the examples"
     other = m.opinion.rival.coherence
     if other.share >= COHERENT and not one_sided(other) and _beats_chance(m):
-        better = ", by the run's own objective too" if other.utility > m.found.utility else ""
+        better = ", by the run's own objective too" if other.value > m.found.value else ""
         return Verdict(
             "collapsed",
             (
@@ -152,7 +151,7 @@ def _doubted(m: Measures) -> Verdict | None:
     """What speaks against labels, however coherent they are by themselves."""
     rivals = [rival for rival in (m.opinion.rival, *m.ends) if _rivals(rival, m)]
     if rivals:
-        return _of_rival(max(rivals, key=lambda rival: rival.coherence.utility), m)
+        return _of_rival(max(rivals, key=lambda rival: rival.coherence.value), m)
     if m.coverage is not None and m.coverage[0] < COVERED:
         return Verdict(
             "unsure",
@@ -168,12 +167,11 @@ def _rivals(rival: Rival, m: Measures) -> bool:
     """Whether it is another opinion, coherent, and about as much so as the labels found.
 
     The same division with the names exchanged is none, unless the search itself should have preferred it; nor is one
-    to which the model, asked about each text by itself, leans clearly less.
+    to which the model, asked about each text by itself, leans clearly less where the two differ.
     """
-    told = m.prior.auroc is not None and rival.auroc is not None and m.prior.spread >= NAMING_SPREAD
-    if told and (rival.auroc or 0) < (m.prior.auroc or 0) - LEANING:
+    if m.prior.spread >= NAMING_SPREAD and rival.leaning is not None and rival.leaning > 0:
         return False
-    exchanged = rival.agreement_renamed >= AGREEING and rival.coherence.utility <= m.found.utility
+    exchanged = rival.agreement_renamed >= AGREEING and rival.coherence.value <= m.found.value
     return (
         not exchanged
         and rival.agreement < AGREEING
@@ -183,7 +181,7 @@ def _rivals(rival: Rival, m: Measures) -> bool:
 
 
 def _of_rival(rival: Rival, m: Measures) -> Verdict:
-    if rival.coherence.utility > m.found.utility:
+    if rival.coherence.value > m.found.value:
         how = "is better by the run's own objective: the search stopped short"
         advice = "run with more restarts, or with another engine, and compare"
     else:

@@ -46,6 +46,11 @@ async def test_the_wire_says_what_the_learner_says(name: str) -> None:
         assert there.logprobs == pytest.approx(here.logprobs, abs=1e-4)
 
 
+def test_a_text_that_names_nothing_has_an_answer_too() -> None:
+    learner = Learner(WORLDS["plain"].mind)
+    assert len(learner.read_text("")) == len(learner.read_text("Is this so?")) == 2
+
+
 async def test_inside_a_prompt_is_what_a_prompt_that_ends_there_says() -> None:
     mind = WORLDS["plain"].mind
     (prompt,) = prompts_of(WORLDS["plain"], 1)

@@ -32,7 +32,7 @@ from icm_api.evaluation.coherence import (
 from icm_api.evaluation.diagnostics import Diagnosis, diagnose
 from icm_api.evaluation.distance import agreement
 from icm_api.evaluation.measures import Chance, Judged, Measures, Opinion, Orders, Rival
-from icm_api.evaluation.naming import Prior, auroc_of, name
+from icm_api.evaluation.naming import Prior, auroc_of, leaning_of, name
 from icm_api.evaluation.posterior import legal_posterior
 from icm_api.evaluation.thresholds import COHERENT, FEWEST, INCOHERENT, NAMED, NAMING_SPREAD, OPINIONATED, PART_GAP
 from icm_api.evaluation.verdict import judge, one_sided
@@ -303,7 +303,7 @@ async def test_what_is_left_open_is_listed() -> None:
 def a_coherence(share: float, *, size: int = 20, true: int = 10, utility: float = -5.0) -> Coherence:
     labeling = Labeling({str(at): TWO[at >= true] for at in range(size)})
     entropy = label_entropy(labeling)
-    return Coherence(labeling, utility, (share - 1) * entropy, entropy, 0.0)
+    return Coherence(labeling, utility, utility, (share - 1) * entropy, entropy, 0.0)
 
 
 def a_rival(share: float, agreeing: float, *, renamed: float | None = None, utility: float = -6.0) -> Rival:
@@ -372,6 +372,30 @@ def test_a_rival_as_coherent_makes_unsure_wherever_it_comes_from(rival: Rival, s
         assert said in verdict.reasons[0]
     less_coherent = a_rival(0.6, 0.5)
     assert judge(replace(measures(), ends=(less_coherent,))).name == "coherent"
+
+
+def test_a_rival_is_no_doubt_if_the_texts_alone_clearly_prefer_the_labels_found_where_both_differ() -> None:
+    rival = replace(a_rival(0.9, 0.5), leaning=0.1)
+    assert judge(replace(measures(), ends=(rival,))).name == "coherent"
+    assert judge(replace(measures(), ends=(replace(rival, leaning=-0.1),))).name == "unsure"
+    blind = replace(measures(), prior=Prior(NAMING_SPREAD - 0.01, 0.98, 0.4, 0.9), ends=(rival,))
+    assert judge(blind).name == "unsure"
+
+
+def test_texts_alone_prefer_labels_clearly_only_if_most_examples_that_differ_say_so() -> None:
+    found = dict.fromkeys("012345", "True")
+    other = dict.fromkeys("012345", "False")
+    surely, hardly = ([0.8, 0.9, 0.7, 0.8, 0.9, 0.75], [0.99, 0.3, 0.2, 0.4, 0.9, 0.3])
+    for ps, clearly in ((surely, True), (hardly, False), ([1 - p for p in surely], False)):
+        limit = leaning_of(reads_of(*ps), found, other, str)
+        assert limit is not None
+        assert (limit > 0) is clearly
+    apart = leaning_of(reads_of(*surely), found, other, str)
+    paired = leaning_of(reads_of(*surely), found, other, {"0": 1, "1": 1}.get)
+    assert apart is not None
+    assert paired is not None
+    assert paired < apart
+    assert leaning_of(reads_of(0.9, 0.9), {"0": "True", "1": "True"}, {"0": "True", "1": "False"}, str) is None
 
 
 def test_given_labels_that_a_coherent_opinion_does_not_share_make_unsure() -> None:

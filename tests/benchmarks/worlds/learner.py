@@ -234,7 +234,7 @@ class Learner:
             text: of the whole prompt, ending in the text asked about.
         """
         starts = [found.start() for found in _NAMED.finditer(text)]
-        pieces = [text[start:end] for start, end in zip(starts, (*starts[1:], None), strict=True)]
+        pieces = [text[start:end] for start, end in zip(starts, [*starts, None][1:], strict=True)]
         shown = []
         for piece in pieces[:-1]:
             label = re.search(rf"\s({'|'.join(self.mind.labels)})\s*\n", piece)
