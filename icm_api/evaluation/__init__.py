@@ -3,7 +3,7 @@
 It follows the search and returns nothing to it.
 """
 
-from icm_api.evaluation.answers import Answer, answers_of, headline_of, lines_of, next_steps, short_lines
+from icm_api.evaluation.answers import Answer, answers_of, headline_of, lines_of, meaning_of, next_steps, short_lines
 from icm_api.evaluation.calibration import (
     LEGAL,
     Calibrated,
@@ -82,6 +82,7 @@ __all__ = [
     "share_of_judging",
     "lines_of",
     "lines_of_zero_shot",
+    "meaning_of",
     "margins",
     "mean_interval",
     "name_settling",

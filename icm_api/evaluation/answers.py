@@ -14,6 +14,13 @@ UNCHECKED = "unchecked"
 _EARLIER = {"salient": "coherent", "not salient": "not coherent"}
 """Words for coherence in summaries of earlier versions."""
 _NOBODY = "nobody has checked yet whether the labels are right"
+_UNUSABLE = ("not coherent", "collapsed")
+_MEANS = {
+    "coherent": "the labels follow one pattern that the model sees in the texts",
+    "unsure": "something speaks against these labels; the line that begins with coherent? says what",
+    "not coherent": "the model sees no pattern in the texts that these labels follow",
+    "collapsed": "nearly all texts got the same label, although the model sees a pattern in them",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +55,11 @@ def answers_of(about: Mapping[str, Any]) -> tuple[Answer, ...]:
     if not isinstance(diagnosis, Mapping):
         return () if check is None else (checked,)
     reasons = diagnosis.get("reasons") or [""]
-    named = diagnosis.get("named")
-    return (
-        Answer("coherent?", coherence_in(diagnosis), str(reasons[0])),
-        *([Answer("named by what?", named["answer"], named["says"])] if isinstance(named, Mapping) else []),
-        checked,
-    )
+    coherent, named = coherence_in(diagnosis), diagnosis.get("named")
+    naming = [Answer("named by what?", named["answer"], named["says"])] if isinstance(named, Mapping) else []
+    if naming and coherent in _UNUSABLE:
+        naming = [Answer("named by what?", "nothing to name", "names matter once there is a pattern to name")]
+    return (Answer("coherent?", coherent, str(reasons[0])), *naming, checked)
 
 
 def coherence_in(diagnosis: Mapping[str, Any]) -> str:
@@ -103,6 +109,31 @@ def headline_of(about: Mapping[str, Any]) -> str | None:
     return headline(coherence_in(diagnosis), answer, UNCHECKED if check is None else str(check["answer"]))
 
 
+def meaning_of(about: Mapping[str, Any]) -> str | None:
+    """What the verdict means, for someone who knows no statistics.
+
+    Args:
+        about: as for `answers_of`.
+
+    Returns:
+        A sentence; None if the labels were not judged.
+    """
+    if headline_of(about) is None:
+        return None
+    diagnosis, check = about["diagnosis"], about.get("check")
+    coherent, named = coherence_in(diagnosis), diagnosis.get("named") or {}
+    means = _MEANS.get(coherent, coherent)
+    if check is not None:
+        counted = f"{check['right']} of {check['drawn']} labels drawn at random right"
+        done = {"checked": "", "check failed": "only "}.get(check["answer"])
+        return f"{means}; " + ("too few are checked to say more" if done is None else f"a person found {done}{counted}")
+    if coherent != "coherent":
+        return means
+    if named.get("answer") == "unsettled":
+        return f"{means}, but nothing says which side of it has which name, or whether it is what you asked for"
+    return f"{means}; only a person can say whether it is the one you asked for"
+
+
 def next_steps(about: Mapping[str, Any], run: str) -> list[str]:
     """What to do next, for someone who knows no statistics; the first step first.
 
@@ -114,28 +145,30 @@ def next_steps(about: Mapping[str, Any], run: str) -> list[str]:
     if not isinstance(diagnosis, Mapping):
         return []
     coherent, named = coherence_in(diagnosis), diagnosis.get("named") or {}
-    steps = []
-    if coherent in ("not coherent", "collapsed"):
-        steps.append("don't use these labels")
-    steps += [str(step) for step in diagnosis.get("advice") or ()]
     checked = None if check is None else check["answer"]
-    if coherent not in ("not coherent", "collapsed") and checked is None:
+    if checked == "checked":
+        return [f"use the labels, of which a few may be wrong: icm-api export {run} --to csv --out labels"]
+    steps = ["don't use these labels"] if coherent in _UNUSABLE else []
+    steps += [str(step).replace(" RUN ", f" {run} ") for step in diagnosis.get("advice") or ()]
+    if coherent not in _UNUSABLE and checked is None:
         if coherent == "coherent" and named.get("answer") == "unsettled":
-            steps.append(
+            return [
+                *steps,
                 f"say which label is which: icm-api queue {run} --names --out names.csv, fill in the labels, and run "
-                "again with that file under [data] fixed"
-            )
+                "again into another folder (--out) with that file under [data] fixed",
+                "then check 20 labels of that run by hand, as it will tell",
+            ]
         steps.append(
             f"check 20 labels by hand: icm-api queue {run} --random 20 --blind --out answers.csv, fill in the labels, "
             f"then icm-api check {run} answers.csv; use the labels if at least 16 of the 20 are right"
         )
-    if checked not in (None, "checked") and check is not None and check.get("advice"):
+    if check is not None and check.get("advice"):
         steps.append(str(check["advice"]))
     return steps
 
 
 def short_lines(about: Mapping[str, Any], run: str) -> Iterator[str]:
-    """A run's verdict for people in a few lines: the headline, what to do next, the three answers.
+    """A run's verdict for people in a few lines: the headline, what it means, what to do next, the three answers.
 
     Args:
         about: as for `answers_of`.
@@ -144,6 +177,7 @@ def short_lines(about: Mapping[str, Any], run: str) -> Iterator[str]:
     found = headline_of(about)
     if found is not None:
         yield f"verdict: {found}"
+        yield f"  what it means: {meaning_of(about)}"
         yield from (f"  what to do next: {step}" for step in next_steps(about, run))
     yield from (f"  {answer.line()}" for answer in answers_of(about))
 

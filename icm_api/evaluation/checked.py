@@ -34,6 +34,7 @@ class Check:
         samples: drawn and begun.
         distance: mean distance of label and answer in places of the label set, if its labels are numbers; else None.
         confidence: mean probability that the run gives to the labels answered; None if it is not known.
+        names: how many labels the label set has.
     """
 
     right: int
@@ -43,6 +44,7 @@ class Check:
     samples: int = 1
     distance: float | None = None
     confidence: float | None = None
+    names: int = 0
 
     @property
     def at_least(self) -> float:
@@ -92,6 +94,12 @@ class Check:
             case "check too small":
                 more = FEWEST_ANSWERS - self.drawn
                 return f"draw more: icm-api queue {run} --random {more} --seed {self.samples} --out more.csv"
+            case "check failed" if self.names == 2 and self.right <= (1 - FEWEST_RIGHT) * self.drawn:
+                return (
+                    "don't use these labels: nearly all are wrong, so the model seems to give the two labels each "
+                    "other's name; put the answers under [data] fixed, which names them, and run again into another "
+                    "folder (--out)"
+                )
             case "check failed":
                 return (
                     "don't use these labels: too many are wrong. Word the task more plainly, take a stronger model, or "
@@ -150,7 +158,7 @@ def check_of(
     far = [abs(places[found[key]] - places[answers[key]]) for key in answered] if places else []
     distance = sum(far) / len(far) if far else None
     sure = None if confidences is None else sum(confidences[key] for key in answered) / len(answered)
-    return Check(right, len(answered), len(drawn), len(found), len(begun), distance, sure)
+    return Check(right, len(answered), len(drawn), len(found), len(begun), distance, sure, len(labels))
 
 
 def draw_sample(homes: Mapping[str, Hashable], count: int, rng: Random) -> tuple[str, ...]:

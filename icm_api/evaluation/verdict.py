@@ -186,7 +186,11 @@ def _of_rival(rival: Rival, m: Measures) -> Verdict:
         advice = "run with more restarts, or with another engine, and compare"
     else:
         how = "is about as coherent: there is more than one concept here"
-        advice = "look at examples on which the two differ, and give a person's labels for some of them"
+        advice = (
+            "say which is meant: icm-api queue RUN --out answers.csv lists first the examples on which the two differ; "
+            "fill in some labels, and run again into another folder (--out) with that file under [data] fixed; or "
+            "label more examples at once"
+        )
     share = f"it agrees on {rival.agreement:.0%} of the examples and explains {rival.coherence.share:.0%}"
     return Verdict("unsure", (f"another labeling ({rival.name}) {how}; {share}",), (advice,))
 

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from icm_api.evaluation import LEGAL, answers_of, headline_of
+from icm_api.evaluation import LEGAL, answers_of, headline_of, meaning_of
 from icm_api.export.rows import LabelledData
 from icm_api.export.tables import Column
 from icm_api.export.units import Unit, any_fixed
@@ -159,7 +159,8 @@ def _verdict(data: LabelledData) -> Iterator[str]:
     found = verdict_of(about)
     if found is not None:
         name, reasons = found
-        yield from ("", f"The run's verdict on the labels: **{_cell(name)}**.", "", "| | | |", "|---|---|---|")
+        yield from ("", f"The run's verdict on the labels: **{_cell(name)}**: {_cell(meaning_of(about) or '')}.")
+        yield from ("", "| | | |", "|---|---|---|")
         for each in answers_of(about):
             yield f"| {_cell(each.question)} | {_cell(each.answer)} | {_cell(each.says)} |"
         yield ""

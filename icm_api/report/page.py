@@ -21,6 +21,7 @@ from icm_api.evaluation import (
     answers_of,
     headline_of,
     lines_of_zero_shot,
+    meaning_of,
     next_steps,
 )
 from icm_api.evaluation.answers import coherence_in, reading_lines
@@ -30,27 +31,7 @@ from icm_api.report.reading import Report
 from icm_api.report.text import clean
 
 _P_OF = MappingProxyType({"information": "mean log p, in nats"})
-_VERDICTS = MappingProxyType(
-    {
-        "coherent": ("unsure", "The model finds a coherent division here. Whether it is right, nobody has checked."),
-        "not coherent": ("bad", "The model finds no coherent division here: don't use these labels."),
-        "collapsed": (
-            "bad",
-            "One label took nearly all, although there is a coherent division: don't use these labels.",
-        ),
-        "unsure": ("unsure", "Something speaks against these labels, or there is too little to go by."),
-    }
-)
-_CHECKED = MappingProxyType(
-    {
-        "checked": ("good", "The model finds a coherent division here, and a person found enough of the labels right."),
-        "check failed": ("bad", "A person checked some of the labels, and too many are wrong: don't use them."),
-    }
-)
-_NOT_JUDGED = (
-    "unsure",
-    "The labels were not judged: switch on [diagnostics] and run again to know what to make of them.",
-)
+_NOT_JUDGED = "The labels were not judged: switch on [diagnostics] and run again to know what to make of them."
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +62,15 @@ def render(report: Report, charts: Sequence[Chart]) -> str:
     figures = {chart.name: _Figure(chart, svg(chart, narrow=False), svg(chart, narrow=True)) for chart in charts}
     about = report.result.about
     name = headline_of(about) or "not judged"
-    tone, sentence = _tone(about)
+    means = meaning_of(about)
+    sentence = _NOT_JUDGED if means is None else f"{means[0].upper()}{means[1:]}."
     page = environment.get_template("page.html.j2").render(
         report=report,
         result=report.result,
         config=report.config,
         css=Markup(environment.get_template("page.css").render()),
         figures=figures,
-        verdict={"name": name, "tone": tone, "sentence": sentence},
+        verdict={"name": name, "tone": _tone(about), "sentence": sentence},
         answers=answers_of(about),
         readings=reading_lines(report.diagnosis or {}),
         steps=next_steps(about, "RUN"),
@@ -106,15 +88,13 @@ def render(report: Report, charts: Sequence[Chart]) -> str:
     return page.rstrip() + "\n"
 
 
-def _tone(about: Mapping[str, Any]) -> tuple[str, str]:
-    """The colour of the verdict, and what it says in a sentence."""
+def _tone(about: Mapping[str, Any]) -> str:
+    """The colour of the verdict."""
     diagnosis, check = about.get("diagnosis"), about.get("check")
-    if not diagnosis:
-        return _NOT_JUDGED
-    coherent, checked = coherence_in(diagnosis), "" if check is None else check["answer"]
-    if checked == "check failed" or (coherent, checked) == ("coherent", "checked"):
-        return _CHECKED[checked]
-    return _VERDICTS.get(coherent, ("unsure", ""))
+    coherent, checked = coherence_in(diagnosis or {}), "" if check is None else check["answer"]
+    if checked == "check failed" or coherent in ("not coherent", "collapsed"):
+        return "bad"
+    return "good" if (coherent, checked) == ("coherent", "checked") else "unsure"
 
 
 def _statistic(report: Report) -> str:

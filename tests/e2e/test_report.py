@@ -45,7 +45,8 @@ def test_a_report_goes_into_the_run_folder_with_its_figures(world: Path, capsys:
     folder = world / "run" / "report"
     summary = json.loads((world / "run" / "summary.json").read_text())
     assert out[0] == f"verdict: {summary['diagnosis']['verdict']}"
-    assert out[1].startswith("  what to do next: ")
+    assert out[1].startswith("  what it means: ")
+    assert out[2].startswith("  what to do next: ")
     out = out[next(at for at, line in enumerate(out) if line.startswith("labels: ")) - 1 :]
     assert out[1] == "labels: " + ", ".join(f"{label} {n}" for label, n in summary["label_counts"].items())
     assert out[2].startswith("sent in 1 session: ")

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from icm_api.config import DiagnosticsSettings, SearchSettings
 from icm_api.consistency import asymmetric, compile_relations, equivalent, exactly_one, mutually_exclusive
-from icm_api.evaluation.answers import headline_of
+from icm_api.evaluation.answers import headline_of, meaning_of, next_steps
 from icm_api.evaluation.bootstrap import bootstrap_chain, debiased, opinion_spread, zero_shot
 from icm_api.evaluation.checked import Check
 from icm_api.evaluation.coherence import (
@@ -503,16 +503,52 @@ def test_labels_that_a_person_gave_do_not_hide_a_collapse_of_the_others() -> Non
 def test_the_first_lines_say_what_to_do_next() -> None:
     verdict = judge(replace(measures(0.1), core=0.1, opinion=Opinion(a_rival(0.1, 0.5), 3, False, 0, 0)))
     lines = Diagnosis(verdict, name(measures().prior, 0), measures()).lines()
-    assert lines[:2] == ["verdict: not coherent, unchecked", "  what to do next: don't use these labels"]
-    assert lines[2].startswith("  what to do next: ask for a concept")
+    means = "  what it means: the model sees no pattern in the texts that these labels follow"
+    assert lines[:3] == ["verdict: not coherent, unchecked", means, "  what to do next: don't use these labels"]
+    assert lines[3].startswith("  what to do next: ask for a concept")
+    assert "  named by what? nothing to name: names matter once there is a pattern to name" in lines
     good = Diagnosis(judge(measures()), name(measures().prior, 0), measures())
     assert good.lines()[0] == f"verdict: {good.as_json()['verdict']}" == "verdict: coherent, unchecked"
-    assert "icm-api queue RUN --random 20 --blind" in good.lines()[1]
-    questions = [line.split("?")[0] for line in good.lines()[2:5]]
+    assert good.lines()[1].endswith("; only a person can say whether it is the one you asked for")
+    assert "icm-api queue RUN --random 20 --blind" in good.lines()[2]
+    questions = [line.split("?")[0] for line in good.lines()[3:6]]
     assert questions == ["  coherent", "  named by what", "  checked by anyone"]
     unsettled = Diagnosis(judge(measures()), name(Prior(0.1, 0.5, 0.0, 0.9), 0), measures())
     assert unsettled.lines()[0] == "verdict: coherent, names unsettled, unchecked"
-    assert "icm-api queue RUN --names" in unsettled.lines()[1]
+    assert "nothing says which side of it has which name" in unsettled.lines()[1]
+    assert "icm-api queue RUN --names" in unsettled.lines()[2]
+    assert unsettled.lines()[3] == "  what to do next: then check 20 labels of that run by hand, as it will tell"
+
+
+def test_a_rival_s_advice_names_the_command_for_this_run() -> None:
+    diagnosis = Diagnosis(judge(replace(measures(), ends=(a_rival(0.9, 0.5),))), name(measures().prior, 0), measures())
+    first, *_ = next_steps({"diagnosis": diagnosis.as_json()}, "runs/claims")
+    assert "icm-api queue runs/claims --out answers.csv lists first the examples on which the two differ" in first
+
+
+@pytest.mark.parametrize(
+    ("right", "names", "means", "step"),
+    [
+        (
+            18,
+            2,
+            "; a person found 18 of 20 labels drawn at random right",
+            "use the labels, of which a few may be wrong",
+        ),
+        (12, 2, "; a person found only 12 of 20 labels drawn at random right", "too many are wrong"),
+        (3, 2, "; a person found only 3 of 20 labels drawn at random right", "each other's name"),
+        (3, 4, "; a person found only 3 of 20 labels drawn at random right", "too many are wrong"),
+    ],
+)
+def test_a_check_says_what_it_means_and_what_to_do(right: int, names: int, means: str, step: str) -> None:
+    check = Check(right, 20, 20, 100, names=names)
+    diagnosis = Diagnosis(judge(measures()), name(measures().prior, 0), measures()).as_json()
+    about = {"diagnosis": diagnosis, "check": {**check.as_json(), "advice": check.advice("RUN")}}
+    assert (meaning_of(about) or "").endswith(means)
+    (said,) = next_steps(about, "RUN")
+    assert step in said
+    one_sided_truth = {**about, "diagnosis": {**diagnosis, "coherent": "collapsed", "advice": ["add constraints"]}}
+    assert ("don't use" in next_steps(one_sided_truth, "RUN")[0]) is (right < 16)
 
 
 def test_a_check_is_what_makes_labels_salient() -> None:
