@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 RequestErrorKind: TypeAlias = Literal[
     "connection",
@@ -73,9 +73,16 @@ def without_password(text: str) -> str:
 
 
 class IcmError(Exception):
-    """Base of all errors raised on purpose. `exit_code` is what the command line ends with."""
+    """Base of all errors raised on purpose. `exit_code` is what the command line ends with.
+
+    They can be copied, and pass from one process to another.
+    """
 
     exit_code: ClassVar[int] = 2
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # By default the arguments alone would be given to a constructor that may want more.
+        return _again, (type(self), self.args), self.__dict__
 
     def __str__(self) -> str:
         """The message, with what a terminal would obey shown as an escape: texts of files and servers get into it.
@@ -83,6 +90,10 @@ class IcmError(Exception):
         No password of an address in it is shown.
         """
         return _CONTROLS.sub(lambda found: repr(found[0])[1:-1], without_password(super().__str__()))
+
+
+def _again(kind: type[IcmError], args: tuple[Any, ...]) -> IcmError:
+    return kind.__new__(kind, *args)
 
 
 class ConfigError(IcmError):

@@ -19,7 +19,8 @@ from icm_api.errors import ConfigError, ProviderError
 from icm_api.model.catalog import ENTRIES, Entry, Host
 from icm_api.model.client.client import Client
 from icm_api.model.client.keeping import open_cache
-from icm_api.model.client.meter import Meter
+from icm_api.model.client.limits import Limiting
+from icm_api.model.client.meter import Metering
 from icm_api.model.decision_hosts import DECISION_ENTRIES, DecisionEntry, DecisionHost
 from icm_api.model.language_model import LanguageModel
 from icm_api.model.options import (
@@ -58,7 +59,8 @@ def open_model(
     *,
     cache: Path | str | None = None,
     settings: ClientSettings | None = None,
-    meter: Meter | None = None,
+    meter: Metering | None = None,
+    limits: Limiting | None = None,
     options: Mapping[str, Any] | None = None,
     memory: int = 100_000,
 ) -> LanguageModel:
@@ -72,6 +74,7 @@ def open_model(
             "redis://HOST:6379/0"; None keeps them in memory only.
         settings: concurrency, limits and retries for hosted models; the defaults if None.
         meter: counts what is sent and holds it to a budget; without a bound if None.
+        limits: requests and tokens a minute that several processes share; those of the settings if None.
         options: what the provider takes besides the model.
         memory: the most answers held in memory, 8 MB of them at most if there is a cache.
 
@@ -85,7 +88,7 @@ def open_model(
     """
     endpoint, readers = open_endpoint(spec, options, tier=settings.tier if settings is not None else None)
     kept = None if cache is None else open_cache(cache)
-    return LanguageModel(readers, Client(endpoint, kept, memory=memory, settings=settings, meter=meter))
+    return LanguageModel(readers, Client(endpoint, kept, memory=memory, settings=settings, meter=meter, limits=limits))
 
 
 def open_endpoint(spec: str, options: Mapping[str, Any] | None = None, *, tier: str | None = None) -> Opened:

@@ -22,7 +22,8 @@ from icm_api.model.client.cuts import CutWatch
 from icm_api.model.client.dispatch import Batch, Dispatcher
 from icm_api.model.client.entries import Writes, cache_key, encode_body
 from icm_api.model.client.keeping import AnswerCache
-from icm_api.model.client.meter import Meter
+from icm_api.model.client.limits import Limiting
+from icm_api.model.client.meter import Meter, Metering
 from icm_api.model.request import Body, Endpoint, Request, Response
 from icm_api.types import Answers, Usage
 
@@ -48,6 +49,7 @@ class Client:
             first.
         settings: concurrency, limits and retries (the defaults if None), for endpoints that take requests one by one.
         meter: counts what is sent and holds it to a budget; by default without one.
+        limits: requests and tokens a minute that several processes share; by default those of the settings.
 
     Raises:
         ValueError: `memory` is negative.
@@ -60,12 +62,13 @@ class Client:
         *,
         memory: int = 100_000,
         settings: ClientSettings | None = None,
-        meter: Meter | None = None,
+        meter: Metering | None = None,
+        limits: Limiting | None = None,
     ) -> None:
         if memory < 0:
             raise ValueError(f"memory is the most answers to hold and can't be negative, got {memory}")
         self.endpoint = endpoint
-        self.meter = meter or Meter()
+        self.meter: Metering = meter or Meter()
         self._cache = cache
         self._cuts = CutWatch(endpoint.identity)
         self._limit = memory
@@ -73,7 +76,7 @@ class Client:
         self._held = 0
         self._in_flight: dict[str, asyncio.Task[dict[str, _Kept]]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._dispatcher = Dispatcher(endpoint, settings or ClientSettings(), self.meter)
+        self._dispatcher = Dispatcher(endpoint, settings or ClientSettings(), self.meter, limits)
         self._writes = None if cache is None else Writes(cache, lambda: endpoint.identity)
 
     async def __aenter__(self) -> Client:
@@ -213,6 +216,8 @@ class Client:
         """All requests in one `send`. The readable answers are put on disk before the first error is raised."""
         asked = list(requests.values())
         reserved = await self.meter.reserve(asked)
+        # Only who names its questions may be told that another asks them.
+        assert reserved is not None
         responses: Sequence[Response] | None = None
         try:
             responses = await self.endpoint.send(asked)

@@ -22,8 +22,8 @@ from typing import TypeAlias
 from icm_api.config import ClientSettings
 from icm_api.errors import BudgetError, ProviderError, RequestError
 from icm_api.model.client.failures import Failures
-from icm_api.model.client.limits import Limits
-from icm_api.model.client.meter import Meter
+from icm_api.model.client.limits import Limiting, Limits
+from icm_api.model.client.meter import Metering
 from icm_api.model.client.retry import Pace, bounded, with_retries
 from icm_api.model.client.slots import Slots
 from icm_api.model.client.waiting import Waiting
@@ -74,6 +74,7 @@ class Dispatcher:
         endpoint: that is asked.
         settings: concurrency, limits and retries.
         meter: counts every request and holds it to the budget.
+        limits: requests and tokens a minute; of its own, by the settings, if None.
         clock: seconds, from any beginning.
         sleep: waits so many seconds by that clock.
     """
@@ -82,7 +83,8 @@ class Dispatcher:
         self,
         endpoint: Endpoint,
         settings: ClientSettings,
-        meter: Meter,
+        meter: Metering,
+        limits: Limiting | None = None,
         *,
         clock: Callable[[], float] = monotonic,
         sleep: Callable[[float], Awaitable[None]] = _sleep,
@@ -91,7 +93,7 @@ class Dispatcher:
         self.clock = clock
         self.sleep = sleep
         self.slots = Slots(settings.concurrency, settings.max_concurrency, clock)
-        self.limits = Limits(
+        self.limits = limits or Limits(
             settings.requests_per_minute, settings.tokens_per_minute, clock=clock, sleep=sleep, tell=self.tell
         )
         self.meter = meter
@@ -321,12 +323,14 @@ class Batch:
             asked = {key: self._requests[key] for key in keys}
             replies = sum(request.completion_tokens for request in asked.values())
             await shared.limits.wait(tokens_together([*asked.values()]) + replies)
-            for key in self._known(keys):
-                del asked[key]
-            if not asked:
-                return {}
-            requests = tuple(asked.values())
-            reserved = await shared.meter.reserve(requests)
+            reserved = None
+            while reserved is None:
+                for key in self._known([*asked]):
+                    del asked[key]
+                if not asked:
+                    return {}
+                requests = tuple(asked.values())
+                reserved = await shared.meter.reserve(requests, tuple(asked))
             self._under_way.add(task)
             with self._settled(keys, reserved) as began:
                 async with asyncio.timeout(shared.settings.timeout):

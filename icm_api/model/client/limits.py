@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Protocol
 
 _MINUTE = 60.0
 
@@ -48,6 +49,26 @@ class _Window:
     def take(self, amount: float, now: float) -> None:
         self._taken.append((now, amount))
         self._total += amount
+
+
+class Limiting(Protocol):
+    """What a client needs of limits: of its own, or of those that several processes share."""
+
+    async def wait(self, tokens: int) -> None:
+        """As `Limits.wait`."""
+        ...
+
+    def learn(self, stated: Mapping[str, float] | None) -> None:
+        """As `Limits.learn`."""
+        ...
+
+    def pause(self, seconds: float) -> None:
+        """As `Limits.pause`."""
+        ...
+
+    def enter_loop(self) -> None:
+        """As `Limits.enter_loop`."""
+        ...
 
 
 class Limits:

@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from math import ceil, floor
+from typing import Protocol
 
 from icm_api.config import Budget, Prices, PriceTier
 from icm_api.errors import BudgetError, ConfigError
@@ -88,6 +89,36 @@ def _together(parts: Iterable[tuple[Prices | PriceTier, Usage]]) -> float:
     return sum(_charged(usage, price) for price, usage in sums.items())
 
 
+class Metering(Protocol):
+    """What a client needs of a meter: of its own, or of the one that several processes share."""
+
+    @property
+    def sent(self) -> Usage:
+        """What was answered by now."""
+        ...
+
+    @property
+    def spent(self) -> float | None:
+        """What the answers cost; None if prices are not known."""
+        ...
+
+    async def reserve(self, requests: Sequence[Request], keys: Sequence[str] = ()) -> Usage | None:
+        """As `Meter.reserve`; None if another process asked for some of it, so that a cache may have the answers."""
+        ...
+
+    def answered(self, reserved: Usage, usage: Usage, requests: Sequence[Request]) -> None:
+        """As `Meter.answered`."""
+        ...
+
+    def unanswered(self, reserved: Usage, *, billed: bool) -> None:
+        """As `Meter.unanswered`."""
+        ...
+
+    def close(self) -> None:
+        """As `Meter.close`."""
+        ...
+
+
 class Meter:
     """Counts what is sent, and stops before the request that would exceed the budget.
 
@@ -130,8 +161,12 @@ class Meter:
         """What the answers cost; None if prices are not known."""
         return None if self._prices is None else _together(self._sent.parts())
 
-    async def reserve(self, requests: Sequence[Request]) -> Usage:
+    async def reserve(self, requests: Sequence[Request], keys: Sequence[str] = ()) -> Usage:
         """Set aside the most that these can cost, once there is room for it. To be settled in any case.
+
+        Args:
+            requests: that are to be sent together.
+            keys: of the questions, which make no difference here.
 
         Raises:
             BudgetError: they would exceed the budget even if nothing else was under way.
@@ -181,6 +216,21 @@ class Meter:
             self._settle(Usage() - reserved)
         self._free(reserved)
 
+    def settled_late(self, reserved: Usage, usage: Usage | None, *, billed: bool) -> None:
+        """Settle what an earlier process reserved, which counts as spent by it.
+
+        Args:
+            reserved: by that process.
+            usage: what the answers cost; None if there are none.
+            billed: without an answer, whether the server may have done the work.
+        """
+        if usage is None and billed:
+            return
+        self._before -= reserved
+        self._sent.add(usage or Usage())
+        self._settle((usage or Usage()) - reserved)
+        self._tell()
+
     def close(self) -> None:
         """Close the ledger.
 
@@ -197,6 +247,9 @@ class Meter:
     def _free(self, reserved: Usage) -> None:
         self._reserved.add(Usage() - reserved)
         self._under_way -= 1
+        self._tell()
+
+    def _tell(self) -> None:
         self._news.set()
         self._news = asyncio.Event()
 
