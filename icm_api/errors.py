@@ -196,6 +196,12 @@ class DeadlineError(BudgetError):
     """The time that a run may take is over. Everything paid for is kept: set another deadline, then resume."""
 
 
+class ClusterError(IcmError):
+    """The machines that a run is spread over do not answer, or their workers end again and again: go on later."""
+
+    exit_code: ClassVar[int] = 3
+
+
 class RunError(IcmError):
     """A run folder is missing, damaged, or belongs to another configuration: which file, and where in it."""
 

@@ -23,7 +23,7 @@ from icm_api.cli.live import LiveView
 from icm_api.cli.planning import ask_before, read_config, taken_line
 from icm_api.config import Prices
 from icm_api.data import check_data
-from icm_api.errors import BudgetError, DataError, GaveUpError, StorageError
+from icm_api.errors import BudgetError, ClusterError, DataError, GaveUpError, StorageError
 from icm_api.evaluation import lines_of, lines_of_zero_shot
 from icm_api.model import LanguageModel
 from icm_api.result import LABELS_FILE, SUMMARY_FILE, Result
@@ -101,7 +101,7 @@ def watched(work: Callable[[Watch], Coroutine[Any, Any, Result]], folder: Path, 
     with LiveView(console) as view:
         try:
             result = asyncio.run(work(replace(view.watch, on_resume=resumed, on_model=opened)))
-        except (KeyboardInterrupt, StorageError, BudgetError, GaveUpError):
+        except (KeyboardInterrupt, StorageError, BudgetError, ClusterError, GaveUpError):
             console.print(f"to go on: icm-api resume {folder}", soft_wrap=True)
             raise
     if show:

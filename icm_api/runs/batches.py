@@ -8,7 +8,6 @@ Source: batches of the data set, Wen et al. 2025, appendix.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from math import fsum
@@ -23,8 +22,10 @@ from icm_api.objective import Objective
 from icm_api.result import LABELS_FILE, SUMMARY_FILE, LabelledExample, Result, write_whole
 from icm_api.runs.aside import Aside, allowed
 from icm_api.runs.batching import Batch
-from icm_api.runs.searching import UNWATCHED, Watch, Work
-from icm_api.runs.trace import TRACE_FILE, read_trace, trace_record
+from icm_api.runs.executing import Executor, Heard, again_if_lost, together
+from icm_api.runs.folder import folder_of
+from icm_api.runs.searching import Watch, Work
+from icm_api.runs.trace import TRACE_FILE, read_trace
 from icm_api.search import Start
 from icm_api.search.estimating import estimator_of
 from icm_api.types import Dataset, Label, Labeling, Tally, Usage
@@ -34,44 +35,38 @@ SAME, INVERSE, OTHER = "same", "inverse", "another"
 """What a batch found beside the first: the same division, the same under other names, or another one."""
 
 
-async def search_batches(config: Config, work: Work, batches: Sequence[Batch], folder: Path, watch: Watch) -> Result:
+async def search_batches(
+    config: Config, work: Work, batches: Sequence[Batch], watch: Watch, executor: Executor
+) -> Result:
     """Search all batches that are not on disk yet, and merge them.
 
     Args:
-        config: of the run.
+        config: of the run, in whose folder each batch has its own.
         work: over all examples.
         batches: as `cut_batches` gives them.
-        folder: of the run; each batch has its own below it.
         watch: what to hear of.
+        executor: searches them.
 
     Raises:
         IcmError: whatever stops a batch; those that are done are on disk.
     """
     assert config.batches is not None
+    folder = folder_of(config)
     place = [folder / BATCHES_FOLDER / f"{at:04}" for at in range(len(batches))]
 
     async def one(at: int, start: Start) -> Result:
-        return await _searched(config, _narrowed(work, batches[at].dataset, start), place[at], watch)
+        narrowed = _narrowed(work, batches[at].dataset, start)
+        return await _searched(config, narrowed, place[at], watch, executor)
 
     if config.batches.carry:
         first = await one(0, work.start)
         carried = {row.id: row.label for row in first.examples if row.id in batches[0].shared}
         rest = replace(work.start, fixed=work.start.fixed.assign(carried))
-        found = [first, *await _together([one(at, rest) for at in range(1, len(batches))])]
+        found = [first, *await together([one(at, rest) for at in range(1, len(batches))])]
     else:
-        found = await _together([one(at, work.start) for at in range(len(batches))])
+        found = await together([one(at, work.start) for at in range(len(batches))])
     write_whole(folder / TRACE_FILE, b"".join(map(encode_line, _traces(place))).decode())
     return merged(found, batches, work.objective, config)
-
-
-async def _together(batches: Sequence[Any]) -> list[Result]:
-    tasks = [asyncio.ensure_future(batch) for batch in batches]
-    try:
-        return list(await asyncio.gather(*tasks))
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _narrowed(work: Work, dataset: Dataset, start: Start) -> Work:
@@ -88,18 +83,20 @@ def _narrowed(work: Work, dataset: Dataset, start: Start) -> Work:
     return replace(work, objective=objective, start=start.among(dataset.ids))
 
 
-async def _searched(config: Config, work: Work, folder: Path, watch: Watch) -> Result:
+async def _searched(config: Config, work: Work, folder: Path, watch: Watch, executor: Executor) -> Result:
     """One batch, as a run of its own would be: from disk if it is there."""
     if (folder / SUMMARY_FILE).is_file() and (folder / LABELS_FILE).is_file():
         return Result.load(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    with Journal(folder / TRACE_FILE) as journal:
-        quiet = replace(
-            UNWATCHED, on_step=lambda progress: journal.write(trace_record(progress)), on_warning=watch.on_warning
-        )
-        aside = Aside(most=allowed(config.run.tolerate, len(work.objective.dataset)))
-        result = await work.result(aside, quiet, lambda aside: journal.restart())
-        journal.finish()
+
+    async def once() -> Result:
+        with Journal(folder / TRACE_FILE) as journal:
+            aside = Aside(most=allowed(config.run.tolerate, len(work.objective.dataset)))
+            result = await executor.search(work, aside, Heard(journal.write, watch.on_warning, journal.restart))
+            journal.finish()
+        return result
+
+    result = await again_if_lost(once)
     result.save(folder)
     return result
 

@@ -18,6 +18,7 @@ from icm_api.result import LABELS_FILE, SUMMARY_FILE, Result
 from icm_api.runs.aside import allowed
 from icm_api.runs.batching import Batch, cut_batches
 from icm_api.runs.core import Rows, Split, Unit, choose_core, units_of
+from icm_api.runs.executing import Executor
 from icm_api.runs.folder import CONFIG_FILE, CORE_KEY, data_fingerprint, folder_of
 from icm_api.runs.frozen import FROZEN_FILE, Frozen, freeze
 from icm_api.runs.parts import build_task, data_source, load_start
@@ -193,7 +194,12 @@ async def frozen_of(config: Config, objective: Objective, result: Result) -> Fro
 
 
 async def label_rest(
-    config: Config, objective: Objective, result: Result, cut: Cut, heard: Callable[[int, int], None]
+    config: Config,
+    objective: Objective,
+    result: Result,
+    cut: Cut,
+    heard: Callable[[int, int], None],
+    executor: Executor,
 ) -> None:
     """Label all that was not searched, into the folder `parts` of the run.
 
@@ -203,6 +209,7 @@ async def label_rest(
         result: of the core.
         cut: what was searched.
         heard: called with the examples that are done, and all of them.
+        executor: labels them.
 
     Raises:
         IcmError: whatever stops it; what is done is on disk.
@@ -215,7 +222,7 @@ async def label_rest(
     source = data_fingerprint(config, cut.rows)
     index = spill(cut.rows, cut.split, cut.unit, folder / PARTS_FOLDER, source)
     rest = Rest(objective, cut.dataset, cut.task.constraints, frozen, cut.fixed, config.diagnostics.abstain_below)
-    await rest.label(folder / PARTS_FOLDER, index, allowed(config.run.tolerate, index.total), heard)
+    await rest.label(folder / PARTS_FOLDER, index, allowed(config.run.tolerate, index.total), heard, executor)
 
 
 def forget_rest(folder: Path) -> None:

@@ -25,6 +25,8 @@ SESSIONS_FILE = "sessions.jsonl"
 """For people: a line for each process that worked on the run and was not killed."""
 SPENDING_FILE = "spending.jsonl"
 """For the budget: a `Ledger`."""
+SPENDING_LOCK = ".spending.lock"
+"""Held by the process that writes it, if that is not the one that holds the run."""
 CONFIG_KEY = "config_sha256"
 """Of the inputs: the fingerprint of the configuration."""
 CORE_KEY = "core"
@@ -240,7 +242,16 @@ def _begun(folder: Path) -> bool:
 
 def _remove(folder: Path, made: Sequence[Path]) -> None:
     """Remove the files of a run that did not begin, and then the folders that were made for it."""
-    for name in (CONFIG_FILE, INPUTS_FILE, TRACE_FILE, SESSIONS_FILE, SPENDING_FILE, ASIDE_FILE, _LOCK_FILE):
+    for name in (
+        CONFIG_FILE,
+        INPUTS_FILE,
+        TRACE_FILE,
+        SESSIONS_FILE,
+        SPENDING_FILE,
+        SPENDING_LOCK,
+        ASIDE_FILE,
+        _LOCK_FILE,
+    ):
         (folder / name).unlink(missing_ok=True)
     with suppress(OSError):
         for each in made:

@@ -17,6 +17,7 @@ from icm_api.runs.cutting import frozen_of
 from icm_api.runs.finished import FinishedRun
 from icm_api.runs.folder import SESSIONS_FILE, locked
 from icm_api.runs.frozen import FROZEN_FILE
+from icm_api.runs.here import executing
 from icm_api.runs.parts import data_source, open_models
 from icm_api.runs.rest import Rest
 from icm_api.runs.searching import UNWATCHED, Watch
@@ -52,7 +53,7 @@ async def label_more(run: Path, data: str, out: Path | None = None, watch: Watch
     unit = units_of(rows, config.constraints, config.data.seed, single=False)
     folder, began = out or run / MORE_FOLDER / Path(data.removeprefix(HUB)).name.partition(".")[0], monotonic()
     with locked(run):
-        async with open_models(config) as (model, _):
+        async with executing(config) as executor, open_models(config, executor.line) as (model, _):
             watch.on_model(model)
             try:
                 labelled = [row.id for row in finished.result.examples]
@@ -63,8 +64,9 @@ async def label_more(run: Path, data: str, out: Path | None = None, watch: Watch
                 rest = Rest(
                     objective, core, finished.task.constraints, frozen, Labeling(), config.diagnostics.abstain_below
                 )
-                await rest.label(folder, index, allowed(config.run.tolerate, total), watch.on_part)
+                await rest.label(folder, index, allowed(config.run.tolerate, total), watch.on_part, executor)
             finally:
+                await executor.refresh()
                 note_session(run / SESSIONS_FILE, model, monotonic() - began)
     return folder
 

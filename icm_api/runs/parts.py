@@ -19,6 +19,9 @@ from icm_api.data import DataSource, find_format, load_examples, load_fixed
 from icm_api.errors import ConfigError
 from icm_api.model import LanguageModel, Ledger, Meter
 from icm_api.model import open_model as open_spec
+from icm_api.model.client.limits import Limiting
+from icm_api.model.client.line import Line
+from icm_api.model.client.meter import Metering
 from icm_api.result import Result
 from icm_api.runs.folder import CONFIG_FILE, SPENDING_FILE, existing, folder_of
 from icm_api.search import Start, make_start
@@ -153,8 +156,14 @@ def old_prices(config: Config) -> str:
 
 
 @asynccontextmanager
-async def open_models(config: Config) -> AsyncIterator[tuple[LanguageModel, LanguageModel | None]]:
+async def open_models(
+    config: Config, line: Line | None = None
+) -> AsyncIterator[tuple[LanguageModel, LanguageModel | None]]:
     """The model, and the witness if one is named, under one budget, on which earlier sessions of the run count.
+
+    Args:
+        config: of the run.
+        line: to what holds budget and limits for several processes; by default this process has its own.
 
     Raises:
         ConfigError: unknown provider.
@@ -162,23 +171,39 @@ async def open_models(config: Config) -> AsyncIterator[tuple[LanguageModel, Lang
         StorageError: the cache cannot be opened.
         RunError: the ledger of the run is damaged.
     """
-    ledger = Ledger(folder_of(config) / SPENDING_FILE)
-    meter = Meter(config.budget, config.prices, ledger.before, ledger)
+    limits = None if line is None else line.limits
+    meter: Metering = line or run_meter(config)
     async with AsyncExitStack() as opened:
-        model = await opened.enter_async_context(open_model(config, meter=meter))
+        model = await opened.enter_async_context(open_model(config, meter=meter, limits=limits))
         spec, witness = config.diagnostics.witness, None
         if spec is not None and config.diagnostics.enabled:
             named = config.model.changed(provider=spec, options=dict(config.diagnostics.witness_options))
-            witness = await opened.enter_async_context(open_model(config.changed(model=named), meter=meter))
+            witness = await opened.enter_async_context(
+                open_model(config.changed(model=named), meter=meter, limits=limits)
+            )
         yield model, witness
 
 
-def open_model(config: Config, *, meter: Meter | None = None) -> LanguageModel:
+def run_meter(config: Config) -> Meter:
+    """The meter of a run, with its ledger, and with what earlier sessions spent.
+
+    Args:
+        config: of the run.
+
+    Raises:
+        RunError: the ledger of the run is damaged.
+    """
+    ledger = Ledger(folder_of(config) / SPENDING_FILE)
+    return Meter(config.budget, config.prices, ledger.before, ledger)
+
+
+def open_model(config: Config, *, meter: Metering | None = None, limits: Limiting | None = None) -> LanguageModel:
     """The model, with its cache, its limits and its budget, on which earlier sessions of the run count.
 
     Args:
         config: of the run.
         meter: of the budget, if it is shared with another model.
+        limits: requests and tokens a minute, if they are shared with another process.
 
     Raises:
         ConfigError: an unknown provider or option: which flag, variable or file states it.
@@ -195,6 +220,7 @@ def open_model(config: Config, *, meter: Meter | None = None) -> LanguageModel:
             cache=cache_place(config),
             settings=config.client,
             meter=meter,
+            limits=limits,
             options=config.model.options,
         )
     except ConfigError as error:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from icm_api.objective import Objective, shifted
 from icm_api.prompts import PromptBuilder
 from icm_api.result import LabelledExample, labelled, write_whole
 from icm_api.runs.aside import Aside, guilty, too_long
+from icm_api.runs.executing import Executor, Labelled, Stretch, again_if_lost, together
 from icm_api.runs.frozen import Frozen
 from icm_api.runs.spill import Index, drop_rows, labelled_lines, part_file, read_part
 from icm_api.search.align import align, most_probable
@@ -55,7 +57,9 @@ class Rest:
     fixed: Labeling
     abstain_below: float
 
-    async def label(self, folder: Path, index: Index, aside: int, heard: Callable[[int, int], None]) -> None:
+    async def label(
+        self, folder: Path, index: Index, aside: int, heard: Callable[[int, int], None], executor: Executor
+    ) -> None:
         """Label all parts, those that are on disk already left as they are; at the end say what was found.
 
         Args:
@@ -63,6 +67,7 @@ class Rest:
             index: how many examples each has.
             aside: the most examples that may be set aside.
             heard: called with the examples that are done, and all of them.
+            executor: labels them.
 
         Raises:
             ProviderError: the endpoint cannot be used, or refuses more examples than is tolerated.
@@ -70,40 +75,70 @@ class Rest:
             BudgetError: the next request could exceed the budget.
             StorageError: the disk is full.
         """
-        left, done = Aside(aside_reasons(folder), aside), 0
-        for part, size in enumerate(index.examples):
-            with Journal(part_file(folder, part)) as journal:
-                if journal.recorded < size:
-                    left = await self._part(read_part(folder, part), journal, left)
-            done += size
-            heard(done, index.total)
+        left, done = _Left(Aside(aside_reasons(folder), aside)), 0
+        turn = asyncio.Semaphore(executor.side_by_side)
+
+        async def one(part: int, size: int) -> None:
+            nonlocal done
+
+            async def once() -> None:
+                with Journal(part_file(folder, part)) as journal:
+                    if journal.recorded < size:
+                        await self._part(read_part(folder, part), journal, left, executor)
+
+            async with turn:
+                await again_if_lost(once)
+                done += size
+                heard(done, index.total)
+
+        await together([one(part, size) for part, size in enumerate(index.examples)])
         write_whole(folder / REST_FILE, json.dumps(self._summary(folder, index), indent=2, ensure_ascii=False) + "\n")
         drop_rows(folder)
 
-    async def _part(self, rows: Sequence[tuple[int, Example]], journal: Journal, aside: Aside) -> Aside:
+    async def _part(
+        self, rows: Sequence[tuple[int, Example]], journal: Journal, left: _Left, executor: Executor
+    ) -> None:
         stretches, ends = list(_stretches(rows)), [0]
         for stretch in stretches:
             ends.append(ends[-1] + len(stretch))
         begun = max(at for at, end in enumerate(ends) if end <= journal.recorded)
         journal.keep(ends[begun])
-        waiting = stretches[begun:]
-        under_way: list[asyncio.Task[tuple[list[dict[str, Any]], dict[str, str]]]] = []
+        async with aclosing(executor.label(self, stretches[begun:], left.aside)) as labelled:
+            async for lines, more in labelled:
+                if more:
+                    left.aside = left.aside.with_more(ProviderError("refused"), more)
+                journal.write_all(lines)
+
+    async def labelled(self, stretches: Sequence[Stretch], aside: Aside) -> AsyncGenerator[Labelled]:
+        """The lines of some stretches, one after the other, while the next is asked about already.
+
+        Args:
+            stretches: whole units.
+            aside: what is set aside before.
+
+        Yields:
+            The lines of a stretch, and which of its examples are set aside, and why.
+
+        Raises:
+            ProviderError: the endpoint cannot be used, or refuses more examples than is tolerated.
+            PromptError: more examples than is tolerated are too long.
+        """
+        waiting, under_way = list(stretches), list[asyncio.Task[Labelled]]()
         try:
             while True:
                 while len(under_way) < _AHEAD and waiting:
                     under_way.append(asyncio.create_task(self._stretch(waiting.pop(0), aside)))
                 if not under_way:
-                    return aside
-                lines, more = await under_way.pop(0)
-                if more:
-                    aside = aside.with_more(ProviderError("refused"), more)
-                journal.write_all(lines)
+                    return
+                found = await under_way.pop(0)
+                aside = replace(aside, reasons={**aside.reasons, **found[1]})
+                yield found
         finally:
             for task in under_way:
                 task.cancel()
             await asyncio.gather(*under_way, return_exceptions=True)
 
-    async def _stretch(self, examples: Sequence[Example], aside: Aside) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    async def _stretch(self, examples: Stretch, aside: Aside) -> Labelled:
         """The lines of some whole units, and which of them are set aside, and why."""
         builder = self.objective.prompts
         # A builder keeps what it rendered: of the rest, only as long as it is asked about.
@@ -183,6 +218,13 @@ class Rest:
             "held_out": self.frozen.held_out,
             "agreement": self.frozen.agreement,
         }
+
+
+@dataclass(slots=True)
+class _Left:
+    """What all parts set aside together, by now."""
+
+    aside: Aside
 
 
 def read_rest(folder: Path) -> Mapping[str, Any]:

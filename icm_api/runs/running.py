@@ -22,6 +22,7 @@ from icm_api.result import LABELS_FILE, SUMMARY_FILE, Result, write_whole
 from icm_api.runs.aside import Aside, allowed, read_aside
 from icm_api.runs.batches import search_batches
 from icm_api.runs.cutting import Cut, Large, forget_rest, label_rest, searched_before
+from icm_api.runs.executing import Executor
 from icm_api.runs.folder import (
     CONFIG_FILE,
     HASHED,
@@ -36,6 +37,7 @@ from icm_api.runs.folder import (
     new_folder,
     read_inputs,
 )
+from icm_api.runs.here import executing
 from icm_api.runs.parts import config_of, open_models
 from icm_api.runs.planning import planned
 from icm_api.runs.seal import SEAL_FILE, seal
@@ -111,7 +113,7 @@ async def run_config(config: Config, watch: Watch = UNWATCHED) -> Result:
         )
     large = Large.open(config)
     with new_folder(folder):
-        async with open_models(config) as (model, witness):
+        async with executing(config) as executor, open_models(config, executor.line) as (model, witness):
             cut = large.cut(model)
             objective = build_objective(cut.dataset, model, cut.task, config.search)
             # Whatever does not fit the data shows before anything is written.
@@ -120,7 +122,7 @@ async def run_config(config: Config, watch: Watch = UNWATCHED) -> Result:
             inputs = {**inputs_of(config, large.rows, model), ORDER_KEY: HASHED, **cut.inputs()}
             write_whole(folder / INPUTS_FILE, json.dumps(inputs, indent=2) + "\n")
             work = Work(objective, cut.start, config.search, config.diagnostics, witness)
-            return await _worked(config, work, model, watch, cut)
+            return await _worked(config, work, model, watch, cut, executor)
 
 
 async def resume(folder: Path, watch: Watch = UNWATCHED) -> Result:
@@ -137,24 +139,26 @@ async def resume(folder: Path, watch: Watch = UNWATCHED) -> Result:
         config = config.changed(run=config.run.changed(folder=folder.resolve()))
     large = Large.open(config)
     with locked(folder):
-        async with open_models(config) as (model, witness):
+        async with executing(config) as executor, open_models(config, executor.line) as (model, witness):
             check_inputs(folder, config, inputs_of(config, large.rows, model))
             inputs = read_inputs(folder)
             cut, by_file = large.cut_before(inputs), inputs.get(ORDER_KEY) != HASHED
             objective = build_objective(cut.dataset, model, cut.task, config.search, in_file_order=by_file)
             work = Work(objective, cut.start, config.search, config.diagnostics, witness)
-            return await _worked(config, work, model, watch, cut)
+            return await _worked(config, work, model, watch, cut, executor)
 
 
-async def _worked(config: Config, work: Work, model: LanguageModel, watch: Watch, cut: Cut) -> Result:
+async def _worked(
+    config: Config, work: Work, model: LanguageModel, watch: Watch, cut: Cut, executor: Executor
+) -> Result:
     """All the work of a run until its deadline."""
     deadline = config.run.deadline
     if deadline is None:
-        return await _all(config, work, model, watch, cut)
+        return await _all(config, work, model, watch, cut, executor)
     limit = asyncio.timeout(deadline.timestamp() - time())
     try:
         async with limit:
-            return await _all(config, work, model, watch, cut)
+            return await _all(config, work, model, watch, cut, executor)
     except TimeoutError as error:
         if not limit.expired():
             raise
@@ -164,18 +168,19 @@ async def _worked(config: Config, work: Work, model: LanguageModel, watch: Watch
         ) from error
 
 
-async def _all(config: Config, work: Work, model: LanguageModel, watch: Watch, cut: Cut) -> Result:
+async def _all(config: Config, work: Work, model: LanguageModel, watch: Watch, cut: Cut, executor: Executor) -> Result:
     """The search, unless the rest alone is left to do, and the rest, if there is one."""
     folder, began = folder_of(config), monotonic()
     try:
-        result = searched_before(folder, cut) or await _searched(config, work, model, watch, cut)
+        result = searched_before(folder, cut) or await _searched(config, work, model, watch, cut, executor)
         if cut.split is not None:
             # What was paid for is not asked again if the rest is cut short.
             result.save(folder)
             seal(folder)
             watch.on_model(model)
-            await label_rest(config, work.objective, result, cut, watch.on_part)
+            await label_rest(config, work.objective, result, cut, watch.on_part, executor)
     finally:
+        await executor.refresh()
         note_session(folder / SESSIONS_FILE, model, monotonic() - began)
     if cut.split is None:
         result.save(folder)
@@ -183,11 +188,13 @@ async def _all(config: Config, work: Work, model: LanguageModel, watch: Watch, c
     return result
 
 
-async def _searched(config: Config, work: Work, model: LanguageModel, watch: Watch, cut: Cut) -> Result:
+async def _searched(
+    config: Config, work: Work, model: LanguageModel, watch: Watch, cut: Cut, executor: Executor
+) -> Result:
     if not cut.batches:
         return (await _search(config, work, model, watch)).in_order_of(cut.dataset)
     watch.on_model(model)
-    found = await search_batches(config, work, cut.batches, folder_of(config), watch)
+    found = await search_batches(config, work, cut.batches, watch, executor)
     return found.in_order_of(cut.dataset)
 
 

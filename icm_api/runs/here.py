@@ -1,0 +1,73 @@
+"""The executor that a configuration names: this process, unless it says otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+from icm_api.config import Config
+from icm_api.model.client.line import Line
+from icm_api.result import Result
+from icm_api.runs.aside import Aside
+from icm_api.runs.executing import Executor, Heard, Labelled, Stretch
+from icm_api.runs.rest import Rest
+from icm_api.runs.searching import UNWATCHED, Work
+from icm_api.runs.trace import trace_record
+
+
+class Here:
+    """This process; implements `Executor`."""
+
+    line: Line | None = None
+    side_by_side = 1
+
+    async def search(self, work: Work, aside: Aside, heard: Heard) -> Result:
+        """Search one batch, and judge it.
+
+        Args:
+            work: of the batch.
+            aside: how many examples may be set aside.
+            heard: what to call meanwhile.
+
+        Raises:
+            IcmError: as `Work.result`.
+        """
+        quiet = replace(UNWATCHED, on_step=lambda progress: heard.record(trace_record(progress)), on_warning=heard.warn)
+        return await work.result(aside, quiet, lambda aside: heard.anew())
+
+    def label(self, rest: Rest, stretches: Sequence[Stretch], aside: Aside) -> AsyncGenerator[Labelled]:
+        """Label stretches of the rest, in their order.
+
+        Args:
+            rest: how.
+            stretches: whole units.
+            aside: what is set aside by now.
+
+        Raises:
+            IcmError: as `Rest.label`.
+        """
+        return rest.labelled(stretches, aside)
+
+    async def refresh(self) -> None:
+        """Nothing: the model knows."""
+
+
+@asynccontextmanager
+async def executing(config: Config) -> AsyncIterator[Executor]:
+    """The executor that a configuration names.
+
+    Args:
+        config: of the run, whose folder is locked.
+
+    Raises:
+        ConfigError: its package is missing, or the cache is of one machine and the workers are on several.
+        ClusterError: no cluster answers.
+    """
+    if config.run.executor is None:
+        yield Here()
+        return
+    from icm_api.runs.on_ray import ray_executor
+
+    async with ray_executor(config) as executor:
+        yield executor
