@@ -14,6 +14,7 @@ model names, stream, or listen on anything but 127.0.0.1.
 """
 
 from icm_api.testing.faults import CONTENT, ECHOES, HARMLESS, MISCOUNTS, RETRYABLE, UNRETRYABLE, WORDS_ALONE, Faults
+from icm_api.testing.jobs import JobPlan
 from icm_api.testing.server import Server, serve
 from icm_api.testing.wire import DIALECTS, Dialect, RecordedRequest, ServerLog
 
@@ -28,6 +29,7 @@ __all__ = [
     "WORDS_ALONE",
     "Dialect",
     "Faults",
+    "JobPlan",
     "RecordedRequest",
     "Server",
     "ServerLog",

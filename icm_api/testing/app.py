@@ -28,6 +28,8 @@ from starlette.types import Receive, Scope, Send
 from icm_api.testing import anthropic_wire, decisions_wire, gemini_wire, openai_wire, sglang_wire
 from icm_api.testing.backend import Backend, WireError
 from icm_api.testing.faults import FaultPlan, Faults, distort, error_of, miscounted, retry_headers
+from icm_api.testing.job_routes import JobRoutes
+from icm_api.testing.jobs import JobDesk, JobPlan
 from icm_api.testing.wire import Answer, Call, Dialect, Handler, RecordedRequest, ServerLog
 
 _POSTS: tuple[tuple[str, Handler, str], ...] = (
@@ -53,6 +55,9 @@ _DAY_IS_OVER = [
     }
 ]
 _MOST_BODIES = 65_536
+# What a question in a job has no header for.
+_HEADERS: Mapping[str, str] = MappingProxyType({"anthropic-version": "2023-06-01"})
+_JOBS = JobPlan()
 # No limit is enforced, so the headers always name the same large ones.
 _REQUESTS, _TOKENS = "100000", "1000000000"
 
@@ -70,6 +75,7 @@ class Journal:
         self._statuses = Counter[int]()
         self._faults = Counter[str]()
         self._tokens = [0, 0, 0]
+        self._jobs = self._batched = 0
         self._kept: deque[RecordedRequest] = deque(maxlen=keep)
 
     def arrived(self, path: str, body: Mapping[str, Any], fault: str | None) -> None:
@@ -80,9 +86,15 @@ class Journal:
                 self._faults[fault] += 1
             self._kept.append(RecordedRequest(path, body))
 
-    def computed(self, answer: Answer) -> None:
-        """Count the tokens of an answer."""
+    def took_job(self) -> None:
+        """Count a batch job."""
         with self._lock:
+            self._jobs += 1
+
+    def computed(self, answer: Answer, *, batched: bool = False) -> None:
+        """Count the tokens of an answer, and whether a job asked for it."""
+        with self._lock:
+            self._batched += batched
             self._tokens[0] += answer.prompt_tokens
             self._tokens[1] += answer.cached_tokens
             self._tokens[2] += answer.completion_tokens
@@ -95,11 +107,16 @@ class Journal:
     def snapshot(self) -> ServerLog:
         """The counts now."""
         with self._lock:
+            prompts, cached, completions = self._tokens
             return ServerLog(
                 MappingProxyType(dict(self._requests)),
                 MappingProxyType(dict(self._statuses)),
                 MappingProxyType(dict(self._faults)),
-                *self._tokens,
+                prompts,
+                cached,
+                completions,
+                self._jobs,
+                self._batched,
             )
 
     def kept(self) -> tuple[RecordedRequest, ...]:
@@ -126,10 +143,20 @@ class Service:
         faults: what to inject; None for nothing.
         seed: of all sampling.
         journal: counts the requests.
+        jobs: how batch jobs go.
     """
 
-    def __init__(self, backend: Backend, dialect: Dialect, faults: Faults | None, seed: int, journal: Journal) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        dialect: Dialect,
+        faults: Faults | None,
+        seed: int,
+        journal: Journal,
+        jobs: JobPlan = _JOBS,
+    ) -> None:
         self._backend, self._dialect, self._faults, self._seed, self._journal = backend, dialect, faults, seed, journal
+        self._desk = JobDesk(jobs, self._ask, journal.took_job)
         self._plan = FaultPlan(faults)
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="icm-testing-model")
         self._answered: OrderedDict[bytes, int] = OrderedDict()
@@ -141,7 +168,12 @@ class Service:
             Route(path, partial(self._answer, handler=handler, family=family), methods=["POST"])
             for path, handler, family in _POSTS
         ]
-        return Starlette(routes=[*routes, Route("/v1/models", self._listed), Route("/health", _healthy)])
+        jobs = JobRoutes(
+            self._desk, partial(self._journal.arrived, fault=None), partial(_error_body, request_id="req_job")
+        )
+        return Starlette(
+            routes=[*jobs.routes(), *routes, Route("/v1/models", self._listed), Route("/health", _healthy)]
+        )
 
     def close(self) -> None:
         """End the worker thread."""
@@ -163,7 +195,8 @@ class Service:
                 raise error
             if fault == "slow" and self._faults is not None:
                 await asyncio.sleep(self._faults.delay)
-            answer = await self._compute(handler, self._call(request, body, digest, fault, request_id))
+            name = str(request.path_params.get("name", ""))
+            answer = await self._compute(handler, self._call(request.headers, name, body, digest, fault, request_id))
         except WireError as error:
             if fault == "200-error":
                 response = _json(_error_inside(family, error, request_id))
@@ -183,8 +216,34 @@ class Service:
         """The list of models, which is no question to one: it is not counted, and no fault concerns it."""
         return _json(openai_wire.models(self._backend))
 
+    async def _ask(self, path: str, body: Mapping[str, Any]) -> tuple[int, Mapping[str, Any]]:
+        """A question of a batch job: the status, and the body of its answer or of its error."""
+        handler, family = next((handler, family) for known, handler, family in _POSTS if known == path)
+        raw = json.dumps(body).encode()
+        digest = sha256(path.encode() + b"\0" + raw).digest()
+        fault = self._plan.draw(digest, raw)
+        self._serial += 1
+        request_id = f"req_{self._serial:08d}"
+        try:
+            error = error_of(fault) if fault is not None else None
+            if error is not None:
+                raise error
+            answer = await self._compute(handler, self._call(_HEADERS, "", body, digest, fault, request_id))
+        except WireError as error:
+            return error.status, _error_body(family, error, request_id)
+        self._journal.computed(answer, batched=True)
+        payload = miscounted(fault, answer.payload)
+        assert isinstance(payload, dict)
+        return 200, payload
+
     def _call(
-        self, request: Request, body: Mapping[str, Any], digest: bytes, fault: str | None, request_id: str
+        self,
+        headers: Mapping[str, str],
+        name: str,
+        body: Mapping[str, Any],
+        digest: bytes,
+        fault: str | None,
+        request_id: str,
     ) -> Call:
         # A body that names a seed is answered alike every time, any other anew. An answer that a fault spoils does
         # not count, so that the next is what it would have been.
@@ -194,8 +253,8 @@ class Service:
             self._answered.popitem(last=False)
         return Call(
             body=body,
-            headers=request.headers,
-            name=str(request.path_params.get("name", "")),
+            headers=headers,
+            name=name,
             request_id=request_id,
             backend=self._backend,
             dialect=self._dialect,

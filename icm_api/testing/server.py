@@ -17,6 +17,7 @@ from icm_api.errors import ConfigError
 from icm_api.pocket.model import PocketModel
 from icm_api.testing.backend import Backend, InstantBackend
 from icm_api.testing.faults import Faults
+from icm_api.testing.jobs import JobPlan
 from icm_api.testing.wire import Dialect, RecordedRequest, ServerLog, get_dialect
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ def serve(
     record: int = 0,
     instant: bool = False,
     backend: Backend | None = None,
+    jobs: JobPlan | None = None,
 ) -> Iterator[Server]:
     """Serve the embedded model, or another, on 127.0.0.1 until the block ends.
 
@@ -82,6 +84,7 @@ def serve(
         record: how many request bodies to keep.
         instant: answer with made-up logprobs at once, without the model: for measuring how fast a client is.
         backend: answers in place of the embedded model; `instant` then says nothing.
+        jobs: how batch jobs go; None for the way of `JobPlan()`. Questions in them meet `faults` too.
 
     Yields:
         The running server.
@@ -100,7 +103,10 @@ def serve(
         model = PocketModel.load()
         backend = InstantBackend(model) if instant else Backend(model)
     journal = Journal(record)
-    with _listen(port) as listening, closing(Service(backend, chosen, faults, seed, journal)) as service:
+    with (
+        _listen(port) as listening,
+        closing(Service(backend, chosen, faults, seed, journal, jobs or JobPlan())) as service,
+    ):
         # "critical": a fault that cuts a connection is no error to report.
         config = uvicorn.Config(
             service.app(), log_config=None, log_level="critical", access_log=False, lifespan="off", ws="none"

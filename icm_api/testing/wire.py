@@ -130,6 +130,8 @@ class ServerLog:
         prompt_tokens: in all prompts that were computed.
         cached_tokens: of these, how many a perfect prefix cache would have held.
         completion_tokens: generated.
+        jobs: batch jobs taken, those included of which nobody was told.
+        batched: questions of jobs that were answered.
     """
 
     requests: Mapping[str, int]
@@ -138,6 +140,8 @@ class ServerLog:
     prompt_tokens: int
     cached_tokens: int
     completion_tokens: int
+    jobs: int = 0
+    batched: int = 0
 
     @property
     def total(self) -> int:
