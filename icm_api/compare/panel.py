@@ -31,7 +31,7 @@ from icm_api.config import Config, RowName
 from icm_api.data import Gold
 from icm_api.errors import ConfigError, ProviderError
 from icm_api.model import LanguageModel, Ledger, Meter, check_endpoint, note_session, open_model
-from icm_api.runs import FinishedRun, Watch, build_task, cache_place, locked, prices_of
+from icm_api.runs import JOBS_FOLDER, FinishedRun, Watch, build_task, cache_place, locked, prices_of
 from icm_api.runs.aside import guilty
 from icm_api.search import Start, build_kernel, build_objective, steps_of
 
@@ -226,7 +226,7 @@ async def _checked(place: Place, watch: PanelWatch, *, chat: bool = False) -> As
     """The model or the chat model, its endpoint checked; what it sent is noted when it is closed."""
     config = place.config
     meter = Meter(place.left(), prices_of(config, chat=chat), ledger=Ledger(place.spending(chat=chat)))
-    async with _opened(config, meter, chat=chat) as model:
+    async with _opened(config, meter, chat=chat, jobs=place.folder / JOBS_FOLDER) as model:
         began = monotonic()
         try:
             for warning in await check_endpoint(model, build_task(config).verbalizer):
@@ -236,12 +236,14 @@ async def _checked(place: Place, watch: PanelWatch, *, chat: bool = False) -> As
             note_session(place.sessions(chat=chat), model, monotonic() - began)
 
 
-def _opened(config: Config, meter: Meter, *, chat: bool = False) -> LanguageModel:
+def _opened(config: Config, meter: Meter, *, chat: bool = False, jobs: Path | None = None) -> LanguageModel:
     spec, options, keys = config.model.provider, config.model.options, ("model.provider", "model.options")
     if chat:
         assert config.compare.chat is not None
         spec, options, keys = config.compare.chat, config.compare.chat_options, ("compare.chat", "compare.chat_options")
     try:
-        return open_model(spec, cache=cache_place(config), settings=config.client, meter=meter, options=options)
+        return open_model(
+            spec, cache=cache_place(config), settings=config.client, meter=meter, options=options, jobs=jobs
+        )
     except ConfigError as error:
         raise config.blamed(error, *keys) from error

@@ -110,6 +110,12 @@ class Config(Section):
         return error if source is None else ConfigError(f"{source}: {error}", option=error.option)
 
     @model_validator(mode="after")
+    def _jobs_have_one_sender(self) -> Self:
+        if self.client.tier == "batch" and self.run.executor is not None:
+            raise ValueError('client.tier = "batch" has one process send whole jobs: leave run.executor out')
+        return self
+
+    @model_validator(mode="after")
     def _money_has_prices(self) -> Self:
         if self.budget.money is not None and self.prices is None:
             raise ValueError("budget.money needs the model's prices: state them under [prices]")

@@ -347,7 +347,10 @@ class ClientSettings(Section):
         timeout: seconds that one attempt may take; no provider has a timeout of its own, other than 10 s to connect.
         latency: seconds that one answer takes, for the minutes that `icm-api plan` says; it changes nothing else.
         tier: "flex" asks for the slower and cheaper service of hosts that have one (openai, azure); an answer may then
-            take 900 s. It is no part of the cache's keys: what was answered at one tier is not asked for at another.
+            take 900 s. "batch" sends questions as batch jobs, at half the price and with answers within a day (openai,
+            anthropic, chat at together). It is no part of the cache's keys: what was answered at one tier is not asked
+            for at another.
+        poll: the most seconds between two looks at a batch job.
     """
 
     concurrency: int = Field(default=8, ge=1)
@@ -358,7 +361,8 @@ class ClientSettings(Section):
     retry_seconds: float = Field(default=900.0, ge=0)
     timeout: float = Field(default=300.0, gt=0)
     latency: float | None = Field(default=None, gt=0)
-    tier: Literal["flex"] | None = None
+    tier: Literal["flex", "batch"] | None = None
+    poll: float = Field(default=60.0, gt=0)
 
 
 class Budget(Section):

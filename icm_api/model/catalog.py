@@ -20,6 +20,8 @@ ChatStyle: TypeAlias = Literal["turns", "one_message"]
 Prefill: TypeAlias = Literal["never", "always", "prefix", "flags"]
 Reads: TypeAlias = Literal["openai", "vllm", "sglang"]
 
+JobShape: TypeAlias = Literal["openai", "together"]
+
 _BOTH = frozenset({"prompt_cache_key", "service_tier"})
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 # What is assumed of a model of which nothing is known: enough for few-shot prompts, and no model of today has less.
@@ -55,6 +57,8 @@ class Entry:
         extra: part of every body.
         unkeyed: fields it knows that change what a request costs and not what is answered, so that they are no part of
             a cache key: "prompt_cache_key", "service_tier".
+        jobs: in whose shape it takes batch jobs; None if it is not known to take any.
+        job_apis: whose questions go in them.
         context_window: tokens assumed if the options don't say.
         notes: what else to know.
         checked: when that was true, year and month.
@@ -76,6 +80,8 @@ class Entry:
     openai_models: bool = False
     extra: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
     unkeyed: frozenset[str] = frozenset()
+    jobs: JobShape | None = None
+    job_apis: frozenset[Api] = frozenset()
     context_window: int = _ASSUMED_WINDOW
     notes: str = ""
     checked: str = "2026-11"
@@ -183,6 +189,8 @@ _ALL = (
         openai_models=True,
         context_window=128_000,
         unkeyed=_BOTH,
+        jobs="openai",
+        job_apis=frozenset({"chat", "completions"}),
         notes="No base models since 2026-09-28. gpt-6-astra, gpt-6.1-sol, gpt-5 and o-models give no logprobs.",
     ),
     Entry(
@@ -202,6 +210,8 @@ _ALL = (
         counted=True,
         echo=True,
         prompt_list=PROMPT_LIST,
+        jobs="together",
+        job_apis=frozenset({"chat"}),
         notes="Serves one base model, meta-llama/Meta-Llama-3.1-8B, and others on endpoints of one's own. "
         'Chat models that think: extra_body={"reasoning": {"enabled": false}}.',
     ),

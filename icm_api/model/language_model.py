@@ -42,7 +42,7 @@ class LanguageModel:
     @property
     def capabilities(self) -> Capabilities:
         """What it can do, and how exactly."""
-        return self._client.endpoint.capabilities
+        return self._client.capabilities
 
     @property
     def sent(self) -> Usage:

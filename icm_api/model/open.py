@@ -20,8 +20,9 @@ from icm_api.model.catalog import ENTRIES, Entry, Host
 from icm_api.model.client.client import Client
 from icm_api.model.client.keeping import open_cache
 from icm_api.model.client.limits import Limiting
-from icm_api.model.client.meter import Metering
+from icm_api.model.client.meter import Meter, Metering
 from icm_api.model.decision_hosts import DECISION_ENTRIES, DecisionEntry, DecisionHost
+from icm_api.model.job import TakesJobs
 from icm_api.model.language_model import LanguageModel
 from icm_api.model.options import (
     AnthropicOptions,
@@ -29,7 +30,9 @@ from icm_api.model.options import (
     GeminiOptions,
     LocalOptions,
     Options,
+    check_jobs,
     checked_options,
+    no_tier,
     settled,
     settled_decisions,
     unkeyed,
@@ -63,6 +66,7 @@ def open_model(
     limits: Limiting | None = None,
     options: Mapping[str, Any] | None = None,
     memory: int = 100_000,
+    jobs: Path | None = None,
 ) -> LanguageModel:
     """Open a language model by its spec.
 
@@ -77,6 +81,7 @@ def open_model(
         limits: requests and tokens a minute that several processes share; those of the settings if None.
         options: what the provider takes besides the model.
         memory: the most answers held in memory, 8 MB of them at most if there is a cache.
+        jobs: directory in which batch jobs are noted, for `settings.tier` "batch"; None for one in `cache`.
 
     Returns:
         The model, to be used in `async with` or closed with `close()`.
@@ -86,9 +91,20 @@ def open_model(
         ProviderError: the model can't be loaded, or a library that it needs is missing.
         StorageError: the cache can't be opened.
     """
-    endpoint, readers = open_endpoint(spec, options, tier=settings.tier if settings is not None else None)
+    settings, meter = settings or ClientSettings(), meter or Meter()
+    endpoint, readers = open_endpoint(spec, options, tier=settings.tier)
+    sender = None
+    if settings.tier == "batch" and isinstance(endpoint, TakesJobs):
+        from icm_api.model.client.jobs import Jobs
+
+        assert isinstance(meter, Meter), "jobs are sent by the process that holds the budget"
+        folder = jobs or (cache / "jobs" if isinstance(cache, Path) else None)
+        if folder is None:
+            raise ConfigError("client.tier: batch jobs are noted, so that none is sent twice: name a cache, or jobs")
+        sender = Jobs(endpoint.job_host(), folder, settings, meter, cached=cache is not None)
     kept = None if cache is None else open_cache(cache)
-    return LanguageModel(readers, Client(endpoint, kept, memory=memory, settings=settings, meter=meter, limits=limits))
+    client = Client(endpoint, kept, memory=memory, settings=settings, meter=meter, limits=limits, jobs=sender)
+    return LanguageModel(readers, client)
 
 
 def open_endpoint(spec: str, options: Mapping[str, Any] | None = None, *, tier: str | None = None) -> Opened:
@@ -104,8 +120,8 @@ def open_endpoint(spec: str, options: Mapping[str, Any] | None = None, *, tier: 
         ProviderError: a library that it needs is missing, or its model can't be loaded.
     """
     name, _, rest = spec.partition(":")
-    if tier is not None and name not in ENTRIES:
-        raise ConfigError(f"client.tier: provider {name!r} is not known to have it; leave it out")
+    if tier is not None and name not in ENTRIES and (tier, name) != ("batch", "anthropic"):
+        raise no_tier(name, tier)
     opener = _own(name, tier) or _third_party(name)
     if opener is None:
         names = provider_names()
@@ -167,6 +183,7 @@ def _openai(name: str, model: str, options: Mapping[str, Any], tier: str | None)
     readers = {"openai": openai, "vllm": vllm, "sglang": sglang}[entry.reads].readers(host)
     capabilities = host.capabilities(readers.method, prompt_logprobs=readers.inside is not None)
     beside = unkeyed(entry, given, tier)
+    check_jobs(entry, tier)
     return Opened(OpenAIEndpoint(host, capabilities, connection, beside), readers)
 
 

@@ -98,13 +98,42 @@ def unkeyed(entry: Entry, options: Options, tier: str | None) -> Mapping[str, st
         >>> unkeyed(ENTRIES["openai"], Options(), "flex")
         {'service_tier': 'flex'}
     """
-    asked = {"prompt_cache_key": options.prompt_cache_key, "service_tier": tier}
+    asked = {"prompt_cache_key": options.prompt_cache_key, "service_tier": None if tier == "batch" else tier}
     given = {name: value for name, value in asked.items() if value is not None}
     for name in given:
         if name not in entry.unkeyed:
             shown = "client.tier" if name == "service_tier" else "model.options.prompt_cache_key"
             raise ConfigError(f"{shown}: provider {entry.name!r} is not known to have it; leave it out")
     return given
+
+
+def check_jobs(entry: Entry, tier: str | None) -> None:
+    """Raise ConfigError if batch jobs are asked for where they are not known to be taken.
+
+    Args:
+        entry: as `settled` gave it.
+        tier: as `ClientSettings.tier`.
+    """
+    if tier != "batch" or (entry.jobs is not None and entry.api in entry.job_apis):
+        return
+    if entry.jobs is None:
+        raise no_tier(entry.name, tier)
+    takes = ", ".join(sorted(entry.job_apis))
+    raise ConfigError(
+        f"client.tier: {entry.name} takes batch jobs of {takes} alone, and api is {entry.api!r}: choose a model for "
+        f'which api = "{takes}" can be set under [model.options], or leave tier out'
+    )
+
+
+def no_tier(name: str, tier: str) -> ConfigError:
+    """What to say of a tier of service that a provider does not have.
+
+    Args:
+        name: of the provider.
+        tier: as `ClientSettings.tier`.
+    """
+    have = "openai, together and anthropic take batch jobs; " if tier == "batch" else ""
+    return ConfigError(f"client.tier: provider {name!r} is not known to have it ({tier}); {have}leave it out")
 
 
 class Hosted(Protocol):

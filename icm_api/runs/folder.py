@@ -27,6 +27,8 @@ SPENDING_FILE = "spending.jsonl"
 """For the budget: a `Ledger`."""
 SPENDING_LOCK = ".spending.lock"
 """Held by the process that writes it, if that is not the one that holds the run."""
+JOBS_FOLDER = "jobs"
+"""A file for each batch job that was sent."""
 CONFIG_KEY = "config_sha256"
 """Of the inputs: the fingerprint of the configuration."""
 CORE_KEY = "core"
@@ -253,6 +255,11 @@ def _remove(folder: Path, made: Sequence[Path]) -> None:
         _LOCK_FILE,
     ):
         (folder / name).unlink(missing_ok=True)
+    # Jobs stay noted if any was sent.
+    for lock in (folder / JOBS_FOLDER).glob(".*.lock"):
+        lock.unlink(missing_ok=True)
+    with suppress(OSError):
+        (folder / JOBS_FOLDER).rmdir()
     with suppress(OSError):
         for each in made:
             each.rmdir()

@@ -23,14 +23,22 @@ from icm_api.model.client.limits import Limiting
 from icm_api.model.client.line import Line
 from icm_api.model.client.meter import Metering
 from icm_api.result import Result
-from icm_api.runs.folder import CONFIG_FILE, SPENDING_FILE, existing, folder_of
+from icm_api.runs.folder import CONFIG_FILE, JOBS_FOLDER, SPENDING_FILE, existing, folder_of
 from icm_api.search import Start, make_start
 from icm_api.types import Constraint, Dataset, Labeling, PromptTemplate, Task, Verbalizer
 
 MOST_DAYS = 180
 """After so many days prices deserve another look."""
 # What tiers of service cost, as a share of the list (looked up 2026-11).
-_SHARES: Mapping[tuple[str, str], float] = MappingProxyType({("openai", "flex"): 0.5})
+_SHARES: Mapping[tuple[str, str], float] = MappingProxyType(
+    {
+        ("openai", "flex"): 0.5,
+        ("openai", "batch"): 0.5,
+        ("anthropic", "batch"): 0.5,
+        # Of some models.
+        ("together", "batch"): 0.5,
+    }
+)
 _CONSTRAINT_KEYS = ("by", "to", "first", "second")
 """The settings of a constraint that name a key of the examples."""
 
@@ -222,6 +230,7 @@ def open_model(config: Config, *, meter: Metering | None = None, limits: Limitin
             meter=meter,
             limits=limits,
             options=config.model.options,
+            jobs=folder_of(config) / JOBS_FOLDER,
         )
     except ConfigError as error:
         raise config.blamed(error) from error

@@ -173,7 +173,7 @@ class _Subject:
             self.objective.estimator.name,
             None if rates.prices is None else cost(most, rates.prices),
             rates.pace.minutes([Wave(most, waits)]),
-            tuple(self._notes(config, rates, shown, earlier)),
+            (*self._notes(config, rates, shown, earlier), *_on_jobs(config, sum(wave.waits for wave in waves))),
             tuple(too_long(self.objective)),
             self.others,
             self.batches,
@@ -262,6 +262,21 @@ class _Subject:
             yield f"minutes: {pace.source}"
         if old := old_prices(config):
             yield f"warning: {old}"
+
+
+def _on_jobs(config: Config, waits: float) -> Iterator[str]:
+    """What to know of a run by batch jobs that waits so many times."""
+    if config.client.tier != "batch":
+        return
+    yield (
+        f"by batch jobs, about {max(1, round(waits)):,} of them one after the other, each of minutes to 24 hours"
+        + ("" if config.prices is None else '; prices are half of [prices], as client.tier is "batch"')
+        + (
+            ", which together grants for some models alone: for others state the double under [prices]"
+            if config.model.provider.startswith("together:") and config.prices is not None
+            else ""
+        )
+    )
 
 
 def _known(config: Config, rates: Rates, shown: Probed | None, earlier: Earlier) -> Rates:

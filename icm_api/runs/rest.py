@@ -34,6 +34,8 @@ STRETCH = 512
 """Examples asked about at once, more if a unit has more."""
 _AHEAD = 2
 """Stretches under way, so that the slowest answers of one keep nobody waiting."""
+_JOBS_AHEAD = 16
+"""The same where each is a batch job."""
 _KEPT = ("id", "label", "probability", "coverage", "group", "probabilities", "fixed", "calibrated", "abstained")
 
 
@@ -98,7 +100,8 @@ class Rest:
     async def _part(
         self, rows: Sequence[tuple[int, Example]], journal: Journal, left: _Left, executor: Executor
     ) -> None:
-        stretches, ends = list(_stretches(rows)), [0]
+        at_once = self.objective.model.capabilities.at_once
+        stretches, ends = list(_stretches(rows, max(STRETCH, at_once))), [0]
         for stretch in stretches:
             ends.append(ends[-1] + len(stretch))
         begun = max(at for at, end in enumerate(ends) if end <= journal.recorded)
@@ -123,10 +126,11 @@ class Rest:
             ProviderError: the endpoint cannot be used, or refuses more examples than is tolerated.
             PromptError: more examples than is tolerated are too long.
         """
+        ahead = _JOBS_AHEAD if self.objective.model.capabilities.at_once > 1 else _AHEAD
         waiting, under_way = list(stretches), list[asyncio.Task[Labelled]]()
         try:
             while True:
-                while len(under_way) < _AHEAD and waiting:
+                while len(under_way) < ahead and waiting:
                     under_way.append(asyncio.create_task(self._stretch(waiting.pop(0), aside)))
                 if not under_way:
                     return
@@ -277,12 +281,12 @@ def labelled_examples(folder: Path) -> Iterator[LabelledExample]:
                 raise RunError(f"{path}:{number}: not a labelled example: {error}") from error
 
 
-def _stretches(rows: Sequence[tuple[int, Example]]) -> Iterator[list[Example]]:
-    """Whole units, so many together that they have about `STRETCH` examples."""
+def _stretches(rows: Sequence[tuple[int, Example]], size: int = STRETCH) -> Iterator[list[Example]]:
+    """Whole units, so many together that they have about as many examples."""
     stretch: list[Example] = []
     last: int | None = None
     for unit, example in rows:
-        if unit != last and len(stretch) >= STRETCH:
+        if unit != last and len(stretch) >= size:
             yield stretch
             stretch = []
         stretch.append(example)

@@ -86,6 +86,12 @@ class Journal:
                 self._faults[fault] += 1
             self._kept.append(RecordedRequest(path, body))
 
+    def hit(self, fault: str | None) -> None:
+        """Count the kind of fault that a question of a job meets, if it meets one."""
+        if fault is not None:
+            with self._lock:
+                self._faults[fault] += 1
+
     def took_job(self) -> None:
         """Count a batch job."""
         with self._lock:
@@ -222,6 +228,7 @@ class Service:
         raw = json.dumps(body).encode()
         digest = sha256(path.encode() + b"\0" + raw).digest()
         fault = self._plan.draw(digest, raw)
+        self._journal.hit(fault)
         self._serial += 1
         request_id = f"req_{self._serial:08d}"
         try:

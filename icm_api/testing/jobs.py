@@ -5,6 +5,7 @@ Does not know a wire format (`job_routes` does), or answer a question (`app` doe
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -102,11 +103,19 @@ class Job:
         if not self.ended:
             self.end, self._at, self._looks = "cancelled", _WAYS["cancelled"].index("cancelling"), 0
 
-    def go_on(self, looks: int) -> None:
-        """Count a look, after so many of which it is in its next state."""
+    def is_due(self, looks: int) -> bool:
+        """Count a look, after so many of which it goes on to its next state; whether it does."""
         self._looks += 1
-        if self._looks > looks and not self.ended:
-            self._at, self._looks = self._at + 1, 0
+        return self._looks > looks and not self.ended
+
+    def go_on(self) -> None:
+        """Be in the next state."""
+        self._at, self._looks = self._at + 1, 0
+
+    @property
+    def is_to_be_answered(self) -> bool:
+        """Whether its next state is its last, and one that has results."""
+        return _WAYS[self.end][self._at + 1 :] in (("completed",), ("expired",), ("cancelled",))
 
 
 class JobDesk:
@@ -124,6 +133,7 @@ class JobDesk:
         self.jobs: dict[str, Job] = {}
         self._ask, self._took = ask, took
         self._lists = 0
+        self._answering = asyncio.Lock()
 
     def keep(self, name: str, content: bytes) -> str:
         """Keep a file; its id."""
@@ -154,13 +164,15 @@ class JobDesk:
 
     async def look(self, job: Job) -> Job:
         """The job after one look more; its questions are answered when it ends."""
-        job.go_on(self.plan.looks)
-        if job.ended and job.results is None and job.status != "failed":
-            job.results = {}
-            # In another order than that of the questions, as services hand them out.
-            for item, body in sorted(job.lines, key=lambda line: sha256(line[0].encode()).digest()):
-                if not self._left(job, item):
-                    job.results[item] = await self._ask(job.path, body)
+        # Its results are there before it is seen to be over.
+        async with self._answering:
+            if job.is_due(self.plan.looks):
+                if job.is_to_be_answered:
+                    # In another order than that of the questions, as services hand them out.
+                    lines = sorted(job.lines, key=lambda line: sha256(line[0].encode()).digest())
+                    asked = [(item, body) for item, body in lines if not self._left(job, item)]
+                    job.results = {item: await self._ask(job.path, body) for item, body in asked}
+                job.go_on()
         return job
 
     def _left(self, job: Job, item: str) -> bool:

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from icm_api.config import ClientSettings
 from icm_api.errors import LogprobsUnavailableError, ProviderError, Unanswered
@@ -25,7 +26,10 @@ from icm_api.model.client.keeping import AnswerCache
 from icm_api.model.client.limits import Limiting
 from icm_api.model.client.meter import Meter, Metering
 from icm_api.model.request import Body, Endpoint, Request, Response
-from icm_api.types import Answers, Usage
+from icm_api.types import Answers, Capabilities, Usage
+
+if TYPE_CHECKING:
+    from icm_api.model.client.jobs import Jobs
 
 _BESIDE_DISK = 8_000_000
 """Bytes of answers held in memory where a disk holds them all: what a search asks for again, not a whole data set."""
@@ -50,6 +54,7 @@ class Client:
         settings: concurrency, limits and retries (the defaults if None), for endpoints that take requests one by one.
         meter: counts what is sent and holds it to a budget; by default without one.
         limits: requests and tokens a minute that several processes share; by default those of the settings.
+        jobs: sends batch jobs in place of requests; the client closes it. None for requests.
 
     Raises:
         ValueError: `memory` is negative.
@@ -64,6 +69,7 @@ class Client:
         settings: ClientSettings | None = None,
         meter: Metering | None = None,
         limits: Limiting | None = None,
+        jobs: Jobs | None = None,
     ) -> None:
         if memory < 0:
             raise ValueError(f"memory is the most answers to hold and can't be negative, got {memory}")
@@ -77,7 +83,14 @@ class Client:
         self._in_flight: dict[str, asyncio.Task[dict[str, _Kept]]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._dispatcher = Dispatcher(endpoint, settings or ClientSettings(), self.meter, limits)
+        self._jobs = jobs
         self._writes = None if cache is None else Writes(cache, lambda: endpoint.identity)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What can be read of the model, and how it is best asked."""
+        can = self.endpoint.capabilities
+        return can if self._jobs is None else replace(can, at_once=self._jobs.most_requests)
 
     async def __aenter__(self) -> Client:
         return self
@@ -139,6 +152,8 @@ class Client:
         await asyncio.gather(*tasks, return_exceptions=True)
         async with AsyncExitStack() as closing:
             closing.callback(self.meter.close)
+            if self._jobs is not None:
+                closing.push_async_callback(self._jobs.close)
             if self._cache is not None:
                 closing.callback(self._cache.close)
             closing.push_async_callback(self.endpoint.close)
@@ -154,6 +169,8 @@ class Client:
             )
         self._loop, self._in_flight = loop, {}
         self._dispatcher.limits.enter_loop()
+        if self._jobs is not None:
+            self._jobs.enter_loop()
 
     def _landed(self, task: asyncio.Task[dict[str, _Kept]]) -> None:
         self._in_flight = {key: other for key, other in self._in_flight.items() if other is not task}
@@ -181,18 +198,23 @@ class Client:
             return [key for key in keys if key in kept]
 
         try:
-            if absent and self.endpoint.capabilities.batches:
+            if absent and self._jobs is not None:
+                await self._jobs.run(absent, land, self._flush)
+            elif absent and self.endpoint.capabilities.batches:
                 await self._send_together(absent, kept)
             elif absent:
                 try:
                     await Batch(self._dispatcher, absent, land, known).run()
                 finally:
-                    if self._writes is not None:
-                        self._writes.flush()
+                    self._flush()
         finally:
             # In the order of the requests, not of the answers: what memory forgets must not depend on luck.
             self._remember({key: kept[key] for key in requests if key in kept})
         return kept
+
+    def _flush(self) -> None:
+        if self._writes is not None:
+            self._writes.flush()
 
     def _remember(self, kept: Mapping[str, _Kept]) -> None:
         for key, answer in kept.items():

@@ -188,6 +188,25 @@ class Meter:
         self._under_way += 1
         return worst
 
+    def adopt(self, reserved: Usage) -> None:
+        """Take over what was reserved before, for something that is still under way. To be settled likewise.
+
+        Args:
+            reserved: as `reserve` gave it, to this process or to an earlier one on the same ledger.
+
+        Raises:
+            StorageError: the ledger cannot be written.
+        """
+        if _holds(self._doubtful.total, reserved):
+            self._doubtful.add(Usage() - reserved)
+        elif _holds(self._before, reserved):
+            self._before -= reserved
+        elif self._ledger is not None:
+            # It was noted in another ledger.
+            self._ledger.reserve(reserved)
+        self._reserved.add(reserved)
+        self._under_way += 1
+
     def answered(self, reserved: Usage, usage: Usage, requests: Sequence[Request]) -> None:
         """Put the real cost in place of a reservation.
 
@@ -287,6 +306,11 @@ class Meter:
                     f"{_together(used):.4f} of {budget.money:g} {prices.currency} are spent, and it may cost "
                     f"{_charged(worst, next_one[0]):.4f}"
                 )
+
+
+def _holds(whole: Usage, part: Usage) -> bool:
+    left = whole - part
+    return min(left.requests, left.prompt_tokens, left.completion_tokens, left.cached_tokens) >= 0
 
 
 def _tokens(usage: Usage) -> int:

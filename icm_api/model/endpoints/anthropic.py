@@ -7,6 +7,7 @@ opened. It does not: retry, wait, or read an answer.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -20,6 +21,7 @@ from icm_api.model.endpoints.headers import limits_of, retry_after
 from icm_api.model.endpoints.http import advised, blotted, checked_url, host_of, kind_of, read_key, transport_error
 from icm_api.model.endpoints.network import PerLoop, check_headers, network
 from icm_api.model.endpoints.usage import charged
+from icm_api.model.job import JobHost
 from icm_api.model.options import AnthropicOptions
 from icm_api.model.request import Body, Request, Response, estimated_tokens
 from icm_api.types import Capabilities
@@ -96,24 +98,50 @@ class AnthropicEndpoint:
         await self._sdk.close()
 
     async def _send(self, request: Request) -> Response:
-        body = {"model": self._model, **request.body}
         try:
-            response = await self._sdk.get().post(request.endpoint, body=body, cast_to=httpx2.Response)
+            sent = await self.sdk.post(request.endpoint, body=self.body_of(request), cast_to=httpx2.Response)
         except anthropic.APIError as error:
-            raise self._classified(error) from None
-        answer = read_object(response.content, response.status_code, self._identity, self._key.get_secret_value())
+            raise self.classified(error) from None
+        return replace(self.response(sent.content, request, sent.status_code), limits=limits_of(sent.headers))
+
+    def job_host(self) -> JobHost:
+        """What takes batch jobs for this model."""
+        from icm_api.model.endpoints.anthropic_jobs import AnthropicJobs
+
+        return AnthropicJobs(self)
+
+    @property
+    def sdk(self) -> anthropic.AsyncAnthropic:
+        """The connections of the running event loop, for what else is asked of the host."""
+        return self._sdk.get()
+
+    def body_of(self, request: Request) -> dict[str, Any]:
+        """A question with the model that it goes to."""
+        return {"model": self._model, **request.body}
+
+    def response(self, content: bytes, request: Request, status: int = 200) -> Response:
+        """An answer as it came, and what it cost.
+
+        Args:
+            content: JSON of a message.
+            request: that it answers.
+            status: that it came with.
+
+        Raises:
+            RequestError: it is no message that can be read, or an error.
+        """
+        answer = read_object(content, status, self._identity, self._key.get_secret_value())
         try:
             _check_message(answer)
         except (KeyError, TypeError) as error:
+            shown = self.blotted(content[:2000].decode("utf-8", "replace"))
             raise RequestError(
-                f"{self._identity}: the answer is no message: {self.blotted(response.text[:2000])!r:.200}",
-                kind="broken_answer",
-                status=response.status_code,
+                f"{self._identity}: the answer is no message: {shown!r:.200}", kind="broken_answer", status=status
             ) from error
         usage, doubt = charged(_with_cached(answer), request)
-        return Response(answer, usage, limits_of(response.headers), doubt)
+        return Response(answer, usage, doubt=doubt)
 
-    def _classified(self, error: anthropic.APIError) -> RequestError:
+    def classified(self, error: anthropic.APIError) -> RequestError:
         """What kind of failure it was."""
         if not isinstance(error, anthropic.APIStatusError):
             return transport_error(error.__cause__ or error, self._identity, self._key.get_secret_value(), self._url)

@@ -27,6 +27,7 @@ from icm_api.model.endpoints.lists import listed, parted
 from icm_api.model.endpoints.network import PerLoop, check_headers, network, proxy_variable
 from icm_api.model.endpoints.on_demand import on_demand
 from icm_api.model.endpoints.usage import charged
+from icm_api.model.job import JobHost
 from icm_api.model.request import Request, Response
 from icm_api.types import Capabilities
 
@@ -79,6 +80,13 @@ class OpenAIEndpoint:
         # Routes that begin with a slash stand beside /v1, not below it.
         self._root = connection.url.removesuffix("/v1")
         self._sdk = PerLoop(partial(open_sdk, connection), openai.AsyncOpenAI.close)
+
+    def job_host(self) -> JobHost:
+        """What takes batch jobs for this model, by the shape that its entry names."""
+        from icm_api.model.endpoints.openai_jobs import OpenAIJobs, TogetherJobs
+
+        kind = TogetherJobs if self._host.entry.jobs == "together" else OpenAIJobs
+        return kind(self._host, self._sdk, self._unkeyed)
 
     @property
     def identity(self) -> str:

@@ -1,0 +1,148 @@
+"""Batch jobs of Anthropic: questions and job in one request, a result for each question when all are over.
+
+A job takes no name and no metadata. One that may have arrived is known by the ids of its questions, which its results
+name; as long as it goes on, only its size can be compared.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeVar, cast
+from urllib.parse import quote
+
+import anthropic
+import httpx2
+from anthropic.types.messages import MessageBatch
+
+from icm_api.errors import ProviderError, RequestError
+from icm_api.model.endpoints.answers import error_within
+from icm_api.model.endpoints.anthropic import AnthropicEndpoint
+from icm_api.model.endpoints.http import advised, kind_of
+from icm_api.model.job import Bundle, Found, JobState, Status
+from icm_api.model.request import Request, Response
+
+MOST_REQUESTS = 10_000
+"""Questions of a job. Anthropic takes 100,000; so many have answers that can be read at once."""
+MOST_BYTES = 50 * 2**20
+"""Of the questions of a job. Anthropic takes 256 MB."""
+
+_PAGE = 100
+# Seconds by which clocks may differ.
+_SKEW = 3600
+# Of questions that were not attempted, which the state of the job says too.
+_NOT_ATTEMPTED = frozenset({"expired", "canceled"})
+
+_T = TypeVar("_T")
+
+
+class AnthropicJobs:
+    """Jobs of one Claude model; implements `JobHost`.
+
+    Args:
+        endpoint: of the model, which has the connections and closes them.
+    """
+
+    most_requests = MOST_REQUESTS
+    most_bytes = MOST_BYTES
+
+    def __init__(self, endpoint: AnthropicEndpoint) -> None:
+        self._endpoint = endpoint
+
+    @property
+    def identity(self) -> str:
+        """That of the model's endpoint."""
+        return self._endpoint.identity
+
+    def line(self, item: str, request: Request) -> bytes:
+        """A question of a job."""
+        return json.dumps({"custom_id": item, "params": self._endpoint.body_of(request)}).encode()
+
+    async def upload(self, job: Bundle, lines: Sequence[bytes]) -> str:
+        """Nothing: the questions go with the job."""
+        return ""
+
+    async def submit(self, job: Bundle, lines: Sequence[bytes]) -> JobState:
+        """Send the questions, to be answered within 24 hours."""
+        requests = cast("Any", [json.loads(line) for line in lines])
+        return _state(await self._called(lambda: self._endpoint.sdk.messages.batches.create(requests=requests)))
+
+    async def find(self, job: Bundle) -> Found:
+        """Look among the jobs since then for one of as many questions, whose results are those of this one."""
+        unsure = False
+        alike: list[MessageBatch] = []
+
+        async def search() -> None:
+            async for batch in self._endpoint.sdk.messages.batches.list(limit=_PAGE):
+                if batch.created_at.timestamp() < job.began - _SKEW:
+                    break
+                if _size(batch) == job.size:
+                    alike.append(batch)
+
+        await self._called(search)
+        for batch in alike:
+            if batch.processing_status != "ended":
+                unsure = True
+            elif any(job.place(item) is not None for item, _ in await self._lines(batch.id)):
+                return Found(_state(batch))
+        return Found(unsure=unsure)
+
+    async def look(self, key: str) -> JobState:
+        """How far a job is."""
+        return _state(await self._called(lambda: self._endpoint.sdk.messages.batches.retrieve(key)))
+
+    async def results(self, state: JobState, asked: Mapping[str, Request]) -> Mapping[str, Response | ProviderError]:
+        """What came of each question."""
+        found: dict[str, Response | ProviderError] = {}
+        for item, result in await self._lines(state.id):
+            if result.get("type") not in _NOT_ATTEMPTED:
+                found.setdefault(item, self._outcome(result, asked.get(item) or Request({})))
+        return found
+
+    def _outcome(self, result: Mapping[str, Any], request: Request) -> Response | ProviderError:
+        message = result.get("message")
+        if result.get("type") == "succeeded" and isinstance(message, Mapping):
+            try:
+                return self._endpoint.response(json.dumps(message).encode(), request)
+            except RequestError as error:
+                return error
+        # An error of a question is wrapped as the answer to a request of its own is.
+        told = result.get("error")
+        body: Mapping[str, Any] = told if isinstance(told, Mapping) else {"error": told or "no answer"}
+        code, status, text = error_within(body) or ("", None, json.dumps(result)[:500])
+        kind = kind_of(status or 500, code, text)
+        return RequestError(f"{self.identity}: {advised(self._endpoint.blotted(text), kind)}", kind=kind, status=status)
+
+    async def _lines(self, key: str) -> list[tuple[str, Mapping[str, Any]]]:
+        """The id of each question and its result, as it came."""
+        # The SDK's own reading fills in what the answer does not say, and would make another answer of it.
+        path = f"/v1/messages/batches/{quote(key, safe='')}/results"
+        response = await self._called(lambda: self._endpoint.sdk.get(path, cast_to=httpx2.Response))
+        found: list[tuple[str, Mapping[str, Any]]] = []
+        for line in response.content.splitlines():
+            try:
+                record = json.loads(line, parse_constant=str)
+                found.append((str(record["custom_id"]), dict(record["result"])))
+            except (ValueError, TypeError, KeyError, RecursionError):
+                continue
+        return found
+
+    async def _called(self, call: Callable[[], Awaitable[_T]]) -> _T:
+        try:
+            return await call()
+        except anthropic.APIError as error:
+            raise self._endpoint.classified(error) from None
+
+
+def _size(batch: MessageBatch) -> int:
+    counts = batch.request_counts
+    return counts.processing + counts.succeeded + counts.errored + counts.canceled + counts.expired
+
+
+def _state(batch: MessageBatch) -> JobState:
+    counts = batch.request_counts
+    status: Status = "under_way"
+    if batch.processing_status == "ended":
+        status = "cancelled" if counts.canceled else "expired" if counts.expired else "completed"
+    done = _size(batch) - counts.processing
+    return JobState(batch.id, status, batch.processing_status, f"{done:,} of {_size(batch):,} questions done")
