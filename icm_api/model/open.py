@@ -128,7 +128,7 @@ def open_endpoint(spec: str, options: Mapping[str, Any] | None = None, *, tier: 
         near = get_close_matches(name, names)
         hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
         raise ConfigError(f"unknown provider {name!r}; {hint}known: {', '.join(names)}", option="")
-    model, given = _address(rest, options or {})
+    model, given = split_address(rest, options or {})
     if not model and name != "pocket":
         raise ConfigError(f'provider {name!r} needs a model: "{name}:MODEL"', option="")
     try:
@@ -159,8 +159,20 @@ def _third_party(name: str) -> Opener | None:
     return None
 
 
-def _address(model: str, options: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
-    """The model without `@URL`, and the options with it."""
+def split_address(model: str, options: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    """The model without `@URL`, and the options with it.
+
+    Args:
+        model: of a spec, what follows the provider's name.
+        options: of the provider.
+
+    Raises:
+        ConfigError: the options have an address too.
+
+    Example:
+        >>> split_address("m@http://127.0.0.1:8000/v1", {})
+        ('m', {'base_url': 'http://127.0.0.1:8000/v1'})
+    """
     for scheme in ("@https://", "@http://"):
         bare, found, rest = model.rpartition(scheme)
         if found:

@@ -16,6 +16,7 @@ model names, stream, or listen on anything but 127.0.0.1.
 from icm_api.testing.faults import CONTENT, ECHOES, HARMLESS, MISCOUNTS, RETRYABLE, UNRETRYABLE, WORDS_ALONE, Faults
 from icm_api.testing.jobs import JobPlan
 from icm_api.testing.server import Server, serve
+from icm_api.testing.training_jobs import TrainingJobs
 from icm_api.testing.wire import DIALECTS, Dialect, RecordedRequest, ServerLog
 
 __all__ = [
@@ -33,5 +34,6 @@ __all__ = [
     "RecordedRequest",
     "Server",
     "ServerLog",
+    "TrainingJobs",
     "serve",
 ]

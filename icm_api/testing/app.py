@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter, OrderedDict, deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -131,7 +131,7 @@ class Journal:
             return tuple(self._kept)
 
 
-class _Cut(Response):
+class Cut(Response):
     """Sends half of its body and leaves; the server then closes the connection."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -168,8 +168,12 @@ class Service:
         self._answered: OrderedDict[bytes, int] = OrderedDict()
         self._serial = 0
 
-    def app(self) -> Starlette:
-        """The routes."""
+    def app(self, more: Sequence[Route] = ()) -> Starlette:
+        """The routes.
+
+        Args:
+            more: that come before those of models.
+        """
         routes = [
             Route(path, partial(self._answer, handler=handler, family=family), methods=["POST"])
             for path, handler, family in _POSTS
@@ -178,7 +182,7 @@ class Service:
             self._desk, partial(self._journal.arrived, fault=None), partial(_error_body, request_id="req_job")
         )
         return Starlette(
-            routes=[*jobs.routes(), *routes, Route("/v1/models", self._listed), Route("/health", _healthy)]
+            routes=[*more, *jobs.routes(), *routes, Route("/v1/models", self._listed), Route("/health", _healthy)]
         )
 
     def close(self) -> None:
@@ -298,7 +302,7 @@ def _sound(answer: Answer, fault: str | None) -> Response:
     text = json.dumps(miscounted(fault, answer.payload))
     if fault == "truncated-json":
         return Response(text[: len(text) // 2], media_type="application/json")
-    return (_Cut if fault == "cut" else Response)(text, media_type="application/json")
+    return (Cut if fault == "cut" else Response)(text, media_type="application/json")
 
 
 def _error_body(family: str, error: WireError, request_id: str) -> dict[str, Any]:

@@ -22,8 +22,10 @@ from icm_api.testing.wire import Dialect, RecordedRequest, ServerLog, get_dialec
 
 if TYPE_CHECKING:
     import uvicorn
+    from starlette.routing import Route
 
     from icm_api.testing.app import Journal
+    from icm_api.testing.training_jobs import TrainingJobs
 
 _HOST = "127.0.0.1"
 # Seconds: between looks whether the server has started, and for running requests to end when it stops.
@@ -72,6 +74,7 @@ def serve(
     instant: bool = False,
     backend: Backend | None = None,
     jobs: JobPlan | None = None,
+    training: TrainingJobs | None = None,
 ) -> Iterator[Server]:
     """Serve the embedded model, or another, on 127.0.0.1 until the block ends.
 
@@ -85,6 +88,7 @@ def serve(
         instant: answer with made-up logprobs at once, without the model: for measuring how fast a client is.
         backend: answers in place of the embedded model; `instant` then says nothing.
         jobs: how batch jobs go; None for the way of `JobPlan()`. Questions in them meet `faults` too.
+        training: fine-tuning jobs that it takes, with their files; None for a server that has no such routes.
 
     Yields:
         The running server.
@@ -109,7 +113,12 @@ def serve(
     ):
         # "critical": a fault that cuts a connection is no error to report.
         config = uvicorn.Config(
-            service.app(), log_config=None, log_level="critical", access_log=False, lifespan="off", ws="none"
+            service.app(_more_routes(training)),
+            log_config=None,
+            log_level="critical",
+            access_log=False,
+            lifespan="off",
+            ws="none",
         )
         config.timeout_graceful_shutdown = _PATIENCE
         # By default a connection closes after 5 s without a request, which may be just as one is sent.
@@ -117,6 +126,14 @@ def serve(
         root = f"http://{_HOST}:{listening.getsockname()[1]}"
         with _running(uvicorn.Server(config), listening):
             yield Server(root, backend.name, journal)
+
+
+def _more_routes(training: TrainingJobs | None) -> list[Route]:
+    if training is None:
+        return []
+    from icm_api.testing.training_routes import training_routes
+
+    return training_routes(training)
 
 
 @contextmanager

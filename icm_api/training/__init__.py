@@ -1,0 +1,26 @@
+"""What labels are for: fine-tuning jobs at hosts and on this machine, whose result opens as a model.
+
+Start at `open_trainer` and `start`. SDKs and torch are imported only when a trainer that needs them is opened.
+"""
+
+from icm_api.training.jobs import TRAINING_FOLDER, Wishes, cancel, follow, start, training_data, training_folder
+from icm_api.training.open import TRAINERS, open_trainer
+from icm_api.training.values import Estimate, Job, State, Trainer, TrainingData, Tuned
+
+__all__ = [
+    "TRAINERS",
+    "TRAINING_FOLDER",
+    "Estimate",
+    "Job",
+    "State",
+    "Trainer",
+    "TrainingData",
+    "Tuned",
+    "Wishes",
+    "cancel",
+    "follow",
+    "open_trainer",
+    "start",
+    "training_data",
+    "training_folder",
+]

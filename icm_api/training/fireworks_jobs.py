@@ -1,0 +1,219 @@
+"""Fine-tuning at Fireworks: data sets, and `supervisedFineTuningJobs`.
+
+Whoever starts a job there chooses its id: the mark of the record. So a second request for the same job is refused by
+the host itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from icm_api.errors import ConfigError, DataError, RequestError
+from icm_api.export import FormatName
+from icm_api.model.catalog import Entry
+from icm_api.training.hosted import Ask, HostedTrainer, number_in
+from icm_api.training.options import FireworksTraining
+from icm_api.training.values import Job, State, TrainingData, Tuned
+
+_STATES: Mapping[str, State] = MappingProxyType(
+    {
+        "CREATING": "validating",
+        "CREATING_INPUT_DATASET": "validating",
+        "VALIDATING": "validating",
+        "PENDING": "queued",
+        "PAUSED": "queued",
+        "IDLE": "queued",
+        "RE_QUEUEING": "queued",
+        "UNSPECIFIED": "queued",
+        "RUNNING": "running",
+        "WRITING_RESULTS": "running",
+        "CANCELLING": "running",
+        "COMPLETED": "succeeded",
+        "EARLY_STOPPED": "succeeded",
+        "FAILED": "failed",
+        "EXPIRED": "failed",
+        "CANCELLED": "cancelled",
+        "DELETING": "cancelled",
+        "DELETING_CLEANING_UP": "cancelled",
+    }
+)
+_ACCOUNT = "FIREWORKS_ACCOUNT_ID"
+_MOST_BYTES = 150_000_000
+_DEPLOY = "Fireworks answers for it once it is deployed: firectl deployment create, or on their site"
+
+
+class FireworksTrainer(HostedTrainer):
+    """Supervised fine-tuning with LoRA at Fireworks; implements `Trainer`.
+
+    Args:
+        entry: of the catalogue.
+        model: to train.
+        options: of the user.
+
+    Raises:
+        ConfigError: neither the options nor the environment name the account.
+    """
+
+    options: FireworksTraining
+
+    def __init__(self, entry: Entry, model: str, options: FireworksTraining) -> None:
+        super().__init__(entry, model, options)
+        account = options.account or os.environ.get(_ACCOUNT, "").strip()
+        if not account:
+            raise ConfigError(f"no account: set the environment variable {_ACCOUNT}, or --option account=ID")
+        self._account = self.name_in({"account": account}, "account")
+
+    def jobs_url(self, url: str) -> str:
+        """Jobs are taken beside questions, not below them.
+
+        Args:
+            url: where it answers questions.
+        """
+        return url.removesuffix("/inference/v1") + "/v1"
+
+    @property
+    def format(self) -> FormatName:
+        """Chat messages."""
+        return "fireworks-sft"
+
+    def notes(self) -> tuple[str, ...]:
+        """What has to be done with the model."""
+        return (f"when it has succeeded: {_DEPLOY}",)
+
+    async def send(self, data: TrainingData, mark: str) -> str:
+        """Make a data set, upload its content, and wait until it is ready.
+
+        Args:
+            data: to train on.
+            mark: the id of the data set.
+
+        Raises:
+            DataError: it is too large for one upload, or the host can make nothing of it.
+            RequestError: it could not be sent.
+        """
+        if data.size > _MOST_BYTES:
+            raise DataError(f"{data.path} has more than {_MOST_BYTES:,} bytes, which Fireworks takes by firectl alone")
+        made = {"userUploaded": {}, "exampleCount": str(data.rows), "format": "CHAT"}
+        await self.ask(Ask("POST", self._path("datasets"), {"datasetId": mark, "dataset": made}, there=True))
+        content = await asyncio.to_thread(data.path.read_bytes)
+        await self.ask(Ask("POST", self._path("datasets", f"{mark}:upload"), {}, file=(f"{mark}.jsonl", content)))
+        while True:
+            told = await self.ask(Ask("GET", self._path("datasets", mark)))
+            status = told.get("status")
+            code = status.get("code", "OK") if isinstance(status, Mapping) else "OK"
+            if code != "OK":
+                why = status.get("message") if isinstance(status, Mapping) else None
+                raise DataError(f"{data.path}: {self.identity} cannot read it: {str(why)[:300]}")
+            if told.get("state") == "READY":
+                return mark
+            await asyncio.sleep(self.options.poll_seconds)
+
+    def body(self, file: str, mark: str) -> dict[str, Any]:
+        """What starts a job.
+
+        Args:
+            file: id of the data set.
+            mark: what job and model are called.
+        """
+        options, home = self.options, f"accounts/{self._account}"
+        body: dict[str, Any] = {
+            "dataset": f"{home}/datasets/{file}",
+            "baseModel": self.model,
+            "displayName": mark,
+            "outputModel": f"{home}/models/{mark}",
+        }
+        given = {
+            "epochs": options.epochs,
+            "learningRate": options.learning_rate,
+            "loraRank": options.lora_rank,
+            "batchSizeSamples": options.batch_size,
+        }
+        return body | {name: value for name, value in given.items() if value is not None}
+
+    async def start(self, file: str, mark: str) -> Job:
+        """Start a job under the mark as its id.
+
+        Args:
+            file: id of the data set.
+            mark: id of the job.
+
+        Raises:
+            RequestError: the host refused it, or gave no answer.
+        """
+        query = {"supervisedFineTuningJobId": mark}
+        return self._job(await self.once(Ask("POST", self._path(_JOBS), self.body(file, mark), query)))
+
+    async def find(self, file: str, mark: str) -> Job | None:
+        """The job of this id, if there is one.
+
+        Args:
+            file: id of the data set.
+            mark: id of the job.
+
+        Raises:
+            RequestError: the host does not answer.
+        """
+        try:
+            return await self.look(mark)
+        except RequestError as error:
+            if error.kind == "not_found":
+                return None
+            raise
+
+    async def look(self, job: str) -> Job:
+        """How far a job is.
+
+        Args:
+            job: its id.
+
+        Raises:
+            RequestError: the host does not answer.
+        """
+        return self._job(await self.ask(Ask("GET", self._path(_JOBS, job))))
+
+    async def cancel(self, job: str) -> Job:
+        """Cancel a job.
+
+        Args:
+            job: its id.
+
+        Raises:
+            RequestError: the host refuses it.
+        """
+        await self.ask(Ask("POST", self._path(_JOBS, f"{job}:cancel"), {}))
+        return await self.look(job)
+
+    def result(self, job: Job) -> Tuned:
+        """The model by its name at Fireworks, asked by messages, as it was trained.
+
+        Args:
+            job: that has succeeded.
+        """
+        elsewhere = "" if self.options.base_url is None else f"@{self.url}"
+        return Tuned(f"fireworks:{job.model}{elsewhere}", {"api": "chat"}, _DEPLOY)
+
+    def _path(self, *parts: str) -> str:
+        return "/".join((f"/accounts/{self._account}", *parts))
+
+    def _job(self, answer: Mapping[str, Any]) -> Job:
+        told = str(answer.get("state")).removeprefix("JOB_STATE_")
+        state = _STATES.get(told)
+        if state is None:
+            raise RequestError(f"{self.identity}: a job has no state {told[:80]!r}", kind="broken_answer")
+        progress, status = answer.get("jobProgress"), answer.get("status")
+        percent = number_in(progress.get("percent")) if isinstance(progress, Mapping) else None
+        said = str(status.get("message") or "") if isinstance(status, Mapping) else ""
+        return Job(
+            self.name_in(answer, "name").rpartition("/")[2],
+            state,
+            self.name_in(answer, "outputModel") if state == "succeeded" else None,
+            done=None if percent is None else min(percent, 100) / 100,
+            error=(said or "Fireworks gives no reason")[:500] if state == "failed" else "",
+        )
+
+
+_JOBS = "supervisedFineTuningJobs"

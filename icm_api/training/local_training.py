@@ -1,0 +1,190 @@
+"""The training itself: TRL's SFTTrainer with a LoRA of PEFT, merged into the weights at the end. It knows no jobs."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import datasets
+import torch
+from peft import LoraConfig
+from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
+from transformers.utils import logging
+from trl import SFTConfig, SFTTrainer
+
+from icm_api.errors import ProviderError
+from icm_api.training.options import LocalTraining
+
+# The first step is slower than those after it.
+_MEASURED = 2
+_FAILING = (OSError, ValueError, KeyError, RuntimeError, TypeError)
+
+
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """What is to be trained.
+
+    Attributes:
+        model: a folder, or a name on the hub.
+        options: of the user.
+        checkpoints: folder for them.
+        into: folder of the weights that come out; it is there whole or not at all.
+    """
+
+    model: str
+    options: LocalTraining
+    checkpoints: Path
+    into: Path
+
+
+def train(ordered: Ordered, rows: Sequence[dict[str, Any]], on_step: Callable[[float, float], bool]) -> str | None:
+    """Train to the end, from the last checkpoint if there is one.
+
+    Args:
+        ordered: what is to be trained.
+        rows: of an export.
+        on_step: called after each step with the share that is done and the seconds that are left; it says whether to
+            go on.
+
+    Returns:
+        Why it failed; None if it did not, or was stopped.
+
+    Raises:
+        ProviderError: the model cannot be loaded.
+    """
+    with _quiet():
+        tokenizer, network = _loaded(ordered.model, ordered.options)
+        watch = _Watch(on_step)
+        try:
+            trainer = _trainer(ordered, network, tokenizer, rows, watch)
+            begun = ordered.checkpoints.is_dir() and any(ordered.checkpoints.glob("checkpoint-*"))
+            trainer.train(resume_from_checkpoint=begun)
+            if watch.stopped:
+                return None
+            part = ordered.into.with_name(ordered.into.name + ".part")
+            trainer.model.merge_and_unload().save_pretrained(part)
+            tokenizer.save_pretrained(part)
+            part.replace(ordered.into)
+        except _FAILING as error:
+            return f"{type(error).__name__}: {error}"
+    return None
+
+
+def step_seconds(model: str, options: LocalTraining, rows: Sequence[dict[str, Any]]) -> float:
+    """Seconds that a step of training takes, measured; what is trained meanwhile is thrown away.
+
+    Args:
+        model: a folder, or a name on the hub.
+        options: of the user.
+        rows: of an export.
+
+    Raises:
+        ProviderError: the model cannot be loaded or trained.
+    """
+    times: list[float] = []
+
+    def timed(done: float, seconds: float) -> bool:
+        times.append(monotonic())
+        return len(times) < _MEASURED
+
+    with _quiet(), tempfile.TemporaryDirectory() as place:
+        tokenizer, network = _loaded(model, options)
+        ordered = Ordered(model, options, Path(place), Path(place))
+        few = list(rows[: _MEASURED * options.batch_size])
+        trainer = _trainer(ordered, network, tokenizer, few, _Watch(timed), _MEASURED)
+        began = monotonic()
+        try:
+            trainer.train()
+        except _FAILING as error:
+            raise ProviderError(f"{model!r} cannot be trained: {type(error).__name__}: {error}") from error
+    return times[-1] - (times[-2] if len(times) > 1 else began)
+
+
+class _Watch(TrainerCallback):  # type: ignore[misc]
+    """Tells of every step, and ends the training if it is told to."""
+
+    def __init__(self, on_step: Callable[[float, float], bool]) -> None:
+        self._on_step = on_step
+        self._began, self._first = monotonic(), 0
+        self.stopped = False
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Note where it goes on."""
+        self._began, self._first = monotonic(), state.global_step
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Tell how far it is."""
+        done, all_steps = state.global_step, max(state.max_steps, 1)
+        pace = (monotonic() - self._began) / max(done - self._first, 1)
+        if not self._on_step(done / all_steps, pace * (all_steps - done)) and done < all_steps:
+            self.stopped = control.should_training_stop = True
+
+
+def _loaded(model: str, options: LocalTraining) -> tuple[Any, Any]:
+    """Tokenizer and network; on a processor in float32, since half floats have no fast path there."""
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(model)
+        if tokenizer.pad_token is None:
+            tokenizer.pad_token = tokenizer.eos_token
+        kind = torch.float32 if _on_processor(options) else "auto"
+        return tokenizer, AutoModelForCausalLM.from_pretrained(model, dtype=kind, use_safetensors=True)
+    except _FAILING as error:
+        raise ProviderError(f"cannot load {model!r} as a causal language model to train: {error}") from error
+
+
+def _trainer(
+    ordered: Ordered, network: Any, tokenizer: Any, rows: Sequence[dict[str, Any]], watch: _Watch, steps: int = -1
+) -> Any:
+    options, here = ordered.options, _on_processor(ordered.options)
+    settings = SFTConfig(
+        output_dir=str(ordered.checkpoints),
+        num_train_epochs=options.epochs,
+        max_steps=steps,
+        per_device_train_batch_size=options.batch_size,
+        learning_rate=options.learning_rate,
+        seed=options.seed,
+        max_length=None,
+        save_strategy="epoch" if steps < 0 else "no",
+        save_total_limit=1,
+        report_to="none",
+        logging_strategy="no",
+        disable_tqdm=True,
+        use_cpu=here,
+        bf16=not here,
+        gradient_checkpointing=not here,
+        dataloader_pin_memory=False,
+    )
+    rank = options.lora_rank
+    lora = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM")
+    return SFTTrainer(
+        model=network,
+        args=settings,
+        train_dataset=datasets.Dataset.from_list(list(rows)),
+        processing_class=tokenizer,
+        peft_config=lora,
+        callbacks=[watch],
+    )
+
+
+def _on_processor(options: LocalTraining) -> bool:
+    return options.device == "cpu" or not (torch.cuda.is_available() or torch.backends.mps.is_available())
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No progress bars of libraries, which would write over the terminal's own lines."""
+    shown = logging.is_progress_bar_enabled(), not datasets.are_progress_bars_disabled()
+    logging.disable_progress_bar()
+    datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if shown[0]:
+            logging.enable_progress_bar()
+        if shown[1]:
+            datasets.enable_progress_bars()

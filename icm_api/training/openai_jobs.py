@@ -1,0 +1,202 @@
+"""Fine-tuning at OpenAI, and at Azure, which speaks the same: files and `fine_tuning/jobs`.
+
+A job carries the mark of its record in its metadata and its suffix, and its file was sent for it alone; any of the
+three tells it apart from all others in the host's list.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from openai.types.fine_tuning import JobCreateParams, SupervisedHyperparametersParam
+
+from icm_api.errors import DataError, RequestError
+from icm_api.export import FormatName
+from icm_api.training.hosted import Ask, HostedTrainer, list_in, number_in
+from icm_api.training.options import OpenAITraining
+from icm_api.training.values import Job, State, TrainingData, Tuned
+
+CLOSING = (
+    "OpenAI is closing fine-tuning to its customers: since 2026-07-02 new jobs are for organizations alone that used a "
+    "fine-tuned model in the 60 days before, and from 2027-01-06 for none; a fine-tuned model ends with its base "
+    "(gpt-4o and gpt-4.1 on 2027-01-14); gpt-6-luna cannot be fine-tuned"
+)
+"""What is known of that, as of November 2026."""
+_DEPLOY = "deploy it in the Azure resource first, under this name"
+_STATES: Mapping[str, State] = MappingProxyType(
+    {
+        "validating_files": "validating",
+        "pending": "queued",
+        "queued": "queued",
+        "paused": "queued",
+        "running": "running",
+        "succeeded": "succeeded",
+        "failed": "failed",
+        "cancelled": "cancelled",
+    }
+)
+_MARK = "icm_api"
+_PAGE, _MOST_PAGES = 100, 10
+_PENDING = ("pending", "running")
+
+
+class OpenAITrainer(HostedTrainer):
+    """Supervised fine-tuning at OpenAI or Azure; implements `Trainer`.
+
+    Args:
+        entry: of the catalogue.
+        model: to train.
+        options: of the user.
+    """
+
+    options: OpenAITraining
+
+    @property
+    def _azure(self) -> bool:
+        return self._entry.name == "azure"
+
+    @property
+    def format(self) -> FormatName:
+        """Chat messages."""
+        return "azure-sft" if self._azure else "openai-sft"
+
+    def notes(self) -> tuple[str, ...]:
+        """When OpenAI closes; and what Azure still wants."""
+        return (f"when it has succeeded: {_DEPLOY}",) if self._azure else (CLOSING,)
+
+    def body(self, file: str, mark: str) -> JobCreateParams:
+        """What starts a job.
+
+        Args:
+            file: id of the file.
+            mark: by which it can be found again.
+        """
+        options = self.options
+        settings = SupervisedHyperparametersParam(n_epochs="auto" if options.epochs is None else options.epochs)
+        if options.batch_size is not None:
+            settings["batch_size"] = options.batch_size
+        if options.learning_rate_multiplier is not None:
+            settings["learning_rate_multiplier"] = options.learning_rate_multiplier
+        body = JobCreateParams(
+            model=self.model,
+            training_file=file,
+            method={"type": "supervised", "supervised": {"hyperparameters": settings}},
+            metadata={_MARK: mark},
+            suffix=mark,
+        )
+        if options.seed is not None:
+            body["seed"] = options.seed
+        return body
+
+    async def send(self, data: TrainingData, mark: str) -> str:
+        """Upload the file, and wait until it was looked at.
+
+        Args:
+            data: to train on.
+            mark: what the file is called.
+
+        Raises:
+            DataError: the host can make nothing of it.
+            RequestError: it could not be sent.
+        """
+        content = await asyncio.to_thread(data.path.read_bytes)
+        answer = await self.ask(Ask("POST", "/files", {"purpose": "fine-tune"}, file=(f"{mark}.jsonl", content)))
+        file = self.name_in(answer, "id")
+        while answer.get("status") in _PENDING:
+            await asyncio.sleep(self.options.poll_seconds)
+            answer = await self.ask(Ask("GET", f"/files/{file}"))
+        if answer.get("status") == "error":
+            raise DataError(f"{data.path}: {self.identity} cannot read it: {str(answer.get('status_details'))[:300]}")
+        return file
+
+    async def start(self, file: str, mark: str) -> Job:
+        """Start a job.
+
+        Args:
+            file: id of the file.
+            mark: by which it can be found again.
+
+        Raises:
+            RequestError: the host refused it, or gave no answer.
+        """
+        try:
+            return self._job(await self.once(Ask("POST", "/fine_tuning/jobs", self.body(file, mark))))
+        except RequestError as error:
+            if self._azure or error.kind not in ("bad_request", "permission", "not_found"):
+                raise
+            raise RequestError(f"{error} ({CLOSING})", kind=error.kind, status=error.status) from error
+
+    async def find(self, file: str, mark: str) -> Job | None:
+        """The job of this file or mark in the host's list, the newest first.
+
+        Args:
+            file: id of the file.
+            mark: of the job.
+
+        Raises:
+            RequestError: the host does not answer.
+        """
+        after: dict[str, str] = {}
+        for _ in range(_MOST_PAGES):
+            answer = await self.ask(Ask("GET", "/fine_tuning/jobs", query={"limit": str(_PAGE), **after}))
+            page = list_in(answer)
+            for each in page:
+                metadata = each.get("metadata")
+                marked = isinstance(metadata, Mapping) and metadata.get(_MARK) == mark
+                if marked or each.get("training_file") == file or each.get("suffix") == mark:
+                    return self._job(each)
+            if not page or answer.get("has_more") is not True:
+                return None
+            after = {"after": self.name_in(page[-1], "id")}
+        return None
+
+    async def look(self, job: str) -> Job:
+        """How far a job is.
+
+        Args:
+            job: its id.
+
+        Raises:
+            RequestError: the host does not answer.
+        """
+        return self._job(await self.ask(Ask("GET", f"/fine_tuning/jobs/{job}")))
+
+    async def cancel(self, job: str) -> Job:
+        """Cancel a job.
+
+        Args:
+            job: its id.
+
+        Raises:
+            RequestError: the host refuses it.
+        """
+        return self._job(await self.ask(Ask("POST", f"/fine_tuning/jobs/{job}/cancel")))
+
+    def result(self, job: Job) -> Tuned:
+        """The model by its name at OpenAI; at Azure by the name that its deployment shall have.
+
+        Args:
+            job: that has succeeded.
+        """
+        if self._azure:
+            return Tuned(f"azure:{job.model}@{self.url}", note=_DEPLOY)
+        elsewhere = "" if self.options.base_url is None else f"@{self.url}"
+        return Tuned(f"openai:{job.model}{elsewhere}")
+
+    def _job(self, answer: Mapping[str, Any]) -> Job:
+        told = str(answer.get("status"))
+        state = _STATES.get(told)
+        if state is None:
+            raise RequestError(f"{self.identity}: a job has no state {told[:80]!r}", kind="broken_answer")
+        error = answer.get("error")
+        said = str(error.get("message") or "") if isinstance(error, Mapping) else ""
+        return Job(
+            self.name_in(answer, "id"),
+            state,
+            self.name_in(answer, "fine_tuned_model") if state == "succeeded" else None,
+            tokens=number_in(answer.get("trained_tokens")),
+            error=said[:500],
+        )

@@ -1,0 +1,119 @@
+"""What a user may set of a training job besides the model, one class for each kind of trainer."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+_UNSHAPING = {"base_url", "key_variable", "allow_http", "price", "currency", "poll_seconds", "device"}
+
+
+class TrainingOptions(BaseModel):
+    """What every trainer takes.
+
+    Attributes:
+        epochs: how often each row is trained on; None leaves it to the host.
+        batch_size: rows a step; None leaves it to the host.
+        seed: of what is drawn at random; None leaves it to the host.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    epochs: int | None = Field(default=3, ge=1)
+    batch_size: int | None = Field(default=None, ge=1)
+    seed: int | None = Field(default=0, ge=0, lt=2**31)
+
+    def order(self) -> dict[str, Any]:
+        """What shapes the model that comes out, ready for JSON.
+
+        Example:
+            >>> OpenAITraining(price=3.0).order()
+            {'epochs': 3, 'batch_size': None, 'seed': 0, 'learning_rate_multiplier': None}
+        """
+        return self.model_dump(mode="json", exclude=_UNSHAPING)
+
+
+class HostedTraining(TrainingOptions):
+    """What every host takes.
+
+    Attributes:
+        base_url: where the API is, with its version; by default as for questions to its models.
+        key_variable: environment variable that holds the key.
+        allow_http: send data and key unencrypted to other machines.
+        price: what the host charges per million tokens that are trained on; None if you do not know.
+        currency: of the price.
+        poll_seconds: between two looks at a job that is followed.
+    """
+
+    base_url: str | None = None
+    key_variable: str | None = None
+    allow_http: bool = False
+    price: float | None = Field(default=None, ge=0)
+    currency: str = "USD"
+    poll_seconds: float = Field(default=10.0, ge=0)
+
+
+class OpenAITraining(HostedTraining):
+    """What OpenAI and Azure take.
+
+    Attributes:
+        learning_rate_multiplier: times the rate that the host finds right; None leaves it to the host.
+    """
+
+    learning_rate_multiplier: float | None = Field(default=None, gt=0)
+
+
+class TogetherTraining(HostedTraining):
+    """What Together takes.
+
+    Attributes:
+        epochs: Together wants a number.
+        learning_rate: at its peak.
+        lora_rank: of the matrices that are trained; None for the model's usual one.
+        data: "completion" for prompts and labels as the search shows them, so that the model is asked as before;
+            "chat" for messages.
+    """
+
+    epochs: int = Field(default=3, ge=1)
+    learning_rate: float = Field(default=1e-5, gt=0)
+    lora_rank: int | None = Field(default=None, ge=1)
+    data: Literal["chat", "completion"] = "completion"
+
+
+class FireworksTraining(HostedTraining):
+    """What Fireworks takes.
+
+    Attributes:
+        account: the account's id; by default what the variable FIREWORKS_ACCOUNT_ID says.
+        learning_rate: at its peak; None leaves it to the host.
+        lora_rank: of the matrices that are trained; None leaves it to the host.
+        seed: Fireworks takes none.
+    """
+
+    account: str | None = None
+    learning_rate: float | None = Field(default=None, gt=0)
+    lora_rank: int | None = Field(default=None, ge=1)
+    seed: None = None
+
+
+class LocalTraining(TrainingOptions):
+    """What training on this machine takes.
+
+    Attributes:
+        epochs: how often each row is trained on.
+        batch_size: rows a step.
+        seed: of what is drawn at random.
+        learning_rate: at its peak.
+        lora_rank: of the matrices that are trained.
+        device: "cpu", or "auto" for the fastest that there is.
+        data: "completion" for prompts and labels as the search shows them, "chat" for messages by the chat template.
+    """
+
+    epochs: int = Field(default=3, ge=1)
+    batch_size: int = Field(default=8, ge=1)
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    learning_rate: float = Field(default=2e-4, gt=0)
+    lora_rank: int = Field(default=16, ge=1)
+    device: Literal["auto", "cpu"] = "auto"
+    data: Literal["chat", "completion"] = "completion"
