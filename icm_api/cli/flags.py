@@ -219,6 +219,32 @@ def _export(parser: ArgumentParser) -> None:
     _json(parser)
 
 
+def _train(parser: ArgumentParser) -> None:
+    _run_folder(parser)
+    parser.add_argument(
+        "--with",
+        dest="spec",
+        required=True,
+        metavar="SPEC",
+        help="the model to train: openai:MODEL, azure:MODEL@URL, together:MODEL, fireworks:MODEL or huggingface:MODEL",
+    )
+    _options(parser, "--option", "of the job, e.g. epochs=3, or price=25 for USD a million tokens; may be repeated")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--estimate", action="store_true", help="say what it is likely to take, and start nothing")
+    what.add_argument("--follow", action="store_true", help="wait until the job has ended")
+    what.add_argument("--cancel", action="store_true", help="cancel the job")
+    parser.add_argument("--again", action="store_true", help="start another job after one that has ended")
+    parser.add_argument(
+        "--labels",
+        choices=("found", "zero-shot", "zero-shot-calibrated"),
+        default="found",
+        help="whose labels: those found (default), or those that the model gives with no demonstration",
+    )
+    parser.add_argument("--abstain-below", type=float, metavar="P", help="leave out labels less probable than P")
+    parser.add_argument("--yes", action="store_true", help="do not ask, however much it costs (budget.ask_above)")
+    _json(parser)
+
+
 def _queue(parser: ArgumentParser) -> None:
     _run_folder(parser)
     which = parser.add_mutually_exclusive_group()
@@ -467,6 +493,14 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
             "write the labels of a finished run as files for training, tables, data sets",
             _export,
             "  icm-api export runs/claims --to openai-sft --split 0.9\n",
+        ),
+        "train": Verb(
+            "icm_api.cli.training:train_verb",
+            "fine-tune a model on the labels of a finished run; repeat it to see how far the job is",
+            _train,
+            "  icm-api train runs/claims --with together:Qwen/Qwen3-8B-Base --estimate\n"
+            "  icm-api train runs/claims --with together:Qwen/Qwen3-8B-Base --follow\n"
+            "  icm-api train runs/claims --with huggingface:HuggingFaceTB/SmolLM2-135M\n",
         ),
         "queue": Verb(
             "icm_api.cli.queueing:queue_verb",

@@ -110,6 +110,11 @@ class HostedTrainer(ABC):
         return False
 
     @property
+    def settling(self) -> tuple[float, ...]:
+        """At once, soon, and after the usual time between looks."""
+        return 0.0, self.options.poll_seconds / 4, self.options.poll_seconds
+
+    @property
     @abstractmethod
     def format(self) -> FormatName:
         """The export that it reads."""

@@ -16,7 +16,7 @@ from hashlib import sha256
 from pathlib import Path
 from secrets import token_hex
 
-from icm_api.errors import ConfigError, DataError, RequestError, RunError
+from icm_api.errors import ConfigError, DataError, GaveUpError, RequestError, RunError
 from icm_api.export import FORMATS, Options, export_labels
 from icm_api.export.rows import LabelledData
 from icm_api.runs import FinishedRun, locked
@@ -26,8 +26,6 @@ from icm_api.training.values import Estimate, Job, Trainer, TrainingData
 TRAINING_FOLDER = "training"
 """In a run folder: a folder for each model that is trained on its labels."""
 _DATA_FOLDER = "data"
-# Seconds between looks for a job whose start was not answered: a host's list may lag behind.
-SETTLING = (0.0, 2.0, 8.0)
 
 
 def training_folder(run: Path, spec: str) -> Path:
@@ -39,7 +37,7 @@ def training_folder(run: Path, spec: str) -> Path:
 
     Example:
         >>> training_folder(Path("runs/claims"), "openai:gpt-4.1-mini").as_posix()
-        'runs/claims/training/openai-gpt-4.1-mini-b92b2c'
+        'runs/claims/training/openai-gpt-4.1-mini-e207a0'
     """
     name = re.sub(r"[^0-9A-Za-z._]+", "-", spec).strip("-.")[:60]
     return run / TRAINING_FOLDER / f"{name}-{sha256(spec.encode()).hexdigest()[:6]}"
@@ -78,12 +76,10 @@ class Wishes:
         confirm: called with each estimate before data are sent, and again before the job is started if the host says
             more by then; raises NotConfirmedError to stop there.
         again: start another job after one that has ended.
-        settling: seconds between looks for a job whose start was not answered.
     """
 
     confirm: Callable[[Estimate], None] = lambda estimate: None
     again: bool = False
-    settling: tuple[float, ...] = SETTLING
 
 
 async def start(
@@ -104,14 +100,15 @@ async def start(
         NotConfirmedError: the caller did not want it.
         ConfigError: the last job here had other settings.
         RunError: another process is at work on it, or the record is damaged.
-        RequestError: the host refused it, or gives no answer. The same call later goes on, and starts no second job.
+        RequestError: the host refused it.
+        GaveUpError: the host gives no answer. The same call later goes on, and starts no second job.
     """
     wishes = wishes or Wishes()
     with locked(folder), Record(folder) as record:
         last = record.last
         if last is not None and not last.refused:
             if last.job is None and last.submitted:
-                found = await _found(trainer, last, wishes.settling)
+                found = await _found(trainer, last)
                 last = last if found is None else record.note("started", job=found.id)
             if last.job is not None:
                 job = last.ended or _noted(record, await trainer.look(last.job))
@@ -151,9 +148,10 @@ async def _submitted(trainer: Trainer, data: TrainingData, record: Record, wishe
             record.note("refused", error=str(error))
             raise
         # It may have arrived all the same.
-        job = await _found(trainer, attempt, wishes.settling)
+        job = await _found(trainer, attempt)
         if job is None:
-            raise
+            told = f"{error}; the host lists no such job: repeat the command, which starts none twice"
+            raise GaveUpError(told, kind=error.kind, status=error.status, retry_after=error.retry_after) from error
     assert job is not None
     record.note("started", job=job.id)
     return _noted(record, job)
@@ -199,7 +197,7 @@ async def cancel(trainer: Trainer, folder: Path) -> Job:
     last = read_last(folder)
     if last is not None and last.job is None and last.submitted and not last.refused:
         with locked(folder), Record(folder) as record:
-            found = await _found(trainer, last, (0.0,))
+            found = await _found(trainer, last)
             last = last if found is None else record.note("started", job=found.id)
     if last is None or last.job is None:
         raise ConfigError(f"{folder}: no job was started there, so that there is none to cancel")
@@ -212,10 +210,10 @@ async def cancel(trainer: Trainer, folder: Path) -> Job:
     return job
 
 
-async def _found(trainer: Trainer, attempt: Attempt, settling: tuple[float, ...]) -> Job | None:
+async def _found(trainer: Trainer, attempt: Attempt) -> Job | None:
     """The job of an attempt that was submitted without an answer; None if the host has none."""
     assert attempt.file is not None
-    for seconds in settling:
+    for seconds in trainer.settling:
         await asyncio.sleep(seconds)
         found = await trainer.find(attempt.file, attempt.mark)
         if found is not None:

@@ -72,6 +72,11 @@ class LocalTrainer:
         """It trains in this process."""
         return True
 
+    @property
+    def settling(self) -> tuple[float, ...]:
+        """A folder is there at once."""
+        return (0.0,)
+
     async def estimate(self, data: TrainingData) -> Estimate:
         """Tokens by the model's own tokenizer, and seconds by two steps of training, whose outcome is thrown away.
 

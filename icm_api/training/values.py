@@ -176,6 +176,10 @@ class Trainer(Protocol):
     def here(self) -> bool:
         """Whether it trains in this process, while it is followed."""
 
+    @property
+    def settling(self) -> tuple[float, ...]:
+        """Seconds before each look for a job whose start was not answered: a host's list may lag behind."""
+
     async def estimate(self, data: TrainingData) -> Estimate:
         """What a job is likely to take; nothing of the data is sent.
 

@@ -17,8 +17,6 @@ from icm_api.training import Estimate, Job, State, Wishes, cancel, follow, start
 from icm_api.training.records import RECORD_FILE, read_last
 from tests.training import HOSTS, KEYS, MODEL, Place, training_at
 
-AT_ONCE = (0.0,)
-
 
 @pytest.fixture(autouse=True)
 def keys(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -27,11 +25,15 @@ def keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FIREWORKS_ACCOUNT_ID", "acct")
 
 
+APART = ("openai", "together", "fireworks")
+"""Azure's jobs are OpenAI's."""
+
+
 async def started(place: Place, wishes: Wishes | None = None, **options: Any) -> Job:
     """What the command does, in a process of its own."""
     trainer = place.trainer(**options)
     try:
-        return await start(trainer, lambda: place.data(trainer), place.folder, wishes or Wishes(settling=AT_ONCE))
+        return await start(trainer, lambda: place.data(trainer), place.folder, wishes)
     finally:
         await trainer.close()
 
@@ -76,7 +78,7 @@ def await_of(attempt: Any) -> Job:
     return found
 
 
-@pytest.mark.parametrize(("host", "lost"), [*((host, "cut") for host in HOSTS), ("openai", "truncated-json")])
+@pytest.mark.parametrize(("host", "lost"), [*((host, "cut") for host in APART), ("openai", "truncated-json")])
 async def test_an_answer_that_is_lost_starts_no_second_job(host: str, lost: str, tmp_path: Path) -> None:
     path = {"together": "POST /v1/fine-tunes\0", "fireworks": "POST /v1/accounts/acct/supervised"}
     said = path.get(host, "POST /v1/fine_tuning/jobs\0")
@@ -91,7 +93,7 @@ class KilledError(BaseException):
     """As kill -9 ends a process: no handler of the library's sees it."""
 
 
-@pytest.mark.parametrize("host", HOSTS)
+@pytest.mark.parametrize("host", APART)
 async def test_a_kill_at_any_place_ends_in_one_job(host: str, tmp_path: Path) -> None:
     with training_at(host, tmp_path) as place:
         for count, where in enumerate(["before sending", "after sending", "before submitting", "after submitting"], 1):
@@ -119,7 +121,7 @@ async def a_kill_ends_in_one_job(place: Place, where: str) -> None:
     assert job.id == again.id == list(place.jobs.jobs)[-1]
 
 
-@pytest.mark.parametrize("host", HOSTS)
+@pytest.mark.parametrize("host", APART)
 async def test_a_job_that_fails_says_why_and_starts_again_only_if_asked(host: str, tmp_path: Path) -> None:
     with training_at(host, tmp_path, TrainingJobs(phases=FAILS)) as place:
         ended, states = await followed(place, await started(place))
@@ -131,7 +133,7 @@ async def test_a_job_that_fails_says_why_and_starts_again_only_if_asked(host: st
     assert place.jobs.submissions == 2
 
 
-@pytest.mark.parametrize("host", HOSTS)
+@pytest.mark.parametrize("host", APART)
 async def test_a_job_is_cancelled_once(host: str, tmp_path: Path) -> None:
     with training_at(host, tmp_path) as place:
         trainer = place.trainer()
@@ -144,7 +146,7 @@ async def test_a_job_is_cancelled_once(host: str, tmp_path: Path) -> None:
         await trainer.close()
 
 
-@pytest.mark.parametrize(("host", "kind"), [*((host, "429-ms") for host in HOSTS), ("openai", "503")])
+@pytest.mark.parametrize(("host", "kind"), [*((host, "429-ms") for host in APART), ("openai", "503")])
 async def test_a_host_that_stumbles_is_asked_again(host: str, kind: str, tmp_path: Path) -> None:
     # Whatever is sent meets it once, but for the request that starts a job, which is refused and then looked for.
     jobs = TrainingJobs(faults=Faults((kind,), retry_after=0.01))
@@ -157,7 +159,7 @@ async def test_a_host_that_stumbles_is_asked_again(host: str, kind: str, tmp_pat
     assert jobs.submissions == 1
 
 
-@pytest.mark.parametrize("host", HOSTS)
+@pytest.mark.parametrize("host", APART)
 async def test_a_refusal_is_told_and_starts_anew(host: str, tmp_path: Path) -> None:
     jobs = TrainingJobs(faults=Faults(("403",), said="fine_tuning/jobs" if host in ("openai", "azure") else "icm-"))
     with training_at(host, tmp_path, jobs) as place:
@@ -289,7 +291,8 @@ def test_togethers_sdk_takes_the_body(tmp_path: Path) -> None:
     assert isinstance(trainer, TogetherTrainer)
     body = trainer.body("file-1", "icm-1")
     made = lib.FinetuneRequest(**body).model_dump(exclude_none=True)
-    assert made | body == made | {"training_type": made["training_type"] | body["training_type"]}
+    assert made.pop("training_type") == {**body.pop("training_type"), "lora_dropout": 0.0}
+    assert made | body == made
 
 
 def test_fireworks_sdk_takes_the_body(tmp_path: Path) -> None:

@@ -1,0 +1,157 @@
+"""The verb `train`: a model is fine-tuned on the labels of a finished run, at a host or on this machine.
+
+What is sent, and what it is likely to cost, is said before; results go to standard output, all else to standard error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from argparse import Namespace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from shlex import quote
+from typing import Any
+
+from icm_api.errors import GaveUpError, NotConfirmedError, ProviderError, StorageError
+from icm_api.export import Options
+from icm_api.runs import FinishedRun
+from icm_api.training import (
+    Estimate,
+    Job,
+    Trainer,
+    TrainingData,
+    Wishes,
+    cancel,
+    follow,
+    open_trainer,
+    start,
+    training_data,
+    training_folder,
+)
+
+_TENTHS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What the command line asks for."""
+
+    arguments: Namespace
+    run: FinishedRun
+    folder: Path
+    trainer: Trainer
+
+    @property
+    def command(self) -> str:
+        """The command again, without flags that do something once."""
+        given = self.arguments
+        options = "".join(f" --option {quote(f'{key}={_written(value)}')}" for key, value in given.option)
+        return f"icm-api train {quote(str(given.run))} --with {quote(given.spec)}{options}"
+
+    def data(self) -> TrainingData:
+        """The labels, written for the trainer."""
+        options = Options(labels=self.arguments.labels, abstain_below=self.arguments.abstain_below)
+        return training_data(self.run.whole, self.trainer, self.folder, options)
+
+
+def train_verb(arguments: Namespace) -> None:
+    """`icm-api train RUN --with SPEC`."""
+    run = FinishedRun.open(arguments.run)
+    folder = training_folder(arguments.run, arguments.spec)
+    trainer = open_trainer(arguments.spec, dict(arguments.option), place=folder)
+    asked = _Asked(arguments, run, folder, trainer)
+    try:
+        asyncio.run(_worked(asked))
+    except (KeyboardInterrupt, StorageError, GaveUpError):
+        goes = "" if trainer.here else "; a job that was started goes on at the host, and no second one is started"
+        print(f"to go on: {asked.command} --follow{goes}", file=sys.stderr)
+        raise
+
+
+async def _worked(asked: _Asked) -> None:
+    arguments, trainer, folder = asked.arguments, asked.trainer, asked.folder
+    try:
+        if arguments.estimate:
+            found = await trainer.estimate(asked.data())
+            _say(arguments, {"estimate": asdict(found)}, found.lines())
+            return
+        if arguments.cancel:
+            job = await cancel(trainer, folder)
+        else:
+            job = await start(trainer, asked.data, folder, Wishes(_confirmer(asked), again=arguments.again))
+            if arguments.follow or trainer.here:
+                job = await follow(trainer, folder, job, _teller(arguments))
+    finally:
+        await trainer.close()
+    _say(arguments, _values(asked, job), _lines(asked, job))
+    if job.state == "failed":
+        raise ProviderError(f"{trainer.identity}: {job.line()}; to start another: {asked.command} --again")
+
+
+def _say(arguments: Namespace, values: dict[str, Any], lines: list[str]) -> None:
+    print(json.dumps(values) if arguments.json else "\n".join(lines))
+
+
+def _confirmer(asked: _Asked) -> Callable[[Estimate], None]:
+    """Says what is likely to be taken, and asks where that is more than `budget.ask_above`."""
+    where = "on this machine" if asked.trainer.here else f"at {asked.trainer.identity}, which the labels are sent to"
+
+    def confirm(estimate: Estimate) -> None:
+        if not asked.arguments.json:
+            print("\n".join([f"to train {where}:", *(f"  {line}" for line in estimate.lines())]), file=sys.stderr)
+        above = asked.run.config.budget.ask_above
+        if asked.arguments.yes or above is None or (estimate.money is not None and estimate.money <= above):
+            return
+        price = "costs an unknown price" if estimate.money is None else f"is likely to cost {estimate.money:,.2f}"
+        told = f"the job {price}, and budget.ask_above is {above:g}"
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise NotConfirmedError(f"{told}, and there is no terminal to ask on: no job was started; --yes starts it")
+        print(f"{told}. Go on? [y/N] ", end="", file=sys.stderr, flush=True)
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            raise NotConfirmedError("no job was started")
+
+    return confirm
+
+
+def _teller(arguments: Namespace) -> Callable[[Job], None]:
+    """Says how far a job is, each time that there is something new to say."""
+    last: list[tuple[str, int]] = []
+
+    def tell(job: Job) -> None:
+        now = (job.state, int((job.done or 0.0) * _TENTHS))
+        if now not in last and not job.ended and not arguments.json:
+            print(job.line(), file=sys.stderr, flush=True)
+        last[:] = [now]
+
+    return tell
+
+
+def _values(asked: _Asked, job: Job) -> dict[str, Any]:
+    tuned = asked.trainer.result(job) if job.state == "succeeded" else None
+    told = None if tuned is None else {"spec": tuned.spec, "options": dict(tuned.options), "note": tuned.note}
+    return {"job": asdict(job), "folder": str(asked.folder), "model": told}
+
+
+def _lines(asked: _Asked, job: Job) -> list[str]:
+    lines = [job.line()]
+    if job.state == "succeeded":
+        tuned = asked.trainer.result(job)
+        flags = "".join(f" --option {key}={_written(value)}" for key, value in tuned.options.items())
+        lines += [
+            f"model: {tuned.spec}",
+            *(f"with {key} = {json.dumps(value)} under [model.options]" for key, value in tuned.options.items()),
+            *([f"note: {tuned.note}"] if tuned.note else []),
+            f"to go on: icm-api probe {quote(tuned.spec)}{flags}",
+        ]
+    elif not job.ended:
+        lines.append(f"to go on: {asked.command} --follow")
+    elif job.state == "cancelled":
+        lines.append(f"to start another: {asked.command} --again")
+    return lines
+
+
+def _written(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
