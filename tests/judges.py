@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import exp, log
+from math import exp, log1p
 
 from icm_api.data.pairs import Pair, both_orders
 from icm_api.errors import RequestError, Unanswered
@@ -78,8 +78,8 @@ class PairJudge:
             better = self.worth.get(first, 0.0) > self.worth.get(second, 0.0)
             right += 1 if better == (turn.answer == " A") else -1
         _, first, second = self._parts(prompt.query)
-        p = sigmoid(self.log_odds(first, second, right / max(len(prompt.turns), 1)))
-        return LabelDistribution(("A", "B"), (log(p), log(1 - p)), 0.97, "exact")
+        odds = self.log_odds(first, second, right / max(len(prompt.turns), 1))
+        return LabelDistribution(("A", "B"), (-log1p(exp(-odds)), -log1p(exp(odds))), 0.97, "exact")
 
     @staticmethod
     def _parts(text: str) -> tuple[str, str, str]:

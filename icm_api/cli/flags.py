@@ -334,6 +334,8 @@ def _best(parser: ArgumentParser) -> None:
 def _judge(parser: ArgumentParser) -> None:
     parser.add_argument("--judge", metavar="SPEC", help="another model to compare replies; by default the run's")
     _options(parser, "--judge-option", "an option of that model's provider; may be repeated")
+    prices = "USD a million prompt and reply tokens of --judge, for a budget in money"
+    parser.add_argument("--judge-prices", type=_prices, metavar="INPUT,OUTPUT", help=prices)
     parser.add_argument("--demonstrations", type=_positive, metavar="N", help="the most comparisons of the run to show")
 
 

@@ -14,9 +14,11 @@ from dataclasses import asdict
 from typing import Any
 
 from icm_api.cli.asking import check_writing, written
+from icm_api.config import Prices
 from icm_api.data import find_format, read_rows
 from icm_api.data.own_text import without_thoughts
 from icm_api.data.preferences import TwoReplies, two_replies
+from icm_api.errors import ConfigError
 from icm_api.evaluation import mean_interval
 from icm_api.export import export_labels
 from icm_api.result import write_whole
@@ -156,10 +158,14 @@ def _line(key: str, each: BestOf | Refused) -> str:
 
 
 def _opened(arguments: Namespace) -> AbstractAsyncContextManager[RewardModel]:
+    prices: tuple[float, float] | None = arguments.judge_prices
+    if arguments.judge is None and (arguments.judge_option or prices is not None):
+        raise ConfigError("--judge-option and --judge-prices are of another model: name it with --judge")
     return open_reward_model(
         arguments.run,
         model=arguments.judge,
         options=dict(arguments.judge_option),
+        prices=None if prices is None else Prices(input=prices[0], output=prices[1]),
         demonstrations=arguments.demonstrations,
     )
 

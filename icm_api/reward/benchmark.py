@@ -16,7 +16,7 @@ than the spread among the right ones, in the tied row or in both; min, the small
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from math import inf, tanh
 from statistics import fmean, variance
@@ -26,7 +26,7 @@ from icm_api.data import Row, read_rows
 from icm_api.data.rows import kind
 from icm_api.errors import DataError
 from icm_api.evaluation import Interval, Measure, clustered_interval, exact_interval
-from icm_api.reward.comparing import Ranking, Ranks, Refused, in_words, plain
+from icm_api.reward.comparing import Biases, Comparison, Ranking, Ranks, Refused, biases, in_words, plain
 
 TIES = "Ties"
 _REF, _TIED = "ref", "tied"
@@ -71,23 +71,27 @@ class Benchmark:
         rows: name -> how many rows it rests on.
         overall: mean of the subsets.
         refused: rows that the model gave no answer to: they count in nothing.
+        biases: how far place and length alone move the model; None of one that does not compare.
     """
 
     subsets: Mapping[str, Measure]
     rows: Mapping[str, int]
     overall: Measure
     refused: int = 0
+    biases: Biases | None = None
 
     def lines(self) -> list[str]:
         """The lines that say this to people."""
         found = [f"{name}: {in_words(measure)}, {self.rows[name]:,} rows" for name, measure in self.subsets.items()]
         left = [f"{self.refused:,} rows got no answer, and count in nothing"] if self.refused else []
-        return [*found, f"overall, the mean of the subsets: {in_words(self.overall)}", *left]
+        moved = [] if self.biases is None else self.biases.lines()
+        return [*found, f"overall, the mean of the subsets: {in_words(self.overall)}", *moved, *left]
 
     def as_json(self) -> dict[str, Any]:
         """The same as plain values, ready for JSON."""
         subsets = {name: {**plain(measure), "rows": self.rows[name]} for name, measure in self.subsets.items()}
-        return {"overall": plain(self.overall), "subsets": subsets, "refused": self.refused}
+        moved = None if self.biases is None else self.biases.as_json()
+        return {"overall": plain(self.overall), "subsets": subsets, "refused": self.refused, "biases": moved}
 
 
 def read_benchmark(path: str, *, split: str = "test", limit: int | None = None) -> tuple[Item, ...]:
@@ -120,11 +124,17 @@ async def run_benchmark(reward: Ranks, items: Sequence[Item]) -> Benchmark:
         BudgetError: the next request could exceed the budget.
     """
     found = await reward.rank_all([(item.prompt, item.replies) for item in items])
-    answered = [(item, each.scores) for item, each in zip(items, found, strict=True) if isinstance(each, Ranking)]
+    answered = [(item, each) for item, each in zip(items, found, strict=True) if isinstance(each, Ranking)]
     refused = [each for each in found if isinstance(each, Refused)]
     if not answered:
         raise refused[0].error
-    return score_benchmark(answered, refused=len(refused))
+    told = [
+        (Comparison(item.prompt, item.replies[one], item.replies[other]), preference)
+        for item, ranking in answered
+        for (one, other), preference in ranking.met.items()
+    ]
+    scores = score_benchmark([(item, ranking.scores) for item, ranking in answered], refused=len(refused))
+    return replace(scores, biases=biases(told)) if told else scores
 
 
 def score_benchmark(scored: Iterable[tuple[Item, Sequence[float]]], *, refused: int = 0) -> Benchmark:

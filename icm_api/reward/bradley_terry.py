@@ -6,16 +6,16 @@ knows of texts or models.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from itertools import combinations
+from collections.abc import Collection, Mapping, Sequence
+from itertools import combinations, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 SMALLEST = 1e-6
 """A probability nearer to 0 or 1 counts as this near: else no strength would be large enough for it."""
-MOST_MET = 4
-"""Others that each is compared with where there are more: a ranking of n costs 2n comparisons then, not n squared."""
+MOST_WHOLE = 4
+"""Up to so many are all compared with all. Of more, about 3n comparisons are enough: see `next_meetings`."""
 _STEPS = 200
 _EXACT = 1e-10
 
@@ -69,20 +69,37 @@ def bradley_terry(count: int, wins: Mapping[tuple[int, int], float]) -> tuple[fl
     return tuple(float(value) for value in strengths - strengths.mean())
 
 
-def meetings(count: int, most: int = MOST_MET) -> tuple[tuple[int, int], ...]:
-    """Who is compared with whom: all with all, or each with the same number of others, all of them linked.
+def first_meetings(count: int) -> tuple[tuple[int, int], ...]:
+    """Who is compared first: all with all if they are few, else each with the two beside it on a ring.
 
     Args:
         count: how many there are.
-        most: others that each is compared with, if there are more; an even number, at least 2.
 
     Example:
-        >>> meetings(3), len(meetings(5)), len(meetings(20))
-        (((0, 1), (0, 2), (1, 2)), 10, 40)
+        >>> first_meetings(3), first_meetings(5)
+        (((0, 1), (0, 2), (1, 2)), ((0, 1), (1, 2), (2, 3), (3, 4), (4, 0)))
     """
-    if count - 1 <= most:
+    if count <= MOST_WHOLE:
         return tuple(combinations(range(count), 2))
-    return tuple((at, (at + apart) % count) for apart in range(1, most // 2 + 1) for at in range(count))
+    return tuple((at, (at + 1) % count) for at in range(count))
+
+
+def next_meetings(strengths: Sequence[float], met: Collection[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    """Who is compared next: those that follow one another by strength and have not met.
+
+    If a comparison is all but certain, strengths tell little of two that met others only; neighbours have to meet.
+
+    Args:
+        strengths: by the comparisons so far.
+        met: pairs that were compared, each in either order.
+
+    Example:
+        >>> next_meetings((0.1, 2.0, -1.0, 0.7), [(0, 1), (3, 0), (2, 1)])
+        ((1, 3), (0, 2))
+    """
+    order = sorted(range(len(strengths)), key=lambda at: -strengths[at])
+    known = {*met, *((other, one) for one, other in met)}
+    return tuple(pair for pair in pairwise(order) if pair not in known)
 
 
 def _log_likelihood(differences: _Floats, shares: _Floats) -> float:

@@ -6,7 +6,7 @@ Pure values and arithmetic: nothing here asks a model.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import exp, log
 from typing import Any, Protocol, TypeAlias
 
@@ -100,7 +100,7 @@ class Ranking:
     Attributes:
         scores: per reply, in the order given, its strength in nats, with mean 0 over the different replies: reply i is
             better than reply j with the log-odds `scores[i] - scores[j]`.
-        met: (i, j) -> what was said of the two replies.
+        met: (i, j) -> what was said of the two replies; empty if none were compared.
 
     Example:
         >>> Ranking((-0.5, 0.7, -0.2)).order
@@ -108,7 +108,7 @@ class Ranking:
     """
 
     scores: tuple[float, ...]
-    met: Mapping[tuple[int, int], Preference] | None = None
+    met: Mapping[tuple[int, int], Preference] = field(default_factory=dict)
 
     @property
     def order(self) -> tuple[int, ...]:
@@ -126,11 +126,10 @@ class Ranking:
         Args:
             one, other: positions of replies.
         """
-        met = self.met or {}
-        if (one, other) in met:
-            return met[one, other]
-        if (other, one) in met:
-            return met[other, one].turned
+        if (one, other) in self.met:
+            return self.met[one, other]
+        if (other, one) in self.met:
+            return self.met[other, one].turned
         p = 1 / (1 + exp(self.scores[other] - self.scores[one]))
         return Preference(p, p)
 
@@ -154,8 +153,8 @@ class Biases:
     Attributes:
         pairs: comparisons that this rests on.
         first: mean probability of the reply in first place; 1/2 without bias. Averaging both orders takes it off.
-        longer: mean probability of the longer reply, where lengths differ. It is no bias if longer replies are better:
-            compare it with what people prefer.
+        longer: mean probability of the reply with more characters, where their number differs. It is no bias if longer
+            replies are better: compare it with what people prefer.
         disagree: share of the comparisons of which the two orders name different replies.
     """
 

@@ -6,8 +6,8 @@ its core (`icm_api.runs.frozen`): as many of each label, the surest first. Nothi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from math import fsum
 
@@ -18,7 +18,7 @@ from icm_api.evaluation import scaled
 from icm_api.objective import Objective, shifted
 from icm_api.prompts import Shown
 from icm_api.result import Result
-from icm_api.reward.bradley_terry import bradley_terry, meetings
+from icm_api.reward.bradley_terry import bradley_terry, first_meetings, next_meetings
 from icm_api.reward.comparing import TIE, Asked, Comparison, Preference, Ranking, Refused
 from icm_api.runs.frozen import Frozen, freeze
 from icm_api.search import build_objective
@@ -150,7 +150,7 @@ class RewardModel:
         return fsum(_answered(each).probability for each in told) / len(told)
 
     async def rank(self, prompt: Asked, replies: Sequence[str]) -> Ranking:
-        """Order replies to one prompt: each meets all others, or four of them if there are more.
+        """Order replies to one prompt: up to four all meet; of more, each two that follow one another in the end.
 
         Args:
             prompt: what is answered.
@@ -180,9 +180,14 @@ class RewardModel:
         Raises:
             ConfigError, ProviderError, BudgetError: as for `prefer_all`.
         """
-        rounds = [_Round.of(prompt, replies) for prompt, replies in questions]
-        told = iter(await self.prefer_all(each for round_ in rounds for each in round_.comparisons()))
-        return tuple([round_.ranking([*islice(told, len(round_.pairs))]) for round_ in rounds])
+        boards = [_Board.of(prompt, replies) for prompt, replies in questions]
+        while asked := [(at, pair) for at, board in enumerate(boards) for pair in board.due]:
+            told = await self.prefer_all(boards[at].comparison(*pair) for at, pair in asked)
+            more: dict[int, dict[tuple[int, int], Preference | Refused]] = {}
+            for (at, pair), each in zip(asked, told, strict=True):
+                more.setdefault(at, {})[pair] = each
+            boards = [board.with_more(more.get(at, {})) for at, board in enumerate(boards)]
+        return tuple([board.ranking for board in boards])
 
     async def _stretch(self, comparisons: Sequence[Comparison]) -> list[Preference | Refused]:
         asked: dict[int, tuple[Prompt, Prompt]] = {}
@@ -226,38 +231,49 @@ class RewardModel:
 
 
 @dataclass(frozen=True, slots=True)
-class _Round:
-    """Replies to one prompt, each text once, in an order that says nothing of the order given."""
+class _Board:
+    """Replies to one prompt, each text once in an order that says nothing of the order given, and who met whom."""
 
     prompt: Asked
     replies: Sequence[str]
     texts: tuple[str, ...]
-    pairs: tuple[tuple[int, int], ...]
+    met: Mapping[tuple[int, int], Preference] = field(default_factory=dict)
+    refused: Refused | None = None
 
     @classmethod
-    def of(cls, prompt: Asked, replies: Sequence[str]) -> _Round:
+    def of(cls, prompt: Asked, replies: Sequence[str]) -> _Board:
         if not replies or isinstance(replies, str):
             raise ConfigError("rank: give a list of replies, at least one")
-        texts = tuple(sorted(set(replies), key=lambda text: rank("ranked replies", text)))
-        return cls(prompt, replies, texts, meetings(len(texts)))
+        return cls(prompt, replies, tuple(sorted(set(replies), key=lambda text: rank("ranked replies", text))))
 
-    def comparisons(self) -> Iterator[Comparison]:
-        for one, other in self.pairs:
-            yield Comparison(self.prompt, self.texts[one], self.texts[other])
+    @property
+    def due(self) -> tuple[tuple[int, int], ...]:
+        """Who has to meet now; nobody once all who follow one another have."""
+        if self.refused is not None:
+            return ()
+        return next_meetings(self._strengths(), self.met.keys()) if self.met else first_meetings(len(self.texts))
 
-    def ranking(self, told: Sequence[Preference | Refused]) -> Ranking | Refused:
-        met: dict[tuple[int, int], Preference] = {}
-        for pair, each in zip(self.pairs, told, strict=True):
-            if isinstance(each, Refused):
-                return each
-            met[pair] = each
-        strengths = bradley_terry(len(self.texts), {pair: each.probability for pair, each in met.items()})
-        places = {text: self.replies.index(text) for text in self.texts}
-        scores = dict(zip(self.texts, strengths, strict=True))
+    def comparison(self, one: int, other: int) -> Comparison:
+        return Comparison(self.prompt, self.texts[one], self.texts[other])
+
+    def with_more(self, told: Mapping[tuple[int, int], Preference | Refused]) -> _Board:
+        refused = next((each for each in told.values() if isinstance(each, Refused)), self.refused)
+        answered = {pair: each for pair, each in told.items() if isinstance(each, Preference)}
+        return replace(self, met={**self.met, **answered}, refused=refused)
+
+    @property
+    def ranking(self) -> Ranking | Refused:
+        if self.refused is not None:
+            return self.refused
+        places = [self.replies.index(text) for text in self.texts]
+        scores = dict(zip(self.texts, self._strengths(), strict=True))
         return Ranking(
             tuple(scores[text] for text in self.replies),
-            {(places[self.texts[one]], places[self.texts[other]]): each for (one, other), each in met.items()},
+            {(places[one], places[other]): each for (one, other), each in self.met.items()},
         )
+
+    def _strengths(self) -> tuple[float, ...]:
+        return bradley_terry(len(self.texts), {pair: each.probability for pair, each in self.met.items()})
 
 
 def check_comparing(task: Task) -> None:
@@ -274,7 +290,8 @@ def check_comparing(task: Task) -> None:
         raise ConfigError(
             f"a reward model needs a run that labels which of two replies is better: a template that shows {{first}} "
             f"and {{second}}, and the labels {FIRST!r} and {SECOND!r} (`icm-api init alpaca`); this one shows "
-            f"{list(template.fields)} and has the labels {list(labels)}"
+            f"{list(template.fields)} and has the labels {list(labels)}; [prompt.forms] says how "
+            "labels are written"
         )
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from icm_api import open_reward_model
 from icm_api.cli.main import main
-from icm_api.errors import RunError
-from icm_api.reward import Preference
+from icm_api.errors import ConfigError, RunError
+from icm_api.reward import Comparison, Preference
 from icm_api.runs import FinishedRun
 from icm_api.testing import serve
 from tests.finished import MadeUp, finished_run
@@ -20,7 +20,7 @@ from tests.unit.test_reward_benchmark import ROWS
 
 CHAT = HOSTED["openai-chat"]
 Printed = pytest.CaptureFixture[str]
-QUESTIONS = [{"id": f"n{at}", "prompt": f"{at}>{at + 3}"} for at in range(3)]
+QUESTIONS = [{"id": f"n{at}", "prompt": f"{at}>{at + 3}"} for at in range(2)]
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     quick = 'seed = 0\nengine = "bootstrap"\nrestarts = 1\nrounds = 1\n'
     text = text.replace("[search]\nseed = 0\n", f"[search]\n{quick}")
     text += (
-        f'\n[diagnostics]\nenabled = false\n\n[cache]\nfolder = "{folder / "cache"}"\n\n[core]\ndemonstrations = 4\n'
+        f'\n[diagnostics]\nenabled = false\n\n[cache]\nfolder = "{folder / "cache"}"\n\n[core]\ndemonstrations = 2\n'
     )
     (folder / "c.toml").write_text(text)
     assert main(["run", str(folder / "c.toml"), "--out", str(folder / "run")]) == 0
@@ -64,6 +64,45 @@ def read(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
+@pytest.fixture(scope="module")
+def numbers(folder: Path) -> Path:
+    """A run of pairs of numbers, of which the larger one is better."""
+    lines(
+        folder / "numbers.jsonl", [{"a": f"{10 + at * 7 % 89}", "b": f"{10 + (at * 31 + 5) % 89}"} for at in range(12)]
+    )
+    (folder / "n.toml").write_text(f"""
+[data]
+format = "preferences"
+path = "numbers.jsonl"
+
+[prompt]
+template = "{{first}}>{{second}}"
+separator = "\\n"
+labels = ["A", "B"]
+forms = {{ A = [" True"], B = [" False"] }}
+
+[model]
+provider = "pocket"
+
+[[constraints]]
+kind = "asymmetric"
+label = "A"
+total = true
+
+[search]
+engine = "bootstrap"
+restarts = 1
+
+[diagnostics]
+enabled = false
+
+[cache]
+folder = "{folder}/cache"
+""")
+    assert main(["run", str(folder / "n.toml"), "--out", str(folder / "numbers-run")]) == 0
+    return folder / "numbers-run"
+
+
 async def test_one_line_opens_it_and_the_run_stays_whole(folder: Path) -> None:
     async with open_reward_model(folder / "run") as reward:
         told = await reward.prefer("Q9", "29>9", "9>39")
@@ -75,9 +114,9 @@ async def test_one_line_opens_it_and_the_run_stays_whole(folder: Path) -> None:
     assert FinishedRun.open(folder / "run").data_unchanged
     async with open_reward_model(folder / "run") as again:
         assert await again.prefer("Q9", "29>9", "9>39") == told
-        assert len(again.frozen.demonstrations) == 4
-    async with open_reward_model(folder / "run", demonstrations=2) as other:
-        assert len(other.frozen.demonstrations) == 2
+        assert len(again.frozen.demonstrations) == 2
+    async with open_reward_model(folder / "run", demonstrations=4) as other:
+        assert len(other.frozen.demonstrations) == 4
         # The same model and calibration anew: nothing of the run changes.
         assert (await other.prefer("Q9", "29>9", "29>9")).probability == 0.5
 
@@ -108,13 +147,44 @@ def test_prefer_writes_a_row_a_comparison_and_tells_the_biases(folder: Path, cap
     assert "chosen reply preferred" in capsys.readouterr().out
 
 
+async def test_labels_of_a_run_judge_what_the_run_never_saw(numbers: Path) -> None:
+    """In the embedded model's world the "replies" are numbers, and the larger one is better."""
+    async with open_reward_model(numbers) as reward:
+        asked = [(f"{at * 37 % 90 + 10}", f"{at * 53 % 90 + 10}") for at in range(30)]
+        told = await reward.prefer_all(Comparison("", *pair) for pair in asked)
+        right = [
+            (each.probability > 0.5) == (int(one) > int(other))
+            for (one, other), each in zip(asked, told, strict=True)
+            if isinstance(each, Preference) and one != other
+        ]
+        assert sum(right) / len(right) > 0.9
+        texts = ["31", "88", "12", "64", "97", "45"]
+        ranking = await reward.rank("", texts)
+    assert [texts[at] for at in ranking.order] == sorted(texts, reverse=True)
+    with pytest.raises(ConfigError, match="shows nothing above the replies"):
+        async with open_reward_model(numbers) as reward:
+            await reward.prefer("Which is larger?", "1", "2")
+
+
+def test_another_model_may_judge_on_the_runs_budget(folder: Path, capsys: Printed) -> None:
+    run = str(folder / "run")
+    assert main(["prefer", run, str(folder / "pairs.jsonl"), "--judge-option", "a=1"]) == 2
+    assert "name it with --judge" in capsys.readouterr().err
+    assert (
+        main(["prefer", run, str(folder / "pairs.jsonl"), "--judge", "pocket", "--demonstrations", "1", "--json"]) == 0
+    )
+    assert json.loads(capsys.readouterr().out)["pairs"] == 6
+    assert main(["prefer", run, str(folder / "pairs.jsonl"), "--judge", "nobody:x"]) == 2
+    assert "unknown provider 'nobody'" in capsys.readouterr().err
+
+
 def test_rewardbench_scores_rows_in_its_format(folder: Path, capsys: Printed) -> None:
     rows = lines(folder / "bench.jsonl", list(ROWS))
-    assert main(["rewardbench", str(folder / "run"), str(rows), "--demonstrations", "2", "--json"]) == 0
+    assert main(["rewardbench", str(folder / "run"), str(rows), "--demonstrations", "1", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert {name: each["rows"] for name, each in found["subsets"].items()} == {"Factuality": 2, "Focus": 1, "Ties": 2}
     assert found["overall"]["low"] <= found["overall"]["value"] <= found["overall"]["high"]
-    assert main(["rewardbench", str(folder / "run"), str(rows), "--demonstrations", "2", "--limit", "2"]) == 0
+    assert main(["rewardbench", str(folder / "run"), str(rows), "--demonstrations", "1", "--limit", "2"]) == 0
     assert "Factuality" in capsys.readouterr().out
 
 
@@ -126,15 +196,15 @@ def test_best_picks_a_reply_and_writes_pairs_for_training(
     questions = lines(folder / "questions.jsonl", QUESTIONS)
     with serve(dialect="openai") as server:
         flags = ["--model", CHAT.spec(server), "--out", str(folder / "best.jsonl"), "--cache", str(folder / "written")]
-        flags += ["--samples", "6", "--max-tokens", "3", "--temperature", "2", "--to", "trl-reward"]
+        flags += ["--samples", "3", "--max-tokens", "3", "--temperature", "2", "--to", "trl-reward"]
         assert main(["best", str(folder / "run"), str(questions), *flags]) == 0
         sent = sum(server.log.requests.values())
-        assert "best of 6 replies" in capsys.readouterr().out
+        assert "best of 3 replies" in capsys.readouterr().out
         assert main(["best", str(folder / "run"), str(questions), *flags, "--force", "--json"]) == 0
         assert sum(server.log.requests.values()) == sent
     summary = json.loads(capsys.readouterr().out)
     rows = read(folder / "best.jsonl")
-    assert [row["id"] for row in rows] == ["n0", "n1", "n2"]
+    assert [row["id"] for row in rows] == ["n0", "n1"]
     assert all(row["best"] == row["replies"][row["scores"].index(max(row["scores"]))] for row in rows)
     pairs = read(folder / "best-trl-reward" / "train.jsonl")
     assert len(pairs) == sum(summary["pairs"]["files"].values()) == sum(len(set(row["replies"])) > 1 for row in rows)

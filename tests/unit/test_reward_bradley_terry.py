@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import combinations
 from math import log
 from random import Random
@@ -9,7 +10,7 @@ from random import Random
 import numpy as np
 import pytest
 
-from icm_api.reward.bradley_terry import SMALLEST, bradley_terry, meetings
+from icm_api.reward.bradley_terry import SMALLEST, bradley_terry, first_meetings, next_meetings
 
 
 def brute_force(wins: dict[tuple[int, int], float]) -> list[float]:
@@ -60,16 +61,31 @@ def test_if_all_meet_all_the_order_is_that_of_the_wins(seed: int) -> None:
     assert sorted(range(6), key=strengths.__getitem__) == sorted(range(6), key=won.__getitem__)
 
 
-@pytest.mark.parametrize("count", [6, 7, 12, 40])
-def test_some_comparisons_give_the_strengths_that_all_would(count: int) -> None:
+def played(strengths: Sequence[float]) -> tuple[tuple[float, ...], int]:
+    """What comparisons say of planted strengths, and how many it took."""
+    wins: dict[tuple[int, int], float] = {}
+    due = first_meetings(len(strengths))
+    found: tuple[float, ...] = ()
+    while due:
+        wins |= {(i, j): float(1 / (1 + np.exp(strengths[j] - strengths[i]))) for i, j in due}
+        found = bradley_terry(len(strengths), wins)
+        due = next_meetings(found, wins)
+    assert len({frozenset(pair) for pair in wins}) == len(wins)
+    return found, len(wins)
+
+
+@pytest.mark.parametrize("count", [3, 5, 12, 40])
+@pytest.mark.parametrize("scale", [1.0, 30.0])
+def test_some_comparisons_give_the_order_that_all_would(count: int, scale: float) -> None:
+    """Also if a comparison is all but certain, and its probability says no more than who won."""
     rng = Random(count)
-    planted = np.array([rng.gauss(0, 1) for _ in range(count)])
-    planted -= planted.mean()
-    met = meetings(count)
-    assert len(met) == len({frozenset(pair) for pair in met}) == 2 * count
-    assert {sum(at in pair for pair in met) for at in range(count)} == {4}
-    wins = {(i, j): float(1 / (1 + np.exp(planted[j] - planted[i]))) for i, j in met}
-    assert bradley_terry(count, wins) == pytest.approx(planted.tolist(), abs=1e-6)
+    planted = [rng.gauss(0, scale) for _ in range(count)]
+    found, comparisons = played(planted)
+    assert comparisons <= max(count * (count - 1) / 2 if count < 5 else 4.5 * count, 3)
+    assert sorted(range(count), key=found.__getitem__) == sorted(range(count), key=planted.__getitem__)
+    if scale == 1:
+        mean = sum(planted) / count
+        assert found == pytest.approx([each - mean for each in planted], abs=1e-5)
 
 
 def test_what_cannot_be_ranked_is_refused() -> None:

@@ -89,13 +89,14 @@ async def test_a_score_is_the_mean_probability_to_beat_the_others() -> None:
         await reward.score("q", "x", [])
 
 
-@pytest.mark.parametrize(("count", "requests"), [(1, 0), (2, 2), (4, 12), (5, 20), (9, 36)])
-async def test_a_ranking_is_that_of_what_is_planted(count: int, requests: int) -> None:
-    worth = {f"reply {at}": 0.4 * ((at * 4) % 9) for at in range(count)}
+@pytest.mark.parametrize(("count", "requests"), [(1, 0), (2, 2), (4, 12), (5, 20), (9, 56)])
+@pytest.mark.parametrize("sure", [0.4, 6.0])
+async def test_a_ranking_is_that_of_what_is_planted(count: int, requests: int, sure: float) -> None:
+    worth = {f"reply {at}": sure * ((at * 4) % 9) for at in range(count)}
     reward, judge = await rewarding(worth=worth, place=0.7)
     judge.asked.clear()
     found = await reward.rank("q", list(worth))
-    assert len(judge.asked) == requests
+    assert len(judge.asked) == requests if count < 5 else len(judge.asked) <= requests
     assert list(found.order) == sorted(range(count), key=lambda at: -worth[f"reply {at}"])
     assert sum(found.scores) == pytest.approx(0, abs=1e-9)
 
@@ -107,7 +108,6 @@ async def test_the_order_given_and_copies_make_no_difference() -> None:
     other = await reward.rank("q", list("gfedcbaa"))
     assert [other.scores["gfedcba".index(text)] for text in "abcdefg"] == pytest.approx(one.scores)
     assert other.scores[7] == other.scores[6]
-    assert one.met is not None
     told = one.between(0, 1)
     assert one.between(1, 0).probability == pytest.approx(1 - told.probability)
 
