@@ -370,7 +370,7 @@ class Budget(Section):
 
     Attributes:
         money: the most money, in the currency of `[prices]`, which it needs.
-        requests: the most answered requests.
+        requests: the most answered requests; a list of prompts, or of questions, is one.
         tokens: the most tokens of prompts and replies together.
         ask_above: `icm-api run` asks before it sends anything if the run is likely to cost more money than this.
     """

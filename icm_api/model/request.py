@@ -72,6 +72,17 @@ def tokens_together(requests: Sequence[Request]) -> int:
     return sum(request.tokens for request in requests) - sum(request.shared for request in requests[1:])
 
 
+def sent_as(requests: Sequence[Request]) -> int:
+    """HTTP requests that these are sent in together: one if they are of one group, whatever they ask.
+
+    Example:
+        >>> sent_as([Request({}, group="completions")] * 64), sent_as([Request({})] * 2)
+        (1, 2)
+    """
+    groups = {request.group for request in requests}
+    return 1 if len(groups) == 1 and groups != {""} else len(requests)
+
+
 @dataclass(frozen=True, slots=True)
 class Response:
     """What a model answered.

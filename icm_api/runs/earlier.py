@@ -106,5 +106,7 @@ def _run(folder: Path, planned: Mapping[str, Any], taken: Mapping[str, Any]) -> 
     if not (0 < requests < float("inf") and 0 < tokens < float("inf")):
         raise ValueError("no ratio")
     sent = read_sent(folder / SESSIONS_FILE, folder / SPENDING_FILE)
-    whole = sent is not None and sent.seconds > 0 and sent.usage.requests >= _SENT * taken["requests"]
-    return _Run(requests, tokens, sent.seconds / sent.usage.requests if sent is not None and whole else None)
+    # By tokens, since many questions may have travelled in one request.
+    whole = sent is not None and sent.seconds > 0 and sent.usage.prompt_tokens >= _SENT * taken["prompt_tokens"]
+    each = sent.seconds / sent.usage.requests if sent is not None and whole and sent.usage.requests else None
+    return _Run(requests, tokens, each)

@@ -79,6 +79,8 @@ Predictions: TypeAlias = Mapping[str, LabelDistribution]
 class Usage:
     """What was asked of a model: requests answered, and the tokens in their prompts and replies.
 
+    In answers and results, each prompt of a list counts as a request, and each question to a decision endpoint, so that
+    the count does not depend on which of them a cache had. What was sent counts what went over HTTP.
     `cached_tokens` are those prompt tokens that the server says it had in a prefix cache, 0 where it says nothing.
     """
 

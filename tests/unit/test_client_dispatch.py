@@ -434,7 +434,7 @@ async def test_requests_of_a_group_travel_together_and_others_alone() -> None:
     sent = [name for name, _ in trial.model.sent]
     assert sorted(sent) == sorted(["a0+a1+a2+a3", "a4+a5", "b0+b1+b2+b3", "b4+b5", "0"])
     assert sorted(trial.landed) == sorted([f"{group}{at}" for group in "ab" for at in range(6)] + ["0"])
-    assert trial.meter.sent == Usage(13, 1300, 13)
+    assert trial.meter.sent == Usage(5, 1300, 13)
 
 
 async def test_the_first_with_a_beginning_goes_ahead_and_the_rest_as_a_list() -> None:
@@ -485,11 +485,20 @@ async def test_once_lists_are_known_to_work_a_failing_server_gets_them_again_who
 
 async def test_a_budget_is_used_up_to_the_last_request_by_lists_too() -> None:
     trial = in_lists(64, slots=1)
-    meter = Meter(Budget(requests=21))
+    meter = Meter(Budget(tokens=21 * 101))
     trial.dispatcher.meter = meter
-    with pytest.raises(BudgetError, match="21 of 21 requests are used"):
+    with pytest.raises(BudgetError, match=r"2,020 of 2,121 tokens are used, and it may take 113"):
         await trial.run(grouped(64))
-    assert meter.sent.requests == len(trial.landed) == 21
+    assert meter.sent.prompt_tokens == 100 * len(trial.landed) == 2000
+
+
+async def test_a_list_is_one_request_of_a_budget() -> None:
+    trial = in_lists(8, slots=1)
+    trial.dispatcher.meter = meter = Meter(Budget(requests=2))
+    with pytest.raises(BudgetError, match="2 of 2 requests are used"):
+        await trial.run(grouped(64))
+    assert len(trial.landed) == 16
+    assert meter.sent.requests == len(trial.model.sent) == 2
 
 
 async def test_of_a_list_only_what_is_not_known_meanwhile_is_sent() -> None:

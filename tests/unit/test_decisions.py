@@ -68,7 +68,8 @@ async def test_a_fold_after_one_set_of_demonstrations_is_one_request_and_its_tex
     assert list(together)[:12] == list(alone) == list(again)
     assert nothing == Usage()
     assert alone.costs.keys() == again.costs.keys()
-    assert in_two.requests == 24
+    assert in_two.requests == 2
+    assert together.usage.requests == 24
     assert in_two.prompt_tokens < one_by_one.prompt_tokens
     assert {each.method for each in together} == {"decisions"}
     assert {each.coverage for each in together} == {None}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import chain
 from math import ceil, floor
 from typing import Protocol
@@ -17,7 +18,7 @@ from typing import Protocol
 from icm_api.config import Budget, Prices, PriceTier
 from icm_api.errors import BudgetError, ConfigError
 from icm_api.model.client.ledger import Ledger
-from icm_api.model.request import Request, tokens_together
+from icm_api.model.request import Request, sent_as, tokens_together
 from icm_api.types import Usage
 
 _PER = 1_000_000
@@ -153,7 +154,7 @@ class Meter:
 
     @property
     def sent(self) -> Usage:
-        """What was answered by now."""
+        """What was answered by now; of requests, those over HTTP: a list of prompts is one."""
         return self._sent.total
 
     @property
@@ -213,8 +214,9 @@ class Meter:
         Args:
             reserved: as `reserve` gave it.
             usage: what the answers cost.
-            requests: that were answered.
+            requests: that were answered; what travelled together counts as one request, however many questions it has.
         """
+        usage = replace(usage, requests=sent_as(requests))
         self._sent.add(usage)
         estimated = tokens_together(requests)
         if estimated:
@@ -276,7 +278,7 @@ class Meter:
         if not self._budget.bounds:
             return Usage()
         return Usage(
-            len(requests),
+            sent_as(requests),
             sum(map(self._most_prompt_tokens, requests))
             - floor(self._margin * sum(each.shared for each in requests[1:])),
             sum(request.completion_tokens for request in requests),
