@@ -118,6 +118,4 @@ def check_verb(arguments: Namespace) -> None:
         print(json.dumps(found.as_json()))
         return
     print(f"{found.answer}: {found.says()}")
-    advice = found.advice(str(arguments.run))
-    if advice is not None:
-        print(f"what to do: {advice}")
+    print(f"what to do: {found.advice(str(arguments.run))}")

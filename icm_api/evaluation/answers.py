@@ -147,7 +147,7 @@ def next_steps(about: Mapping[str, Any], run: str) -> list[str]:
     coherent, named = coherence_in(diagnosis), diagnosis.get("named") or {}
     checked = None if check is None else check["answer"]
     if checked == "checked":
-        return [f"use the labels, of which a few may be wrong: icm-api export {run} --to csv --out labels"]
+        return [str(check["advice"])] if check and check.get("advice") else []
     steps = ["don't use these labels"] if coherent in _UNUSABLE else []
     steps += [str(step).replace(" RUN ", f" {run} ") for step in diagnosis.get("advice") or ()]
     if coherent not in _UNUSABLE and checked is None:

@@ -82,8 +82,8 @@ class Check:
             "are right, with 95% confidence"
         )
 
-    def advice(self, run: str) -> str | None:
-        """What to do next; None if the check passed.
+    def advice(self, run: str) -> str:
+        """What to do next.
 
         Args:
             run: the run folder, for a command to copy.
@@ -105,7 +105,7 @@ class Check:
                     "don't use these labels: too many are wrong. Word the task more plainly, take a stronger model, or "
                     "give labels under [data] fixed"
                 )
-        return None
+        return f"use the labels, of which a few may be wrong: icm-api export {run} --to csv --out labels"
 
     def as_json(self) -> dict[str, Any]:
         """For machines."""
