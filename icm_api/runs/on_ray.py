@@ -7,6 +7,7 @@ where the run is. Ray places tasks, restarts the limiter and notices who is dead
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from itertools import count
@@ -38,6 +39,9 @@ _HERE = "here"
 # Seconds: until another process has left the ledger; that the limiter may be away; between two looks at what was sent.
 _PATIENCE = 60.0
 _LOOK = 0.5
+
+# Tries to tell the limiter that a worker has ended.
+_LEAVES = 10
 
 # Parts under way for each processor: the next one's rows are there when a worker is free.
 _PARTS_A_PROCESSOR = 2
@@ -230,8 +234,16 @@ class RayExecutor:
         finally:
             if not over:
                 self._ray.cancel(told)
-            with suppress(trouble.RayActorError):
+            await self._leave(worker)
+
+    async def _leave(self, worker: str) -> None:
+        """Have the limiter wait for nothing of a worker any more; one that begins anew knows of none."""
+        for _ in range(_LEAVES):
+            try:
                 await self._actor.leave.remote(worker)
+                return
+            except self._ray.exceptions.RayActorError:
+                await asyncio.sleep(_LOOK)
 
 
 def work_on(
@@ -326,6 +338,8 @@ async def ray_executor(config: Config) -> AsyncIterator[Executor]:
     run_meter(config)
     own = not ray.is_initialized()
     if own:
+        # A cluster that is begun here tells its makers nothing of the run, unless the user wants it.
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         try:
             # Blocks, as signals are taken care of in the main thread alone.
             ray.init(logging_level=LOG_WARNING, log_to_driver=False)

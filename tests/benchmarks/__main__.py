@@ -1,7 +1,8 @@
 """Every benchmark, printed: `python -m tests.benchmarks`, or some by name: `python -m tests.benchmarks prefix`.
 
 `real` and `estimators real` need real models; `worlds` and `price` take from minutes to hours. They run only if they
-are named, and have options: `python -m tests.benchmarks real --help`. `size` takes numbers of rows.
+are named, and have options: `python -m tests.benchmarks real --help`. `size` takes numbers of rows. `cluster` needs
+pip install 'icm-api[ray]', and runs only if it is named.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import sys
 
 from tests.benchmarks import (
+    cluster,
     coverage,
     engines,
     estimators,
@@ -55,5 +57,5 @@ elif sys.argv[1:2] == ["size"] and sys.argv[2:]:
         print(line, flush=True)
 else:
     for name in sys.argv[1:] or REPORTS:
-        for line in REPORTS[name]():
+        for line in (cluster.report if name == "cluster" else REPORTS[name])():
             print(line, flush=True)
