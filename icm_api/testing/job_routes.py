@@ -85,6 +85,8 @@ class JobRoutes:
     def _route(self, path: str, work: Work, method: str, family: str = "openai") -> Route:
         @wraps(work)
         async def answer(request: Request) -> Response:
+            if method == "GET":
+                self._heard(request.url.path, {})
             try:
                 found = await work(request)
             except WireError as error:
