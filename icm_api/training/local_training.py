@@ -13,7 +13,7 @@ from typing import Any
 import datasets
 import torch
 from peft import LoraConfig
-from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
+from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback, TrainerCallback
 from transformers.utils import logging
 from trl import SFTConfig, SFTTrainer
 
@@ -161,7 +161,7 @@ def _trainer(
     )
     rank = options.lora_rank
     lora = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM")
-    return SFTTrainer(
+    trainer = SFTTrainer(
         model=network,
         args=settings,
         train_dataset=datasets.Dataset.from_list(list(rows)),
@@ -169,6 +169,9 @@ def _trainer(
         peft_config=lora,
         callbacks=[watch],
     )
+    # Standard output is the caller's.
+    trainer.remove_callback(PrinterCallback)
+    return trainer
 
 
 def _on_processor(options: LocalTraining) -> bool:
@@ -177,13 +180,18 @@ def _on_processor(options: LocalTraining) -> bool:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """No progress bars of libraries, which would write over the terminal's own lines."""
-    shown = logging.is_progress_bar_enabled(), not datasets.are_progress_bars_disabled()
+    """No progress bars and remarks of libraries, which would write over the terminal's own lines."""
+    shown, loud = (
+        (logging.is_progress_bar_enabled(), not datasets.are_progress_bars_disabled()),
+        logging.get_verbosity(),
+    )
     logging.disable_progress_bar()
+    logging.set_verbosity_error()
     datasets.disable_progress_bars()
     try:
         yield
     finally:
+        logging.set_verbosity(loud)
         if shown[0]:
             logging.enable_progress_bar()
         if shown[1]:
