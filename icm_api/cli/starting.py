@@ -17,10 +17,10 @@ def init_verb(arguments: Namespace) -> None:
     own = arguments.task not in task_names() and (arguments.task.startswith(HUB) or Path(arguments.task).suffix != "")
     name = Path(arguments.task).name.partition(".")[0] if own else arguments.task
     out: Path = arguments.out or Path(f"{name}.toml")
+    if own and arguments.principle is not None:
+        raise ConfigError("--principle is for the task principle: icm-api init principle --data FILE")
     if own:
         text = _of_file(arguments, out)
-        if arguments.principle is not None:
-            raise ConfigError("--principle is for the task principle: icm-api init principle --data FILE")
     elif given := [flag for flag in ("text", "labels", "id") if getattr(arguments, flag) is not None]:
         raise ConfigError(f"--{given[0]} is for a file of your own: icm-api init FILE --text A --labels B,C")
     else:
