@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from secrets import token_hex
@@ -250,7 +251,7 @@ class Jobs:
 
     async def _new(self, bundle: Bundle, keys: Sequence[str]) -> None:
         requests = [self._requests[key] for key in keys]
-        reserved = await self._meter.reserve(requests)
+        reserved = await self._meter.reserve(_each(requests))
         noted = False
         try:
             filed = self._book.note(bundle, keys, reserved)
@@ -319,7 +320,7 @@ class Jobs:
         # Only if all are known, the estimates can be compared with what was counted.
         known = [asked[item] for item in answers if item in asked]
         usage = sum((each.usage for each in answers.values()), Usage())
-        self._meter.answered(filed.reserved, usage, known if len(known) == len(answers) else ())
+        self._meter.answered(filed.reserved, usage, _each(known) if len(known) == len(answers) else ())
         if doubt := next((each.doubt for each in answers.values() if each.doubt), ""):
             logger.warning("%s: the count of tokens can't be used (%s): an estimate is charged", filed.id, doubt)
 
@@ -349,3 +350,8 @@ class Jobs:
         if state.status == "expired":
             return RequestError(f"{job} expired before all was answered", kind="timeout")
         return RequestError(f"{job} has no answer to a question", kind="broken_answer")
+
+
+def _each(requests: Sequence[Request]) -> list[Request]:
+    """The same, each of which is a line of a job and counts by itself, whatever it could have travelled with."""
+    return [replace(request, group="") for request in requests]

@@ -259,4 +259,4 @@ class LineLimits:
 
 def _sizes(request: Request) -> Request:
     """What meter and limits look at, and nothing else of it."""
-    return replace(request, body={} if request.tokens else request.body, prompt=None, check=None, prefix="", group="")
+    return replace(request, body={} if request.tokens else request.body, prompt=None, check=None, prefix="")

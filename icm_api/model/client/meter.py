@@ -214,9 +214,11 @@ class Meter:
         Args:
             reserved: as `reserve` gave it.
             usage: what the answers cost.
-            requests: that were answered; what travelled together counts as one request, however many questions it has.
+            requests: that were answered, if they are known; what travelled together counts as one request, however many
+                questions it has.
         """
-        usage = replace(usage, requests=sent_as(requests))
+        if requests:
+            usage = replace(usage, requests=sent_as(requests))
         self._sent.add(usage)
         estimated = tokens_together(requests)
         if estimated:
