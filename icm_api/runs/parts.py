@@ -202,7 +202,7 @@ def run_meter(config: Config) -> Meter:
         RunError: the ledger of the run is damaged.
     """
     ledger = Ledger(folder_of(config) / SPENDING_FILE)
-    return Meter(config.budget, config.prices, ledger.before, ledger)
+    return Meter(config.budget, prices_of(config), ledger.before, ledger)
 
 
 def open_model(config: Config, *, meter: Metering | None = None, limits: Limiting | None = None) -> LanguageModel:
@@ -219,9 +219,7 @@ def open_model(config: Config, *, meter: Metering | None = None, limits: Limitin
         StorageError: the cache cannot be opened.
         RunError: the ledger of the run is damaged.
     """
-    if meter is None:
-        ledger = Ledger(folder_of(config) / SPENDING_FILE)
-        meter = Meter(config.budget, prices_of(config), ledger.before, ledger)
+    meter = meter or run_meter(config)
     try:
         return open_spec(
             config.model.provider,
