@@ -8,10 +8,14 @@ from __future__ import annotations
 import asyncio
 import json
 from argparse import Namespace
-from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
-from dataclasses import asdict
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from icm_api.cli.asking import check_writing, written
 from icm_api.config import Prices
@@ -44,12 +48,15 @@ _CHOSEN = ("chosen", "rejected")
 
 def prefer_verb(arguments: Namespace) -> None:
     """`icm-api prefer RUN FILE`."""
+    if arguments.out is not None and Path(arguments.replies).resolve() == arguments.out.resolve():
+        raise ConfigError(f"--out {arguments.out} is the file of the replies; name another")
     data = config_of(arguments.run).data
     fields = data.fields if find_format(data.format).pairs else None
     pairs = list(two_replies(read_rows(arguments.replies), fields))
     told, usage = asyncio.run(_preferred(arguments, pairs))
     rows = [_row(pair, each) for pair, each in zip(pairs, told, strict=True)]
     answered = [(pair, each) for pair, each in zip(pairs, told, strict=True) if isinstance(each, Preference)]
+    _some_answered(told, len(answered))
     found = biases([(_comparison(pair), each) for pair, each in answered])
     # Of data that say so, which reply people chose.
     odds = [each.log_odds for pair, each in answered if pair.keys == _CHOSEN]
@@ -136,10 +143,11 @@ def best_verb(arguments: Namespace) -> None:
             return await rank_written(ids, prompts, texts, reward), reward.usage
 
     found, usage = asyncio.run(ranked())
+    best = sum(isinstance(each, BestOf) for each in found)
+    _some_answered(found, best)
     write_whole(arguments.out, "".join(_line(key, each) for key, each in zip(ids, found, strict=True)))
     folder = arguments.out.with_name(f"{arguments.out.stem}-{arguments.to}")
     exported = arguments.to and export_labels(preference_data(found), arguments.to, folder, force=arguments.force)
-    best = sum(isinstance(each, BestOf) for each in found)
     summary = {"prompts": len(found), "best": best, "written": cost, "judged": asdict(usage)}
     if arguments.json:
         print(json.dumps({**summary, **({"pairs": exported.as_json()} if exported else {})}))
@@ -157,17 +165,33 @@ def _line(key: str, each: BestOf | Refused) -> str:
     return json.dumps(values, ensure_ascii=False) + "\n"
 
 
-def _opened(arguments: Namespace) -> AbstractAsyncContextManager[RewardModel]:
+def _some_answered(found: Sequence[object], answered: int) -> None:
+    """What is wrong with all of them is an error."""
+    first = next((each for each in found if isinstance(each, Refused)), None)
+    if first is not None and not answered:
+        raise first.error
+
+
+@asynccontextmanager
+async def _opened(arguments: Namespace) -> AsyncIterator[RewardModel]:
+    """The reward model, which tells a terminal how many comparisons are answered."""
     prices: tuple[float, float] | None = arguments.judge_prices
     if arguments.judge is None and (arguments.judge_option or prices is not None):
         raise ConfigError("--judge-option and --judge-prices are of another model: name it with --judge")
-    return open_reward_model(
+    console = Console(stderr=True)
+    opened = open_reward_model(
         arguments.run,
         model=arguments.judge,
         options=dict(arguments.judge_option),
         prices=None if prices is None else Prices(input=prices[0], output=prices[1]),
         demonstrations=arguments.demonstrations,
     )
+    columns = (SpinnerColumn(), TextColumn("{task.completed:,} comparisons answered"), TimeElapsedColumn())
+    quiet = arguments.json or not console.is_terminal
+    async with opened as reward:
+        with Progress(*columns, console=console, transient=True, disable=quiet) as progress:
+            task = progress.add_task("comparisons", total=None)
+            yield replace(reward, heard=lambda answered: progress.advance(task, answered))
 
 
 def _asked(usage: Usage) -> str:

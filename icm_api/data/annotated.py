@@ -15,6 +15,7 @@ from typing import TypeAlias
 
 from icm_api.data.readers import read_rows
 from icm_api.data.rows import Row, kind
+from icm_api.errors import DataError
 
 EXAMPLE_ID, QUESTION = "example_id", "label"
 """What both tools call an example's id and the question: in Label Studio "id" is the task's own."""
@@ -77,6 +78,8 @@ def _answers(row: Row) -> _Answers | None:
     if {EXAMPLE_ID, "annotation_id"} <= values.keys():
         return values[EXAMPLE_ID], [values.get(QUESTION) or None]
     if isinstance(values.get("fields"), Mapping) and "responses" in values:
+        if isinstance(responses, Mapping) and responses and QUESTION not in responses:
+            raise _other_question(row, map(str, responses))
         answers = responses.get(QUESTION, ()) if isinstance(responses, Mapping) else ()
         return values.get("id"), [*_responded(row, answers)]
     if _FLAT in values:
@@ -100,8 +103,12 @@ def _annotated(row: Row, annotations: object) -> Iterator[object]:
             raise row.error("an annotation has no 'result': export the project as JSON, with annotations as they are")
         if each.get("was_cancelled"):
             continue
-        for part in result:
-            if isinstance(part, Mapping) and part.get("from_name") == QUESTION:
+        parts = [part for part in result if isinstance(part, Mapping)]
+        names = {str(part.get("from_name")) for part in parts}
+        if names and QUESTION not in names:
+            raise _other_question(row, names)
+        for part in parts:
+            if part.get("from_name") == QUESTION:
                 value = part.get("value")
                 yield value.get("choices") if isinstance(value, Mapping) else None
 
@@ -115,6 +122,12 @@ def _responded(row: Row, answers: object) -> Iterator[object]:
             raise row.error(f"a response is {kind(each)}; it must be an object with a 'value'")
         if each.get("status") in (None, "submitted"):
             yield each.get("value")
+
+
+def _other_question(row: Row, names: Iterable[str]) -> DataError:
+    return row.error(
+        f"answers {', '.join(map(repr, sorted(names)))}, and no {QUESTION!r}, as the export calls its question"
+    )
 
 
 def _label(row: Row, value: object) -> str:

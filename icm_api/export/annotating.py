@@ -150,7 +150,7 @@ def label_studio_form(data: LabelledData) -> str:
     for key, name in names.items():
         lines += [f'  <Header value={_attribute(key)} size="5"/>', f'  <Text name="{name}" value="${name}"/>']
     lines.append(f'  <Choices name="{QUESTION}" toName="{next(iter(names.values()))}" choice="single" required="true">')
-    lines += [f"    <Choice value={_attribute(label)}/>" for label in data.verbalizer.labels]
+    lines += [f"    <Choice value={quoteattr(label)}/>" for label in data.verbalizer.labels]
     return "\n".join([*lines, "  </Choices>", "</View>"]) + "\n"
 
 
@@ -207,4 +207,5 @@ def _asked(data: LabelledData) -> str:
 def _attribute(text: str) -> str:
     """Text as an attribute of XML, on one line, without what XML does not allow."""
     allowed = "".join(each if each.isprintable() else " " for each in text)
-    return quoteattr(allowed)
+    # What begins with a dollar names a text of the task.
+    return quoteattr(f" {allowed}" if allowed.startswith("$") else allowed)

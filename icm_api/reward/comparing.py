@@ -148,7 +148,7 @@ class Ranks(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Biases:
-    """How far place and length alone seem to move the preferences.
+    """How far place and length alone seem to move the preferences, after what calibration takes off.
 
     Attributes:
         pairs: comparisons that this rests on.

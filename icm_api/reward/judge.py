@@ -6,7 +6,7 @@ its core (`icm_api.runs.frozen`): as many of each label, the surest first. Nothi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from math import fsum
@@ -40,6 +40,7 @@ class RewardModel:
         objective: gives the prompts, the model to ask, and what was asked so far (`tally`).
         shown: the demonstrations.
         frozen: how answers are calibrated.
+        heard: called with the number of comparisons each time that some are answered.
 
     Example:
         ``async with icm_api.open_reward_model("runs/helpful") as reward: await reward.prefer(prompt, one, other)``
@@ -48,6 +49,7 @@ class RewardModel:
     objective: Objective
     shown: Shown
     frozen: Frozen
+    heard: Callable[[int], object] = lambda answered: None
 
     @classmethod
     async def of(
@@ -124,6 +126,7 @@ class RewardModel:
         waiting, found = iter(comparisons), list[Preference | Refused]()
         while stretch := [*islice(waiting, STRETCH)]:
             found += await self._stretch(stretch)
+            self.heard(len(stretch))
         return tuple(found)
 
     async def score(self, prompt: Asked, reply: str, against: Sequence[str]) -> float:

@@ -178,6 +178,18 @@ def test_another_model_may_judge_on_the_runs_budget(folder: Path, capsys: Printe
     assert "unknown provider 'nobody'" in capsys.readouterr().err
 
 
+def test_what_is_wrong_with_every_row_is_an_error_and_no_file_of_the_user_is_replaced(
+    folder: Path, capsys: Printed
+) -> None:
+    more = lines(folder / "empty.jsonl", [{"prompt": "Q", "a": "x", "b": " "}])
+    before = more.read_bytes()
+    assert main(["prefer", str(folder / "run"), str(more)]) == 2
+    assert "a reply is empty" in capsys.readouterr().err
+    assert main(["prefer", str(folder / "run"), str(more), "--out", str(more)]) == 2
+    assert "is the file of the replies" in capsys.readouterr().err
+    assert more.read_bytes() == before
+
+
 def test_rewardbench_scores_rows_in_its_format(folder: Path, capsys: Printed) -> None:
     rows = lines(folder / "bench.jsonl", list(ROWS))
     assert main(["rewardbench", str(folder / "run"), str(rows), "--demonstrations", "1", "--json"]) == 0

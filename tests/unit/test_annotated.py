@@ -211,6 +211,10 @@ def test_what_was_cancelled_or_is_a_draft_is_no_answer(tmp_path: Path) -> None:
             {"annotations": [{"result": [{"from_name": "label", "value": {"choices": ["Maybe"]}}]}]},
             "not in the label set",
         ),
+        (
+            {"annotations": [{"result": [{"from_name": "mood", "value": {"choices": ["True"]}}]}]},
+            "'mood', and no 'label'",
+        ),
         ({"data": {"text": "a"}}, "none of an annotation tool"),
         ({"data": {"example_id": "c9"}}, "not in the data set"),
     ],
@@ -221,6 +225,14 @@ def test_answers_that_cannot_be_used_are_named(change: dict[str, object], says: 
     tasks[1] |= change
     with pytest.raises(DataError, match=rf"t\.json.*2.*{says}"):
         load_fixed(written(tmp_path / "t.json", tasks), data.dataset, LABELS)
+
+
+def test_another_question_of_argilla_is_named(tmp_path: Path) -> None:
+    data = claims("a")
+    (record,) = argilla_answers(data, tmp_path, (["True"],))
+    record["responses"] = {"mood": record["responses"]["label"]}
+    with pytest.raises(DataError, match=r"answers 'mood', and no 'label'"):
+        load_fixed(written(tmp_path / "r.json", [record]), data.dataset, LABELS)
 
 
 def test_a_sample_goes_blind_to_a_tool_and_its_answers_check_the_run(

@@ -130,6 +130,14 @@ async def test_what_is_refused_costs_the_others_nothing() -> None:
     assert ranked[1].best == 1
 
 
+async def test_answers_are_heard_of_as_they_come() -> None:
+    reward, _ = await rewarding()
+    heard: list[int] = []
+    listening = replace(reward, heard=heard.append)
+    await listening.prefer_all([Comparison("q", "good 1", f"bad {at}") for at in range(300)])
+    assert heard == [256, 44]
+
+
 async def test_a_reply_that_does_not_fit_is_named() -> None:
     reward, _ = await rewarding(window=2_000)
     with pytest.raises(PromptError, match="context window"):
