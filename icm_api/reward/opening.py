@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from time import monotonic
 from typing import Any
 
 from icm_api.config import CoreSection, Prices
-from icm_api.model import note_session
 from icm_api.reward.judge import RewardModel, check_comparing
-from icm_api.runs import SESSIONS_FILE, FinishedRun, locked, open_model
+from icm_api.runs import FinishedRun
 from icm_api.runs.cutting import frozen_of
 from icm_api.runs.frozen import freeze
+from icm_api.runs.more import asked_again
 from icm_api.search import build_objective
 from icm_api.types import Dataset
 
@@ -58,17 +57,13 @@ async def open_reward_model(
     if model is not None:
         named = config.model.changed(provider=model, options=dict(options or {}))
         config = config.changed(model=named, prices=prices)
-    core, began = Dataset(finished.dataset.get(row.id) for row in finished.result.examples), monotonic()
-    with locked(folder):
-        async with open_model(config) as asked:
-            try:
-                objective = build_objective(core, asked, finished.task, config.search)
-                if model is None and demonstrations is None:
-                    frozen = await frozen_of(config, objective, finished.result)
-                else:
-                    # Those of the run's own model are in the folder, and stay.
-                    most = demonstrations or (config.core or CoreSection()).demonstrations
-                    frozen = await freeze(finished.result, objective, config.search, most)
-                yield RewardModel.after(frozen, objective)
-            finally:
-                note_session(folder / SESSIONS_FILE, asked, monotonic() - began)
+    core = Dataset(finished.dataset.get(row.id) for row in finished.result.examples)
+    async with asked_again(config) as asked:
+        objective = build_objective(core, asked, finished.task, config.search)
+        if model is None and demonstrations is None:
+            frozen = await frozen_of(config, objective, finished.result)
+        else:
+            # Those of the run's own model are in the folder, and stay.
+            most = demonstrations or (config.core or CoreSection()).demonstrations
+            frozen = await freeze(finished.result, objective, config.search, most)
+        yield RewardModel.after(frozen, objective)

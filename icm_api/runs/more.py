@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from hashlib import file_digest, sha256
 from pathlib import Path
 from time import monotonic
 
-from icm_api.config import CoreSection
+from icm_api.config import Config, CoreSection
 from icm_api.data import HUB, fingerprint
 from icm_api.errors import DataError
-from icm_api.model import note_session
+from icm_api.model import LanguageModel, note_session
 from icm_api.runs.aside import allowed
 from icm_api.runs.core import MOST_PARTS, Rows, Split, units_of
 from icm_api.runs.cutting import frozen_of
+from icm_api.runs.executing import Executor
 from icm_api.runs.finished import FinishedRun
-from icm_api.runs.folder import SESSIONS_FILE, locked
+from icm_api.runs.folder import SESSIONS_FILE, folder_of, locked
 from icm_api.runs.frozen import FROZEN_FILE
 from icm_api.runs.here import executing
-from icm_api.runs.parts import data_source, open_models
+from icm_api.runs.parts import data_source, open_model
 from icm_api.runs.rest import Rest
 from icm_api.runs.searching import UNWATCHED, Watch
 from icm_api.runs.spill import spill
@@ -51,24 +54,43 @@ async def label_more(run: Path, data: str, out: Path | None = None, watch: Watch
     parts = min(MOST_PARTS, -(-total // (config.core or CoreSection()).part))
     split = Split(0, frozenset(), 0, total, parts)
     unit = units_of(rows, config.constraints, config.data.seed, single=False)
-    folder, began = out or run / MORE_FOLDER / Path(data.removeprefix(HUB)).name.partition(".")[0], monotonic()
-    with locked(run):
-        async with executing(config) as executor, open_models(config, executor.line) as (model, _):
-            watch.on_model(model)
-            try:
-                labelled = [row.id for row in finished.result.examples]
-                core = Dataset(finished.dataset.get(key) for key in labelled)
-                objective = build_objective(core, model, finished.task, config.search)
-                frozen = await frozen_of(config, objective, finished.result)
-                index = spill(rows, split, unit, folder, f"{_digest(rows, data)}/{_frozen_digest(run)}")
-                rest = Rest(
-                    objective, core, finished.task.constraints, frozen, Labeling(), config.diagnostics.abstain_below
-                )
-                await rest.label(folder, index, allowed(config.run.tolerate, total), watch.on_part, executor)
-            finally:
-                await executor.refresh()
-                note_session(run / SESSIONS_FILE, model, monotonic() - began)
+    folder = out or run / MORE_FOLDER / Path(data.removeprefix(HUB)).name.partition(".")[0]
+    async with executing(config) as executor, asked_again(config, executor) as model:
+        watch.on_model(model)
+        core = Dataset(finished.dataset.get(row.id) for row in finished.result.examples)
+        objective = build_objective(core, model, finished.task, config.search)
+        frozen = await frozen_of(config, objective, finished.result)
+        index = spill(rows, split, unit, folder, f"{_digest(rows, data)}/{_frozen_digest(run)}")
+        rest = Rest(objective, core, finished.task.constraints, frozen, Labeling(), config.diagnostics.abstain_below)
+        await rest.label(folder, index, allowed(config.run.tolerate, total), watch.on_part, executor)
     return folder
+
+
+@asynccontextmanager
+async def asked_again(config: Config, executor: Executor | None = None) -> AsyncIterator[LanguageModel]:
+    """A model for a finished run, whose folder is held: what it sends counts on the run's budget, and is noted there.
+
+    Args:
+        config: of the run, with its folder.
+        executor: whose workers ask too, if there are any.
+
+    Yields:
+        The model that the configuration names.
+
+    Raises:
+        RunError: the run is in use, or its ledger is damaged.
+        ConfigError, ProviderError, StorageError: as for `open_model`.
+    """
+    folder, began = folder_of(config), monotonic()
+    line = None if executor is None else executor.line
+    with locked(folder):
+        async with open_model(config, meter=line, limits=None if line is None else line.limits) as model:
+            try:
+                yield model
+            finally:
+                if executor is not None:
+                    await executor.refresh()
+                note_session(folder / SESSIONS_FILE, model, monotonic() - began)
 
 
 def _digest(rows: Rows, data: str) -> str:

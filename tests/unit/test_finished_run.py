@@ -34,8 +34,6 @@ ALLOWED = {
     "cli/running.py": {"LABELS_FILE", "SUMMARY_FILE", "TRACE_FILE"},
     # A search that was cut short goes on under what is left of the budget; a comparison has notes of its own sessions.
     "compare/searches.py": {"CONFIG_FILE", "SESSIONS_FILE", "SUMMARY_FILE"},
-    # What a reward model sends is noted with the run that it is made of.
-    "reward/opening.py": {"SESSIONS_FILE"},
 }
 
 
