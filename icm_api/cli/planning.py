@@ -104,8 +104,9 @@ def _lines(found: Plan, config: Config) -> Iterator[str]:
         )
     if found.batches > 1:
         yield f"searched in {found.batches:,} batches"
+    asked = f" of {likely.questions:,} questions" if likely.questions > likely.requests else ""
     parts = [
-        f"{likely.requests:,} requests",
+        f"{likely.requests:,} requests{asked}",
         f"{likely.prompt_tokens:,} prompt tokens, {likely.prompt_tokens - likely.cached_tokens:,} of them new to a "
         "prefix cache",
         *_paid(likely.money, likely.minutes, config),

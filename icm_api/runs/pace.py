@@ -15,13 +15,22 @@ from icm_api.types import Usage
 
 
 class Wave(NamedTuple):
-    """Questions whose answers are waited for `waits` times, with all that they ask for."""
+    """Questions whose answers are waited for `waits` times, with all that they ask for.
+
+    They are sent in `sent` requests, where many questions travel in one; None if each is a request.
+    """
 
     usage: Usage
     waits: float
+    sent: float | None = None
+
+    @property
+    def requests(self) -> float:
+        """To the model."""
+        return self.usage.requests if self.sent is None else self.sent
 
     def times(self, requests: float, tokens: float | None = None) -> Wave:
-        """So many times the requests, replies and waits, and the prompt tokens.
+        """So many times the questions, replies and waits, and the prompt tokens.
 
         Args:
             requests: factor.
@@ -36,6 +45,7 @@ class Wave(NamedTuple):
                 round(usage.cached_tokens * tokens),
             ),
             self.waits * requests,
+            None if self.sent is None else self.sent * requests,
         )
 
 
@@ -78,15 +88,15 @@ class Pace:
         elif self.new_tokens is not None:
             seconds = (usage.prompt_tokens - usage.cached_tokens) / self.new_tokens
         elif self.request is not None:
-            return usage.requests * self.request / 60
+            return sum(wave.requests for wave in waves) * self.request / 60
         else:
             return None
-        return max(seconds / 60, self._limits(usage))
+        return max(seconds / 60, self._limits(usage, sum(wave.requests for wave in waves)))
 
-    def _limits(self, usage: Usage) -> float:
+    def _limits(self, usage: Usage, requests: float) -> float:
         """Minutes for which the limits hold the last request back: what fits into one minute goes out at once."""
         tokens = usage.prompt_tokens + usage.completion_tokens
-        each = ((usage.requests, self.client.requests_per_minute), (tokens, self.client.tokens_per_minute))
+        each = ((requests, self.client.requests_per_minute), (tokens, self.client.tokens_per_minute))
         return max([0.0, *(ceil(amount / limit) - 1.0 for amount, limit in each if limit is not None and amount)])
 
 
@@ -107,10 +117,10 @@ def trips(waves: Sequence[Wave], slots: int, most: int) -> float:
         4.0
     """
     slots, found = min(slots, most), 0.0
-    for usage, waits in waves:
-        turns = ceil(waits)
+    for wave in waves:
+        waits, turns = wave.waits, ceil(wave.waits)
         for _ in range(turns):
-            left, here = usage.requests / waits, 0
+            left, here = wave.requests / waits, 0
             while left > 0:
                 full = left >= slots
                 left, here = left - slots, here + 1

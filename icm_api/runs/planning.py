@@ -159,7 +159,7 @@ class _Subject:
             waves.append(rates.wave(self.rest, self.objective, measured_lengths(self.objective, self.model)))
         likely, most, longest = rates.cost(waves), self.most(rates, shown), self.longest()
         # It waits as often for each request as it is likely to.
-        waits = sum(wave.waits for wave in waves) * most.requests / likely.requests
+        waits = sum(wave.waits for wave in waves) * most.requests / likely.questions
         return Plan(
             self.searched + self.others,
             len(self.objective.relations),
@@ -172,7 +172,7 @@ class _Subject:
             self.search.engine,
             self.objective.estimator.name,
             None if rates.prices is None else cost(most, rates.prices),
-            rates.pace.minutes([Wave(most, waits)]),
+            rates.pace.minutes([Wave(most, waits, most.requests * likely.requests / likely.questions)]),
             (*self._notes(config, rates, shown, earlier), *_on_jobs(config, sum(wave.waits for wave in waves))),
             tuple(too_long(self.objective)),
             self.others,
@@ -321,7 +321,7 @@ async def planned(
     rates = await stated_rates(objective, model)
     likely, most = rates.cost(subject.waves(rates)), subject.most(rates, None)
     return {
-        "requests": likely.requests,
+        "requests": likely.questions,
         "prompt_tokens": likely.prompt_tokens,
         "most_requests": most.requests,
         "most_prompt_tokens": most.prompt_tokens,

@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from math import ceil
 from time import monotonic
 
 from icm_api.config import Config, Prices
@@ -16,7 +17,8 @@ from icm_api.evaluation.null import made_up
 from icm_api.model import Client, LanguageModel, open_endpoint
 from icm_api.model.client.meter import cost
 from icm_api.model.findings import Recorder, limits_found, seconds_found
-from icm_api.objective import LeaveOneOut, Lengths, Objective
+from icm_api.model.reading.decisions import METHOD as DECISIONS
+from icm_api.objective import LeaveOneOut, Lengths, Objective, Shared
 from icm_api.runs.pace import Pace, Wave
 from icm_api.search import Asked
 from icm_api.types import Example, Labeling, Prompt, Usage
@@ -35,12 +37,13 @@ class Cost:
     """What something takes.
 
     Attributes:
-        requests: to the model.
+        requests: to the model; a list of prompts, or of questions, is one.
         prompt_tokens: of all prompts.
         cached_tokens: those of them that a prefix cache has read before.
         completion_tokens: of all replies.
         money: in the currency of the prices; None without `[prices]`.
         minutes: None if no speed is known.
+        questions: that these requests ask, as many as a finished run counts.
     """
 
     requests: int
@@ -49,6 +52,7 @@ class Cost:
     completion_tokens: int
     money: float | None = None
     minutes: float | None = None
+    questions: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,8 @@ class Rates:
         once: requests that are made once for all: those that ask how a server cuts the texts into tokens.
         prices: what they cost.
         pace: how long they take.
+        together: the most questions that travel in one request.
+        alike: only questions about the same demonstrations do.
     """
 
     requests: float = 1.0
@@ -72,6 +78,8 @@ class Rates:
     once: int = 0
     prices: Prices | None = None
     pace: Pace = field(default_factory=Pace)
+    together: int = 1
+    alike: bool = False
 
     def wave(self, asked: Asked, objective: Objective, lengths: Lengths) -> Wave:
         """What some questions ask for.
@@ -94,7 +102,23 @@ class Rates:
         # Of made-up words a tokenizer knows none, and cuts them into pieces of about two letters.
         scale = self.requests * (max(self.tokens, self.most_tokens) if asked.noise else self.tokens)
         usage = Usage(round(requests), round(tokens * scale), round(requests * self.reply), round(cached * scale))
-        return Wave(usage, asked.waits)
+        if self.together == 1:
+            return Wave(usage, asked.waits)
+        estimator = LeaveOneOut() if asked.exact else objective.estimator
+        contexts = estimator.orders if isinstance(estimator, Shared) else scored.requests
+        waits = asked.waits or 1.0
+        sent = asked.scores * self._sent(self.requests * scored.requests, contexts)
+        sent += waits * self._sent(self.requests * asked.questions / waits, float(asked.shown > 0))
+        return Wave(usage, asked.waits, sent)
+
+    def _sent(self, questions: float, contexts: float) -> float:
+        """Requests that so many questions travel in, which are asked at once after so many contexts."""
+        if self.alike:
+            each = max(1.0, contexts)
+            return each * ceil(questions / each / self.together)
+        # The first after each context goes ahead of the others.
+        first = min(contexts, questions)
+        return float(ceil(first / self.together) + ceil((questions - first) / self.together))
 
     def cost(self, waves: Sequence[Wave]) -> Cost:
         """What they take together.
@@ -106,12 +130,13 @@ class Rates:
         prices = self.prices
         money = None if prices is None else sum(cost(_billed(wave.usage), prices) for wave in waves)
         return Cost(
-            usage.requests,
+            round(sum(wave.requests for wave in waves)),
             usage.prompt_tokens,
             usage.cached_tokens,
             usage.completion_tokens,
             money,
             self.pace.minutes(waves),
+            usage.requests,
         )
 
 
@@ -170,7 +195,8 @@ async def stated_rates(objective: Objective, model: LanguageModel) -> Rates:
     texts = [objective.prompts.template.render(example) for example in objective.dataset]
     most = max(1.0, sum(map(most_tokens, texts)) / max(1, sum(map(model.count_tokens, texts))))
     once = await _asked_once(objective, model) if not any(draft.completion_tokens for draft in drafts) else 0
-    return Rates(float(can.requests_per_prompt), FEWER, most, reply, once)
+    found = Rates(float(can.requests_per_prompt), FEWER, most, reply, once)
+    return replace(found, together=can.together, alike=can.method == DECISIONS)
 
 
 async def _asked_once(objective: Objective, model: LanguageModel) -> int:

@@ -11,7 +11,7 @@ import pytest
 from icm_api.cli.main import main
 from icm_api.config import load_config
 from icm_api.errors import IcmError
-from icm_api.runs import compare_plans, plan, run_config
+from icm_api.runs import FinishedRun, compare_plans, plan, run_config
 from icm_api.search import ENGINES
 from icm_api.testing import Faults, serve
 from tests.hosted import write_config
@@ -39,7 +39,7 @@ async def test_at_most_is_never_exceeded_and_what_was_planned_is_kept(tmp_path: 
     assert result.usage.requests <= planned.requests
     assert result.usage.prompt_tokens <= planned.prompt_tokens
     assert result.about["planned"] == {
-        "requests": planned.likely.requests,
+        "requests": planned.likely.questions,
         "prompt_tokens": planned.likely.prompt_tokens,
         "most_requests": planned.requests,
         "most_prompt_tokens": planned.prompt_tokens,
@@ -265,3 +265,21 @@ async def test_a_witness_is_planned_whole_whatever_judging_may_take(tmp_path: Pa
 async def test_every_estimator_has_a_row(tmp_path: Path) -> None:
     found = await compare_plans(load_config(write_world(tmp_path, size=8)))
     assert len({(row.engine, row.estimator) for row in found}) == len(found) >= len(ENGINES)
+
+
+async def test_prompts_that_travel_in_lists_are_planned_as_the_requests_that_a_server_counts(tmp_path: Path) -> None:
+    with serve(dialect="vllm") as server:
+        path = write_world(tmp_path, size=16, search='engine = "bootstrap"\nrestarts = 1')
+        spec = f'provider = "vllm:{server.model}@{server.url}"'
+        path.write_text(path.read_text().replace('provider = "pocket"', spec) + "\n[diagnostics]\nenabled = false\n")
+        config = load_config(path)
+        planned = await plan(config)
+        result = await run_config(config)
+        asked = {way: server.log.requests[f"/{way}"] for way in ("v1/completions", "tokenize")}
+    assert result.about["planned"]["requests"] == planned.likely.questions
+    assert asked["v1/completions"] * 5 < result.usage.requests - asked["tokenize"]
+    # Texts that end alike are cut into tokens once, which is not known beforehand.
+    assert planned.likely.requests / 2 <= sum(asked.values()) <= planned.likely.requests
+    sent = FinishedRun.open(tmp_path / "run").sent
+    assert sent is not None
+    assert sent.usage.requests == sum(asked.values())
