@@ -12,7 +12,7 @@ from icm_api.evaluation import judged_anyway, likely_of_judging, share_of_judgin
 from icm_api.model import LanguageModel
 from icm_api.model.client.meter import cost
 from icm_api.objective import Joint, LeaveOneOut, Objective
-from icm_api.runs.aside import too_long
+from icm_api.runs.aside import Aside, too_long
 from icm_api.runs.cutting import Large
 from icm_api.runs.earlier import Earlier, earlier_runs
 from icm_api.runs.folder import folder_of
@@ -123,18 +123,32 @@ async def _plans(config: Config, *, probe: bool, compare: bool = False) -> list[
         others = _others(config.search, own, inside=model.capabilities.prompt_logprobs) if compare else ()
         searches = [config.search, *others]
         objectives = [build_objective(dataset, model, task, search) for search in searches]
-        rates = replace(await stated_rates(objectives[0], model), prices=prices_of(config))
-        shown = await probed(config, objectives[0]) if probe else None
+        first, _ = _asked_about(objectives[0], start)
+        rates = replace(await stated_rates(first, model), prices=prices_of(config))
+        shown = await probed(config, first) if probe else None
         for objective, search in zip(objectives, searches, strict=True):
-            count = max(1, len(cut.batches))
-            subject = _Subject(objective, search, config.diagnostics, start, model, len(cut.dataset), count, rest)
+            asked, known = _asked_about(objective, start)
+            subject = _Subject(asked, search, config.diagnostics, known, model, max(1, len(cut.batches)), rest)
             try:
-                found.append(subject.plan(config, rates, shown))
+                found.append(_with_all(subject.plan(config, rates, shown), objective, len(cut.dataset)))
             except ConfigError:
                 # Another engine's setting may not fit the data.
                 if search is config.search:
                     raise
     return found
+
+
+def _asked_about(objective: Objective, start: Start) -> tuple[Objective, Start]:
+    """Without the examples that a run sets aside, since they are longer than the window: one could outweigh all."""
+    aside = Aside(too_long(objective))
+    return (objective, start) if len(aside.reasons) == len(objective.dataset) else aside.without(objective, start)
+
+
+def _with_all(found: Plan, objective: Objective, searched: int) -> Plan:
+    """The plan with the examples that are set aside among those that there are, and each of all batches once."""
+    return replace(
+        found, examples=searched + found.rest, relations=len(objective.relations), too_long=tuple(too_long(objective))
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,9 +160,8 @@ class _Subject:
     diagnostics: DiagnosticsSettings
     start: Start
     model: LanguageModel
-    searched: int
-    batches: int
-    rest: Asked | None
+    batches: int = 1
+    rest: Asked | None = None
 
     def plan(self, config: Config, rates: Rates, shown: Probed | None) -> Plan:
         steps = steps_of(self.search, len(self.objective.dataset))
@@ -161,7 +174,7 @@ class _Subject:
         # It waits as often for each request as it is likely to.
         waits = sum(wave.waits for wave in waves) * most.requests / likely.questions
         return Plan(
-            self.searched + self.others,
+            len(self.objective.dataset) + self.others,
             len(self.objective.relations),
             steps,
             most.requests,
@@ -174,9 +187,8 @@ class _Subject:
             None if rates.prices is None else cost(most, rates.prices),
             rates.pace.minutes([Wave(most, waits, most.requests * likely.requests / likely.questions)]),
             (*self._notes(config, rates, shown, earlier), *_on_jobs(config, sum(wave.waits for wave in waves))),
-            tuple(too_long(self.objective)),
-            self.others,
-            self.batches,
+            rest=self.others,
+            batches=self.batches,
         )
 
     def waves(self, rates: Rates) -> list[Wave]:
@@ -317,7 +329,8 @@ async def planned(
         start: labels known beforehand.
         model: that is asked.
     """
-    subject = _Subject(objective, search, diagnostics, start, model, len(objective.dataset), 1, None)
+    objective, start = _asked_about(objective, start)
+    subject = _Subject(objective, search, diagnostics, start, model)
     rates = await stated_rates(objective, model)
     likely, most = rates.cost(subject.waves(rates)), subject.most(rates, None)
     return {

@@ -283,3 +283,17 @@ async def test_prompts_that_travel_in_lists_are_planned_as_the_requests_that_a_s
     sent = FinishedRun.open(tmp_path / "run").sent
     assert sent is not None
     assert sent.usage.requests == sum(asked.values())
+
+
+async def test_an_example_that_is_set_aside_as_too_long_outweighs_no_plan(tmp_path: Path) -> None:
+    path = write_world(tmp_path, "facts", size=12)
+    sound = await plan(load_config(path))
+    with (tmp_path / "claims.jsonl").open("a") as file:
+        file.write(json.dumps({"id": "long", "text": "1>2 " * 2000, "group": None, "answer": None}) + "\n")
+    config = load_config(path)
+    planned, result = await plan(config), await run_config(config)
+    assert planned.too_long == ("long",)
+    assert planned.examples == 13
+    assert (planned.likely, planned.requests) == (sound.likely, sound.requests)
+    assert result.about["planned"]["prompt_tokens"] == sound.likely.prompt_tokens
+    assert result.usage.prompt_tokens < 2 * sound.likely.prompt_tokens
