@@ -6,7 +6,7 @@ has asked for already.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, inf
 
 from icm_api.types import Score, Tally, Usage
@@ -43,6 +43,14 @@ class Allowance:
         if searched is None:
             return cls(None, one, size, tally)
         return cls(Usage(int(share * searched.requests), int(share * searched.prompt_tokens)), one, size, tally)
+
+    def beside(self, spent: Usage) -> Allowance:
+        """The same share, of which what was spent by now is no part.
+
+        Args:
+            spent: requests and prompt tokens.
+        """
+        return self if self.most is None else replace(self, most=self.most + spent)
 
     @property
     def scores(self) -> float:

@@ -122,6 +122,10 @@ async def diagnose(
     objective = replace(objective, tally=objective.tally.part())
     score = await objective.completed(judged.score)
     allowance = Allowance.of(judged.searched, settings.share, score, objective.tally)
+    if judged.fixed:
+        # The search saw them everywhere: zero-shot has to be asked anew, and must not leave the null too few examples.
+        await zero_shot(objective)
+        allowance = allowance.beside(objective.tally.usage)
     measures, seen = await _Judge(objective, replace(judged, score=score), settings, seed, allowance).measured()
     usage = objective.tally.usage
     if witness is not None:

@@ -69,6 +69,11 @@ class Null:
         """Whether they are clearly ahead."""
         return self.ahead >= AHEAD
 
+    @property
+    def close(self) -> bool:
+        """Whether they are ahead by more than chance, and yet not by as much as is asked for."""
+        return not self.beaten and self.found - max(0.0, self.noise) > 2 * self.error
+
     def as_json(self) -> dict[str, float | int | bool]:
         """For `summary.json`."""
         return {

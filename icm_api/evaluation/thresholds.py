@@ -32,7 +32,8 @@ DRIFTED = 0.15
 AGREEING = 0.8
 """Two labelings that agree on fewer examples than this are two opinions; noise and myths cost less than a fifth."""
 CONTRADICTED = 0.3
-"""Given labels contradict the model if more than this share of them does, each weighed by how sure the model is."""
+"""Given labels contradict the model if more than this share of them does, each weighed by how sure the model is, and
+surely so, by a 95% limit of their number: of a good run's labels a fifth may be wrong, and one answer says nothing."""
 RIVAL_MARGIN = 0.1
 """By how much less another labeling may explain and still count as equally coherent: several times what another order
 of the demonstrations changes. Shares are compared, not nats, of which labels in uneven shares can have but few."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from icm_api.evaluation.coherence import Coherence
+from icm_api.evaluation.intervals import exact_lower_limit
 from icm_api.evaluation.measures import Measures, Rival
 from icm_api.evaluation.null import Null
 from icm_api.evaluation.thresholds import (
@@ -38,6 +39,7 @@ from icm_api.evaluation.thresholds import (
 Name: TypeAlias = Literal["coherent", "not coherent", "collapsed", "unsure"]
 
 STRONGER = "ask for a concept that the model holds, word the prompt so that it is plain, or use a stronger model"
+MORE = "label more examples at once, word the prompt so that the concept is plain, or use a stronger model"
 CONTRAST = "add examples that contrast, such as the opposite of each claim, and constraints between them"
 
 
@@ -84,7 +86,10 @@ def judge(measures: Measures) -> Verdict:
         Name, reasons and advice; the notes that hold whatever the name come last among the reasons.
     """
     by_itself = _of_one_sided if measures.one_sided else _doubted
-    verdict = _contradicted(measures) or by_itself(measures) or _of_coherence(measures)
+    verdict, against = by_itself(measures) or _of_coherence(measures), _contradicted(measures)
+    # Where labels are coherent that divide the examples as the model does, a person has told it the names.
+    exchanged = measures.opinion.rival.agreement_renamed >= AGREEING and verdict.name == "coherent"
+    verdict = verdict if against is None or exchanged else against
     return Verdict(verdict.name, (*verdict.reasons, *_notes(measures)), verdict.advice)
 
 
@@ -130,10 +135,13 @@ def _beside(m: Measures) -> str:
 def _contradicted(m: Measures) -> Verdict | None:
     """Given labels that the model, left to itself, would surely not give.
 
-    Those that it is unsure of may be wrong as often as not: to be told of them is what a person is asked for.
+    Those that it is unsure of may be wrong as often as not: to be told of them is what a person is asked for. A few of
+    those it is sure of are wrong in good runs too.
     """
     opinion = m.opinion
     if not opinion.given or opinion.contradicted <= CONTRADICTED or opinion.rival.coherence.share < COHERENT:
+        return None
+    if exact_lower_limit(opinion.given - opinion.given_shared, opinion.given) <= CONTRADICTED:
         return None
     return Verdict(
         "unsure",
@@ -166,12 +174,14 @@ def _doubted(m: Measures) -> Verdict | None:
 def _rivals(rival: Rival, m: Measures) -> bool:
     """Whether it is another opinion, coherent, and about as much so as the labels found.
 
-    The same division with the names exchanged is none, unless the search itself should have preferred it; nor is one
+    The same division with the names exchanged is none, unless nobody gave names and the search itself should have
+    preferred it; nor is one
     to which the model, asked about each text by itself, leans clearly less where the two differ.
     """
     if m.prior.spread >= NAMING_SPREAD and rival.leaning is not None and rival.leaning > 0:
         return False
-    exchanged = rival.agreement_renamed >= AGREEING and rival.coherence.value <= m.found.value
+    named = m.opinion.given > 0 or rival.coherence.value <= m.found.value
+    exchanged = rival.agreement_renamed >= AGREEING and named
     return (
         not exchanged
         and rival.agreement < AGREEING
@@ -199,6 +209,9 @@ def _of_coherence(m: Measures) -> Verdict:
     explained = (
         f"the other labels explain {max(m.found.share, 0):.0%} of the labels ({m.found.gain:.2f} nats per example)"
     )
+    if m.null is not None and m.null.share >= COHERENT and m.null.close:
+        much = "the labels may follow in part how the texts look, or the model's whims about them"
+        return Verdict("unsure", (f"{_of_null(m.null)}: {much}",), (MORE,))
     if m.null is not None and (not m.null.beaten or m.null.share < WEAK):
         return Verdict("not coherent", (f"{_of_null(m.null)}: the model finds no concept in them",), (STRONGER,))
     if m.core >= max(CORE_COHERENT, m.found.share + PART_GAP) and _beats_chance(m):

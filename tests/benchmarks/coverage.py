@@ -76,19 +76,22 @@ def coverage(
 
 
 def report() -> Iterator[str]:
-    """The figures, a line each."""
-    yield f"coverage of nominal 95% intervals and their width, {RUNS} runs each"
-    yield f"  {'groups':>6} x {'each':<5}{'right':>6}{'together':>9}{'rare':>6}" + "".join(
-        f"{name:>24}" for name in METRICS
-    )
+    """The figures, as a table."""
+    yield f"Coverage of nominal 95% intervals, and their mean width, {RUNS} runs a row."
+    yield ""
+    names = ("groups x examples", "right", "together", "rarer label", *METRICS)
+    yield f"| {' | '.join(names)} |"
+    yield f"|{'---|' * len(names)}"
     for shape, right, together, rare in product(SHAPES, (0.6, 0.8, 0.95), (0.0, 0.67), (0.5, 0.15)):
         if shape[1] == 1 and together:
             continue
         cells = coverage(shape, right, together, rare).values()
-        yield f"  {shape[0]:>6} x {shape[1]:<5}{right:>6.2f}{together:>9.2f}{rare:>6.2f}" + "".join(map(_cell, cells))
+        about = (f"{shape[0]} x {shape[1]}", f"{right:.0%}", f"{together:.0%}", f"{rare:.0%}")
+        yield f"| {' | '.join([*about, *map(_cell, cells)])} |"
 
 
 def _cell(found: tuple[float, float, float]) -> str:
     held, width, share = found
-    text = f"{held:.1%} {width:.2f}" + (f" ({share:.0%})" if share < 1 else "")
-    return f"{text if share else '-':>24}"
+    if not share:
+        return "-"
+    return f"{held:.1%}, {width:.2f}" + (f" ({share:.0%} of runs)" if share < 1 else "")

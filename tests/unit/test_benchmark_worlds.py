@@ -9,10 +9,13 @@ from math import comb
 
 import pytest
 
+from icm_api.config import SearchSettings
+from icm_api.evaluation import name_settling
 from icm_api.evaluation.null import made_up
 from icm_api.model import open_model
+from icm_api.runs import run
 from icm_api.testing import serve
-from icm_api.types import LabelDistribution, Prompt, Turn, Verbalizer
+from icm_api.types import LabelDistribution, Labeling, Prompt, Turn, Verbalizer
 from tests.benchmarks.worlds.families import WORLDS, World
 from tests.benchmarks.worlds.learner import Learner, Mind
 from tests.benchmarks.worlds.learning import Criterion, Tables, learned
@@ -49,6 +52,19 @@ async def test_the_wire_says_what_the_learner_says(name: str) -> None:
 def test_a_text_that_names_nothing_has_an_answer_too() -> None:
     learner = Learner(WORLDS["plain"].mind)
     assert len(learner.read_text("")) == len(learner.read_text("Is this so?")) == 2
+
+
+@pytest.mark.parametrize("settles", ["names", pytest.param("uncertain", marks=pytest.mark.slow)])
+async def test_answers_to_a_queue_do_not_lower_a_good_run_s_verdict(settles: str) -> None:
+    """As zero-shot has to be asked anew then, judging must not be left with a null of a few examples."""
+    sample = WORLDS["belief noise"].sample(32, seed=0)
+    before = await run(sample.dataset, sample.task, sample.model, search=SearchSettings(seed=0))
+    uncertain = sorted((row for row in before.examples if row.review), key=lambda row: row.review or 0)
+    asked = name_settling(before.examples, 3) if settles == "names" else uncertain[:10]
+    given = Labeling({row.id: sample.gold[row.id] for row in asked})
+    after = await run(sample.dataset, sample.task, sample.model, search=SearchSettings(seed=0), fixed=given)
+    assert before.verdict == after.verdict == "coherent, unchecked"
+    assert after.about["diagnosis"]["measures"]["null"]["examples"] >= 20
 
 
 async def test_inside_a_prompt_is_what_a_prompt_that_ends_there_says() -> None:

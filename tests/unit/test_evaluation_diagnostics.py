@@ -33,6 +33,7 @@ from icm_api.evaluation.diagnostics import Diagnosis, diagnose
 from icm_api.evaluation.distance import agreement
 from icm_api.evaluation.measures import Chance, Judged, Measures, Opinion, Orders, Rival
 from icm_api.evaluation.naming import Prior, auroc_of, leaning_of, name
+from icm_api.evaluation.null import Null
 from icm_api.evaluation.posterior import legal_posterior
 from icm_api.evaluation.thresholds import COHERENT, FEWEST, INCOHERENT, NAMED, NAMING_SPREAD, OPINIONATED, PART_GAP
 from icm_api.evaluation.verdict import judge, one_sided
@@ -399,7 +400,7 @@ def test_texts_alone_prefer_labels_clearly_only_if_most_examples_that_differ_say
 
 
 def test_given_labels_that_a_coherent_opinion_does_not_share_make_unsure() -> None:
-    opinion = Opinion(a_rival(0.6, 0.1), 2, False, 10, 3, contradicted=0.6)
+    opinion = Opinion(a_rival(0.6, 0.1, renamed=0.7), 2, False, 10, 3, contradicted=0.6)
     verdict = judge(replace(measures(), opinion=opinion))
     assert verdict.name == "unsure"
     assert "3 of the 10 given labels" in verdict.reasons[0]
@@ -411,8 +412,38 @@ def test_given_labels_that_a_coherent_opinion_does_not_share_make_unsure() -> No
     )
     collapsed = replace(measures(), found=a_coherence(0.0, true=20), one_sided=True, opinion=opinion)
     assert "3 of the 10 given labels" in judge(collapsed).reasons[0]
+    single = Opinion(a_rival(0.6, 0.1, renamed=0.7), 2, False, 2, 0, contradicted=1.0)
+    assert "given labels" not in "".join(judge(replace(measures(), opinion=single)).reasons)
+    several = judge(replace(measures(), opinion=replace(single, given=3)))
+    assert "has only 0 of the 3 given labels" in several.reasons[0]
     incoherent = replace(opinion, rival=a_rival(0.2, 0.1))
     assert judge(replace(measures(), opinion=incoherent)).name == "coherent"
+
+
+def test_given_labels_that_exchange_the_names_name_labels_and_raise_no_doubt() -> None:
+    """The model divides the examples as is meant, and calls each side by the other's name."""
+    exchanged = Opinion(a_rival(0.95, 0.05, utility=0.0), 2, False, 6, 0, contradicted=0.9)
+    told = replace(measures(), opinion=exchanged, ends=(a_rival(0.95, 0.0, utility=0.0),))
+    assert judge(told).name == "coherent"
+    untold = replace(told, opinion=replace(exchanged, given=0, contradicted=0.0))
+    assert "search stopped short" in judge(untold).reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("found", "noise", "error", "answer"),
+    [
+        (0.60, 0.10, 0.05, "coherent"),
+        (0.60, 0.45, 0.05, "unsure"),
+        (0.60, 0.45, 0.10, "not coherent"),
+        (0.60, 0.60, 0.05, "not coherent"),
+        (0.25, 0.10, 0.05, "not coherent"),
+    ],
+)
+def test_labels_that_are_ahead_of_made_up_words_by_more_than_chance_but_not_far_are_unsure(
+    found: float, noise: float, error: float, answer: str
+) -> None:
+    null = Null(found, noise, error, log(2), 24, log(2))
+    assert judge(replace(measures(), null=null)).name == answer
 
 
 def test_a_mirror_image_is_a_question_of_names_and_not_of_coherence() -> None:
