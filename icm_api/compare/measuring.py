@@ -337,7 +337,7 @@ def demonstrations_of(
         >>> data = Dataset(Example(key, {"text": key}) for key in "abcd")
         >>> parts = [demonstrations_of(data, dict.fromkeys("abcd", "True"), most) for most in (1, 2, None)]
         >>> [[example.id for example, _ in part] for part in parts]
-        [['a'], ['b', 'a'], ['b', 'c', 'd', 'a']]
+        [['c'], ['a', 'c'], ['a', 'b', 'd', 'c']]
     """
     dataset = dataset.hashed()
     order = list(dataset.ids)

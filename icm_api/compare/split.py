@@ -71,8 +71,8 @@ def load_splits(config: Config) -> tuple[Split, ...]:
 
 def _warn_of_overlap(dataset: Dataset, held_out: Dataset) -> None:
     """Accuracy on examples that are among the demonstrations says little of others."""
-    known = {tuple(sorted(example.fields.items())): example.id for example in dataset}
-    both = [known[key] for example in held_out if (key := tuple(sorted(example.fields.items()))) in known]
+    known = {_said(example): example.id for example in dataset}
+    both = [known[said] for example in held_out if (said := _said(example)) in known]
     if both:
         _LOG.warning(
             "%d of %d examples of compare.test have the texts of examples in the data, such as %r: accuracy on them is "
@@ -81,6 +81,11 @@ def _warn_of_overlap(dataset: Dataset, held_out: Dataset) -> None:
             len(held_out),
             both[0],
         )
+
+
+def _said(example: Example) -> tuple[tuple[str, str], ...]:
+    """The texts of an example, whatever their capitals and spaces."""
+    return tuple(sorted((name, " ".join(text.casefold().split())) for name, text in example.fields.items()))
 
 
 def _held_out_id(example_id: str) -> str:

@@ -137,11 +137,11 @@ class Dataset(Sequence[Example]):
         return self._positions[example_id]
 
 
-def _content(example: Example) -> tuple[bytes, str, str]:
-    """What to sort an example by: a hash first; ids, which may count the rows, only between equal contents."""
-    told = json.dumps([sorted(example.fields.items()), example.group, example.answer])
+def _content(example: Example) -> tuple[bytes, str, str, str, str]:
+    """What to sort an example by: a hash of its texts. Names of groups and ids may count the rows, and come last."""
+    told = json.dumps(sorted(example.fields.items()))
     beside = repr(sorted(example.metadata.items(), key=lambda item: item[0]))
-    return sha256(told.encode()).digest(), beside, example.id
+    return sha256(told.encode()).digest(), example.answer or "", beside, example.group or "", example.id
 
 
 class Labels(Mapping[str, Label]):

@@ -136,6 +136,10 @@ def test_examples_that_are_in_both_files_are_named(tmp_path: Path, caplog: pytes
     load_splits(config)
     assert f"such as {first!r}: accuracy on them is too good" in caplog.text
     caplog.clear()
+    (tmp_path / "test.jsonl").write_text((tmp_path / "claims.jsonl").read_text().replace('"text": "', '"text": "  '))
+    load_splits(config)
+    assert "16 of 16 examples of compare.test have the texts of examples in the data" in caplog.text
+    caplog.clear()
     rows = [json.loads(line) for line in (tmp_path / "test.jsonl").read_text().splitlines()]
     others = (json.dumps({**row, "text": f"another {row['text']}"}) + "\n" for row in rows)
     (tmp_path / "test.jsonl").write_text("".join(others))

@@ -12,12 +12,14 @@ from typing import Any
 import pytest
 
 from icm_api.config import SearchSettings, load_config
+from icm_api.data import DataSource, load_examples
 from icm_api.runs import resume, run, run_config
 from icm_api.types import Answers, Dataset, Example, LabelDistribution, Labeling, Prompt
 from tests.benchmarks.worlds.families import Sample, World
 from tests.benchmarks.worlds.learner import Learner, Mind
 from tests.worlds import write_world
 
+SAMPLES = Path(__file__).parents[1] / "data"
 MIND = Mind(prior=0.75, recency=1.5, belief=1.0)
 """What it says depends on the order of the demonstrations."""
 SEARCHES: dict[str, dict[str, Any]] = {
@@ -106,3 +108,23 @@ def test_a_run_that_began_in_the_order_of_its_file_goes_on_in_it(tmp_path: Path)
     asyncio.run(resume(folder))
     assert (folder / "trace.jsonl").read_bytes() == trace
     assert old.labeling == Labeling({row.id: row.label for row in old.examples})
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        ("hh.jsonl", "preferences"),
+        ("rewardbench.jsonl", "preferences"),
+        ("gsm8k_generated.jsonl", "gsm8k"),
+    ],
+)
+def test_a_file_of_any_format_is_shown_in_one_order_whatever_the_order_of_its_rows(
+    name: str, form: str, tmp_path: Path
+) -> None:
+    rows = (SAMPLES / name).read_text(encoding="utf-8").splitlines(keepends=True)
+    shown = []
+    for order in (rows, rows[::-1]):
+        (tmp_path / name).write_text("".join(order), encoding="utf-8")
+        shown.append([dict(each.fields) for each in load_examples(DataSource(str(tmp_path / name), form)).hashed()])
+    assert shown[0] == shown[1]
+    assert len(shown[0]) >= 4
