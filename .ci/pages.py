@@ -25,6 +25,7 @@ GUIDE = {
     "cookbook/guide/costs.md": ("guide/costs.md", "What it costs"),
     "cookbook/guide/price_of_a_label.md": ("guide/price_of_a_label.md", "The price of a label"),
     "cookbook/guide/verdicts.md": ("guide/verdicts.md", "Verdicts"),
+    "cookbook/guide/intervals.md": ("guide/intervals.md", "Intervals"),
     "cookbook/guide/your_files.md": ("guide/your_files.md", "Your own files"),
     "cookbook/guide/reward_models.md": ("guide/reward_models.md", "Reward models"),
     "cookbook/guide/large_sets.md": ("guide/large_sets.md", "Data sets of any size"),

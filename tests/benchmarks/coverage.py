@@ -94,4 +94,4 @@ def _cell(found: tuple[float, float, float]) -> str:
     held, width, share = found
     if not share:
         return "-"
-    return f"{held:.1%}, {width:.2f}" + (f" ({share:.0%} of runs)" if share < 1 else "")
+    return f"{held:.1%}, {width:.2f}" + (f" ({share:.0%} of runs)" if share < 0.995 else "")
