@@ -25,7 +25,7 @@ from tests.worlds import write_world
 LATENCY = 0.05
 BATCHES = 16
 _SIZE, _OVERLAP = 12, 4
-_SEARCH = 'engine = "gibbs"\nrestarts = 1\nrounds = 2\n'
+_SEARCH = 'engine = "gibbs"\nrestarts = 1\nrounds = 1\n'
 
 
 def write_config(folder: Path, spec: str, executor: str = "") -> Path:

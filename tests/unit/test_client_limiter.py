@@ -117,6 +117,10 @@ async def test_what_a_killed_worker_had_under_way_counts_in_full_and_nobody_wait
     far.limiter.leave("one")
     with pytest.raises(BudgetError, match="2 of 2"):
         await waiting
+    polls = [asyncio.create_task(far.limiter.exchange("third", News(), ())) for _ in range(3)]
+    await asyncio.sleep(0)
+    far.limiter.leave("third")
+    await asyncio.wait_for(asyncio.gather(*polls), 5)
     # A message of the dead that comes late.
     assert await far.limiter.exchange("one", News(), [Ask(9, (REQUEST,))]) == ()
     assert spent(tmp_path / "spending.jsonl").requests == 2

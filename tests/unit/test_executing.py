@@ -176,6 +176,15 @@ def test_without_ray_it_is_said_what_to_install(
     assert not (tmp_path / "run").exists()
 
 
+def test_a_cluster_of_several_machines_needs_a_cache_for_all(tmp_path: Path) -> None:
+    config, nodes = load_config(configured(tmp_path)), [{"Alive": True}] * 2
+    with pytest.raises(ConfigError, match=r"2 machines.*cache\.url"):
+        on_ray._check_cache(config, nodes)
+    on_ray._check_cache(config, nodes[:1])
+    shared = config.cache.changed(folder=None, url="redis://127.0.0.1:6379/0")
+    on_ray._check_cache(config.changed(cache=shared), nodes)
+
+
 def test_the_table_knows_no_other_executor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed) -> None:
     monkeypatch.setenv("ICM_RUN__EXECUTOR", "dask")
     assert main(["run", str(configured(tmp_path))]) == 2

@@ -90,11 +90,13 @@ class _Worker:
         asking: asks that wait, by ticket.
         open: what was let go, by ticket: the question's keys, and what is reserved.
         grants: that the worker has not heard of.
+        polls: calls that wait for them.
     """
 
     asking: dict[int, asyncio.Task[None]] = field(default_factory=dict)
     open: dict[int, tuple[Ask, Usage]] = field(default_factory=dict)
     grants: asyncio.Queue[Grant] = field(default_factory=asyncio.Queue)
+    polls: int = 0
 
 
 class Limiter:
@@ -138,8 +140,12 @@ class Limiter:
                 state.grants.put_nowait(Grant(ask.ticket, state.open[ask.ticket][1]))
             elif ask.ticket not in state.asking:
                 state.asking[ask.ticket] = asyncio.create_task(self._decide(state, ask))
-        found = [await state.grants.get()]
-        while not state.grants.empty():
+        state.polls += 1
+        try:
+            found = [await state.grants.get()]
+        finally:
+            state.polls -= 1
+        while not state.grants.empty() and worker not in self._gone:
             found.append(state.grants.get_nowait())
         return tuple(found)
 
@@ -172,7 +178,8 @@ class Limiter:
         for ask, reserved in state.open.values():
             self._meter.unanswered(reserved, billed=True)
             self._release(ask)
-        state.grants.put_nowait(Grant(-1))
+        for _ in range(state.polls):
+            state.grants.put_nowait(Grant(-1))
 
     def close(self) -> None:
         """Close the ledger.
