@@ -342,7 +342,7 @@ async def ray_executor(config: Config) -> AsyncIterator[Executor]:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         try:
             # Blocks, as signals are taken care of in the main thread alone.
-            ray.init(logging_level=LOG_WARNING, log_to_driver=False)
+            ray.init(logging_level=LOG_WARNING, log_to_driver=False, include_dashboard=False)
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise ClusterError(f"no Ray cluster answers (RAY_ADDRESS): {error}; start it, then go on") from error
     try:

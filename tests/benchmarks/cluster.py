@@ -1,7 +1,7 @@
 """Batches on the workers of a Ray cluster: how long 16 of them take with one worker and with two, and without Ray.
 
 The server answers at once with made-up logprobs, 50 ms late, so that what is waited for is what is measured. A run is
-timed from when its workers have started. `python -m tests.benchmarks cluster` needs pip install 'icm-api[ray]'.
+timed from when its first batch is given out. `python -m tests.benchmarks cluster` needs pip install 'icm-api[ray]'.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from time import perf_counter, sleep
 from typing import Any
 
 from icm_api.config import load_config
-from icm_api.runs import run_config
+from icm_api.runs import Watch, run_config
 from icm_api.testing import Faults, serve
 from tests.worlds import write_world
 
@@ -50,7 +50,7 @@ def warmed(workers: int) -> None:
     """A cluster of so many workers in this process, each of which has imported what it needs."""
     import ray
 
-    ray.init(num_cpus=workers, logging_level="error", log_to_driver=False)
+    ray.init(num_cpus=workers, logging_level="error", log_to_driver=False, include_dashboard=False)
 
     def start() -> None:
         import icm_api.runs.pieces  # noqa: F401
@@ -65,9 +65,9 @@ def measured(folder: Path, spec: str, workers: int) -> dict[str, Any]:
     config = load_config(write_config(folder, spec, "ray" if workers else ""))
     if workers:
         warmed(workers)
-    began = perf_counter()
-    result = asyncio.run(run_config(config))
-    took = perf_counter() - began
+    began: list[float] = []
+    result = asyncio.run(run_config(config, Watch(on_model=lambda model: began.append(perf_counter()))))
+    took = perf_counter() - began[0]
     labels = sha256((folder / "run" / "labels.jsonl").read_bytes()).hexdigest()
     return {"seconds": took, "batches": len(result.about["batches"]), "labels": labels}
 

@@ -21,6 +21,8 @@ from icm_api.types import Usage
 
 _PAUSE = 0.2
 """Seconds before it is looked whether the limiter is back."""
+_LINGER = 0.02
+"""Seconds that what is over waits for a question to travel with: each message costs more than a request does here."""
 
 
 class LimiterAwayError(Exception):
@@ -74,7 +76,7 @@ class Line:
         self._asking: set[asyncio.Task[None]] = set()
         self._telling: set[asyncio.Task[None]] = set()
         self._polls = 0
-        self._posted = False
+        self._posted = self._lingering = False
         self.totals: tuple[Usage, float | None] = (Usage(), None)
         self.limits = LineLimits(self)
         self.stated: Mapping[str, float] | None = None
@@ -154,12 +156,14 @@ class Line:
         await asyncio.gather(*self._asking, *self._telling, return_exceptions=True)
 
     def post(self) -> None:
-        """Have what the limits learned heard with the next message."""
-        self._post()
+        """Have what is over, and what the limits learned, heard soon."""
+        if not self._lingering:
+            self._lingering = True
+            asyncio.get_running_loop().call_later(_LINGER, self._send)
 
     def _over(self, settled: Settled) -> None:
         self._settled.append(settled)
-        self._post()
+        self.post()
 
     def _post(self) -> None:
         if not self._posted:
@@ -174,7 +178,7 @@ class Line:
         return found
 
     def _send(self) -> None:
-        self._posted = False
+        self._posted = self._lingering = False
         asks, self._asks = self._asks, []
         news, quiet = self._news(), News()
         if asks or (self._waiting and not self._polls):
