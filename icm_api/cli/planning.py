@@ -122,7 +122,7 @@ def _lines(found: Plan, config: Config) -> Iterator[str]:
         told = "alone longer than the window, so set aside up to run.tolerate"
         yield f"{told}: {len(found.too_long):,} examples: {named}"
     yield from found.notes
-    if likely.minutes is None:
+    if likely.minutes is None and config.client.tier != "batch":
         yield "minutes: not known; --latency SECONDS states how long an answer takes, --probe measures it"
     yield "other engines beside it: icm-api plan --compare"
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
-from icm_api.errors import ProviderError
+from icm_api.errors import ProviderError, RequestError
 from icm_api.model.request import Request, Response
+
+# What hosts name jobs and files; it ends up in paths, files and lines on a screen.
+_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.:-]{0,199}")
 
 Status: TypeAlias = Literal["under_way", "completed", "failed", "expired", "cancelled"]
 
@@ -89,6 +93,25 @@ class Found:
 
     state: JobState | None = None
     unsure: bool = False
+
+
+def checked_id(key: object, where: str) -> str:
+    """A host's name of a job or a file.
+
+    Args:
+        key: as the host gave it.
+        where: provider and model, for the message.
+
+    Raises:
+        RequestError: it is no such name.
+
+    Example:
+        >>> checked_id("batch_68a1", "x/y")
+        'batch_68a1'
+    """
+    if not isinstance(key, str) or not _ID.fullmatch(key):
+        raise RequestError(f"{where}: the answer names no id that can be one: {key!r:.80}", kind="broken_answer")
+    return key
 
 
 class JobHost(Protocol):

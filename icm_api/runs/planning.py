@@ -280,15 +280,12 @@ def _on_jobs(config: Config, waits: float) -> Iterator[str]:
     """What to know of a run by batch jobs that waits so many times."""
     if config.client.tier != "batch":
         return
-    yield (
-        f"by batch jobs, about {max(1, round(waits)):,} of them one after the other, each of minutes to 24 hours"
-        + ("" if config.prices is None else '; prices are half of [prices], as client.tier is "batch"')
-        + (
-            ", which together grants for some models alone: for others state the double under [prices]"
-            if config.model.provider.startswith("together:") and config.prices is not None
-            else ""
-        )
-    )
+    told = f"by batch jobs, about {max(1, round(waits)):,} one after the other, each of minutes to 24 hours"
+    if config.prices is not None:
+        told += "; money is half of what [prices] says"
+        if config.model.provider.startswith("together:"):
+            told += ", which together grants for some models: for others, state the double there"
+    yield told
 
 
 def _known(config: Config, rates: Rates, shown: Probed | None, earlier: Earlier) -> Rates:
@@ -297,7 +294,10 @@ def _known(config: Config, rates: Rates, shown: Probed | None, earlier: Earlier)
         requests = max(rates.requests, shown.requests)
         rates = replace(rates, requests=requests, tokens=shown.tokens or rates.tokens)
     client = config.client
-    if client.latency is not None:
+    if client.tier == "batch":
+        # How long a job waits says nothing of an answer.
+        pace = Pace(client=client)
+    elif client.latency is not None:
         pace = Pace(latency=client.latency, client=client, source=f"at {client.latency:g} s an answer, as stated")
         if shown is not None:
             pace = replace(pace, client=shown.pace.client)

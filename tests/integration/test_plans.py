@@ -217,18 +217,32 @@ def test_a_question_needs_prices(tmp_path: Path) -> None:
         load_config(config)
 
 
-@pytest.mark.parametrize(("spec", "share"), [("openai:gpt", 0.5), ("litellm:own", 1.0)])
-def test_flex_is_half_the_price_where_the_host_sells_it_so(
-    tmp_path: Path, spec: str, share: float, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("spec", "tier", "share"),
+    [
+        ("openai:gpt", "flex", 0.5),
+        ("litellm:own", "flex", 1.0),
+        ("openai:gpt", "batch", 0.5),
+        ("together:own", "batch", 0.5),
+        ("anthropic:claude", "batch", 0.5),
+    ],
+)
+def test_a_cheaper_tier_is_half_the_price_where_the_host_sells_it_so(
+    tmp_path: Path, spec: str, tier: str, share: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    for variable in ("OPENAI_API_KEY", "TOGETHER_API_KEY", "ANTHROPIC_API_KEY"):
+        monkeypatch.setenv(variable, "k")
+    options = '\n[model.options]\napi = "chat"\n' if spec.startswith("together") else ""
     path = write_world(tmp_path, size=4)
-    path.write_text(path.read_text().replace('"pocket"', f'"{spec}"') + PRICES)
+    path.write_text(path.read_text().replace('"pocket"\n', f'"{spec}"\n{options}') + PRICES)
     whole = load_config(path)
-    flex = whole.changed(client=whole.client.changed(tier="flex"))
-    one, other = (asyncio.run(plan(each)) for each in (whole, flex))
+    cheap = whole.changed(client=whole.client.changed(tier=tier))
+    one, other = (asyncio.run(plan(each)) for each in (whole, cheap))
     assert one.money is not None
     assert other.money == pytest.approx(share * one.money)
+    told = [note for note in other.notes if "by batch jobs, about" in note and "half" in note]
+    assert len(told) == (tier == "batch")
+    assert ("for some models" in "".join(told)) == spec.startswith("together")
 
 
 @pytest.mark.parametrize(("date", "warned"), [("2020-01-02", True), ("2999-01-01", False), (None, False)])

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_type_hints
 
+import httpx2
 import pytest
 from anthropic.types.message_create_params import MessageCreateParamsNonStreaming
 from openai.types.chat.completion_create_params import CompletionCreateParamsBase
@@ -15,7 +16,7 @@ from openai.types.chat.completion_create_params import CompletionCreateParamsBas
 from icm_api.config import Budget, ClientSettings
 from icm_api.errors import BudgetError, ConfigError, GaveUpError, ProviderError, RunError
 from icm_api.model import LanguageModel, Ledger, Meter, open_model, spent
-from icm_api.model.job import Bundle
+from icm_api.model.job import Bundle, checked_id
 from icm_api.testing import Faults, JobPlan, Server, serve
 from icm_api.types import LabelDistribution, Prompt, Turn, Usage, Verbalizer
 from tests.hosted import KEY_VARIABLES
@@ -122,8 +123,6 @@ def test_bodies_are_those_that_the_sdks_know(calm: Server, tmp_path: Path) -> No
 
 
 def _last_file(server: Server, folder: Path) -> bytes:
-    import httpx2
-
     name = next(body["input_file_id"] for body in (sent.body for sent in server.requests) if "input_file_id" in body)
     return httpx2.get(f"{server.url}/files/{name}/content").content.splitlines()[0]
 
@@ -199,8 +198,6 @@ async def test_a_job_that_was_taken_and_not_acknowledged_is_found(vendor: str, p
 
 async def _looked_at(server: Server) -> None:
     """Somebody else looks at a job, so that it goes on."""
-    import httpx2
-
     async with httpx2.AsyncClient() as client:
         while True:
             await client.get(f"{server.root}/v1/messages/batches/batch_000001")
@@ -309,3 +306,38 @@ def test_items_of_another_job_are_none_of_ours() -> None:
     assert [bundle.place(bundle.item(at)) for at in (0, 10)] == [0, 10]
     others = ("ab-11", "ab-", "ab--1", "ac-1", "ab-1_0", "ab-" + "1" * 5000, "")
     assert {bundle.place(item) for item in others} == {None}
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b", "../x", "a b", "\x1b[31m", None, 7, "a" * 300])
+def test_an_id_that_can_be_none_is_refused(name: object) -> None:
+    with pytest.raises(ProviderError, match="names no id"):
+        checked_id(name, "x/y")
+
+
+async def test_jobs_are_cut_so_that_hosts_take_them_and_their_answers_can_be_read(tmp_path: Path) -> None:
+    with serve(instant=True, jobs=QUICK) as server:
+        async with opened(server, tmp_path) as model:
+            host = model._client._jobs._host  # type: ignore[union-attr]
+            host.most_requests, host.most_bytes = 5, 10**6  # type: ignore[misc]
+            model._client._jobs._most = 5  # type: ignore[union-attr]
+            assert len(await model.label_distributions(prompts(12))) == 12
+    assert sorted(job["questions"] for job in files(tmp_path)) == [2, 5, 5]
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+@pytest.mark.parametrize("body", [b"[]", b'{"id": 7}', b"<html>"])
+async def test_no_answer_of_a_host_ends_in_a_traceback(vendor: str, body: bytes, tmp_path: Path) -> None:
+    """Whatever it sends to every request, it is an error in words, after few tries."""
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(200, content=body, headers={"content-type": "application/json"})
+
+    settings = ClientSettings(tier="batch", poll=0.001, attempts=1, timeout=0.5)
+    async with open_model(f"{vendor}:m", options=VENDORS[vendor], cache=tmp_path, settings=settings) as model:
+        endpoint = model._client.endpoint
+        sdk = endpoint._sdk.get()  # type: ignore[attr-defined]
+        await sdk._client.aclose()
+        sdk._client = httpx2.AsyncClient(transport=httpx2.MockTransport(answer))
+        with pytest.raises((ProviderError, TimeoutError)):
+            async with asyncio.timeout(2):
+                await model.label_distributions(prompts(2))

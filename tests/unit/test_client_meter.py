@@ -167,3 +167,28 @@ async def test_without_an_estimate_no_prompt_has_more_tokens_than_bytes() -> Non
     with pytest.raises(BudgetError):
         await Meter(Budget(tokens=200)).reserve([long])
     assert await Meter(Budget(tokens=300)).reserve([long])
+
+
+async def test_what_another_process_reserved_is_taken_over_and_counted_once() -> None:
+    theirs = Usage(6, 600, 6)
+    meter = Meter(Budget(requests=10), before=Usage(8, 800, 8))
+    meter.adopt(theirs)
+    # 2 were answered before, and 6 are under way: there is room for 2 more.
+    await meter.reserve([request(), request()])
+    meter.answered(theirs, Usage(5, 500, 5), [])
+    # Of the 6, 5 were answered, so that there is room for one more.
+    await meter.reserve([request()])
+
+
+async def test_what_may_be_billed_is_taken_over_again_when_it_goes_on() -> None:
+    meter = Meter(Budget(requests=10))
+    reserved = await meter.reserve([request()] * 6)
+    meter.unanswered(reserved, billed=True)
+    with pytest.raises(BudgetError, match="6 of 10 requests"):
+        await meter.reserve([request()] * 5)
+    meter.adopt(reserved)
+    meter.answered(reserved, Usage(4, 400, 4), [])
+    assert meter.sent == Usage(4, 400, 4)
+    with pytest.raises(BudgetError, match="4 of 10 requests"):
+        await meter.reserve([request()] * 7)
+    await meter.reserve([request()] * 6)

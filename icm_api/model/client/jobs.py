@@ -35,6 +35,11 @@ _TRIES = 3
 # Times that a host may say that too much is under way, and the longest wait in between, in seconds.
 _CROWDED, _LONGEST = 20, 1800.0
 
+# Bytes that the answers of one job may have, to be read at once; about what an answer has besides its tokens, a token
+# has with its alternatives, of which readers look at the first few tokens alone, and a token has without.
+_MOST_ANSWERS = 48 * 2**20
+_ANSWER, _LISTED, _FIRST_TOKENS, _WORD = 1000, 2000, 10, 20
+
 Outcome: TypeAlias = Response | IcmError
 Land: TypeAlias = Callable[[str, Response], None]
 
@@ -236,17 +241,18 @@ class Jobs:
         """Jobs of one endpoint each, within the host's limits."""
         for endpoint in dict.fromkeys(self._requests[key].endpoint for key in keys):
             chosen: list[str] = []
-            size = 0
+            size = answers = 0
             for key in keys:
                 request = self._requests[key]
                 if request.endpoint != endpoint:
                     continue
-                more = len(self._host.line(token_hex(16), request)) + 1
-                if chosen and (len(chosen) >= self._most or size + more > self._host.most_bytes):
+                more, answer = len(self._host.line(token_hex(16), request)) + 1, _answer_bytes(request)
+                full = size + more > self._host.most_bytes or answers + answer > _MOST_ANSWERS
+                if chosen and (full or len(chosen) >= self._most):
                     yield Bundle(token_hex(8), endpoint, len(chosen), time()), chosen
-                    chosen, size = [], 0
+                    chosen, size, answers = [], 0, 0
                 chosen.append(key)
-                size += more
+                size, answers = size + more, answers + answer
             yield Bundle(token_hex(8), endpoint, len(chosen), time()), chosen
 
     async def _new(self, bundle: Bundle, keys: Sequence[str]) -> None:
@@ -355,3 +361,9 @@ class Jobs:
 def _each(requests: Sequence[Request]) -> list[Request]:
     """The same, each of which is a line of a job and counts by itself, whatever it could have travelled with."""
     return [replace(request, group="") for request in requests]
+
+
+def _answer_bytes(request: Request) -> int:
+    """About how large an answer can be."""
+    tokens = request.completion_tokens
+    return _ANSWER + _LISTED * min(tokens, _FIRST_TOKENS) + _WORD * tokens

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, TypeVar, cast
 from urllib.parse import quote
 
@@ -19,7 +20,7 @@ from icm_api.errors import ProviderError, RequestError
 from icm_api.model.endpoints.answers import error_within
 from icm_api.model.endpoints.anthropic import AnthropicEndpoint
 from icm_api.model.endpoints.http import advised, kind_of
-from icm_api.model.job import Bundle, Found, JobState, Status
+from icm_api.model.job import Bundle, Found, JobState, Status, checked_id
 from icm_api.model.request import Request, Response
 
 MOST_REQUESTS = 10_000
@@ -32,6 +33,8 @@ _PAGE = 100
 _SKEW = 3600
 # Of questions that were not attempted, which the state of the job says too.
 _NOT_ATTEMPTED = frozenset({"expired", "canceled"})
+
+_KINDS = ("processing", "succeeded", "errored", "canceled", "expired")
 
 _T = TypeVar("_T")
 
@@ -65,7 +68,7 @@ class AnthropicJobs:
     async def submit(self, job: Bundle, lines: Sequence[bytes]) -> JobState:
         """Send the questions, to be answered within 24 hours."""
         requests = cast("Any", [json.loads(line) for line in lines])
-        return _state(await self._called(lambda: self._endpoint.sdk.messages.batches.create(requests=requests)))
+        return self._state(await self._called(lambda: self._endpoint.sdk.messages.batches.create(requests=requests)))
 
     async def find(self, job: Bundle) -> Found:
         """Look among the jobs since then for one of as many questions, whose results are those of this one."""
@@ -74,9 +77,10 @@ class AnthropicJobs:
 
         async def search() -> None:
             async for batch in self._endpoint.sdk.messages.batches.list(limit=_PAGE):
-                if batch.created_at.timestamp() < job.began - _SKEW:
+                made = getattr(batch, "created_at", None)
+                if isinstance(made, datetime) and made.timestamp() < job.began - _SKEW:
                     break
-                if _size(batch) == job.size:
+                if sum(_counts(batch).values()) == job.size:
                     alike.append(batch)
 
         await self._called(search)
@@ -84,12 +88,12 @@ class AnthropicJobs:
             if batch.processing_status != "ended":
                 unsure = True
             elif any(job.place(item) is not None for item, _ in await self._lines(batch.id)):
-                return Found(_state(batch))
+                return Found(self._state(batch))
         return Found(unsure=unsure)
 
     async def look(self, key: str) -> JobState:
         """How far a job is."""
-        return _state(await self._called(lambda: self._endpoint.sdk.messages.batches.retrieve(key)))
+        return self._state(await self._called(lambda: self._endpoint.sdk.messages.batches.retrieve(key)))
 
     async def results(self, state: JobState, asked: Mapping[str, Request]) -> Mapping[str, Response | ProviderError]:
         """What came of each question."""
@@ -132,17 +136,23 @@ class AnthropicJobs:
             return await call()
         except anthropic.APIError as error:
             raise self._endpoint.classified(error) from None
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
+            # The SDK reads answers without asking whether they are any.
+            raise RequestError(f"{self.identity}: the answer on a batch job is none", kind="broken_answer") from error
+
+    def _state(self, batch: MessageBatch) -> JobState:
+        """A job in the words of all hosts; a word that is not known is taken for one on the way."""
+        counts, said = _counts(batch), self._endpoint.blotted(str(getattr(batch, "processing_status", None)))[:40]
+        status: Status = "under_way"
+        if said == "ended":
+            status = "cancelled" if counts["canceled"] else "expired" if counts["expired"] else "completed"
+        whole = sum(counts.values())
+        progress = f"{whole - counts['processing']:,} of {whole:,} questions done"
+        return JobState(checked_id(getattr(batch, "id", None), self.identity), status, said, progress)
 
 
-def _size(batch: MessageBatch) -> int:
-    counts = batch.request_counts
-    return counts.processing + counts.succeeded + counts.errored + counts.canceled + counts.expired
-
-
-def _state(batch: MessageBatch) -> JobState:
-    counts = batch.request_counts
-    status: Status = "under_way"
-    if batch.processing_status == "ended":
-        status = "cancelled" if counts.canceled else "expired" if counts.expired else "completed"
-    done = _size(batch) - counts.processing
-    return JobState(batch.id, status, batch.processing_status, f"{done:,} of {_size(batch):,} questions done")
+def _counts(batch: object) -> Mapping[str, int]:
+    """Questions by what became of them, whatever it is that a host sent."""
+    found = batch.to_dict(warnings=False).get("request_counts") if isinstance(batch, MessageBatch) else None
+    counts = found if isinstance(found, Mapping) else {}
+    return {kind: value if type(value := counts.get(kind)) is int else 0 for kind in _KINDS}

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import httpx2
 import openai
+from openai.types import Batch
 
 from icm_api.errors import ProviderError, RequestError
 from icm_api.model.catalog import Host
@@ -21,7 +22,7 @@ from icm_api.model.endpoints.http import advised, kind_of
 from icm_api.model.endpoints.network import PerLoop
 from icm_api.model.endpoints.openai import request_error
 from icm_api.model.endpoints.usage import charged
-from icm_api.model.job import Bundle, Found, JobState, Status
+from icm_api.model.job import Bundle, Found, JobState, Status, checked_id
 from icm_api.model.request import Request, Response
 
 MOST_REQUESTS = 10_000
@@ -79,7 +80,7 @@ class OpenAIJobs:
         """Hand over a file of questions; its id."""
         given = (f"icm-api-{job.name}.jsonl", b"".join(line + b"\n" for line in lines))
         kept = await self._called(lambda: self._sdk.files.create(file=given, purpose="batch"))
-        return self._named(kept.to_dict())
+        return checked_id(getattr(kept, "id", None), self.identity)
 
     async def submit(self, job: Bundle, lines: Sequence[bytes]) -> JobState:
         """Have the questions of the file answered within 24 hours."""
@@ -90,7 +91,7 @@ class OpenAIJobs:
                 input_file_id=job.upload, endpoint=path, completion_window="24h", metadata={_NAME: job.name}
             )
         )
-        return self._state(made.to_dict())
+        return self._state(_plain(made))
 
     async def find(self, job: Bundle) -> Found:
         """Look among the jobs since then for one of the file; without a file there is none."""
@@ -99,9 +100,11 @@ class OpenAIJobs:
 
         async def search() -> JobState | None:
             async for batch in self._sdk.batches.list(limit=_PAGE):
-                if batch.input_file_id == job.upload:
-                    return self._state(batch.to_dict())
-                if batch.created_at < job.began - _SKEW:
+                about = _plain(batch)
+                made = about.get("created_at")
+                if about.get("input_file_id") == job.upload:
+                    return self._state(about)
+                if isinstance(made, int | float) and made < job.began - _SKEW:
                     break
             return None
 
@@ -109,7 +112,7 @@ class OpenAIJobs:
 
     async def look(self, key: str) -> JobState:
         """How far a job is."""
-        return self._state((await self._called(lambda: self._sdk.batches.retrieve(key))).to_dict())
+        return self._state(_plain(await self._called(lambda: self._sdk.batches.retrieve(key))))
 
     async def results(self, state: JobState, asked: Mapping[str, Request]) -> Mapping[str, Response | ProviderError]:
         """What came of each question, by the files of answers and of errors."""
@@ -157,7 +160,7 @@ class OpenAIJobs:
 
     def _state(self, batch: Mapping[str, Any]) -> JobState:
         """A job of any host in these words; a word that is not known is taken for one on the way."""
-        said = str(batch.get("status")).lower()
+        said = self._host.blot(str(batch.get("status")))[:40].lower()
         counts, share = batch.get("request_counts"), batch.get("progress")
         progress = ""
         if isinstance(counts, Mapping) and isinstance(counts.get("total"), int) and counts["total"]:
@@ -168,21 +171,14 @@ class OpenAIJobs:
         files = [batch.get("output_file_id"), batch.get("error_file_id")]
         reasons = _reasons(batch)
         return JobState(
-            self._named(batch),
+            checked_id(batch.get("id"), self.identity),
             _STATUSES.get(said, "under_way"),
             said,
             progress,
-            tuple(key for key in files if isinstance(key, str) and key),
+            tuple(checked_id(key, self.identity) for key in files if key),
             self._host.blot("; ".join(text for _, text in reasons))[:500] or "the host does not say why",
             crowded=any(code == _CROWDED for code, _ in reasons),
         )
-
-    def _named(self, about: Mapping[str, Any]) -> str:
-        key = about.get("id")
-        if not isinstance(key, str) or not key:
-            shown = self._host.blot(json.dumps(about, default=str)[:200])
-            raise RequestError(f"{self.identity}: the answer names no id: {shown}", kind="broken_answer")
-        return key
 
     async def _called(self, call: Callable[[], Awaitable[_T]]) -> _T:
         sdk = self._sdk
@@ -190,6 +186,9 @@ class OpenAIJobs:
             return await call()
         except openai.APIError as error:
             raise request_error(error, self.identity, sdk.api_key, str(sdk.base_url)) from None
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
+            # The SDK reads answers without asking whether they are any.
+            raise RequestError(f"{self.identity}: the answer on a batch job is none", kind="broken_answer") from error
 
 
 class TogetherJobs(OpenAIJobs):
@@ -212,7 +211,7 @@ class TogetherJobs(OpenAIJobs):
                 options={"headers": {"Content-Type": "multipart/form-data"}},
             )
         )
-        return self._named(self._object(kept))
+        return checked_id(self._object(kept).get("id"), self.identity)
 
     async def submit(self, job: Bundle, lines: Sequence[bytes]) -> JobState:
         """Have the questions of the file answered."""
@@ -247,6 +246,11 @@ class TogetherJobs(OpenAIJobs):
         if not isinstance(found, Mapping):
             raise RequestError(f"{self.identity}: the answer is no JSON object", kind="broken_answer")
         return found
+
+
+def _plain(found: object) -> Mapping[str, Any]:
+    """What a host sent, if it is an object; the SDK hands over anything."""
+    return found.to_dict(warnings=False) if isinstance(found, Batch) else {}
 
 
 def _encoded(line: Mapping[str, Any]) -> bytes:
