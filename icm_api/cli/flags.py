@@ -221,14 +221,7 @@ def _export(parser: ArgumentParser) -> None:
 
 def _train(parser: ArgumentParser) -> None:
     _run_folder(parser)
-    parser.add_argument(
-        "--with",
-        dest="spec",
-        required=True,
-        metavar="SPEC",
-        help="the model to train: openai:MODEL, azure:MODEL@URL, together:MODEL, fireworks:MODEL or huggingface:MODEL",
-    )
-    _options(parser, "--option", "of the job, e.g. epochs=3, or price=25 for USD a million tokens; may be repeated")
+    _trained(parser)
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--estimate", action="store_true", help="say what it is likely to take, and start nothing")
     what.add_argument("--follow", action="store_true", help="wait until the job has ended")
@@ -243,6 +236,23 @@ def _train(parser: ArgumentParser) -> None:
     parser.add_argument("--abstain-below", type=float, metavar="P", help="leave out labels less probable than P")
     parser.add_argument("--yes", action="store_true", help="do not ask, however much it costs (budget.ask_above)")
     _json(parser)
+
+
+def _iterate(parser: ArgumentParser) -> None:
+    _configuration(parser)
+    _trained(parser)
+    parser.add_argument("--yes", action="store_true", help="do not ask, however much a job costs (budget.ask_above)")
+
+
+def _trained(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--with",
+        dest="spec",
+        required=True,
+        metavar="SPEC",
+        help="the model to train: openai:MODEL, azure:MODEL@URL, together:MODEL, fireworks:MODEL or huggingface:MODEL",
+    )
+    _options(parser, "--option", "of the job, e.g. epochs=3, or price=25 for USD a million tokens; may be repeated")
 
 
 def _queue(parser: ArgumentParser) -> None:
@@ -503,6 +513,12 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
             "  icm-api train runs/claims --with together:Qwen/Qwen3-8B-Base --estimate\n"
             "  icm-api train runs/claims --with together:Qwen/Qwen3-8B-Base --follow\n"
             "  icm-api train runs/claims --with huggingface:HuggingFaceTB/SmolLM2-135M\n",
+        ),
+        "iterate": Verb(
+            "icm_api.cli.training:iterate_verb",
+            "label batch by batch, each by a model fine-tuned on the batches before; repeat it to go on",
+            _iterate,
+            "  icm-api iterate claims.toml --with huggingface:HuggingFaceTB/SmolLM2-135M     # needs [batches]\n",
         ),
         "queue": Verb(
             "icm_api.cli.queueing:queue_verb",

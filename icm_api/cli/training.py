@@ -1,4 +1,4 @@
-"""The verb `train`: a model is fine-tuned on the labels of a finished run, at a host or on this machine.
+"""The verbs `train` and `iterate`: a model is fine-tuned on labels, at a host or on this machine.
 
 What is sent, and what it is likely to cost, is said before; results go to standard output, all else to standard error.
 """
@@ -9,23 +9,28 @@ import asyncio
 import json
 import sys
 from argparse import Namespace
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from icm_api.errors import GaveUpError, NotConfirmedError, ProviderError, StorageError
+from icm_api.cli.planning import read_config
+from icm_api.errors import BudgetError, GaveUpError, NotConfirmedError, ProviderError, StorageError
 from icm_api.export import Options
-from icm_api.runs import FinishedRun
+from icm_api.runs import FinishedRun, batch_lines, folder_of
 from icm_api.training import (
     Estimate,
     Job,
+    Teacher,
     Trainer,
     TrainingData,
     Wishes,
     cancel,
     follow,
+    iterate,
     open_trainer,
     start,
     training_data,
@@ -91,6 +96,40 @@ async def _worked(asked: _Asked) -> None:
         raise ProviderError(f"{trainer.identity}: {job.line()}; to start another: {asked.command} --again")
 
 
+def iterate_verb(arguments: Namespace) -> None:
+    """`icm-api iterate CONFIG --with SPEC`."""
+    config = read_config(arguments)
+    above = None if arguments.yes else config.budget.ask_above
+    quiet = bool(arguments.json)
+
+    def on_round(number: int, spec: str) -> None:
+        if not quiet:
+            print(f"batch {number} is labelled by {spec}", file=sys.stderr, flush=True)
+
+    where = f"to train {arguments.spec} on the labels so far:"
+    teacher = Teacher(
+        arguments.spec,
+        dict(arguments.option),
+        partial(_asking, where, above=above, quiet=quiet),
+        on_round,
+        _teller(arguments),
+    )
+    try:
+        asyncio.run(iterate(config, teacher))
+    except (KeyboardInterrupt, StorageError, BudgetError, GaveUpError):
+        print("to go on: repeat the command; no job is started twice", file=sys.stderr)
+        raise
+    folder = folder_of(config)
+    run = FinishedRun.open(folder)
+    if quiet:
+        print(run.summary_text, end="")
+        return
+    counts = Counter(row.label for row in run.result.examples)
+    told = ", ".join(f"{label} {count}" for label, count in sorted(counts.items()))
+    lines = [f"labelled {len(run.result.examples)} examples: {told}", *batch_lines(run.result.about)]
+    print("\n".join([*lines, f"written: {folder}", f"to go on: icm-api export {quote(str(folder))} --to openai-sft"]))
+
+
 def _say(arguments: Namespace, values: dict[str, Any], lines: list[str]) -> None:
     print(json.dumps(values) if arguments.json else "\n".join(lines))
 
@@ -98,22 +137,22 @@ def _say(arguments: Namespace, values: dict[str, Any], lines: list[str]) -> None
 def _confirmer(asked: _Asked) -> Callable[[Estimate], None]:
     """Says what is likely to be taken, and asks where that is more than `budget.ask_above`."""
     where = "on this machine" if asked.trainer.here else f"at {asked.trainer.identity}, which the labels are sent to"
+    above = None if asked.arguments.yes else asked.run.config.budget.ask_above
+    return partial(_asking, f"to train {where}:", above=above, quiet=bool(asked.arguments.json))
 
-    def confirm(estimate: Estimate) -> None:
-        if not asked.arguments.json:
-            print("\n".join([f"to train {where}:", *(f"  {line}" for line in estimate.lines())]), file=sys.stderr)
-        above = asked.run.config.budget.ask_above
-        if asked.arguments.yes or above is None or (estimate.money is not None and estimate.money <= above):
-            return
-        price = "costs an unknown price" if estimate.money is None else f"is likely to cost {estimate.money:,.2f}"
-        told = f"the job {price}, and budget.ask_above is {above:g}"
-        if not (sys.stdin.isatty() and sys.stderr.isatty()):
-            raise NotConfirmedError(f"{told}, and there is no terminal to ask on: no job was started; --yes starts it")
-        print(f"{told}. Go on? [y/N] ", end="", file=sys.stderr, flush=True)
-        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-            raise NotConfirmedError("no job was started")
 
-    return confirm
+def _asking(head: str, estimate: Estimate, *, above: float | None, quiet: bool) -> None:
+    if not quiet:
+        print("\n".join([head, *(f"  {line}" for line in estimate.lines())]), file=sys.stderr)
+    if above is None or (estimate.money is not None and estimate.money <= above):
+        return
+    price = "costs an unknown price" if estimate.money is None else f"is likely to cost {estimate.money:,.2f}"
+    told = f"the job {price}, and budget.ask_above is {above:g}"
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise NotConfirmedError(f"{told}, and there is no terminal to ask on: no job was started; --yes starts it")
+    print(f"{told}. Go on? [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise NotConfirmedError("no job was started")
 
 
 def _teller(arguments: Namespace) -> Callable[[Job], None]:

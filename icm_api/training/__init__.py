@@ -3,6 +3,7 @@
 Start at `open_trainer` and `start`. SDKs and torch are imported only when a trainer that needs them is opened.
 """
 
+from icm_api.training.iterate import Teacher, iterate
 from icm_api.training.jobs import TRAINING_FOLDER, Wishes, cancel, follow, start, training_data, training_folder
 from icm_api.training.open import TRAINERS, open_trainer
 from icm_api.training.values import Estimate, Job, State, Trainer, TrainingData, Tuned
@@ -13,12 +14,14 @@ __all__ = [
     "Estimate",
     "Job",
     "State",
+    "Teacher",
     "Trainer",
     "TrainingData",
     "Tuned",
     "Wishes",
     "cancel",
     "follow",
+    "iterate",
     "open_trainer",
     "start",
     "training_data",
