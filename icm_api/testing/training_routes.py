@@ -6,6 +6,7 @@ without jobs knows none of it.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from email import message_from_bytes
@@ -71,6 +72,8 @@ def _answering(handler: _Handler, plan: FaultPlan, jobs: TrainingJobs) -> Callab
             if error is not None:
                 raise error
             found = await handler(request)
+            if fault == "slow" and jobs.faults is not None:
+                await asyncio.sleep(jobs.faults.delay)
         except WireError as error:
             told = {"message": error.message, "type": error.kind, "param": None, "code": error.code}
             response = JSONResponse({"error": told}, error.status)

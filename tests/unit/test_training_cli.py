@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from time import sleep
 
 import pytest
 
@@ -93,6 +96,23 @@ def test_no_answer_says_how_to_go_on(tmp_path: Path, capsys: Printed) -> None:
         assert "starts none twice" in err[-1]
         assert command(place, "--follow") == 0
         assert jobs.submissions == 1
+
+
+@pytest.mark.slow
+def test_kill_9_between_the_job_and_its_answer(tmp_path: Path) -> None:
+    run = finished_run(tmp_path, MadeUp([f"claim {at}" for at in range(24)]))
+    jobs = TrainingJobs(faults=Faults(("slow",), said="POST /v1/fine_tuning/jobs\0", delay=60.0))
+    with training_at("openai", run, jobs) as place:
+        spec = f"openai:gpt-4.1-mini@{place.server.url}"
+        line = [sys.executable, "-m", "icm_api", "train", str(run), "--with", spec, "--option", "poll_seconds=0"]
+        process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while not jobs.submissions:
+            assert process.poll() is None
+            sleep(0.01)
+        process.kill()
+        process.wait()
+        assert command(place, "--follow") == 0
+    assert jobs.submissions == 1
 
 
 @pytest.mark.parametrize(
