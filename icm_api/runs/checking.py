@@ -84,11 +84,12 @@ def check_labels(run: FinishedRun, answers: Path) -> Check:
 
 
 def _homes(run: FinishedRun) -> Mapping[str, Hashable]:
-    """Per label that no person gave, what it belongs to: its component, or its group if nothing is related."""
+    """Per label that no person gave, what it belongs to: its group, if its component has no other, as a prompt has."""
     relations, homes = run.relations, dict[str, Hashable]()
+    groups = {row.id: row.group for row in run.result.examples}
     for row in run.result.examples:
         if not row.fixed:
             component = relations.component(row.id)
-            alone = len(component) == 1 and row.group is not None
-            homes[row.id] = ("group", row.group) if alone else ("component", component[0])
+            within = row.group is not None and {groups.get(key) for key in component} == {row.group}
+            homes[row.id] = ("group", row.group) if within else ("component", component[0])
     return homes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -13,11 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from icm_api.config import load_config
 from icm_api.errors import DataError, RunError
 from icm_api.evaluation import Check, check_of, draw_sample
 from icm_api.evaluation.checked import FEWEST_ANSWERS
 from icm_api.result import LabelledExample
-from icm_api.runs import FinishedRun, check_labels, draw_labels
+from icm_api.runs import FinishedRun, check_labels, draw_labels, run_config
 from tests.finished import DIAGNOSIS, MadeUp, finished_run
 
 TWO = ("True", "False")
@@ -189,3 +191,25 @@ def test_a_check_that_was_changed_is_noticed_and_one_of_other_labels_counts_for_
     assert "check" not in again.result.about
     with pytest.raises(RunError, match="found anew since"):
         draw_labels(again, 20)
+
+
+def test_a_sample_of_preferences_is_spread_over_prompts_whichever_comparisons_are_related(tmp_path: Path) -> None:
+    """Three comparisons a prompt, each asked in both orders: by comparisons alone, some prompt would be drawn twice."""
+    rows = [
+        {"prompt": f"{at}+{at}=", "chosen": str(2 * at), "rejected": str(2 * at + off)}
+        for at in range(1, 9)
+        for off in (1, 2, 3)
+    ]
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "config.toml").write_text(
+        '[data]\npath = "pairs.jsonl"\nformat = "preferences"\n[model]\nprovider = "pocket"\n'
+        '[prompt]\ntemplate = "{prompt}{first} {second}"\n[[constraints]]\nkind = "asymmetric"\nlabel = "True"\n'
+        'total = true\n[search]\nrestarts = 1\nrounds = 1\n[diagnostics]\nenabled = false\n[run]\nfolder = "run"\n'
+    )
+    asyncio.run(run_config(load_config(tmp_path / "config.toml")))
+    found = FinishedRun.open(tmp_path / "run")
+    for seed in range(3):
+        drawn = draw_labels(found, 8, seed).ids
+        assert len({found.dataset.get(key).fields["prompt"] for key in drawn}) == 8
+    related = {found.relations.component(key) for key in found.dataset.ids}
+    assert len(related) == 24
