@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import json
+import logging
 import sys
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
@@ -19,7 +20,7 @@ from icm_api.config import load_config
 from icm_api.errors import BudgetError, ClusterError, ConfigError
 from icm_api.model.client.line import Line
 from icm_api.result import Result
-from icm_api.runs import here, on_ray
+from icm_api.runs import here, on_ray, ray_worker
 from icm_api.runs import running as run_module
 from icm_api.runs.aside import Aside
 from icm_api.runs.executing import MOST_LOST, Executor, Heard, Labelled, Stretch, WorkerLostError
@@ -51,7 +52,7 @@ class Apart:
     side_by_side: int = 2
 
     async def _told(self, piece: BatchPiece | PartPiece, shown: Shown | None = None) -> list[tuple[str, Any]]:
-        """What a piece says, as `on_ray.streamed` gives it."""
+        """What a piece says, as `ray_worker.streamed` gives it."""
         self.pieces.append(piece)
         config = load_config(self.config)
         # One process at a time may write a ledger.
@@ -66,7 +67,7 @@ class Apart:
                 return await piece.done(config, models[0], shown, tell)
 
         # Another process has a loop of its own.
-        return await asyncio.to_thread(lambda: list(on_ray.streamed(work)))
+        return await asyncio.to_thread(lambda: list(ray_worker.streamed(work)))
 
     async def search(self, work: Work, aside: Aside, heard: Heard) -> Result:
         words = await self._told(BatchPiece.of(work, aside))
@@ -148,10 +149,20 @@ def test_what_a_piece_fails_with_is_told_with_its_own_words() -> None:
         await asyncio.sleep(0)
         raise BudgetError("spent")
 
-    first, second = list(on_ray.streamed(work))
+    first, second = list(ray_worker.streamed(work))
     assert first == ("step", 1)
     assert second[0] == "failed"
     assert str(second[1]) == "spent"
+
+
+def test_a_warning_on_a_worker_is_heard_where_the_run_is() -> None:
+    async def work(tell: Tell) -> None:
+        with ray_worker.telling_warnings(tell):
+            logging.getLogger("icm_api.model").warning("waiting %d s", 30)
+            logging.getLogger("icm_api.model").info("nothing")
+        logging.getLogger("icm_api.model").warning("too late")
+
+    assert list(ray_worker.streamed(work)) == [("logged", "waiting 30 s"), ("done", None)]
 
 
 def test_a_mistake_in_a_piece_is_no_silence() -> None:
@@ -159,7 +170,7 @@ def test_a_mistake_in_a_piece_is_no_silence() -> None:
         tell("step", 1)
         raise ZeroDivisionError
 
-    told = on_ray.streamed(work)
+    told = ray_worker.streamed(work)
     assert next(told) == ("step", 1)
     with pytest.raises(ZeroDivisionError):
         next(told)
