@@ -170,10 +170,15 @@ async def ray_executor(config: Config) -> AsyncIterator[Executor]:
         config: of the run, whose folder is locked.
 
     Raises:
-        ConfigError: Ray is missing, or the cache is of one machine and the cluster has several.
+        ConfigError: Ray is missing, the cache is of one machine and the cluster has several, or this is none of them.
         ClusterError: the cluster does not answer.
         RunError: the ledger of the run is damaged.
     """
+    if os.environ.get("RAY_ADDRESS", "").startswith("ray://"):
+        raise ConfigError(
+            "RAY_ADDRESS: ray:// is for clients outside of a cluster, and the run's folder has to be on one of its "
+            'machines: run icm-api there, with RAY_ADDRESS="auto" or HOST:PORT'
+        )
     try:
         import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy

@@ -196,6 +196,15 @@ def test_a_cluster_of_several_machines_needs_a_cache_for_all(tmp_path: Path) -> 
     on_ray._check_cache(config.changed(cache=shared), nodes)
 
 
+def test_a_run_outside_of_the_cluster_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed
+) -> None:
+    monkeypatch.setenv("ICM_RUN__EXECUTOR", "ray")
+    monkeypatch.setenv("RAY_ADDRESS", "ray://head:10001")
+    assert main(["run", str(configured(tmp_path))]) == 2
+    assert 'RAY_ADDRESS="auto"' in capsys.readouterr().err
+
+
 def test_the_table_knows_no_other_executor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed) -> None:
     monkeypatch.setenv("ICM_RUN__EXECUTOR", "dask")
     assert main(["run", str(configured(tmp_path))]) == 2
