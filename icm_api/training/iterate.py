@@ -20,25 +20,24 @@ import tomli_w
 from icm_api.config import Config
 from icm_api.errors import ConfigError, ProviderError, RunError
 from icm_api.export import LabelledData
-from icm_api.model import LanguageModel, Ledger, Meter
+from icm_api.model import LanguageModel
 from icm_api.result import LABELS_FILE, SUMMARY_FILE, Result, write_whole
 from icm_api.runs import (
     CONFIG_FILE,
     INPUTS_FILE,
-    SPENDING_FILE,
     build_task,
     folder_of,
     load_dataset,
     load_start,
     locked,
     open_model,
-    prices_of,
 )
 from icm_api.runs import run as search_in_memory
 from icm_api.runs.batches import merged
 from icm_api.runs.batching import Batch, cut_batches
 from icm_api.runs.core import units_of
 from icm_api.runs.folder import check_inputs, inputs_of
+from icm_api.runs.parts import run_meter
 from icm_api.search import build_objective
 from icm_api.training.jobs import Wishes, follow, start, training_data
 from icm_api.training.open import open_trainer
@@ -94,8 +93,7 @@ async def iterate(config: Config, teacher: Teacher) -> Result:
     batches = cut_batches(dataset, unit, config.batches)
     known = load_start(config, dataset, task)
     with locked(folder):
-        ledger = Ledger(folder / SPENDING_FILE)
-        meter = Meter(config.budget, prices_of(config), ledger.before, ledger)
+        meter = run_meter(config)
         found: list[Result] = []
         model, whole = Tuned(config.model.provider, dict(config.model.options)), None
         for number, batch in enumerate(batches, 1):
@@ -110,7 +108,7 @@ async def iterate(config: Config, teacher: Teacher) -> Result:
                 if config.batches.carry and found:
                     fixed = fixed.assign({row.id: row.label for row in found[0].examples if row.id in batch.shared})
                 found.append(await _searched(asked, task, batch, place, opened, fixed))
-            so_far = merged(found, batches[:number], whole, config)
+            so_far = merged(found, batches[:number], whole, config).in_order_of(dataset)
             if number < len(batches):
                 model = await _trained(teacher, _labelled(dataset, so_far, task), place)
         so_far.save(folder)

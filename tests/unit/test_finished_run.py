@@ -34,6 +34,8 @@ ALLOWED = {
     "cli/running.py": {"LABELS_FILE", "SUMMARY_FILE", "TRACE_FILE"},
     # A search that was cut short goes on under what is left of the budget; a comparison has notes of its own sessions.
     "compare/searches.py": {"CONFIG_FILE", "SESSIONS_FILE", "SUMMARY_FILE"},
+    # A run that is labelled batch by batch, by a model that learns in between, is written there.
+    "training/iterate.py": {"CONFIG_FILE", "INPUTS_FILE", "LABELS_FILE", "SUMMARY_FILE"},
 }
 
 

@@ -13,6 +13,8 @@ ROOT = Path(__file__).parents[2]
 CHECKED = date(2026, 11, 25)
 """When the retirements were looked up, in the lists of models of the official SDKs."""
 NAMED: dict[str, date | None] = {
+    "HuggingFaceTB/SmolLM2-135M": None,
+    "Qwen/Qwen3-8B-Base": None,
     "claude-haiku-5-5": None,
     "gpt-6-luna": None,
     "meta-llama/Llama-3.1-8B": None,
@@ -26,7 +28,9 @@ MENTIONED = {
     "Llama-3.1-8B": "the paper's",
     "llama-405b": "on request, at ACS",
     "llama-8b": "on request, at ACS",
+    "gpt-4.1": "when its fine-tuned models end",
     "gpt-4.1-mini": "the rule of an older family",
+    "gpt-4o": "when its fine-tuned models end",
     "gpt-5": "gives no logprobs",
     "gpt-6-astra": "gives no logprobs",
     "gpt-6.1-sol": "gives no logprobs",
@@ -34,7 +38,7 @@ MENTIONED = {
     "grok-4.20": "gives no logprobs",
 }
 """Models that are spoken of, and which nobody is told to use."""
-PLACEHOLDERS = {"MODEL", "NAME", "NAME_OR_DIR", "DIR", "DEPLOYMENT"}
+PLACEHOLDERS = {"MODEL", "NAME", "NAME_OR_DIR", "DIR", "FOLDER", "DEPLOYMENT"}
 _SPEC = re.compile(rf"(?<![\w.-])(?:{'|'.join(provider_names())}):([A-Za-z0-9][\w./-]*\w)")
 _FAMILY = re.compile(r"(?<![\w./-])(?:gpt-\d|gpt-oss|claude-|gemini-\d|grok-|[Ll]lama-\d)[\w.-]*\w")
 
