@@ -48,7 +48,8 @@ class Connection:
     Attributes:
         url: the base URL, checked by `checked_url`.
         key: sent as a bearer token; None for a host that wants none.
-        http_client: "httpx2", or "aiohttp", which is faster at high concurrency and needs `openai[aiohttp]`.
+        http_client: "httpx2", or "aiohttp", which is faster at high concurrency and needs `openai[aiohttp]`; not by
+            default, since a model that is used in a second event loop then has lines about unclosed sessions printed.
     """
 
     url: str
