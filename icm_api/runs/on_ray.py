@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from itertools import count
@@ -33,6 +34,9 @@ _HERE = "here"
 
 # Seconds between two looks at what was sent.
 _LOOK = 0.5
+
+# Seconds for a cluster to take a connection.
+_CONNECT = 10.0
 
 # Tries to tell the limiter that a worker has ended.
 _LEAVES = 10
@@ -174,11 +178,7 @@ async def ray_executor(config: Config) -> AsyncIterator[Executor]:
         ClusterError: the cluster does not answer.
         RunError: the ledger of the run is damaged.
     """
-    if os.environ.get("RAY_ADDRESS", "").startswith("ray://"):
-        raise ConfigError(
-            "RAY_ADDRESS: ray:// is for clients outside of a cluster, and the run's folder has to be on one of its "
-            'machines: run icm-api there, with RAY_ADDRESS="auto" or HOST:PORT'
-        )
+    _check_address(os.environ.get("RAY_ADDRESS", ""))
     try:
         import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -194,7 +194,10 @@ async def ray_executor(config: Config) -> AsyncIterator[Executor]:
             # Blocks, as signals are taken care of in the main thread alone.
             ray.init(logging_level=logging.WARNING, log_to_driver=False, include_dashboard=False)
         except (ConnectionError, RuntimeError, ValueError) as error:
-            raise ClusterError(f"no Ray cluster answers (RAY_ADDRESS): {error}; start it, then go on") from error
+            raise ClusterError(
+                f"no Ray cluster answers: {error}; start it, look at RAY_ADDRESS and at RAY_AUTH_TOKEN if it wants "
+                "one, then go on"
+            ) from error
     try:
         _check_cache(config, [node for node in ray.nodes() if node["Alive"]])
         where = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
@@ -222,6 +225,25 @@ async def ray_executor(config: Config) -> AsyncIterator[Executor]:
     finally:
         if own:
             ray.shutdown()
+
+
+def _check_address(address: str) -> None:
+    """Say at once what Ray would try for minutes."""
+    if address.startswith("ray://"):
+        raise ConfigError(
+            "RAY_ADDRESS: ray:// is for clients outside of a cluster, and the run's folder has to be on one of its "
+            'machines: run icm-api there, with RAY_ADDRESS="auto" or HOST:PORT'
+        )
+    host, colon, port = address.rpartition(":")
+    if not (colon and port.isdigit()):
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _CONNECT).close()
+    except OSError as error:
+        raise ClusterError(
+            f"no Ray cluster answers at RAY_ADDRESS={address} ({error.strerror or error}): start it, or mend the "
+            "variable, then go on"
+        ) from error
 
 
 def _check_cache(config: Config, nodes: Sequence[Any]) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import copy
 import json
 import logging
+import socket
 import sys
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
@@ -203,6 +204,18 @@ def test_a_run_outside_of_the_cluster_is_refused(
     monkeypatch.setenv("RAY_ADDRESS", "ray://head:10001")
     assert main(["run", str(configured(tmp_path))]) == 2
     assert 'RAY_ADDRESS="auto"' in capsys.readouterr().err
+
+
+def test_a_cluster_that_does_not_answer_is_said_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    monkeypatch.setenv("ICM_RUN__EXECUTOR", "ray")
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    assert main(["run", str(configured(tmp_path))]) == 3
+    assert f"no Ray cluster answers at RAY_ADDRESS={address}" in capsys.readouterr().err
 
 
 def test_the_table_knows_no_other_executor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed) -> None:
