@@ -84,7 +84,8 @@ def test_a_run_by_jobs_ends_in_the_same_bytes_and_says_what_it_waits_for(
     assert any("batch job batch_000002: in_progress, 0 of " in line and "looked at again in" in line for line in lines)
 
 
-@pytest.mark.parametrize("unlisted", [0, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("unlisted", [0, 1])
 def test_killed_between_submitting_and_hearing_of_it_nothing_is_sent_twice(
     unlisted: int, calm: Mapping[str, bytes], tmp_path: Path
 ) -> None:
@@ -154,6 +155,7 @@ def test_a_run_whose_first_job_is_refused_leaves_no_folder(tmp_path: Path, capsy
     assert "failed, and nothing of it was done" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_rest_of_a_large_set_goes_by_jobs_of_many_examples(tmp_path: Path) -> None:
     extra = "\n[core]\nsize = 16\npart = 20\ndemonstrations = 8\n"
     found, jobs = [], []

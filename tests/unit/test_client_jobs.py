@@ -31,6 +31,8 @@ VENDORS: Mapping[str, Mapping[str, Any]] = {
     "anthropic": {"samples": 2},
 }
 
+EACH = ["openai", *(pytest.param(vendor, marks=pytest.mark.slow) for vendor in ("together", "anthropic"))]
+
 
 @pytest.fixture(autouse=True)
 def keys(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,7 +137,7 @@ async def test_what_is_asked_at_about_the_same_time_is_one_job(calm: Server, tmp
     assert [(job["over"], job["questions"]) for job in files(tmp_path)] == [(True, 7)]
 
 
-@pytest.mark.parametrize("vendor", VENDORS)
+@pytest.mark.parametrize("vendor", EACH)
 async def test_what_expired_goes_in_the_next_job_and_nothing_twice(vendor: str, tmp_path: Path) -> None:
     with serve(jobs=JobPlan(("expired", "completed"), looks=0)) as server:
         read = await asked(opened(server, tmp_path, vendor), 12)
@@ -145,7 +147,7 @@ async def test_what_expired_goes_in_the_next_job_and_nothing_twice(vendor: str, 
     assert all(job["over"] for job in files(tmp_path))
 
 
-@pytest.mark.parametrize("vendor", VENDORS)
+@pytest.mark.parametrize("vendor", EACH)
 async def test_who_cancels_a_job_keeps_its_answers_and_a_resume_asks_for_the_rest(vendor: str, tmp_path: Path) -> None:
     with serve(jobs=JobPlan(("cancelled", "completed"), looks=0)) as server:
         with pytest.raises(GaveUpError, match=r"batch_000001 was cancelled.*resume"):
@@ -184,7 +186,10 @@ async def test_too_much_under_way_makes_smaller_jobs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("vendor", VENDORS)
-@pytest.mark.parametrize("plan", [JobPlan(looks=0, unsaid=1), JobPlan(looks=0, unsaid=1, unlisted=1)])
+@pytest.mark.parametrize(
+    "plan",
+    [JobPlan(looks=0, unsaid=1, unlisted=1), pytest.param(JobPlan(looks=0, unsaid=1), marks=pytest.mark.slow)],
+)
 async def test_a_job_that_was_taken_and_not_acknowledged_is_found(vendor: str, plan: JobPlan, tmp_path: Path) -> None:
     with serve(jobs=plan) as server:
         if vendor == "anthropic":
