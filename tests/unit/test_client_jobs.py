@@ -14,9 +14,9 @@ from anthropic.types.message_create_params import MessageCreateParamsNonStreamin
 from openai.types.chat.completion_create_params import CompletionCreateParamsBase
 
 from icm_api.config import Budget, ClientSettings
-from icm_api.errors import BudgetError, ConfigError, GaveUpError, ProviderError, RunError
+from icm_api.errors import BudgetError, ConfigError, GaveUpError, ProviderError, RequestError, RunError
 from icm_api.model import LanguageModel, Ledger, Meter, open_model, spent
-from icm_api.model.job import Bundle, checked_id
+from icm_api.model.job import Bundle, JobState, checked_id
 from icm_api.testing import Faults, JobPlan, Server, serve
 from icm_api.types import LabelDistribution, Prompt, Turn, Usage, Verbalizer
 from tests.hosted import KEY_VARIABLES
@@ -346,3 +346,24 @@ async def test_no_answer_of_a_host_ends_in_a_traceback(vendor: str, body: bytes,
         with pytest.raises((ProviderError, TimeoutError)):
             async with asyncio.timeout(2):
                 await model.label_distributions(prompts(2))
+
+
+async def test_a_job_that_cannot_be_reached_for_a_while_is_not_sent_again(tmp_path: Path) -> None:
+    """Not by the same process, for which what was set aside counts once, nor by the next."""
+    settings = ClientSettings(tier="batch", poll=0.01, attempts=1)
+    meter = Meter(Budget(requests=6))
+    with serve(jobs=QUICK) as server:
+        async with opened(server, tmp_path, settings=settings, meter=meter) as model:
+            host = model._client._jobs._host  # type: ignore[union-attr]
+            look = host.look
+
+            async def unreachable(key: str) -> JobState:
+                raise RequestError("the line is cut", kind="connection")
+
+            host.look = unreachable  # type: ignore[method-assign]
+            with pytest.raises(GaveUpError, match="the line is cut"):
+                await model.label_distributions(prompts(6))
+            host.look = look  # type: ignore[method-assign]
+            assert len(await model.label_distributions(prompts(6))) == 6
+        assert (server.log.jobs, server.log.batched) == (1, 6)
+    assert meter.sent.requests == 6

@@ -112,10 +112,9 @@ class Jobs:
         tries = crowded = 0
         while left:
             outcomes = await self._asked(left, anew=tries + crowded > 0)
-            again, failure = self._landed(outcomes, land, troubles)
+            landed, again, failure = self._landed(outcomes, land, troubles)
             flush()
-            done = [key for key in left if key not in again]
-            self._book.kept(done if self._cached else [key for key in done if key in troubles])
+            self._book.kept([*(landed if self._cached else ()), *troubles])
             if failure is not None:
                 raise failure
             left = {key: left[key] for key in again}
@@ -140,8 +139,9 @@ class Jobs:
 
     def _landed(
         self, outcomes: Mapping[str, Outcome], land: Land, troubles: dict[str, ProviderError]
-    ) -> tuple[dict[str, RequestError], IcmError | None]:
-        """Land the answers, and add to the troubles; what to ask for again, and what ends it all."""
+    ) -> tuple[list[str], dict[str, RequestError], IcmError | None]:
+        """Land the answers, and add to the troubles; what landed, what to ask for again, and what ends it all."""
+        landed: list[str] = []
         again: dict[str, RequestError] = {}
         failure: IcmError | None = None
         for key, outcome in outcomes.items():
@@ -149,6 +149,7 @@ class Jobs:
             if isinstance(outcome, Response):
                 try:
                     land(key, outcome)
+                    landed.append(key)
                     continue
                 except ProviderError as refusal:
                     error = refusal
@@ -158,7 +159,7 @@ class Jobs:
                 troubles[key] = error
             elif isinstance(error, IcmError):
                 failure = failure or error
-        return again, failure
+        return landed, again, failure
 
     def _gave_up(self, failed: Mapping[str, RequestError]) -> GaveUpError:
         error = next(iter(failed.values()))
