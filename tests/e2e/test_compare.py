@@ -114,9 +114,9 @@ async def test_held_out_accuracy_is_what_asking_by_hand_gives(done: Path) -> Non
     gap = fmean(found["golden"]) - fmean(found["zero-shot"])
     assert gap > 0
     share = (fmean(found["icm"]) - fmean(found["zero-shot"])) / gap
-    shown = means.get(("icm", "held_out", "gap_recovered"))
+    told = means.get(("icm", "held_out", "gap_recovered"))
     # Withheld if golden labels are not clearly ahead.
-    assert shown is None or shown == pytest.approx(share, abs=1e-6)
+    assert told is None or told == pytest.approx(share, abs=1e-6)
 
 
 def test_cost_is_what_the_run_folders_say(done: Path) -> None:
