@@ -16,7 +16,7 @@ from icm_api.training.values import Trainer
 if TYPE_CHECKING:
     from icm_api.training.hosted import HostedTrainer
 
-TRAINERS = ("openai", "azure", "together", "fireworks", "huggingface")
+TRAINERS = ("openai", "azure", "together", "fireworks", "huggingface", "pocket")
 """The providers that train."""
 _GONE = {
     "mistral": "Mistral takes no fine-tuning jobs any more",
@@ -44,6 +44,11 @@ def open_trainer(spec: str, options: Mapping[str, Any] | None = None, *, place: 
         why = f"{_GONE[name]}; " if name in _GONE else ""
         raise ConfigError(f"provider {name!r} does not train: {why}{hint}these do: {', '.join(TRAINERS)}")
     model, given = split_address(rest, options or {})
+    if name == "pocket":
+        from icm_api.training.options import PocketTraining
+        from icm_api.training.pocket import PocketTrainer
+
+        return PocketTrainer(model, checked_options(PocketTraining, name, given), place)
     if not model:
         raise ConfigError(f'trainer {name!r} needs a model: "{name}:MODEL"')
     if name == "huggingface":

@@ -14,15 +14,11 @@ class TrainingOptions(BaseModel):
 
     Attributes:
         epochs: how often each row is trained on; None leaves it to the host.
-        batch_size: rows a step; None leaves it to the host.
-        seed: of what is drawn at random; None leaves it to the host.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     epochs: int | None = Field(default=3, ge=1)
-    batch_size: int | None = Field(default=None, ge=1)
-    seed: int | None = Field(default=0, ge=0, lt=2**31)
 
     def order(self) -> dict[str, Any]:
         """What shapes the model that comes out, ready for JSON.
@@ -38,6 +34,8 @@ class HostedTraining(TrainingOptions):
     """What every host takes.
 
     Attributes:
+        batch_size: rows a step; None leaves it to the host.
+        seed: of what is drawn at random; None leaves it to the host.
         base_url: where the API is, with its version; by default as for questions to its models.
         key_variable: environment variable that holds the key.
         allow_http: send data and key unencrypted to other machines.
@@ -46,6 +44,8 @@ class HostedTraining(TrainingOptions):
         poll_seconds: between two looks at a job that is followed.
     """
 
+    batch_size: int | None = Field(default=None, ge=1)
+    seed: int | None = Field(default=0, ge=0, lt=2**31)
     base_url: str | None = None
     key_variable: str | None = None
     allow_http: bool = False
@@ -117,3 +117,15 @@ class LocalTraining(TrainingOptions):
     lora_rank: int = Field(default=16, ge=1)
     device: Literal["auto", "cpu"] = "auto"
     data: Literal["chat", "completion"] = "completion"
+
+
+class PocketTraining(TrainingOptions):
+    """What training the embedded model takes; nothing is drawn at random.
+
+    Attributes:
+        epochs: how often each row is trained on: all of them make one step.
+        learning_rate: of every step.
+    """
+
+    epochs: int = Field(default=200, ge=1)
+    learning_rate: float = Field(default=0.1, gt=0)

@@ -1,0 +1,138 @@
+"""The embedded model fine-tuned with numpy alone: its last layer learns the completions, all else stays as it is.
+
+The weights before the last layer never change, so that each position's state is computed once. It follows from the log
+probabilities of all tokens, of which there are more than the state has numbers.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save as save_tensors
+
+from icm_api.errors import DataError, StorageError
+from icm_api.export import FormatName
+from icm_api.model.endpoints.pocket import load_model
+from icm_api.pocket.model import WEIGHTS, PocketModel
+from icm_api.training.here import MODEL, OnStep, TrainerHere, read_rows
+from icm_api.training.options import PocketTraining
+from icm_api.training.values import Estimate, Job, TrainingData, Tuned
+
+Floats = NDArray[np.float64]
+_HEAD, _NORM, _WEIGHTS = "lm_head.weight", "model.norm.weight", "model.safetensors"
+
+
+class PocketTrainer(TrainerHere):
+    """The embedded model's last layer; implements `Trainer`.
+
+    Args:
+        model: folder of a model of its kind; empty for the one in the package.
+        options: of the user.
+        place: folder of its jobs.
+
+    Raises:
+        ProviderError: the weights cannot be read.
+    """
+
+    def __init__(self, model: str, options: PocketTraining, place: Path) -> None:
+        super().__init__(place, options)
+        self.options = options
+        self._folder = Path(model) if model else WEIGHTS
+        self._network = load_model(Path(model) if model else None)
+
+    @property
+    def identity(self) -> str:
+        """The model's name, which holds a hash of its weights."""
+        return f"pocket/{self._network.name}"
+
+    @property
+    def format(self) -> FormatName:
+        """Prompts and completions."""
+        return "trl-sft"
+
+    async def estimate(self, data: TrainingData) -> Estimate:
+        """Tokens by the model's own tokenizer.
+
+        Args:
+            data: to train on.
+
+        Raises:
+            DataError: a row is longer than the context window.
+        """
+        rows, counts = read_rows(data.path), []
+        for number, row in enumerate(rows, 1):
+            counts.append(len(self._network.encode(row["prompt"])) + len(self._network.encode(row["completion"])))
+            if counts[-1] >= self._network.context_window:
+                raise DataError(f"{data.path}:{number}: the row has {counts[-1]} tokens, more than the model takes")
+        return Estimate(len(rows), self.options.epochs, sum(counts) * self.options.epochs, 0.0)
+
+    def train(self, rows: list[dict[str, Any]], folder: Path, on_step: OnStep) -> str | None:
+        """Gradient descent on the mean cross-entropy of all completions' tokens, all rows a step.
+
+        Args:
+            rows: of the export.
+            folder: of the job.
+            on_step: to be called after each step.
+
+        Raises:
+            StorageError: the folder cannot be written.
+        """
+        tensors = load_tensors((self._folder / _WEIGHTS).read_bytes())
+        head, scale = tensors[_HEAD].astype(np.float64), tensors[_NORM].astype(np.float64)
+        states, wanted = _states(self._network, rows, head * scale)
+        states *= scale
+        began, epochs = monotonic(), self.options.epochs
+        for step in range(1, epochs + 1):
+            logits = states @ head.T
+            logits -= logits.max(axis=1, keepdims=True)
+            surprise = np.exp(logits)
+            surprise /= surprise.sum(axis=1, keepdims=True)
+            surprise[np.arange(len(wanted)), wanted] -= 1
+            head -= self.options.learning_rate / len(wanted) * surprise.T @ states
+            left = (monotonic() - began) / step * (epochs - step)
+            if not on_step(step / epochs, left) and step < epochs:
+                return None
+        _save(self._folder, folder / MODEL, {**tensors, _HEAD: head.astype(tensors[_HEAD].dtype)})
+        return None
+
+    def result(self, job: Job) -> Tuned:
+        """The folder of the trained weights.
+
+        Args:
+            job: that has succeeded.
+        """
+        return Tuned(f"pocket:{job.model}")
+
+
+def _states(network: PocketModel, rows: list[dict[str, Any]], head: Floats) -> tuple[Floats, NDArray[np.intp]]:
+    """What the last layer gets before each token of a completion, [tokens, width], and these tokens."""
+    sequences, wanted = [], []
+    for row in rows:
+        # Cut as the model is asked: prompt and label apart.
+        prompt, completion = network.encode(row["prompt"]), network.encode(row["completion"])
+        for at, token in enumerate(completion):
+            sequences.append((prompt, completion[:at]))
+            wanted.append(token)
+    # logprob = head @ state - normaliser, with more tokens than unknowns.
+    known = np.hstack([head, -np.ones((len(head), 1))])
+    found = np.linalg.lstsq(known, network.next_token_logprobs(sequences).T, rcond=None)[0]
+    return np.array(found[:-1].T, dtype=np.float64), np.array(wanted, dtype=np.intp)
+
+
+def _save(before: Path, folder: Path, tensors: dict[str, Any]) -> None:
+    """The model's folder with other tensors, there whole or not at all."""
+    part = folder.with_name(folder.name + ".part")
+    try:
+        part.mkdir(exist_ok=True)
+        for name in ("config.json", "tokenizer.json"):
+            shutil.copyfile(before / name, part / name)
+        (part / _WEIGHTS).write_bytes(save_tensors(tensors))
+        part.replace(folder)
+    except OSError as error:
+        raise StorageError(f"cannot write {folder}: {error.strerror or error}") from error
