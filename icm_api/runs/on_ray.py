@@ -192,7 +192,9 @@ async def ray_executor(config: Config) -> AsyncIterator[Executor]:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         try:
             # Blocks, as signals are taken care of in the main thread alone.
-            ray.init(logging_level=logging.WARNING, log_to_driver=False, include_dashboard=False)
+            # Unless a cluster is named, one of its own: Ray would try the last one on this machine, gone or not.
+            address = os.environ.get("RAY_ADDRESS") or "local"
+            ray.init(address, logging_level=logging.WARNING, log_to_driver=False, include_dashboard=False)
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise ClusterError(
                 f"no Ray cluster answers: {error}; start it, look at RAY_ADDRESS and at RAY_AUTH_TOKEN if it wants "

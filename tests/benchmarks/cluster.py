@@ -50,7 +50,7 @@ def warmed(workers: int) -> None:
     """A cluster of so many workers in this process, each of which has imported what it needs."""
     import ray
 
-    ray.init(num_cpus=workers, logging_level="error", log_to_driver=False, include_dashboard=False)
+    ray.init("local", num_cpus=workers, logging_level="error", log_to_driver=False, include_dashboard=False)
 
     def start() -> None:
         import icm_api.runs.pieces  # noqa: F401
