@@ -75,9 +75,6 @@ class HostedTrainer(ABC):
         ConfigError: there is no key in the environment, or the address is none.
     """
 
-    root = ""
-    """What stands in place of the end of the catalogue's address, for hosts whose jobs are elsewhere."""
-
     def __init__(self, entry: Entry, model: str, options: HostedTraining) -> None:
         self.model, self.options, self._entry = model, options, entry
         url = checked_url(options.base_url or self.jobs_url(entry.base_url), allow_http=options.allow_http)

@@ -7,6 +7,7 @@ done. It knows no host.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from icm_api.journal import Journal
 from icm_api.training.values import Job, State
 
 RECORD_FILE = "jobs.jsonl"
+_NAME = re.compile(r"[\w.:-]{1,300}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,7 @@ class Attempt:
             case "submitting":
                 return replace(self, submitted=True)
             case "started":
-                return replace(self, job=str(line["job"]))
+                return replace(self, job=_name(line["job"]))
             case "ended":
                 if line["state"] not in get_args(State):
                     raise ValueError(f"no state {line['state']!r}")
@@ -129,6 +131,19 @@ class Record:
         self._journal.close()
 
 
+def _check(attempt: Attempt) -> None:
+    """Raise ValueError for values that no record has: marks are names of folders, too."""
+    _name(attempt.mark)
+    if not isinstance(attempt.order, dict) or not isinstance(attempt.trainer, str):
+        raise ValueError("trainer and order are no text and no object")
+
+
+def _name(value: object) -> str:
+    if not isinstance(value, str) or not _NAME.fullmatch(value) or ".." in value:
+        raise ValueError(f"{str(value)[:80]!r} is no name of a job")
+    return value
+
+
 def read_last(folder: Path) -> Attempt | None:
     """The last attempt in a record; None if there is none.
 
@@ -154,6 +169,7 @@ def read_last(folder: Path) -> Attempt | None:
             if found["step"] == "meant":
                 given = {name: found[name] for name in ("mark", "trainer", "order", "rows", "sha256")}
                 last = Attempt(**given)
+                _check(last)
             elif last is None:
                 raise ValueError("it follows nothing that was meant")
             else:

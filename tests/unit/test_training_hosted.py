@@ -244,9 +244,10 @@ async def test_the_record_is_checked_line_by_line(tmp_path: Path) -> None:
         record.write_text("\n".join(lines[:3]) + "\n" + lines[3][:9])
         assert (await started(place)).id == job.id
         assert place.jobs.submissions == 1
-        record.write_text("\n".join([lines[0], '{"step": "flown"}']) + "\n")
-        with pytest.raises(RunError, match=r"jobs\.jsonl:2: damaged"):
-            await started(place)
+        for bad in ('{"step": "flown"}', '{"step": "started", "job": "../other"}', "[]"):
+            record.write_text("\n".join([lines[0], bad]) + "\n")
+            with pytest.raises(RunError, match=r"jobs\.jsonl:2: damaged"):
+                await started(place)
 
 
 @pytest.mark.parametrize("host", HOSTS)
