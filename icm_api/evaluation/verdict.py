@@ -33,6 +33,8 @@ from icm_api.evaluation.thresholds import (
     OPINIONATED,
     PART_GAP,
     RIVAL_MARGIN,
+    STRONG_SPREAD,
+    STRONGLY,
     WEAK,
 )
 
@@ -40,6 +42,7 @@ Name: TypeAlias = Literal["coherent", "not coherent", "collapsed", "unsure"]
 
 STRONGER = "ask for a concept that the model holds, word the prompt so that it is plain, or use a stronger model"
 MORE = "label more examples at once, word the prompt so that the concept is plain, or use a stronger model"
+CHECK_GIVEN = "check the given labels; if they are meant so, the concept is not the model's own: trust its labels less"
 CONTRAST = "add examples that contrast, such as the opposite of each claim, and constraints between them"
 
 
@@ -87,10 +90,16 @@ def judge(measures: Measures) -> Verdict:
     """
     by_itself = _of_one_sided if measures.one_sided else _doubted
     verdict, against = by_itself(measures) or _of_coherence(measures), _contradicted(measures)
-    # Where labels are coherent that divide the examples as the model does, a person has told it the names.
+    # Where labels are coherent that divide the examples as the model does, a person has told it the names; but not
+    # where it is sure of the opposite names by itself.
     exchanged = measures.opinion.rival.agreement_renamed >= AGREEING and verdict.name == "coherent"
+    exchanged = exchanged and not _sure_of_the_opposite(measures)
     verdict = verdict if against is None or exchanged else against
     return Verdict(verdict.name, (*verdict.reasons, *_notes(measures)), verdict.advice)
+
+
+def _sure_of_the_opposite(m: Measures) -> bool:
+    return m.prior.auroc is not None and m.prior.auroc <= 1 - STRONGLY and m.prior.spread >= STRONG_SPREAD
 
 
 def _of_one_sided(m: Measures) -> Verdict:
@@ -151,7 +160,7 @@ def _contradicted(m: Measures) -> Verdict | None:
             f"{opinion.given_shared} of the {opinion.given} given labels; it agrees with "
             f"{opinion.rival.agreement:.0%} of the labels found",
         ),
-        ("check the given labels; if they are meant so, the concept is not the model's own: trust its labels less",),
+        (CHECK_GIVEN,),
     )
 
 
@@ -191,7 +200,11 @@ def _rivals(rival: Rival, m: Measures) -> bool:
 
 
 def _of_rival(rival: Rival, m: Measures) -> Verdict:
-    if rival.coherence.value > m.found.value:
+    opinion = m.opinion
+    if rival is opinion.rival and 2 * opinion.given_shared < opinion.given:
+        how = f"does without the given labels, of which it has {opinion.given_shared} of {opinion.given}"
+        advice = CHECK_GIVEN
+    elif rival.coherence.value > m.found.value:
         how = "is better by the run's own objective: the search stopped short"
         advice = "run with more restarts, or with another engine, and compare"
     else:

@@ -387,6 +387,7 @@ def test_plain_http_to_another_machine_is_refused_unless_asked_for(name: str, tm
     assert main(["plan", str(write_config(tmp_path / "allowed", spec, {"allow_http": True}))]) == 0
 
 
+@pytest.mark.slow  # One on the embedded model, and one of the client alone, are never left out.
 def test_killed_midway_and_resumed_ends_in_the_same_bytes(calm: Mapping[str, bytes], tmp_path: Path) -> None:
     with serve(dialect="vllm", faults=Faults(("slow",), delay=0.1, times=None), record=100_000) as server:
         config = write_config(tmp_path, VLLM.spec(server))
@@ -443,6 +444,7 @@ def test_a_key_is_nowhere_after_a_run(name: str, end: str, tmp_path: Path) -> No
     assert [str(path) for path, content in found.items() if SECRET.encode() in content] == []
 
 
+@pytest.mark.slow
 def test_a_key_is_nowhere_after_a_kill(tmp_path: Path) -> None:
     with serve(dialect="vllm") as server, (tmp_path / "stderr").open("wb") as stderr:
         config = write_config(tmp_path, VLLM.spec(server))

@@ -194,13 +194,10 @@ def traced() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("traced")
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "to",
-    [
-        pytest.param(name, marks=() if name == "csv" else pytest.mark.slow)
-        for name in WRITABLE
-        if name in ("openai-sft", "trl-reward", "csv", "parquet", "cleanlab")
-    ],
+    [name for name in WRITABLE if name in ("openai-sft", "trl-reward", "csv", "parquet", "cleanlab")],
 )
 def test_memory_does_not_grow_with_the_texts(to: FormatName, tmp_path: Path) -> None:
     # 10,000 rows of 4,000 characters: 40 MB as files, of which each row is made anew.

@@ -417,6 +417,7 @@ def test_a_tier_that_a_host_does_not_know_is_named(spec: str, monkeypatch: pytes
         open_model(spec, settings=ClientSettings(tier="flex"))
 
 
+@pytest.mark.slow
 def test_types_of_the_sdk_are_there_when_they_are_asked_for_and_not_before() -> None:
     code = """
 import sys

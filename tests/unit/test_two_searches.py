@@ -54,8 +54,8 @@ async def test_two_searches_at_once_are_as_each_alone(spec: str, engine: str, tm
     apart = [await alone(spec, seed, engine, tmp_path / str(seed)) for seed in SEEDS]
     async with icm.open_model(spec) as model:
         together = await asyncio.gather(*(found(model, seed, engine) for seed in SEEDS))
-        asked = [usage.requests for _, usage in together]
+        asked = [usage.prompt_tokens for _, usage in together]
         # What both asked for was sent once, and counts for both.
-        assert max(asked) <= model.sent.requests <= sum(asked)
+        assert max(asked) <= model.sent.prompt_tokens <= sum(asked)
     assert together == apart
     assert min(asked) > 0
