@@ -183,13 +183,14 @@ def _doubted(m: Measures) -> Verdict | None:
 def _rivals(rival: Rival, m: Measures) -> bool:
     """Whether it is another opinion, coherent, and about as much so as the labels found.
 
-    The same division with the names exchanged is none, unless nobody gave names and the search itself should have
-    preferred it; nor is one
-    to which the model, asked about each text by itself, leans clearly less where the two differ.
+    The same division with the names exchanged is none, unless the search itself should have preferred it, or the model
+    is sure of those names where a person gave others; nor is one to which the model, asked about each text by itself,
+    leans clearly less where the two differ.
     """
     if m.prior.spread >= NAMING_SPREAD and rival.leaning is not None and rival.leaning > 0:
         return False
-    named = m.opinion.given > 0 or rival.coherence.value <= m.found.value
+    told = m.opinion.given > 0 and not _sure_of_the_opposite(m)
+    named = told or rival.coherence.value <= m.found.value
     exchanged = rival.agreement_renamed >= AGREEING and named
     return (
         not exchanged
@@ -200,11 +201,13 @@ def _rivals(rival: Rival, m: Measures) -> bool:
 
 
 def _of_rival(rival: Rival, m: Measures) -> Verdict:
-    opinion = m.opinion
+    opinion, share = m.opinion, f"it agrees on {rival.agreement:.0%} of the examples"
+    share += f" and explains {rival.coherence.share:.0%}"
     if rival is opinion.rival and 2 * opinion.given_shared < opinion.given:
-        how = f"does without the given labels, of which it has {opinion.given_shared} of {opinion.given}"
-        advice = CHECK_GIVEN
-    elif rival.coherence.value > m.found.value:
+        has = f"{opinion.given_shared} of the {opinion.given}"
+        reason = f"the given labels contradict a {rival.name} that does without them, and has only {has}; {share}"
+        return Verdict("unsure", (reason,), (CHECK_GIVEN,))
+    if rival.coherence.value > m.found.value:
         how = "is better by the run's own objective: the search stopped short"
         advice = "run with more restarts, or with another engine, and compare"
     else:
@@ -214,7 +217,6 @@ def _of_rival(rival: Rival, m: Measures) -> Verdict:
             "fill in some labels, and run again into another folder (--out) with that file under [data] fixed; or "
             "label more examples at once"
         )
-    share = f"it agrees on {rival.agreement:.0%} of the examples and explains {rival.coherence.share:.0%}"
     return Verdict("unsure", (f"another labeling ({rival.name}) {how}; {share}",), (advice,))
 
 
