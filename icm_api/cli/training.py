@@ -54,12 +54,19 @@ class _Asked:
         """The command again, without flags that do something once."""
         given = self.arguments
         options = "".join(f" --option {quote(f'{key}={_written(value)}')}" for key, value in given.option)
-        return f"icm-api train {quote(str(given.run))} --with {quote(given.spec)}{options}"
+        chosen = "".join(f" --{key.replace('_', '-')} {value}" for key, value in self.chosen.items())
+        return f"icm-api train {quote(str(given.run))} --with {quote(given.spec)}{options}{chosen}"
+
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """Whose labels, and which of them, as far as that is not the usual."""
+        usual, given = Options(), self.arguments
+        wanted = {"labels": given.labels, "abstain_below": given.abstain_below}
+        return {key: value for key, value in wanted.items() if value != getattr(usual, key)}
 
     def data(self) -> TrainingData:
         """The labels, written for the trainer."""
-        options = Options(labels=self.arguments.labels, abstain_below=self.arguments.abstain_below)
-        return training_data(self.run.whole, self.trainer, self.folder, options)
+        return training_data(self.run.whole, self.trainer, self.folder, Options(**self.chosen))
 
 
 def train_verb(arguments: Namespace) -> None:
@@ -71,6 +78,8 @@ def train_verb(arguments: Namespace) -> None:
     try:
         asyncio.run(_worked(asked))
     except (KeyboardInterrupt, StorageError, GaveUpError):
+        if arguments.estimate:
+            raise
         goes = "" if trainer.here else "; a job that was started goes on at the host, and no second one is started"
         print(f"to go on: {asked.command} --follow{goes}", file=sys.stderr)
         raise
@@ -86,7 +95,8 @@ async def _worked(asked: _Asked) -> None:
         if arguments.cancel:
             job = await cancel(trainer, folder)
         else:
-            job = await start(trainer, asked.data, folder, Wishes(_confirmer(asked), again=arguments.again))
+            wishes = Wishes(_confirmer(asked), again=arguments.again, data=asked.chosen)
+            job = await start(trainer, asked.data, folder, wishes)
             if arguments.follow or trainer.here:
                 job = await follow(trainer, folder, job, _teller(arguments))
     finally:

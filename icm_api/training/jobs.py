@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from secrets import token_hex
+from typing import Any
 
 from icm_api.errors import ConfigError, DataError, GaveUpError, RequestError, RunError
 from icm_api.export import FORMATS, Options, export_labels
@@ -76,10 +77,20 @@ class Wishes:
         confirm: called with each estimate before data are sent, and again before the job is started if the host says
             more by then; raises NotConfirmedError to stop there.
         again: start another job after one that has ended.
+        data: which data it is to be, by name, as far as that is not the usual: a job on others is not taken for it.
     """
 
     confirm: Callable[[Estimate], None] = lambda estimate: None
     again: bool = False
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+    def order(self, trainer: Trainer) -> dict[str, Any]:
+        """What shapes the job: the settings of the trainer, and which data.
+
+        Args:
+            trainer: that shall do it.
+        """
+        return {**trainer.order, **self.data}
 
 
 async def start(
@@ -98,7 +109,7 @@ async def start(
 
     Raises:
         NotConfirmedError: the caller did not want it.
-        ConfigError: the last job here had other settings.
+        ConfigError: the last job here had other settings, or was on other data.
         RunError: another process is at work on it, or the record is damaged.
         RequestError: the host refused it.
         GaveUpError: the host gives no answer. The same call later goes on, and starts no second job.
@@ -113,14 +124,14 @@ async def start(
             if last.job is not None:
                 job = last.ended or _noted(record, await trainer.look(last.job))
                 if not (job.ended and wishes.again):
-                    _check_same(last, trainer, folder)
+                    _check_same(last, trainer, folder, wishes.order(trainer))
                     return job
                 last = record.last
         data = make_data()
-        if last is None or last.over or _differs(last, trainer, data):
+        if last is None or last.over or _differs(last, trainer, data, wishes.order(trainer)):
             wishes.confirm(await trainer.estimate(data))
             mark = f"icm-{token_hex(6)}"
-            record.begin(Attempt(mark, trainer.identity, dict(trainer.order), data.rows, data.sha256))
+            record.begin(Attempt(mark, trainer.identity, wishes.order(trainer), data.rows, data.sha256))
         return await _submitted(trainer, data, record, wishes)
 
 
@@ -229,25 +240,27 @@ def _noted(record: Record, job: Job) -> Job:
     return job
 
 
-def _differs(attempt: Attempt, trainer: Trainer, data: TrainingData) -> bool:
+def _differs(attempt: Attempt, trainer: Trainer, data: TrainingData, order: Mapping[str, Any]) -> bool:
     """Whether what an attempt was to become is no longer what is asked for; nothing of it was started."""
-    now = (trainer.identity, dict(trainer.order), data.sha256)
-    return (attempt.trainer, dict(attempt.order), attempt.sha256) != now
+    return (attempt.trainer, dict(attempt.order), attempt.sha256) != (trainer.identity, dict(order), data.sha256)
 
 
-def _check_same(attempt: Attempt, trainer: Trainer, folder: Path) -> None:
-    """Refuse to take a job for one with other settings."""
+def _check_same(attempt: Attempt, trainer: Trainer, folder: Path, order: Mapping[str, Any]) -> None:
+    """Refuse to take a job for one with other settings, or on other data."""
     if attempt.trainer != trainer.identity:
         raise RunError(f"{folder}: the job there is one of {attempt.trainer}, not of {trainer.identity}")
-    changed = [key for key in (*attempt.order, *trainer.order) if attempt.order.get(key) != trainer.order.get(key)]
+    changed = [key for key in (*attempt.order, *order) if attempt.order.get(key) != order.get(key)]
     if changed:
-        key = changed[0]
+        was, now = (
+            f"{changed[0]} = {given[changed[0]]!r}" if changed[0] in given else f"the usual {changed[0]}"
+            for given in (attempt.order, order)
+        )
         way = (
             "start another with --again"
             if attempt.ended
             else "cancel it first (--cancel), then start another (--again)"
         )
         raise ConfigError(
-            f"{folder}: the job there was started with {key} = {attempt.order.get(key)!r}, and now it is "
-            f"{trainer.order.get(key)!r}: leave the option as it was, or {way}"
+            f"{folder}: the job there was started with {was}, and now {now} is asked for: "
+            f"leave that as it was, or {way}"
         )

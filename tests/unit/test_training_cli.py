@@ -71,6 +71,22 @@ def test_from_start_to_model(openai: Place, capsys: Printed) -> None:
     assert openai.jobs.submissions == 1
 
 
+def test_a_job_on_other_labels_is_not_taken_for_the_one_asked_for(openai: Place, capsys: Printed) -> None:
+    """It would be paid for, compared and used as what it is not; and each command to go on trains on the same."""
+    assert command(openai, "--yes", "--abstain-below", "0.1") == 0
+    assert capsys.readouterr().out.splitlines()[-1].endswith("--abstain-below 0.1 --follow")
+    assert command(openai, "--abstain-below", "0.1", "--follow") == 0
+    for flags in ((), ("--labels", "zero-shot"), ("--abstain-below", "0.2"), ("--abstain-below", "2")):
+        assert command(openai, *flags) == 2
+        assert "was started with " in (said := capsys.readouterr().err)
+        assert "start another with --again" in said
+    assert command(openai, "--estimate", "--abstain-below", "2") == 2
+    assert "probability" in capsys.readouterr().err
+    assert openai.jobs.submissions == 1
+    assert command(openai, "--again", "--yes", "--follow") == 0
+    assert openai.jobs.submissions == 2
+
+
 def test_a_job_is_cancelled(openai: Place, capsys: Printed) -> None:
     assert command(openai, "--cancel") == 2
     assert "no job was started there" in capsys.readouterr().err
