@@ -25,6 +25,7 @@ from icm_api.data.preferences import TwoReplies, two_replies
 from icm_api.errors import ConfigError
 from icm_api.evaluation import mean_interval
 from icm_api.export import export_labels
+from icm_api.export.exporting import check_free
 from icm_api.result import write_whole
 from icm_api.reward import (
     BestOf,
@@ -40,6 +41,7 @@ from icm_api.reward import (
     run_benchmark,
 )
 from icm_api.reward.comparing import Asked, in_words, plain
+from icm_api.reward.opening import shown_with_replies
 from icm_api.runs import config_of
 from icm_api.types import Usage
 
@@ -113,7 +115,8 @@ def _told(row: dict[str, Any]) -> str:
 
 def rewardbench_verb(arguments: Namespace) -> None:
     """`icm-api rewardbench RUN FILE`."""
-    items = read_benchmark(arguments.rows, split=arguments.split, limit=arguments.limit)
+    prompts = bool(shown_with_replies(arguments.run))
+    items = read_benchmark(arguments.rows, split=arguments.split, limit=arguments.limit, prompts=prompts)
 
     async def measured() -> tuple[Any, Usage]:
         async with _opened(arguments) as reward:
@@ -129,6 +132,8 @@ def rewardbench_verb(arguments: Namespace) -> None:
 def best_verb(arguments: Namespace) -> None:
     """`icm-api best RUN QUESTIONS --model SPEC --out FILE`."""
     check_writing(arguments)
+    folder = arguments.out.with_name(f"{arguments.out.stem}-{arguments.to}")
+    _check_best(arguments, folder)
     rows = list(read_rows(arguments.questions))
     ids, prompts = [row.id for row in rows], [row.text(arguments.field) for row in rows]
     replies, failure, cost = asyncio.run(written(arguments, prompts))
@@ -146,7 +151,6 @@ def best_verb(arguments: Namespace) -> None:
     best = sum(isinstance(each, BestOf) for each in found)
     _some_answered(found, best)
     write_whole(arguments.out, "".join(_line(key, each) for key, each in zip(ids, found, strict=True)))
-    folder = arguments.out.with_name(f"{arguments.out.stem}-{arguments.to}")
     exported = arguments.to and export_labels(preference_data(found), arguments.to, folder, force=arguments.force)
     summary = {"prompts": len(found), "best": best, "written": cost, "judged": asdict(usage)}
     if arguments.json:
@@ -155,6 +159,19 @@ def best_verb(arguments: Namespace) -> None:
     print(f"best of {arguments.samples} replies by {cost['model']} to {best:,} of {len(found):,} prompts")
     print(_asked(usage))
     print("\n".join([f"written: {arguments.out}", *(exported.lines() if exported else [])]))
+
+
+def _check_best(arguments: Namespace, folder: Path) -> None:
+    """Check what can be known before replies are written and paid for."""
+    shown = shown_with_replies(arguments.run)
+    if len(shown) != 1:
+        raise ConfigError(
+            f"{arguments.run}: the run's template shows {list(shown) or 'nothing'} beside the replies, and replies to "
+            "a prompt are compared by a run whose template shows the prompt alone: {prompt}, {first} and {second}; "
+            "nothing was sent"
+        )
+    if arguments.to:
+        check_free(folder, force=arguments.force)
 
 
 def _line(key: str, each: BestOf | Refused) -> str:

@@ -235,7 +235,7 @@ def _verdict_note(data: LabelledData) -> list[str]:
 @contextmanager
 def _whole_folder(folder: Path, *, force: bool) -> Iterator[Path]:
     """A folder to write into: it becomes `folder` when the block ends, and is removed if the block fails."""
-    _check_free(folder, force=force)
+    check_free(folder, force=force)
     folder = folder.resolve()
     scratch, old = (folder.with_name(f".{folder.name}.{word}") for word in ("part", "old"))
     try:
@@ -272,7 +272,16 @@ def _synced(path: Path) -> Iterator[BinaryIO]:
         os.fsync(stream.fileno())
 
 
-def _check_free(folder: Path, *, force: bool) -> None:
+def check_free(folder: Path, *, force: bool) -> None:
+    """Check that an export may be written to a folder.
+
+    Args:
+        folder: where it is to be.
+        force: whether an earlier export there may be replaced.
+
+    Raises:
+        ConfigError: something is there that may not be replaced, or the name is one of a file.
+    """
     if folder.suffix in _ENDINGS or (folder.exists() and not folder.is_dir()):
         raise ConfigError(f"{folder} is the name of a file, and an export is a folder: give --out a folder")
     there = list(folder.iterdir()) if folder.is_dir() else []

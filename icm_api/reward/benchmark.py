@@ -39,7 +39,7 @@ class Item:
     Attributes:
         id: of the row.
         subset: that it belongs to.
-        prompt: what the replies answer.
+        prompt: what the replies answer; "" if there is none.
         chosen: the right replies.
         rejected: the others.
     """
@@ -94,19 +94,22 @@ class Benchmark:
         return {"overall": plain(self.overall), "subsets": subsets, "refused": self.refused, "biases": moved}
 
 
-def read_benchmark(path: str, *, split: str = "test", limit: int | None = None) -> tuple[Item, ...]:
+def read_benchmark(
+    path: str, *, split: str = "test", limit: int | None = None, prompts: bool = True
+) -> tuple[Item, ...]:
     """Read rows in the format of RewardBench 2, or of the first RewardBench.
 
     Args:
         path: a file, or "hub:allenai/reward-bench-2".
         split: of a data set on the hub.
         limit: the most rows; all of them if None.
+        prompts: whether each row needs a prompt; false for a run whose template shows none.
 
     Raises:
         DataError: the file cannot be read, or a row is none of the format: which, and why.
         ConfigError: a package is missing.
     """
-    items = tuple(_item(row) for row in islice(read_rows(path, split=split), limit))
+    items = tuple(_item(row, prompts) for row in islice(read_rows(path, split=split), limit))
     if not items:
         raise DataError(f"{path}: there are no rows")
     return items
@@ -225,17 +228,20 @@ def _interval(value: float, spread: float, freedom: int, most: int) -> Interval:
     return clustered_interval(value, spread, freedom, most)
 
 
-def _item(row: Row) -> Item:
+def _item(row: Row, prompts: bool) -> Item:
     chosen, rejected = (_replies(row, key) for key in ("chosen", "rejected"))
     subset = row.values.get("subset")
-    item = Item(row.id, subset if isinstance(subset, str) else "all", row.text("prompt"), chosen, rejected)
+    prompt = row.text("prompt") if prompts or row.values.get("prompt") else ""
+    item = Item(row.id, subset if isinstance(subset, str) else "all", prompt, chosen, rejected)
     if item.subset == TIES and item.question[0] not in (_REF, _TIED):
         raise row.error(f'a row of "{TIES}" has an id such as "{_REF}:1" or "{_TIED}:1", and this one has {row.id!r}')
     return item
 
 
 def _replies(row: Row, key: str) -> tuple[str, ...]:
-    value = row.values.get(key)
+    if key not in row.values:
+        raise row.error(f"{key!r} is missing; the {row.unit} has the keys {list(row.values)}")
+    value = row.values[key]
     found = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list | tuple) else ()
     if not found or not all(isinstance(each, str) for each in found):
         raise row.error(f"{key!r} must be a reply or a list of replies, and is {kind(value)}")

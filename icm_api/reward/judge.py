@@ -102,7 +102,7 @@ class RewardModel:
 
         Raises:
             ConfigError: the prompt is not what the run's template shows.
-            PromptError: a reply is empty, or the replies are too long for the context window.
+            PromptError: the prompt or a reply is empty, or the replies are too long for the context window.
             ProviderError: the model gave no usable logprobs.
             BudgetError: the next request could exceed the budget.
         """
@@ -307,21 +307,45 @@ def prompt_fields(template: PromptTemplate, prompt: Asked) -> Mapping[str, str]:
 
     Raises:
         ConfigError: the template shows other texts.
+        PromptError: a text that it shows is empty.
     """
-    names = [name for name in template.fields if name not in _TEXTS]
+    names = prompt_names(template)
     if isinstance(prompt, str):
         if len(names) == 1:
-            return {names[0]: prompt}
+            return _filled({names[0]: prompt})
         if not names and not prompt:
             return {}
         raise ConfigError(
-            f"the run's template shows {names or 'nothing'} above the replies: "
-            + ("give the prompt as a mapping of these names to texts" if names else 'give "" as the prompt')
+            f"the run's template shows {list(names)} above the replies: give the prompt as a mapping of these names to "
+            "texts"
+            if names
+            else "the run's template shows nothing above the replies: leave the prompt empty, or make a run whose "
+            "template shows {prompt} too"
         )
     missing = [name for name in names if name not in prompt]
     if missing:
         raise ConfigError(f"the prompt has no {missing[0]!r}, which the run's template shows; it has {list(prompt)}")
-    return {name: prompt[name] for name in names}
+    return _filled({name: prompt[name] for name in names})
+
+
+def prompt_names(template: PromptTemplate) -> tuple[str, ...]:
+    """The names of the texts that a template shows beside the two replies.
+
+    Args:
+        template: of a run that compares.
+
+    Example:
+        >>> prompt_names(PromptTemplate("Q: {prompt}\\nA: {first}\\nB: {second}\\nBetter:"))
+        ('prompt',)
+    """
+    return tuple(name for name in template.fields if name not in _TEXTS)
+
+
+def _filled(shown: Mapping[str, str]) -> Mapping[str, str]:
+    empty = [name for name, text in shown.items() if not text.strip()]
+    if empty:
+        raise PromptError(f"{empty[0]!r} is empty, and the run's template shows it above the replies: give it a text")
+    return shown
 
 
 def _swapped(each: Comparison) -> tuple[Asked, str, str]:

@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from icm_api.config import CoreSection, Prices
-from icm_api.reward.judge import RewardModel, check_comparing
+from icm_api.config import CoreSection, Prices, Section
+from icm_api.reward.judge import RewardModel, check_comparing, prompt_names
 from icm_api.runs import FinishedRun
 from icm_api.runs.cutting import frozen_of
 from icm_api.runs.frozen import freeze
@@ -56,7 +56,8 @@ async def open_reward_model(
     config = finished.config.changed(run=finished.config.run.changed(folder=folder.resolve()))
     if model is not None:
         named = config.model.changed(provider=model, options=dict(options or {}))
-        config = config.changed(model=named, prices=prices)
+        # No file states that model, so that none is blamed for it.
+        config = Section.changed(config, model=named, prices=prices)
     core = Dataset(finished.dataset.get(row.id) for row in finished.result.examples)
     async with asked_again(config) as asked:
         objective = build_objective(core, asked, finished.task, config.search)
@@ -67,3 +68,21 @@ async def open_reward_model(
             most = demonstrations or (config.core or CoreSection()).demonstrations
             frozen = await freeze(finished.result, objective, config.search, most)
         yield RewardModel.after(frozen, objective)
+
+
+def shown_with_replies(run: str | Path) -> tuple[str, ...]:
+    """The names of the texts that a run's template shows beside the two replies; opens no model.
+
+    Args:
+        run: its folder.
+
+    Returns:
+        The names, such as ("prompt",); none if replies are compared by themselves.
+
+    Raises:
+        RunError: the run is not finished, or its files changed.
+        ConfigError: the run does not compare two texts.
+    """
+    task = FinishedRun.open(run).task
+    check_comparing(task)
+    return prompt_names(task.template)

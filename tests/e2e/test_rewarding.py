@@ -175,7 +175,9 @@ def test_another_model_may_judge_on_the_runs_budget(folder: Path, capsys: Printe
     )
     assert json.loads(capsys.readouterr().out)["pairs"] == 6
     assert main(["prefer", run, str(folder / "pairs.jsonl"), "--judge", "nobody:x"]) == 2
-    assert "unknown provider 'nobody'" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "unknown provider 'nobody'" in said
+    assert "config.toml" not in said  # which names another model
 
 
 def test_what_is_wrong_with_every_row_is_an_error_and_no_file_of_the_user_is_replaced(
@@ -227,3 +229,46 @@ def test_a_run_that_compares_nothing_is_no_reward_model(folder: Path, tmp_path: 
     run = finished_run(tmp_path, MadeUp(["1+1=2", "1+1=3"]))
     assert main(["prefer", str(run), str(folder / "pairs.jsonl")]) == 2
     assert "which of two replies is better" in capsys.readouterr().err
+
+
+def test_a_prompt_is_given_where_the_run_shows_one_and_nowhere_else(
+    folder: Path, numbers: Path, tmp_path: Path, capsys: Printed
+) -> None:
+    """`prefer` and `rewardbench` agree on it, and each says what to do."""
+    bare = [{"id": f"n{at}", "chosen": [f"{80 + at}"], "rejected": [f"{20 + at}"]} for at in range(2)]
+    asked = [{**row, "prompt": "Which?"} for row in bare]
+    for verb, flat in (("rewardbench", False), ("prefer", True)):
+        rows, more = (
+            [{**row, "chosen": row["chosen"][0], "rejected": row["rejected"][0]} if flat else row for row in some]
+            for some in (bare, asked)
+        )
+        without, with_prompt = lines(tmp_path / f"{verb}.jsonl", rows), lines(tmp_path / f"{verb}-more.jsonl", more)
+        assert main([verb, str(numbers), str(without)]) == 0
+        assert main([verb, str(folder / "run"), str(with_prompt), "--demonstrations", "1"]) == 0
+        capsys.readouterr()
+        assert main([verb, str(numbers), str(with_prompt)]) == 2
+        assert "leave the prompt empty, or make a run whose template shows {prompt}" in capsys.readouterr().err
+        assert main([verb, str(folder / "run"), str(without), "--demonstrations", "1"]) == 2
+        assert "'prompt' is " in capsys.readouterr().err
+    rows = [{"id": "x", "prompt": "Which?", "rejected": ["1"]}]
+    assert main(["rewardbench", str(folder / "run"), str(lines(tmp_path / "bare.jsonl", rows))]) == 2
+    assert "'chosen' is missing; the line has the keys ['id', 'prompt', 'rejected']" in capsys.readouterr().err
+
+
+def test_best_pays_for_no_reply_that_the_run_cannot_judge(
+    folder: Path, numbers: Path, tmp_path: Path, capsys: Printed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in KEY_VARIABLES:
+        monkeypatch.setenv(variable, "of-the-test")
+    questions = lines(tmp_path / "questions.jsonl", QUESTIONS)
+    (tmp_path / "best-trl-dpo").mkdir()
+    (tmp_path / "best-trl-dpo" / "of-the-user.txt").touch()
+    nothing = finished_run(tmp_path / "made", MadeUp(["1+1=2", "1+1=3"]))
+    with serve(dialect="openai") as server:
+        flags = ["--model", CHAT.spec(server), "--out", str(tmp_path / "best.jsonl"), "--cache", str(tmp_path / "c")]
+        for run, said in ((numbers, "shows nothing beside"), (nothing, "of two replies"), (tmp_path, "not the folder")):
+            assert main(["best", str(run), str(questions), *flags]) == 2
+            assert said in capsys.readouterr().err
+        assert main(["best", str(folder / "run"), str(questions), *flags, "--to", "trl-dpo"]) == 2
+        assert "nothing was written" in capsys.readouterr().err
+        assert not server.log.requests
