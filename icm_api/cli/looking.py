@@ -10,6 +10,7 @@ from pathlib import Path
 from icm_api.cli.running import in_words, lines_of_rest, result_lines
 from icm_api.errors import RunError
 from icm_api.runs import PARTS_FOLDER, Difference, FinishedRun, RunRow, diff_runs, list_runs, run_row
+from icm_api.runs.folder import no_run
 
 _HEAD = ("run", "state", "model", "n", "U", "verdict", "requests", "cost", "age")
 _MOST_FLIPPED = 10
@@ -73,7 +74,7 @@ def show_verb(arguments: Namespace) -> None:
         print(f"to go on: icm-api resume {arguments.run}")
         return
     if row.state == "damaged" and not row.model:
-        raise RunError(f"{arguments.run} is not the folder of a run, or its inputs are damaged")
+        raise RunError(f"{no_run(arguments.run)}, or its inputs are damaged")
     # Whatever is damaged says so itself.
     run = FinishedRun.open(arguments.run)
     lines = [f"{arguments.run}: {row.state}, {row.model}", *result_lines(run.result, run.folder)]
@@ -96,11 +97,13 @@ def diff_verb(arguments: Namespace) -> None:
     print("\n".join(_difference(found)))
 
 
+def _on_a_line(value: object) -> str:
+    text = "not given" if value is None else str(value)
+    return json.dumps(text, ensure_ascii=False) if not text.strip() or "\n" in text else text
+
+
 def _difference(found: Difference) -> list[str]:
-    settings = [
-        f"{key}: {'not given' if a is None else a} | {'not given' if b is None else b}"
-        for key, (a, b) in found.settings.items()
-    ]
+    settings = [f"{key}: {_on_a_line(a)} | {_on_a_line(b)}" for key, (a, b) in found.settings.items()]
     first, second = found.utilities
     lines = [
         *(settings or ["the configurations are the same"]),

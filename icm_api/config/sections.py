@@ -67,7 +67,11 @@ def described(problem: ErrorDetails, key: str) -> str:
         key: the full key of the value; empty for what is wrong between two sections, which names its keys itself.
     """
     reason = problem["msg"].removeprefix("Value error, ")
-    return f"{key}: {reason}, got {problem['input']!r}" if key else reason
+    if not key or reason.startswith(f"{key}."):
+        return reason
+    # What is wrong between the keys of a table names them; the others are not to blame, and one may be a password.
+    of_table = problem["type"] == "value_error" and isinstance(problem["input"], dict)
+    return f"{key}: {reason}" if of_table else f"{key}: {reason}, got {problem['input']!r}"
 
 
 class DataSection(Section):
@@ -301,6 +305,9 @@ class CacheSection(Section):
     def _is_in_one_place(self) -> CacheSection:
         if self.folder is not None and self.url is not None:
             raise ValueError("cache.folder and cache.url are two places: leave one of them out")
+        if self.url is not None and "://" not in self.url:
+            # It could hold a password, and is not repeated.
+            raise ValueError("cache.url is no address: write redis://HOST:6379/0, or a folder as cache.folder")
         return self
 
 

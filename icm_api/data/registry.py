@@ -304,13 +304,20 @@ def _skipping(source: DataSource, empty: list[DataError]) -> Callable[[DataError
 def _meant(rows: Iterable[Row], keys: Sequence[str], meanings: Mapping[str, str]) -> Iterator[Row]:
     """The rows with what is meant in place of what is written under the keys of labels."""
     known = {written.strip().casefold(): meant for written, meant in meanings.items()}
+    unseen = {written.strip().casefold(): written for written in meanings}
     for row in rows:
         changed = {
             key: known[text] or None
             for key in keys
             if (text := _label_text(row.values.get(key))) is not None and text in known
         }
+        for key in changed:
+            unseen.pop(_label_text(row.values[key]) or "", None)
         yield replace(row, values={**row.values, **changed})
+    if unseen:
+        _LOG.warning(
+            "no gold label is written %s: that part of the map changed nothing", ", ".join(map(repr, unseen.values()))
+        )
 
 
 def _label_text(value: object) -> str | None:

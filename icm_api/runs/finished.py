@@ -31,6 +31,7 @@ from icm_api.runs.folder import (
     check_config,
     data_fingerprint,
     existing,
+    no_run,
 )
 from icm_api.runs.parts import build_task, config_of, data_source, load_dataset, prices_of
 from icm_api.runs.rest import aside_reasons, labelled_examples, read_rest
@@ -65,6 +66,8 @@ class FinishedRun:
             RunError: the run is not finished, or a file of it was changed since: which, and where in it.
         """
         folder = Path(folder)
+        if not folder.is_dir():
+            raise RunError(no_run(folder))
         if not (folder / LABELS_FILE).is_file():
             raise RunError(
                 f"{folder / LABELS_FILE} is missing: {folder} is not the folder of a run, or its run is not finished: "

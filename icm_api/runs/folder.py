@@ -172,8 +172,20 @@ def existing(folder: Path, name: str) -> Path:
     """A file that every run folder has. Raises RunError where it is missing."""
     path = folder / name
     if not path.is_file():
-        raise RunError(f"{path} is missing: {folder} is not the folder of a run")
+        raise RunError(f"{path} is missing: {no_run(folder)}" if folder.is_dir() else no_run(folder))
     return path
+
+
+def no_run(folder: Path) -> str:
+    """What to say of a place where no run is.
+
+    Args:
+        folder: that was named as one of a run.
+    """
+    if folder.is_dir():
+        return f"{folder} is not the folder of a run"
+    what = "is a file" if folder.exists() else "is not there"
+    return f"{folder} is not the folder of a run: it {what}; `icm-api runs FOLDER` lists the runs in a folder"
 
 
 @contextmanager

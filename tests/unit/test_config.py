@@ -111,6 +111,8 @@ def test_values_of_variables(
         ("", {"ICM_PROMPT__LABELS": "a,b"}, {}, "ICM_PROMPT__LABELS: prompt.labels: Input should be a valid tuple"),
         ('[[constraints]]\nkind = "exactly_one"', {}, {}, "{file}: key 'constraints.0.label' is missing"),
         ("[search]\nseed = -1\nsteps = 0", {}, {}, "{file}: search.seed: .* [(]and 1 more[)]"),
+        ('[cache]\nurl = "cache.example:6379"', {}, {}, "{file}: cache.url is no address: write .* cache.folder$"),
+        ('[cache]\nfolder = "a"\nurl = "x://:pw@h"', {}, {}, "{file}: cache.folder and .*: leave one of them out$"),
         ("[search", {}, {}, "{file}: not TOML: "),
     ],
 )

@@ -375,6 +375,17 @@ def test_what_gold_labels_mean_can_be_said(
     assert better == gold
 
 
+def test_a_part_of_the_map_that_no_gold_label_is_written_as_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A slip of the pen would count right labels as wrong."""
+    (tmp_path / "g.csv").write_text("id,text,label\na,x,TRUE\nb,y,no\n", encoding="utf-8")
+    load_gold_labels(DataSource(str(tmp_path / "g.csv")), meanings={"true": "True", "No": "False"})
+    assert not caplog.messages
+    load_gold_labels(DataSource(str(tmp_path / "g.csv")), meanings={"true": "True", "non": "False"})
+    assert caplog.messages == ["no gold label is written 'non': that part of the map changed nothing"]
+
+
 def test_a_format_that_finds_gold_labels_by_itself_has_none_to_map() -> None:
     with pytest.raises(ConfigError, match="there is none to map"):
         load_gold_labels(DataSource(str(DATA / "truthfulqa.csv"), "truthfulqa"), meanings={"0": "True"})

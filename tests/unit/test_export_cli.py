@@ -113,7 +113,7 @@ def test_json_is_one_object_with_all_that_was_said(world: Path, capsys: Printed)
 
 def test_mistakes_get_one_line_each(world: Path, capsys: Printed) -> None:
     assert "there is no 'openai'; did you mean 'openai-sft'" in mistake(capsys, "export", "run", "--to", "openai")
-    assert "nowhere is not the folder of a run" in mistake(capsys, "export", "nowhere", "--to", "csv")
+    assert "nowhere is not the folder of a run: it is not there" in mistake(capsys, "export", "nowhere", "--to", "csv")
     assert "--soft: trl-sft has no place" in mistake(capsys, "export", "run", "--to", "trl-sft", "--soft")
     assert "--split 2" in mistake(capsys, "export", "run", "--to", "csv", "--split", "2")
     assert "no column 'gold'" in mistake(capsys, "export", "run", "--to", "csv", "--fields", "id,gold")

@@ -51,6 +51,12 @@ def test_a_run_is_shown_whatever_its_state(runs: Path, capsys: Printed) -> None:
     assert "icm-api resume" in capsys.readouterr().out
     assert main(["show", str(runs / "damaged" / "run")]) == 2
     assert "labels.jsonl" in capsys.readouterr().err
+    (runs / "a.toml").touch()
+    for name, why in (("nowhere", "it is not there"), ("a.toml", "it is a file"), ("s0", "or its inputs are damaged")):
+        assert main(["show", str(runs / name)]) == 2
+        assert why in capsys.readouterr().err
+    assert main(["train", str(runs / "a.toml"), "--with", "pocket"]) == 2
+    assert "is not the folder of a run: it is a file; `icm-api runs FOLDER`" in capsys.readouterr().err
 
 
 def test_runs_that_found_the_inverse_are_said_to_differ_in_names(runs: Path, capsys: Printed) -> None:
@@ -67,6 +73,10 @@ def test_runs_that_found_the_inverse_are_said_to_differ_in_names(runs: Path, cap
     assert (found["shared"], found["alike"], found["alike_renamed"]) == (12, 0.0, 1.0)
     assert found["renamed"] == flip
     assert "data.path" in found["settings"]
+    config = runs / "s1" / "run" / "config.toml"
+    config.write_text(config.read_text().replace("[prompt]\n", '[prompt]\nseparator = "\\n---\\n"\n'))
+    assert main(["diff", str(runs / "s0" / "run"), str(runs / "s1" / "run")]) == 0
+    assert 'prompt.separator: "\\n\\n" | "\\n---\\n"\n' in capsys.readouterr().out
     assert main(["diff", str(runs / "s0" / "run"), str(runs / "s0" / "run")]) == 0
     assert "100.0% with the same label" in capsys.readouterr().out
 

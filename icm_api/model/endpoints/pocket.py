@@ -158,9 +158,13 @@ def load_model(directory: Path | None) -> PocketModel:
     try:
         return PocketModel.load(directory)
     except (OSError, ValueError, KeyError, SafetensorError) as error:
-        where = "the package: install it again" if directory is None else f"{directory}: give a directory with its"
+        where = "the package" if directory is None else str(directory)
         files = "config.json, model.safetensors and tokenizer.json"
-        raise ProviderError(f"cannot load the embedded model from {where} ({files}): {error!r}") from error
+        todo = (
+            "install it again" if directory is None else f"give a directory with {files}, as `icm-api train` makes it"
+        )
+        why = f"{error.strerror}: {error.filename}" if isinstance(error, OSError) else repr(error)
+        raise ProviderError(f"cannot load the embedded model from {where} ({why}): {todo}") from error
 
 
 def _cuttable(segments: Sequence[str]) -> list[str]:
