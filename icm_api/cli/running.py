@@ -29,6 +29,7 @@ from icm_api.model import LanguageModel
 from icm_api.result import LABELS_FILE, SUMMARY_FILE, Result
 from icm_api.runs import (
     ASIDE_FILE,
+    CONFIG_FILE,
     PARTS_FOLDER,
     TRACE_FILE,
     FinishedRun,
@@ -43,6 +44,8 @@ from icm_api.runs import (
     with_check,
 )
 from icm_api.types import Model, Usage
+
+_FILES = (LABELS_FILE, SUMMARY_FILE, TRACE_FILE)
 
 
 def run_verb(arguments: Namespace) -> None:
@@ -102,7 +105,8 @@ def watched(work: Callable[[Watch], Coroutine[Any, Any, Result]], folder: Path, 
         try:
             result = asyncio.run(work(replace(view.watch, on_resume=resumed, on_model=opened)))
         except (KeyboardInterrupt, StorageError, BudgetError, ClusterError, GaveUpError):
-            console.print(f"to go on: icm-api resume {folder}", soft_wrap=True)
+            begun = (folder / CONFIG_FILE).is_file()
+            console.print(f"to go on: {f'icm-api resume {folder}' if begun else 'the same again'}", soft_wrap=True)
             raise
     if show:
         # A run that was finished before may have been checked since.
@@ -199,5 +203,5 @@ def result_lines(result: Result, folder: Path) -> list[str]:
         *lines_of_zero_shot(result),
         *_left_open(result),
         *_set_aside(result, folder),
-        f"written: {folder / LABELS_FILE}, {folder / SUMMARY_FILE}, {folder / TRACE_FILE}",
+        f"written: {', '.join(str(folder / name) for name in _FILES if (folder / name).is_file())}",
     ]

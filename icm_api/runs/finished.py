@@ -26,6 +26,7 @@ from icm_api.runs.core import Rows, Split, units_of
 from icm_api.runs.folder import (
     CONFIG_FILE,
     INPUTS_FILE,
+    ROUNDS_FOLDER,
     SESSIONS_FILE,
     SPENDING_FILE,
     check_config,
@@ -219,12 +220,18 @@ class FinishedRun:
 
     def trace(self) -> Iterator[TraceStep]:
         """Every step of the search. Raises RunError if the trace is missing or damaged."""
-        return read_trace(existing(self.folder, TRACE_FILE))
+        return read_trace(self._trace_file)
 
     @cached_property
     def trace_size(self) -> int:
         """How many steps the trace has. Raises RunError if it is missing or empty."""
-        return count_steps(existing(self.folder, TRACE_FILE))
+        return count_steps(self._trace_file)
+
+    @property
+    def _trace_file(self) -> Path:
+        if (self.folder / ROUNDS_FOLDER).is_dir() and not (self.folder / TRACE_FILE).exists():
+            raise RunError(f"{self.folder} was labelled by `icm-api iterate`, which keeps no trace of its searches")
+        return existing(self.folder, TRACE_FILE)
 
     @cached_property
     def sent(self) -> Sent | None:

@@ -41,6 +41,8 @@ _NEWER = ("core", "batches")
 """Sections that older versions did not have."""
 ASIDE_FILE = "set_aside.jsonl"
 """A line for each example that was set aside: id and reason. Missing if none was."""
+ROUNDS_FOLDER = "rounds"
+"""Batches and jobs of a run that was labelled by `icm-api iterate`: no search of its own goes on there."""
 _LOCK_FILE = ".lock"
 FORMAT = 1
 """Of the run folder; raised when an older folder could no longer be resumed."""

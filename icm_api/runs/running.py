@@ -28,6 +28,7 @@ from icm_api.runs.folder import (
     HASHED,
     INPUTS_FILE,
     ORDER_KEY,
+    ROUNDS_FOLDER,
     SESSIONS_FILE,
     check_inputs,
     folder_of,
@@ -135,6 +136,11 @@ async def resume(folder: Path, watch: Watch = UNWATCHED) -> Result:
         IcmError: whatever stops the run again.
     """
     config = config_of(folder)
+    if (folder / ROUNDS_FOLDER).is_dir():
+        raise RunError(
+            f"{folder} was labelled batch by batch, by models that were trained in between: repeat `icm-api iterate` "
+            "with the same --with to go on"
+        )
     if folder_of(config) != folder.resolve():
         config = config.changed(run=config.run.changed(folder=folder.resolve()))
     large = Large.open(config)

@@ -36,7 +36,7 @@ from icm_api.runs import run as search_in_memory
 from icm_api.runs.batches import merged
 from icm_api.runs.batching import Batch, cut_batches
 from icm_api.runs.core import units_of
-from icm_api.runs.folder import check_inputs, inputs_of
+from icm_api.runs.folder import ROUNDS_FOLDER, check_inputs, inputs_of
 from icm_api.runs.parts import run_meter
 from icm_api.search import build_objective
 from icm_api.training.jobs import Wishes, follow, start, training_data
@@ -44,7 +44,6 @@ from icm_api.training.open import open_trainer
 from icm_api.training.values import Estimate, Job, Tuned
 from icm_api.types import Dataset, Labeling, Task
 
-ROUNDS_FOLDER = "rounds"
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -80,7 +79,7 @@ async def iterate(config: Config, teacher: Teacher) -> Result:
         The labels of all batches, with names aligned on the examples that all share.
 
     Raises:
-        ConfigError: there is no `[batches]`, or the data make no two.
+        ConfigError: there is no `[batches]`, the data make no two, or the trainer is unknown or lacks its key.
         RunError: the folder holds a run of other data or another configuration, or is in use.
         NotConfirmedError: a job was not wanted; all labels so far are kept.
         ProviderError: a job failed.
@@ -89,6 +88,8 @@ async def iterate(config: Config, teacher: Teacher) -> Result:
     if config.batches is None:
         raise ConfigError("iterative ICM labels batch by batch: add the table [batches], with size")
     folder, dataset, task = folder_of(config), load_dataset(config), build_task(config)
+    # Whatever is wrong with the trainer is said before the first batch is paid for.
+    await open_trainer(teacher.spec, teacher.options, place=folder / ROUNDS_FOLDER).close()
     unit = units_of(dataset, config.constraints, config.data.seed, single=False)
     batches = cut_batches(dataset, unit, config.batches)
     known = load_start(config, dataset, task)

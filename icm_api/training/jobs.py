@@ -252,7 +252,7 @@ def _check_same(attempt: Attempt, trainer: Trainer, folder: Path, order: Mapping
     changed = [key for key in (*attempt.order, *order) if attempt.order.get(key) != order.get(key)]
     if changed:
         was, now = (
-            f"{changed[0]} = {given[changed[0]]!r}" if changed[0] in given else f"the usual {changed[0]}"
+            f"{changed[0]} = {given[changed[0]]!r}" if changed[0] in given else f"the usual value of {changed[0]}"
             for given in (attempt.order, order)
         )
         way = (

@@ -249,7 +249,9 @@ def test_a_run_stops_while_the_server_is_away_and_goes_on_to_the_same_bytes(
         config.write_text(config.read_text().replace('folder = "cache"', f'url = "{server.url}"'))
         server.kill()
         assert main(["run", str(config)]) == 3
-        assert "start it" in capsys.readouterr().err
+        said = capsys.readouterr().err
+        assert "start it" in said
+        assert "to go on: the same again" in said  # there is nothing to resume
         assert sum(model.log.requests.values()) == paid
         server.start()
         assert main(["run", str(config)]) == 0

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from icm_api.cli.main import main
+from icm_api.errors import RunError
 from icm_api.runs import FinishedRun
 from icm_api.testing import TrainingJobs
 from icm_api.testing.training_jobs import FAILS
@@ -60,6 +61,27 @@ def test_each_batch_is_labelled_by_the_model_of_those_before(place: Place, capsy
     # All of it is on disk.
     assert sum(place.server.log.requests.values()) == asked
     assert place.jobs.submissions == 2
+    labels = (place.folder / "run" / "labels.jsonl").read_bytes()
+    capsys.readouterr()
+    # The configuration's model would label all batches anew, and put that in place of what was paid for.
+    assert main(["resume", str(place.folder / "run")]) == 2
+    assert "repeat `icm-api iterate`" in capsys.readouterr().err
+    assert (place.folder / "run" / "labels.jsonl").read_bytes() == labels
+    assert sum(place.server.log.requests.values()) == asked
+    with pytest.raises(RunError, match="keeps no trace"):
+        run.trace()
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"), [("opena:base", "does not train"), ("together:base", "TOGETHER_API_KEY"), ("azure:m", "address")]
+)
+def test_a_trainer_that_cannot_be_is_said_before_the_first_batch(
+    spec: str, said: str, place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("TOGETHER_API_KEY")
+    assert main(["iterate", str(place.folder / "claims.toml"), "--with", spec]) == 2
+    assert said in capsys.readouterr().err
+    assert not place.server.log.requests
 
 
 def test_a_job_that_fails_keeps_what_was_labelled(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
