@@ -62,6 +62,7 @@ def report_verb(arguments: Namespace) -> None:
         arguments.out,
         gold=arguments.gold,
         comparison=arguments.comparison,
+        label_field=arguments.label_field,
         meanings=dict(arguments.map),
         png=arguments.png,
     )

@@ -282,6 +282,7 @@ def _report(parser: ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, help="the page to write (default: report/report.html in the run folder)")
     parser.add_argument("--index", action="store_true", help="RUN is a folder of runs: write a page that lists them")
     parser.add_argument("--gold", type=Path, help="gold labels to compare the labels found with")
+    parser.add_argument("--label-field", help='key of the gold label; by default "gold", else "label"')
     _map(parser)
     parser.add_argument("--comparison", type=Path, help="the folder of a comparison, to show its bars")
     parser.add_argument(

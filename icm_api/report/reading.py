@@ -121,6 +121,7 @@ def read_report(
     *,
     gold: Path | None = None,
     comparison: Path | None = None,
+    label_field: str | None = None,
     meanings: Mapping[str, Label] | None = None,
 ) -> Report:
     """Gather what the report of a run tells.
@@ -129,6 +130,7 @@ def read_report(
         folder: of a finished run.
         gold: a file of gold labels, read as the run read its data.
         comparison: the folder of a comparison.
+        label_field: key of the gold label; by default "gold", else "label".
         meanings: the label that something written in the gold file means, e.g. {"0": "False"}.
 
     Raises:
@@ -156,7 +158,7 @@ def read_report(
         stages(run.result, trace),
         run.sent,
         run.planned,
-        None if gold is None else _against_gold(run.result, run.gold(gold, meanings=meanings)),
+        None if gold is None else _against_gold(run.result, run.gold(gold, label_field=label_field, meanings=meanings)),
         None if comparison is None else read_comparison(comparison),
         version("icm-api"),
     )
@@ -221,6 +223,7 @@ def write_report(
     *,
     gold: Path | None = None,
     comparison: Path | None = None,
+    label_field: str | None = None,
     meanings: Mapping[str, Label] | None = None,
     png: bool | None = None,
 ) -> Written:
@@ -231,6 +234,7 @@ def write_report(
         out: the page to write; by default `report/report.html` in the run folder.
         gold: a file of gold labels to compare the labels with.
         comparison: the folder of a comparison, whose bars to show.
+        label_field: key of the gold label; by default "gold", else "label".
         meanings: the label that something written in the gold file means, e.g. {"0": "False"}.
         png: write the figures beside the page too; by default if the page goes into the run folder.
 
@@ -245,7 +249,7 @@ def write_report(
     from icm_api.report.drawing import png as drawn_png
     from icm_api.report.page import render
 
-    report = read_report(folder, gold=gold, comparison=comparison, meanings=meanings)
+    report = read_report(folder, gold=gold, comparison=comparison, label_field=label_field, meanings=meanings)
     drawn = charts(report)
     path = out or folder / _PAGE_FILE
     write_whole(path, render(report, drawn))

@@ -88,6 +88,12 @@ def test_gold_in_other_words_is_mapped_as_evaluate_maps_it(world: Path, tmp_path
     command[-1] = str(world / "gold.jsonl")
     assert main(command) == 0
     assert mapped == out.read_text(encoding="utf-8")
+    gold.write_text((world / "gold.jsonl").read_text().replace('"gold": ', '"right": '))
+    command[-1] = str(gold)
+    assert main(command) == 2
+    assert "no gold label under 'gold' or 'label'" in capsys.readouterr().err
+    assert main([*command, "--label-field", "right"]) == 0
+    assert mapped == out.read_text(encoding="utf-8")
 
 
 def test_the_bars_of_a_comparison_are_shown(world: Path, tmp_path: Path, capsys: Printed) -> None:
