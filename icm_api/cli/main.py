@@ -118,7 +118,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(argv: Sequence[str]) -> int:
     # No flag before the verb takes a value.
     asked = next((argument for argument in argv if not argument.startswith("-")), None)
-    arguments = build_parser(asked).parse_args(argv)
+    parser = build_parser(asked)
+    arguments, unknown = parser.parse_known_args(argv)
+    if unknown:
+        # argparse knows no longer that they came after a verb, whose help lists what could have been meant.
+        parser.exit(2, f"icm-api: icm-api {asked} takes no {unknown[0]!r}; see icm-api {asked} --help\n")
     logging.basicConfig(level=logging.DEBUG if arguments.debug else logging.WARNING, format="%(message)s")
     module, _, function = arguments.work.partition(":")
     try:

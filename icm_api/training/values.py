@@ -284,9 +284,10 @@ def _span(seconds: float) -> str:
     """Seconds in words.
 
     Example:
-        >>> _span(40), _span(120), _span(7_200)
-        ('40 seconds', '2 minutes', '2.0 hours')
+        >>> _span(1.2), _span(40), _span(62), _span(120), _span(7_200)
+        ('1 second', '40 seconds', '1 minute', '2 minutes', '2.0 hours')
     """
-    if seconds < 60:
-        return f"{seconds:.0f} seconds"
-    return f"{seconds / 60:.0f} minutes" if seconds < 3600 else f"{seconds / 3600:.1f} hours"
+    if seconds >= 3600:
+        return f"{seconds / 3600:.1f} hours"
+    count, unit = (round(seconds), "second") if seconds < 60 else (round(seconds / 60), "minute")
+    return f"{count} {unit}{'' if count == 1 else 's'}"

@@ -192,6 +192,8 @@ def test_a_bad_row_is_one_line_with_its_place(
         (("demo", "--size", "1"), ["--size"]),
         (("demo", "--task", "sums", "--size", "100000"), ["--size"]),
         (("cache", "repair", "nowhere"), ["nowhere"]),
+        (("runs", "--labelfield", "a"), ["icm-api runs takes no '--labelfield'", "icm-api runs --help"]),
+        (("runs", "here", "there"), ["takes no 'there'"]),
     ],
 )
 def test_a_mistake_on_the_command_line_is_one_line(
