@@ -134,7 +134,8 @@ async def _trained(teacher: Teacher, data: LabelledData, place: Path) -> Tuned:
     """The model that was trained on the labels so far."""
     trainer = open_trainer(teacher.spec, teacher.options, place=place)
     try:
-        job = await start(trainer, lambda: training_data(data, trainer, place), place, Wishes(teacher.confirm))
+        wishes = Wishes(teacher.confirm, otherwise="begin anew in another folder with --out")
+        job = await start(trainer, lambda: training_data(data, trainer, place), place, wishes)
         job = await follow(trainer, place, job, teacher.on_job)
         if job.state != "succeeded":
             raise ProviderError(f"{trainer.identity}: {job.line()}; remove {place / 'jobs.jsonl'} to train anew")

@@ -78,11 +78,13 @@ class Wishes:
             more by then; raises NotConfirmedError to stop there.
         again: start another job after one that has ended.
         data: which data it is to be, by name, as far as that is not the usual: a job on others is not taken for it.
+        otherwise: what to do for other settings than those of the job that is there; by default `again`.
     """
 
     confirm: Callable[[Estimate], None] = lambda estimate: None
     again: bool = False
     data: Mapping[str, Any] = field(default_factory=dict)
+    otherwise: str = ""
 
     def order(self, trainer: Trainer) -> dict[str, Any]:
         """What shapes the job: the settings of the trainer, and which data.
@@ -124,7 +126,7 @@ async def start(
             if last.job is not None:
                 job = last.ended or _noted(record, await trainer.look(last.job))
                 if not (job.ended and wishes.again):
-                    _check_same(last, trainer, folder, wishes.order(trainer))
+                    _check_same(last, trainer, folder, wishes)
                     return job
                 last = record.last
         data = make_data()
@@ -245,8 +247,9 @@ def _differs(attempt: Attempt, trainer: Trainer, data: TrainingData, order: Mapp
     return (attempt.trainer, dict(attempt.order), attempt.sha256) != (trainer.identity, dict(order), data.sha256)
 
 
-def _check_same(attempt: Attempt, trainer: Trainer, folder: Path, order: Mapping[str, Any]) -> None:
+def _check_same(attempt: Attempt, trainer: Trainer, folder: Path, wishes: Wishes) -> None:
     """Refuse to take a job for one with other settings, or on other data."""
+    order = wishes.order(trainer)
     if attempt.trainer != trainer.identity:
         raise RunError(f"{folder}: the job there is one of {attempt.trainer}, not of {trainer.identity}")
     changed = [key for key in (*attempt.order, *order) if attempt.order.get(key) != order.get(key)]
@@ -255,7 +258,7 @@ def _check_same(attempt: Attempt, trainer: Trainer, folder: Path, order: Mapping
             f"{changed[0]} = {given[changed[0]]!r}" if changed[0] in given else f"the usual value of {changed[0]}"
             for given in (attempt.order, order)
         )
-        way = (
+        way = wishes.otherwise or (
             "start another with --again"
             if attempt.ended
             else "cancel it first (--cancel), then start another (--again)"

@@ -70,6 +70,10 @@ def test_each_batch_is_labelled_by_the_model_of_those_before(place: Place, capsy
     assert sum(place.server.log.requests.values()) == asked
     with pytest.raises(RunError, match="keeps no trace"):
         run.trace()
+    assert command(place, "--option", "epochs=7") == 2
+    assert "epochs = 7 is asked for: leave that as it was, or begin anew in another folder with --out" in (
+        capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize(
