@@ -205,7 +205,8 @@ def _comparison(row: Row, fields: Sequence[str] | None) -> _Comparison:
     raise row.error(
         "no two replies: neither 'chosen' and 'rejected', nor "
         + ", ".join(f"{one!r} and {other!r}" for one, other in _REPLIES)
-        + f"; the {row.unit} has the keys {list(row.values)}. Name the columns with fields = [prompt, one, other]"
+        + f"; the {row.unit} has the keys {list(row.values)}. Name the columns with fields = "
+        "[prompt, one, other] under [data], or give them such names"
     )
 
 

@@ -303,7 +303,7 @@ def test_a_tie_has_no_gold_label() -> None:
             "no two replies: neither 'chosen' and 'rejected', nor 'output_1' and 'output_2', 'response_a' and "
             "'response_b', 'response_1' and 'response_2', 'response_0' and 'response_1', 'conversation_a' and "
             "'conversation_b', 'a' and 'b'; the line has the keys ['prompt', 'a']. "
-            "Name the columns with fields = [prompt, one, other]",
+            "Name the columns with fields = [prompt, one, other] under [data], or give them such names",
         ),
         ({"chosen": "x"}, "'rejected' is missing; the line has the keys ['chosen']"),
         ({"chosen": "x", "rejected": None}, "'rejected' is null; it must be a text or a list of messages"),
