@@ -11,14 +11,14 @@ from time import monotonic
 
 from icm_api.config import Config, CoreSection
 from icm_api.data import HUB, fingerprint
-from icm_api.errors import DataError
+from icm_api.errors import DataError, RunError
 from icm_api.model import LanguageModel, note_session
 from icm_api.runs.aside import allowed
 from icm_api.runs.core import MOST_PARTS, Rows, Split, units_of
 from icm_api.runs.cutting import frozen_of
 from icm_api.runs.executing import Executor
 from icm_api.runs.finished import FinishedRun
-from icm_api.runs.folder import SESSIONS_FILE, folder_of, locked
+from icm_api.runs.folder import CONFIG_FILE, SESSIONS_FILE, folder_of, locked
 from icm_api.runs.frozen import FROZEN_FILE
 from icm_api.runs.here import executing
 from icm_api.runs.parts import data_source, open_model
@@ -44,7 +44,7 @@ async def label_more(run: Path, data: str, out: Path | None = None, watch: Watch
         The folder: `0000.jsonl` and so on, a line an example, and `rest.json` with counts.
 
     Raises:
-        RunError: the run is not finished, or the folder holds labels of other data.
+        RunError: the run is not finished, or the folder is that of a run or holds labels of other data.
         IcmError: whatever stops it; what is done is on disk.
     """
     finished = FinishedRun.open(run)
@@ -55,6 +55,9 @@ async def label_more(run: Path, data: str, out: Path | None = None, watch: Watch
     split = Split(0, frozenset(), 0, total, parts)
     unit = units_of(rows, config.constraints, config.data.seed, single=False)
     folder = out or run / MORE_FOLDER / Path(data.removeprefix(HUB)).name.partition(".")[0]
+    if folder.is_file() or (folder / CONFIG_FILE).exists():
+        what = "a file" if folder.is_file() else "the folder of a run"
+        raise RunError(f"{folder} is {what}, and nothing was written: choose another folder with --out")
     async with executing(config) as executor, asked_again(config, executor) as model:
         watch.on_model(model)
         core = Dataset(finished.dataset.get(row.id) for row in finished.result.examples)

@@ -143,7 +143,9 @@ def test_a_plan_counts_the_rest_once(labelled: Path, capsys: Printed) -> None:
     assert run.sent.usage.requests <= planned["requests"] <= 36 + 128 + 24 * 10
 
 
-def test_another_file_is_labelled_from_a_finished_run_with_one_request_an_example(tmp_path: Path) -> None:
+def test_another_file_is_labelled_from_a_finished_run_with_one_request_an_example(
+    tmp_path: Path, capsys: Printed
+) -> None:
     with serve(dialect=COMPLETIONS.dialect, instant=True) as server:
         assert main(["run", str(hosted_world(tmp_path, server, core=16, size=20)), "--json"]) == 0
         more = tmp_path / "more.jsonl"
@@ -151,6 +153,9 @@ def test_another_file_is_labelled_from_a_finished_run_with_one_request_an_exampl
         rows = read(tmp_path / "claims.jsonl")
         more.write_text("".join(json.dumps({**row, "text": row["text"] + "0"}) + "\n" for row in rows))
         before = asked(server)
+        for taken, what in ((more, "is a file"), (tmp_path / "run", "is the folder of a run")):
+            assert main(["label", str(tmp_path / "run"), str(more), "--out", str(taken)]) == 2
+            assert f"{what}, and nothing was written" in capsys.readouterr().err
         assert main(["label", str(tmp_path / "run"), str(more), "--json"]) == 0
         assert asked(server) - before == 20
         assert {row["id"] for row in lines_of(tmp_path / "run" / "more" / "more")} == {row["id"] for row in rows}
