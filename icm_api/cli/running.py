@@ -29,7 +29,6 @@ from icm_api.model import LanguageModel
 from icm_api.result import LABELS_FILE, SUMMARY_FILE, Result
 from icm_api.runs import (
     ASIDE_FILE,
-    CONFIG_FILE,
     PARTS_FOLDER,
     TRACE_FILE,
     FinishedRun,
@@ -105,8 +104,8 @@ def watched(work: Callable[[Watch], Coroutine[Any, Any, Result]], folder: Path, 
         try:
             result = asyncio.run(work(replace(view.watch, on_resume=resumed, on_model=opened)))
         except (KeyboardInterrupt, StorageError, BudgetError, ClusterError, GaveUpError):
-            begun = (folder / CONFIG_FILE).is_file()
-            console.print(f"to go on: {f'icm-api resume {folder}' if begun else 'the same again'}", soft_wrap=True)
+            way = f"icm-api resume {folder}" if has_run(folder) else "the same again"
+            console.print(f"to go on: {way}", soft_wrap=True)
             raise
     if show:
         # A run that was finished before may have been checked since.

@@ -364,7 +364,7 @@ def test_more_refused_examples_than_are_tolerated_end_a_comparison(tmp_path: Pat
 def hosted(folder: Path, url: str, extra: str = "") -> Path:
     """A small comparison on the loopback server, one question at a time."""
     config = write_config(folder, extra, size=12)
-    text = config.read_text().replace('provider = "pocket"', f'provider = "vllm:pocket@{url}"')
+    text = config.read_text().replace('provider = "pocket"', f'provider = "vllm:pocket@{url}"\noptions.prompt_list = 1')
     config.write_text(text + "\n[client]\nconcurrency = 1\nmax_concurrency = 1\n")
     return config
 

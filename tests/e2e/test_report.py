@@ -113,7 +113,7 @@ def test_without_its_libraries_a_report_says_what_to_install(
 
 
 def test_mistakes_get_one_line(world: Path, tmp_path: Path, capsys: Printed) -> None:
-    assert "is missing" in mistake(capsys, "report", tmp_path / "nowhere")
+    assert "it is not there" in mistake(capsys, "report", tmp_path / "nowhere")
     unfinished = tmp_path / "unfinished"
     shutil.copytree(world / "run", unfinished)
     (unfinished / "summary.json").unlink()
