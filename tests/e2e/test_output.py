@@ -46,7 +46,10 @@ def called(arguments: Sequence[object], encoding: str, **given: object) -> subpr
     )
 
 
-@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "latin-1:strict", "utf-8"])
+@pytest.mark.parametrize(
+    "encoding",
+    ["cp1252", "ascii", *(pytest.param(name, marks=pytest.mark.slow) for name in ("latin-1:strict", "utf-8"))],
+)
 def test_what_a_console_cannot_show_is_escaped_as_in_json(config: Path, encoding: str) -> None:
     found = called(["audit", config], encoding)
     assert (found.returncode, found.stderr) == (0, b"")

@@ -255,7 +255,7 @@ def test_pairs_as_rows_train_the_judge_in_both_orders(tmp_path: Path) -> None:
     assert rows[0]["messages"][0] == {"role": "system", "content": "Judge the replies."}  # type: ignore[index]
 
 
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(st.dictionaries(TEXT, TEXT))
 def test_a_record_is_one_line_to_every_reader_and_comes_back_as_it_was(record: dict[str, str]) -> None:
     written = json_line(record).decode()

@@ -145,7 +145,7 @@ def socks_proxy(server: Server) -> Iterator[tuple[str, list[str]]]:
 
 
 @pytest.mark.skipif(find_spec("socksio") is None, reason="the extra 'socks' of httpx2 is not installed")
-@pytest.mark.parametrize("written", ["socks5:", "socks:"])
+@pytest.mark.parametrize("written", [pytest.param("socks5:", marks=pytest.mark.slow), "socks:"])
 def test_a_run_goes_through_a_socks_proxy(
     server: Server, written: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -86,6 +86,7 @@ async def test_positions_inside_prompts_come_in_lists_too() -> None:
     assert found[0] == found[1]
 
 
+@pytest.mark.slow
 async def test_faults_that_pass_change_no_number_of_a_list() -> None:
     with serve() as server:
         sound, _ = await asked(server, "vllm", prompt_list=5)
