@@ -59,6 +59,7 @@ class FireworksTrainer(HostedTrainer):
     """
 
     options: FireworksTraining
+    states = _STATES
 
     def __init__(self, entry: Entry, model: str, options: FireworksTraining) -> None:
         super().__init__(entry, model, options)
@@ -66,6 +67,7 @@ class FireworksTrainer(HostedTrainer):
         if not account:
             raise ConfigError(f"no account: set the environment variable {_ACCOUNT}, or --option account=ID")
         self._account = self.name_in({"account": account}, "account")
+        self.jobs_path = self._path("supervisedFineTuningJobs")
 
     def jobs_url(self, url: str) -> str:
         """Jobs are taken beside questions, not below them.
@@ -145,7 +147,7 @@ class FireworksTrainer(HostedTrainer):
             RequestError: the host refused it, or gave no answer.
         """
         query = {"supervisedFineTuningJobId": mark}
-        return self._job(await self.once(Ask("POST", self._path(_JOBS), self.body(file, mark), query)))
+        return self.job_in(await self.once(Ask("POST", self.jobs_path, self.body(file, mark), query)))
 
     async def find(self, file: str, mark: str) -> Job | None:
         """The job of this id, if there is one.
@@ -164,17 +166,6 @@ class FireworksTrainer(HostedTrainer):
                 return None
             raise
 
-    async def look(self, job: str) -> Job:
-        """How far a job is.
-
-        Args:
-            job: its id.
-
-        Raises:
-            RequestError: the host does not answer.
-        """
-        return self._job(await self.ask(Ask("GET", self._path(_JOBS, job))))
-
     async def cancel(self, job: str) -> Job:
         """Cancel a job.
 
@@ -184,7 +175,7 @@ class FireworksTrainer(HostedTrainer):
         Raises:
             RequestError: the host refuses it.
         """
-        await self.ask(Ask("POST", self._path(_JOBS, f"{job}:cancel"), {}))
+        await self.ask(Ask("POST", f"{self.jobs_path}/{job}:cancel", {}))
         return await self.look(job)
 
     def result(self, job: Job) -> Tuned:
@@ -199,11 +190,8 @@ class FireworksTrainer(HostedTrainer):
     def _path(self, *parts: str) -> str:
         return "/".join((f"/accounts/{self._account}", *parts))
 
-    def _job(self, answer: Mapping[str, Any]) -> Job:
-        told = str(answer.get("state")).removeprefix("JOB_STATE_")
-        state = _STATES.get(told)
-        if state is None:
-            raise RequestError(f"{self.identity}: a job has no state {told[:80]!r}", kind="broken_answer")
+    def job_in(self, answer: Mapping[str, Any]) -> Job:
+        state = self.state_in(str(answer.get("state")).removeprefix("JOB_STATE_"))
         progress, status = answer.get("jobProgress"), answer.get("status")
         percent = number_in(progress.get("percent")) if isinstance(progress, Mapping) else None
         said = str(status.get("message") or "") if isinstance(status, Mapping) else ""
@@ -214,6 +202,3 @@ class FireworksTrainer(HostedTrainer):
             done=None if percent is None else min(percent, 100) / 100,
             error=(said or "Fireworks gives no reason")[:500] if state == "failed" else "",
         )
-
-
-_JOBS = "supervisedFineTuningJobs"

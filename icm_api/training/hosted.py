@@ -28,7 +28,7 @@ from icm_api.model.endpoints.network import PerLoop
 from icm_api.model.endpoints.openai import Connection, open_sdk, request_error
 from icm_api.model.request import bytes_in_tokens
 from icm_api.training.options import HostedTraining
-from icm_api.training.values import Estimate, Job, TrainingData, Tuned
+from icm_api.training.values import Estimate, Job, State, TrainingData, Tuned
 
 _T = TypeVar("_T")
 Method: TypeAlias = Literal["GET", "POST"]
@@ -74,6 +74,11 @@ class HostedTrainer(ABC):
     Raises:
         ConfigError: there is no key in the environment, or the address is none.
     """
+
+    jobs_path: str
+    """Where jobs are, below the address."""
+    states: Mapping[str, State]
+    """What the host calls a state of a job -> what we do."""
 
     def __init__(self, entry: Entry, model: str, options: HostedTraining) -> None:
         self.model, self.options, self._entry = model, options, entry
@@ -146,20 +151,50 @@ class HostedTrainer(ABC):
         """Bring the data, and wait until they can be trained on."""
 
     @abstractmethod
+    def body(self, file: str, mark: str) -> Mapping[str, Any]:
+        """What starts a job."""
+
     async def start(self, file: str, mark: str) -> Job:
-        """Start a job, by one request that is sent once."""
+        """Start a job, by one request that is sent once.
+
+        Args:
+            file: id of the file.
+            mark: by which it can be found again.
+
+        Raises:
+            RequestError: the host refused it, or gave no answer.
+        """
+        return self.job_in(await self.once(Ask("POST", self.jobs_path, self.body(file, mark))))
 
     @abstractmethod
     async def find(self, file: str, mark: str) -> Job | None:
         """A job that was started with this file and mark; None if there is none."""
 
-    @abstractmethod
     async def look(self, job: str) -> Job:
-        """How far a job is."""
+        """How far a job is.
+
+        Args:
+            job: its id.
+
+        Raises:
+            RequestError: the host does not answer.
+        """
+        return self.job_in(await self.ask(Ask("GET", f"{self.jobs_path}/{job}")))
+
+    async def cancel(self, job: str) -> Job:
+        """Cancel a job.
+
+        Args:
+            job: its id.
+
+        Raises:
+            RequestError: the host refuses it.
+        """
+        return self.job_in(await self.ask(Ask("POST", f"{self.jobs_path}/{job}/cancel")))
 
     @abstractmethod
-    async def cancel(self, job: str) -> Job:
-        """Cancel a job."""
+    def job_in(self, answer: Mapping[str, Any]) -> Job:
+        """The job that an answer tells of."""
 
     @abstractmethod
     def result(self, job: Job) -> Tuned:
@@ -272,6 +307,20 @@ class HostedTrainer(ABC):
             error: as the SDK raised it.
         """
         return request_error(error, self.identity, self._secret, self.url)
+
+    def state_in(self, told: object) -> State:
+        """Our word for a state.
+
+        Args:
+            told: the host's word.
+
+        Raises:
+            RequestError: it is none that is known.
+        """
+        state = self.states.get(str(told))
+        if state is None:
+            raise RequestError(f"{self.identity}: a job has no state {str(told)[:80]!r}", kind="broken_answer")
+        return state
 
     def name_in(self, answer: Mapping[str, Any], key: str) -> str:
         """An id or a model's name in an answer.

@@ -53,6 +53,7 @@ class OpenAITrainer(HostedTrainer):
     """
 
     options: OpenAITraining
+    jobs_path, states = "/fine_tuning/jobs", _STATES
 
     @property
     def _azure(self) -> bool:
@@ -123,7 +124,7 @@ class OpenAITrainer(HostedTrainer):
             RequestError: the host refused it, or gave no answer.
         """
         try:
-            return self._job(await self.once(Ask("POST", "/fine_tuning/jobs", self.body(file, mark))))
+            return await super().start(file, mark)
         except RequestError as error:
             if self._azure or error.kind not in ("bad_request", "permission", "not_found"):
                 raise
@@ -141,39 +142,17 @@ class OpenAITrainer(HostedTrainer):
         """
         after: dict[str, str] = {}
         for _ in range(_MOST_PAGES):
-            answer = await self.ask(Ask("GET", "/fine_tuning/jobs", query={"limit": str(_PAGE), **after}))
+            answer = await self.ask(Ask("GET", self.jobs_path, query={"limit": str(_PAGE), **after}))
             page = list_in(answer)
             for each in page:
                 metadata = each.get("metadata")
                 marked = isinstance(metadata, Mapping) and metadata.get(_MARK) == mark
                 if marked or each.get("training_file") == file or each.get("suffix") == mark:
-                    return self._job(each)
+                    return self.job_in(each)
             if not page or answer.get("has_more") is not True:
                 return None
             after = {"after": self.name_in(page[-1], "id")}
         return None
-
-    async def look(self, job: str) -> Job:
-        """How far a job is.
-
-        Args:
-            job: its id.
-
-        Raises:
-            RequestError: the host does not answer.
-        """
-        return self._job(await self.ask(Ask("GET", f"/fine_tuning/jobs/{job}")))
-
-    async def cancel(self, job: str) -> Job:
-        """Cancel a job.
-
-        Args:
-            job: its id.
-
-        Raises:
-            RequestError: the host refuses it.
-        """
-        return self._job(await self.ask(Ask("POST", f"/fine_tuning/jobs/{job}/cancel")))
 
     def result(self, job: Job) -> Tuned:
         """The model by its name at OpenAI; at Azure by the name that its deployment shall have.
@@ -186,11 +165,8 @@ class OpenAITrainer(HostedTrainer):
         elsewhere = "" if self.options.base_url is None else f"@{self.url}"
         return Tuned(f"openai:{job.model}{elsewhere}")
 
-    def _job(self, answer: Mapping[str, Any]) -> Job:
-        told = str(answer.get("status"))
-        state = _STATES.get(told)
-        if state is None:
-            raise RequestError(f"{self.identity}: a job has no state {told[:80]!r}", kind="broken_answer")
+    def job_in(self, answer: Mapping[str, Any]) -> Job:
+        state = self.state_in(answer.get("status"))
         error = answer.get("error")
         said = str(error.get("message") or "") if isinstance(error, Mapping) else ""
         return Job(

@@ -53,6 +53,7 @@ class TogetherTrainer(HostedTrainer):
     """
 
     options: TogetherTraining
+    jobs_path, states = "/fine-tunes", _STATES
 
     @property
     def format(self) -> FormatName:
@@ -214,18 +215,6 @@ class TogetherTrainer(HostedTrainer):
             return None
         return {"type": "Lora", "lora_r": rank, "lora_alpha": 2 * rank, "lora_trainable_modules": "all-linear"}
 
-    async def start(self, file: str, mark: str) -> Job:
-        """Start a job.
-
-        Args:
-            file: id of the file.
-            mark: by which it can be found again.
-
-        Raises:
-            RequestError: the host refused it, or gave no answer.
-        """
-        return self._job(await self.once(Ask("POST", "/fine-tunes", self.body(file, mark))))
-
     async def find(self, file: str, mark: str) -> Job | None:
         """The job of this file or mark among all of the account.
 
@@ -236,32 +225,10 @@ class TogetherTrainer(HostedTrainer):
         Raises:
             RequestError: the host does not answer.
         """
-        for each in list_in(await self.ask(Ask("GET", "/fine-tunes"))):
+        for each in list_in(await self.ask(Ask("GET", self.jobs_path))):
             if each.get("training_file") == file or each.get("suffix") == mark:
-                return self._job(each)
+                return self.job_in(each)
         return None
-
-    async def look(self, job: str) -> Job:
-        """How far a job is.
-
-        Args:
-            job: its id.
-
-        Raises:
-            RequestError: the host does not answer.
-        """
-        return self._job(await self.ask(Ask("GET", f"/fine-tunes/{job}")))
-
-    async def cancel(self, job: str) -> Job:
-        """Cancel a job.
-
-        Args:
-            job: its id.
-
-        Raises:
-            RequestError: the host refuses it.
-        """
-        return self._job(await self.ask(Ask("POST", f"/fine-tunes/{job}/cancel")))
 
     def result(self, job: Job) -> Tuned:
         """The model by its name at Together, asked as it was trained.
@@ -273,11 +240,8 @@ class TogetherTrainer(HostedTrainer):
         options = {"api": "chat"} if self.options.data == "chat" else {}
         return Tuned(f"together:{job.model}{elsewhere}", options, _DEPLOY)
 
-    def _job(self, answer: Mapping[str, Any]) -> Job:
-        told = str(answer.get("status"))
-        state = _STATES.get(told)
-        if state is None:
-            raise RequestError(f"{self.identity}: a job has no state {told[:80]!r}", kind="broken_answer")
+    def job_in(self, answer: Mapping[str, Any]) -> Job:
+        state = self.state_in(answer.get("status"))
         progress = answer.get("progress")
         known = isinstance(progress, Mapping) and progress.get("estimate_available") is True
         left = number_in(progress.get("seconds_remaining")) if known and isinstance(progress, Mapping) else None
