@@ -32,7 +32,6 @@ from icm_api.data import Gold
 from icm_api.errors import ConfigError, ProviderError
 from icm_api.model import LanguageModel, Ledger, Meter, check_endpoint, note_session, open_model
 from icm_api.runs import JOBS_FOLDER, FinishedRun, Watch, build_task, cache_place, locked, prices_of
-from icm_api.runs.aside import guilty
 from icm_api.search import Start, build_kernel, build_objective, steps_of
 
 Searched = Mapping[tuple[str, int], FinishedRun]
@@ -215,9 +214,8 @@ async def _measured(
         try:
             return bench, [await measure_seed(bench, split, model, methods, watch.on_measure) for split in splits]
         except ProviderError as error:
-            found = await guilty(error, objective, aside.most - len(aside.reasons))
-            aside = aside.with_more(error, found)
-            for key, reason in found.items():
+            aside = await aside.blaming(error, objective)
+            for key, reason in aside.since(bench.aside).items():
                 watch.on_warning(f"example {key!r} is set aside: {reason}")
 
 

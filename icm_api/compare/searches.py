@@ -46,7 +46,7 @@ from icm_api.runs import (
     resume,
     run_config,
 )
-from icm_api.runs.aside import Aside, allowed, guilty
+from icm_api.runs.aside import Aside, allowed
 from icm_api.search import Start, build_kernel, build_objective, iterate, steps_of
 from icm_api.types import Usage
 
@@ -265,7 +265,7 @@ async def _steps(config: Config, icm: FinishedRun, place: Place) -> int:
                 try:
                     return await _taken(*aside.without(whole, start), config.search, icm.result.usage.requests)
                 except ProviderError as error:
-                    aside = aside.with_more(error, await guilty(error, whole, aside.most - len(aside.reasons)))
+                    aside = await aside.blaming(error, whole)
         finally:
             note_session(place.sessions(), model, monotonic() - began)
 

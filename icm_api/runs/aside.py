@@ -69,6 +69,26 @@ class Aside:
             raise kind(f"{told}: {first}; {limit}: mend or remove what is named, or raise run.tolerate")
         return replace(self, reasons=reasons)
 
+    async def blaming(self, error: ProviderError, objective: Objective) -> Aside:
+        """As much as before, and the examples that an error of the model is found to be of, by asking each alone.
+
+        Args:
+            error: raised again if it is of no example, or of too many.
+            objective: asks about any of them.
+
+        Raises:
+            ProviderError: the error, with the examples and what to do.
+        """
+        return self.with_more(error, await guilty(error, objective, self.most - len(self.reasons)))
+
+    def since(self, before: Aside) -> dict[str, str]:
+        """What is set aside beyond an earlier state, by id, and why.
+
+        Args:
+            before: the earlier state.
+        """
+        return {key: why for key, why in self.reasons.items() if key not in before.reasons}
+
     def without(self, objective: Objective, start: Start) -> tuple[Objective, Start]:
         """What is left to search: neither these examples nor a relation that names one, and nothing asked yet.
 

@@ -6,17 +6,17 @@ without them: what was answered comes from the cache. Nothing is written or show
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from icm_api.config import DiagnosticsSettings, SearchSettings
-from icm_api.errors import BudgetError, IcmError, PromptError, ProviderError
+from icm_api.errors import BudgetError, PromptError, ProviderError
 from icm_api.model import LanguageModel, check_endpoint
 from icm_api.model.probe import window_warning
 from icm_api.model.reading.coverage import coverage_warning
 from icm_api.objective import Objective
 from icm_api.result import LABELS_FILE, Result
-from icm_api.runs.aside import Aside, guilty, too_long
+from icm_api.runs.aside import Aside, too_long
 from icm_api.runs.judging import Trail, judged, with_zero_shot
 from icm_api.runs.planning import longest_prompt
 from icm_api.search import Found, Progress, Start, believed, result_of
@@ -87,16 +87,15 @@ class Work:
         """
         watch.on_model(self.objective.model)
 
-        def less(error: IcmError, more: Mapping[str, str]) -> Aside:
-            fewer = aside.with_more(error, more)
+        def told(fewer: Aside) -> Aside:
             anew(fewer)
-            for key, reason in more.items():
+            for key, reason in fewer.since(aside).items():
                 watch.on_warning(f"example {key!r} is set aside: {reason}")
             return fewer
 
         long = {key: why for key, why in too_long(self.objective).items() if key not in aside.reasons}
         if long:
-            aside = less(PromptError("too long"), long)
+            aside = told(aside.with_more(PromptError("too long"), long))
         verbalizer = self.objective.prompts.verbalizer
         # What only the check asks for is no cost of the search.
         for warning in await check_endpoint(self.objective.model, verbalizer, self.objective.tally.part()):
@@ -113,11 +112,11 @@ class Work:
             objective, start = aside.without(self.objective, self.start)
             trail = Trail()
             try:
-                objective, told = await believed(objective, self.settings)
-                found = await self._found(objective, start, trail, watch, told)
+                objective, doubt = await believed(objective, self.settings)
+                found = await self._found(objective, start, trail, watch, doubt)
                 break
             except ProviderError as error:
-                aside = less(error, await guilty(error, objective, aside.most - len(aside.reasons)))
+                aside = told(await aside.blaming(error, objective))
         watch.on_judging()
         unknown = [key for key, read in found.score.distributions.items() if read.unknown]
         if unknown:
