@@ -123,14 +123,25 @@ async def _plans(config: Config, *, probe: bool, compare: bool = False) -> list[
         others = _others(config.search, own, inside=model.capabilities.prompt_logprobs) if compare else ()
         searches = [config.search, *others]
         objectives = [build_objective(dataset, model, task, search) for search in searches]
-        first, _ = _asked_about(objectives[0], start)
+        # No engine shows an example otherwise than another.
+        aside = Aside(too_long(objectives[0]))
+        first, _ = _asked_about(objectives[0], start, aside)
         rates = replace(await stated_rates(first, model), prices=prices_of(config))
         shown = await probed(config, first) if probe else None
         for objective, search in zip(objectives, searches, strict=True):
-            asked, known = _asked_about(objective, start)
+            asked, known = _asked_about(objective, start, aside)
             subject = _Subject(asked, search, config.diagnostics, known, model, max(1, len(cut.batches)), rest)
             try:
-                found.append(_with_all(subject.plan(config, rates, shown), objective, len(cut.dataset)))
+                one = subject.plan(config, rates, shown)
+                found.append(
+                    replace(
+                        one,
+                        # With those that are set aside, and each of all batches once.
+                        examples=len(cut.dataset) + one.rest,
+                        relations=len(objective.relations),
+                        too_long=tuple(aside.reasons),
+                    )
+                )
             except ConfigError:
                 # Another engine's setting may not fit the data.
                 if search is config.search:
@@ -138,17 +149,9 @@ async def _plans(config: Config, *, probe: bool, compare: bool = False) -> list[
     return found
 
 
-def _asked_about(objective: Objective, start: Start) -> tuple[Objective, Start]:
+def _asked_about(objective: Objective, start: Start, aside: Aside) -> tuple[Objective, Start]:
     """Without the examples that a run sets aside, since they are longer than the window: one could outweigh all."""
-    aside = Aside(too_long(objective))
     return (objective, start) if len(aside.reasons) == len(objective.dataset) else aside.without(objective, start)
-
-
-def _with_all(found: Plan, objective: Objective, searched: int) -> Plan:
-    """The plan with the examples that are set aside among those that there are, and each of all batches once."""
-    return replace(
-        found, examples=searched + found.rest, relations=len(objective.relations), too_long=tuple(too_long(objective))
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,7 +332,7 @@ async def planned(
         start: labels known beforehand.
         model: that is asked.
     """
-    objective, start = _asked_about(objective, start)
+    objective, start = _asked_about(objective, start, Aside(too_long(objective)))
     subject = _Subject(objective, search, diagnostics, start, model)
     rates = await stated_rates(objective, model)
     likely, most = rates.cost(subject.waves(rates)), subject.most(rates, None)
