@@ -88,11 +88,6 @@ class Opinion:
     given_shared: int
     contradicted: float = 0.0
 
-    @property
-    def given_agreement(self) -> float | None:
-        """Share of the given labels that it has too; None if none were given."""
-        return self.given_shared / self.given if self.given else None
-
     def as_json(self) -> dict[str, object]:
         """For `summary.json`."""
         return {

@@ -99,6 +99,7 @@ def judge(measures: Measures) -> Verdict:
 
 
 def _sure_of_the_opposite(m: Measures) -> bool:
+    """Whether the model, asked about each text by itself, strongly gives the labels each other's names."""
     return m.prior.auroc is not None and m.prior.auroc <= 1 - STRONGLY and m.prior.spread >= STRONG_SPREAD
 
 
@@ -201,8 +202,8 @@ def _rivals(rival: Rival, m: Measures) -> bool:
 
 
 def _of_rival(rival: Rival, m: Measures) -> Verdict:
-    opinion, share = m.opinion, f"it agrees on {rival.agreement:.0%} of the examples"
-    share += f" and explains {rival.coherence.share:.0%}"
+    opinion = m.opinion
+    share = f"it agrees on {rival.agreement:.0%} of the examples and explains {rival.coherence.share:.0%}"
     if rival is opinion.rival and 2 * opinion.given_shared < opinion.given:
         has = f"{opinion.given_shared} of the {opinion.given}"
         reason = f"the given labels contradict a {rival.name} that does without them, and has only {has}; {share}"

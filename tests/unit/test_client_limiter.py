@@ -169,7 +169,7 @@ async def test_who_is_cancelled_gives_back_what_it_was_granted() -> None:
     await asyncio.gather(waiting, return_exceptions=True)
     await other.finish()
     one.unanswered(held, billed=False)
-    await asyncio.wait_for(reserved(one), 5)
+    assert (await asyncio.wait_for(reserved(one), 5)).requests == 1
 
 
 async def test_a_minute_has_so_many_requests_of_all_workers_together() -> None:

@@ -177,7 +177,8 @@ async def test_what_another_process_reserved_is_taken_over_and_counted_once() ->
     await meter.reserve([request(), request()])
     meter.answered(theirs, Usage(5, 500, 5), [])
     # Of the 6, 5 were answered, so that there is room for one more.
-    await meter.reserve([request()])
+    assert (await meter.reserve([request()])).requests == 1
+    assert meter.sent == Usage(5, 500, 5)
 
 
 async def test_what_may_be_billed_is_taken_over_again_when_it_goes_on() -> None:

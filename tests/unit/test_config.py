@@ -107,6 +107,12 @@ def test_values_of_variables(
         ("[search]\nsteps = 5", {"ICM_SEARCH": '{"steps": 0}'}, {}, "ICM_SEARCH: search.steps: Input should be"),
         ("[search]\nsteps = 5", {"ICM_SEARCH__STEPS": "5"}, {"search": {"steps": 0}}, "flags: search.steps: "),
         ("[budget]\nmoney = 1", {}, {"search": {}}, "{file}: budget.money needs the model's prices: state them"),
+        (
+            '[client]\ntier = "batch"\n[run]\nexecutor = "ray"',
+            {},
+            {"search": {}},
+            '{file}: client.tier = "batch" has one process send whole jobs: leave run.executor out',
+        ),
         ("", {"ICM_SEARCH": "fast"}, {"search": {}}, "ICM_SEARCH: search is a table: write it as a JSON object, got"),
         ("", {"ICM_PROMPT__LABELS": "a,b"}, {}, "ICM_PROMPT__LABELS: prompt.labels: Input should be a valid tuple"),
         ('[[constraints]]\nkind = "exactly_one"', {}, {}, "{file}: key 'constraints.0.label' is missing"),
