@@ -179,6 +179,11 @@ def _collapsed_labels(task: str, constraints: tuple[Constraint, ...]) -> Case:
     return case
 
 
+def _all_true_of_few_false(seed: int) -> Planted:
+    claims = mostly_true(40, seed)
+    return Planted(claims, (), ("collapsed", "unsure"), labels=Labeling({claim.id: "True" for claim in claims}))
+
+
 def _searched(task: str, constraints: tuple[Constraint, ...], allowed: str, *if_missed: str) -> Case:
     return lambda seed: Planted(make_claims(task, SIZE, seed), constraints, (allowed,), if_missed)
 
@@ -204,7 +209,8 @@ CASES: Mapping[str, Case] = {
     "3 fixed wrong, sums": _wrongly_fixed("sums", SUMS),
     "3 fixed wrong, facts": _wrongly_fixed("facts", EXCLUSIVE),
     "4 95:5, few true": lambda seed: Planted(wrong_sums(10, seed, right=2), SUMS, ("coherent",)),
-    "4 95:5, few false": lambda seed: Planted(mostly_true(40, seed), (), ("collapsed", "unsure")),
+    "4 95:5, few false, all True": _all_true_of_few_false,
+    "4 95:5, few false": lambda seed: Planted(mostly_true(40, seed), (), ("collapsed", "unsure"), NO_ANSWER),
     "5 sums, no right answer": lambda seed: Planted(wrong_sums(8, seed), ONE_RIGHT, NO_ANSWER),
     "5 unknown people": lambda seed: Planted(unknown_people(11, seed), ONE_RIGHT, NO_ANSWER),
     "5 mixed sums": lambda seed: Planted(wrong_sums(9, seed, right=6), ONE_RIGHT, ("unsure",)),

@@ -8,11 +8,11 @@ What is right was laid down beforehand, per case of `tests.planted.CASES`:
    heavy that labels all alike don't pay.
 3. The opposite of the truth, fixed on a third of the examples, makes "unsure", and the given labels are the reason.
 4. Of 5% True among False (sums), the search finds the minority: "coherent", with a note on the imbalance. Of 5% False
-   among True with nothing to contrast them (comparisons, one order of each pair), it does not: all labels are True,
-   and for the model that is as coherent as can be, since a labeller who says True to everything is
-   more likely than one who is right about claims that happen to be true. Then labels all alike cannot be told from a
-   collapse without gold, so "collapsed" and "unsure" are right, while "coherent" would sell labels that say
-   nothing, and "not coherent" would deny a concept that the model does hold.
+   among True with nothing to contrast them (comparisons, one order of each pair), it does not. Labels all True, handed
+   in, cannot be told from a collapse without gold there, so "collapsed" and "unsure" are right: "coherent" would
+   sell labels that say nothing, and "not coherent" would deny a concept that the model does hold. The default search
+   divides such claims by something else, about half and half, and half of its labels are wrong: "not coherent"
+   and "unsure" are right of these.
 5. Questions without a right answer, one of whose answers must be True, are "not coherent" or "unsure". Mixed with
    twice as many that have one, they make "unsure", and stand at the head of the queue for a person.
 6. Concepts that the model holds are "coherent" where the search found them; else "unsure" or "collapsed" is right.
