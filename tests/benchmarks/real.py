@@ -1,8 +1,8 @@
 """Real language models: zero-shot, the default search and golden few-shot, raw and calibrated, with no constraint.
 
-`python -m tests.benchmarks real --help` lists the options. It prints a row per subset, then the means per set. It needs
-`pip install -e '.[local]' gguf`; the models are fetched by `tests.real.models`. Gold labels are seen by nothing but the
-last columns and the accuracies.
+`python -m tests.benchmarks real --help` lists the options. It prints a row per subset, with the verdict that a run of
+it would print, then the means per set. It needs `pip install -e '.[local]' gguf`; the models are fetched by
+`tests.real.models`. Gold labels are seen by nothing but the last columns and the accuracies.
 """
 
 from __future__ import annotations
@@ -15,15 +15,16 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 from icm_api.chance import draw
-from icm_api.config import SearchSettings
-from icm_api.evaluation.null import null_of
-from icm_api.evaluation.thresholds import WEAK
+from icm_api.config import DiagnosticsSettings, SearchSettings
 from icm_api.model import LanguageModel, open_model
 from icm_api.objective import CENTRES, Calibration, Objective, information
-from icm_api.search import build_objective, search
+from icm_api.runs.judging import Trail, judged, with_zero_shot
+from icm_api.search import build_objective, result_of, search
 from icm_api.types import Dataset, Label, Labeling, Predictions
+from tests.benchmarks.worlds.measuring import Comfort, balanced, comfort_of
 from tests.real.models import MODELS, folder_of
 from tests.real.sets import KINDS, KNOWN, UNKNOWN, subset, task
 
@@ -39,12 +40,11 @@ class Row:
     Attributes:
         name, size, seed, largest: which subset.
         zero_shot, zero_shot_batch, zero_shot_centres: without demonstrations, raw and calibrated.
-        found: of the default search.
+        found, balanced: of the default search, of all and of each label on average.
         old: of the old default; None if it was not run.
         golden, golden_batch, golden_centres: after golden demonstrations, the mean over orders of them.
         information, noise: J of the labels found, and of the same search in made-up words.
-        beaten: whether the first is larger with 95% confidence.
-        share: J of the labels found as a share of the most that it could be.
+        diagnosis: what a run's summary says of the labels.
         golden_information: J of the gold labels.
         majority: largest share of a label found.
         requests: of the search.
@@ -59,23 +59,24 @@ class Row:
     zero_shot_batch: float
     zero_shot_centres: float
     found: float
+    balanced: float
     old: float | None
     golden: float
     golden_batch: float
     golden_centres: float
     information: float
     noise: float
-    beaten: bool
-    share: float
+    diagnosis: dict[str, Any]
     golden_information: float
     majority: float
     requests: int
     seconds: float
 
     @property
-    def coherent(self) -> bool:
-        """Whether the judge would not say "not coherent"."""
-        return self.beaten and self.share >= WEAK
+    def comfort(self) -> Comfort:
+        """What the verdict promises, and whether it may."""
+        row = {"gold_accuracy": self.found, "gold_balanced": self.balanced}
+        return comfort_of({**row, "diagnosis": self.diagnosis})
 
     def line(self) -> str:
         """For people."""
@@ -83,10 +84,11 @@ class Row:
         share = "equal" if self.largest is None else f"{self.largest:.2f}"
         zero_shot = f"{self.zero_shot:.2f} {self.zero_shot_batch:.2f} {self.zero_shot_centres:.2f}"
         golden = f"{self.golden:.2f} {self.golden_batch:.2f} {self.golden_centres:.2f}"
-        noise = f"J {self.information:5.2f} noise {self.noise:5.2f} {'' if self.coherent else 'not '}coherent"
+        verdict = f"{self.diagnosis['coherent']}, {self.diagnosis['named']['answer']}"
+        noise = f"J {self.information:5.2f} noise {self.noise:5.2f}"
         return (
             f"{self.name:<10}{self.size:>4} {share} {self.seed:>2}  {zero_shot}  {old}  {self.found:.2f}  {golden}  "
-            f"{noise} gold {self.golden_information:5.2f}  {self.requests:>5} requests {self.seconds:.0f} s"
+            f"{noise} gold {self.golden_information:5.2f}  {self.requests:>5} requests {self.seconds:.0f} s  {verdict}"
         )
 
 
@@ -106,12 +108,13 @@ async def measure(model: LanguageModel, name: str, size: int, seed: int, largest
     """
     dataset, gold = subset(name, size, seed, largest)
     began = time.monotonic()
-    settings = SearchSettings(seed=seed)
+    settings, trail = SearchSettings(seed=seed), Trail()
     objective = build_objective(dataset, model, task(name), settings)
-    found = await search(objective, settings)
+    found = await search(objective, settings, on_step=lambda progress: trail.add(progress.state.labeling))
     seconds, requests = time.monotonic() - began, found.usage.requests
-    noise = await null_of(objective, found.score, seed)
-    assert noise is not None
+    result = await with_zero_shot(found, result_of(found, settings), settings)
+    result = await judged(found, result, trail, DiagnosticsSettings(), seed)
+    diagnosis = result.about["diagnosis"]
     assert found.score.information is not None
     before = None
     if old:
@@ -132,14 +135,14 @@ async def measure(model: LanguageModel, name: str, size: int, seed: int, largest
         best(zero_shot, gold, "batch"),
         best(zero_shot, gold, "centres"),
         accuracy(found.score.labeling, gold),
+        balanced(found.score.labeling, gold),
         before,
         raw,
         batch,
         centres,
         found.score.information,
-        noise.noise,
-        noise.beaten,
-        noise.share,
+        diagnosis["measures"]["null"]["noise"],
+        diagnosis,
         fmean(information(reads, Labeling(gold)) for reads in golden),
         max(counts.count(label) for label in KINDS[name].labels) / len(counts),
         requests,

@@ -55,4 +55,10 @@ def test_over_all_it_is_within_three_points_of_calibrated_golden_labels(rows: li
 
 def test_what_the_model_knows_nothing_of_is_worth_little(rows: list[Row]) -> None:
     for row in rows:
-        assert row.coherent == (row.name in KNOWN), row.line()
+        assert row.diagnosis["coherent"] == ("coherent" if row.name in KNOWN else "not coherent"), row.line()
+
+
+def test_no_verdict_comforts_wrongly_and_every_good_run_is_comforted(rows: list[Row]) -> None:
+    for row in rows:
+        assert not row.comfort.false, row.line()
+        assert not row.comfort.lost, row.line()

@@ -48,7 +48,7 @@ async def measure(name: str, size: int, seed: int) -> Numbers:
         "seed": seed,
         "estimator": objective.estimator.name,
         "gold_accuracy": agreement(labels, gold),
-        "gold_balanced": _balanced(labels, gold),
+        "gold_balanced": balanced(labels, gold),
         "gold_renamed": agreement_renamed(gold, labels, objective.labels),
         "verdict": diagnosis["verdict"],
         "diagnosis": diagnosis,
@@ -57,7 +57,13 @@ async def measure(name: str, size: int, seed: int) -> Numbers:
     }
 
 
-def _balanced(labels: Mapping[str, Label], gold: Mapping[str, Label]) -> float:
+def balanced(labels: Mapping[str, Label], gold: Mapping[str, Label]) -> float:
+    """Share of the labels that are right, of the examples of each gold label on average.
+
+    Args:
+        labels: found, of all examples.
+        gold: what is so.
+    """
     return fmean(
         fmean(labels[key] == label for key, own in gold.items() if own == label) for label in set(gold.values())
     )
