@@ -36,7 +36,7 @@ from icm_api.evaluation.coherence import (
 )
 from icm_api.evaluation.distance import agreement
 from icm_api.evaluation.measures import Chance, Judged, Measures, Opinion, Orders, Rival, Witness
-from icm_api.evaluation.naming import Naming, Prior, Reading, auroc_of, leaning_of, name, readings_of
+from icm_api.evaluation.naming import Naming, Prior, Reading, auroc_of, leaning_of, name, readings_of, weakest_pair
 from icm_api.evaluation.null import null_of
 from icm_api.evaluation.queue import margins
 from icm_api.evaluation.thresholds import COHERENT
@@ -283,12 +283,18 @@ def _prior(objective: Objective, first: Predictions, score: Score) -> Prior:
         information(calibrate(reads), score.labeling, objective.relations) / most if most else 0.0
         for reads in (first, dict(score.distributions))
     )
-    return Prior(opinion_spread(first), auroc_of(first, score.labeling), alone, together)
+    labels = score.labeling
+    return Prior(opinion_spread(first), auroc_of(first, labels), alone, together, weakest_pair(first, labels))
 
 
 def _readings(objective: Objective, score: Score, measures: Measures, seed: int) -> tuple[Reading, ...]:
     """Some of the labels that the model is surest of, and what they are under the most coherent other names."""
-    if measures.renamed:
+    pair = measures.prior.exchanged
+    if pair is not None:
+        other = rename(
+            score.labeling, {**{label: label for label in objective.labels}, pair.one: pair.other, pair.other: pair.one}
+        )
+    elif measures.renamed:
         other = max(measures.renamed, key=lambda way: way.coherence.gain).coherence.labeling
     else:
         other = rename(score.labeling, renamings(objective.labels, 1, draw(seed, 0, "renamings"))[0])

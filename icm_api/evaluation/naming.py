@@ -8,7 +8,7 @@ coherence and a second opinion that starts from nothing are the same for a label
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import combinations
 from math import exp, fsum, sqrt
 from statistics import fmean, stdev
@@ -25,6 +25,21 @@ _EXCERPT = 80
 
 
 @dataclass(frozen=True, slots=True)
+class Pair:
+    """Two labels, and how zero-shot orders the examples that have them.
+
+    Attributes:
+        one: label.
+        other: label.
+        auroc: share of the pairs of their examples that the log-odds of the two labels order as they are, in [0, 1].
+    """
+
+    one: Label
+    other: Label
+    auroc: float
+
+
+@dataclass(frozen=True, slots=True)
 class Prior:
     """What the model says of the examples without any other label, beside the labels found.
 
@@ -35,18 +50,33 @@ class Prior:
         alone: information of the labels found under calibrated zero-shot predictions, as a share of the most that it
             could be: log K per example, or log of the number of legal labelings per component.
         in_context: the same under calibrated predictions given all other labels.
+        weakest: of three or more labels, the two whose examples are ordered worst; an exchange of two names hardly
+            shows in the mean over all pairs.
     """
 
     spread: float
     auroc: float | None
     alone: float
     in_context: float
+    weakest: Pair | None = None
 
-    def as_json(self) -> dict[str, float | None]:
+    @property
+    def exchanged(self) -> Pair | None:
+        """Two labels to which the model, asked about each text by itself, gives each other's name, of three or more."""
+        return self.weakest if self.weakest is not None and self.weakest.auroc <= 1 - NAMED else None
+
+    @property
+    def names(self) -> bool:
+        """Whether it names the labels."""
+        ordered = self.auroc is not None and self.auroc >= NAMED and self.exchanged is None
+        return ordered and self.spread >= NAMING_SPREAD and self.alone >= TOLD
+
+    def as_json(self) -> dict[str, Any]:
         """For `summary.json`."""
         return {
             "spread": self.spread,
             "auroc": self.auroc,
+            "weakest_pair": None if self.weakest is None else asdict(self.weakest),
             "information_alone": self.alone,
             "information_in_context": self.in_context,
         }
@@ -127,10 +157,18 @@ def name(prior: Prior, given: int, readings: Sequence[Reading] = ()) -> Naming:
         )
         return Naming(UNSETTLED, alike, kept)
     share = f"{auroc:.0%} of the pairs with different labels"
-    if auroc >= NAMED:
+    if prior.names:
         strongly = auroc >= STRONGLY and prior.spread >= STRONG_SPREAD
         told = f"asked about each text by itself, the model already leans to these names: it orders {share} as they do"
         return Naming(f"by the prior, {'strongly' if strongly else 'weakly'}", told)
+    pair = prior.exchanged
+    if auroc >= NAMED and pair is not None:
+        told = (
+            f"asked about each text by itself, the model leans to most of these names, but gives {pair.one!r} and "
+            f"{pair.other!r} each other's name (only {pair.auroc:.0%} of their pairs are ordered as the labels say): "
+            "these two are probably exchanged"
+        )
+        return Naming(UNSETTLED, told, kept)
     if auroc <= 1 - NAMED:
         told = (
             f"asked about each text by itself, the model leans to the opposite names (only {share} are ordered as the "
@@ -161,9 +199,7 @@ def auroc_of(predictions: Predictions, labels: Mapping[str, Label]) -> float | N
         >>> auroc_of(read, {0.9: "T", 0.6: "F", 0.5: "T"}), auroc_of(read, {0.9: "T"})
         (0.5, None)
     """
-    by_label: dict[Label, list[LabelDistribution]] = {}
-    for key, label in labels.items():
-        by_label.setdefault(label, []).append(predictions[key])
+    by_label = _by_label(predictions, labels)
     if len(by_label) < 2:
         return None
     places = places_of(next(iter(by_label.values()))[0].labels)
@@ -178,11 +214,44 @@ def auroc_of(predictions: Predictions, labels: Mapping[str, Label]) -> float | N
             for low, high in combinations(sorted(at, key=places.__getitem__), 2)
         ]
         return fsum(won for won, _ in counts) / sum(pairs for _, pairs in counts)
-    means = []
-    for one, other in combinations(sorted(by_label), 2):
-        odds = [[read.logprob(one) - read.logprob(other) for read in by_label[label]] for label in (one, other)]
-        means.append(_wins(*odds) / (len(odds[0]) * len(odds[1])))
-    return fsum(means) / len(means)
+    pairs = [_pair(one, other, by_label) for one, other in combinations(sorted(by_label), 2)]
+    return fsum(pair.auroc for pair in pairs) / len(pairs)
+
+
+def weakest_pair(predictions: Predictions, labels: Mapping[str, Label]) -> Pair | None:
+    """The two labels whose examples zero-shot orders worst, by the log-odds of the two; labels may be numbers.
+
+    Args:
+        predictions: a distribution per labelled example.
+        labels: of examples. A label of one example only says nothing here.
+
+    Returns:
+        None of fewer than three labels in the label set, whose order `auroc_of` tells, or if no two are left to order.
+
+    Example:
+        >>> from math import log
+        >>> def read(*p): return LabelDistribution(("a", "b", "c"), tuple(map(log, p)), 1.0, "exact")
+        >>> by_text = {1: read(0.8, 0.1, 0.1), 2: read(0.7, 0.2, 0.1), 3: read(0.1, 0.8, 0.1), 4: read(0.2, 0.7, 0.1)}
+        >>> weakest_pair(by_text, {1: "a", 2: "a", 3: "b", 4: "b"}), weakest_pair(by_text, {1: "b", 2: "a", 3: "b"})
+        (Pair(one='a', other='b', auroc=1.0), None)
+    """
+    by_label = _by_label(predictions, labels)
+    often = sorted(label for label, reads in by_label.items() if len(reads) > 1)
+    if len(often) < 2 or len(by_label[often[0]][0].labels) < 3:
+        return None
+    return min((_pair(one, other, by_label) for one, other in combinations(often, 2)), key=lambda pair: pair.auroc)
+
+
+def _by_label(predictions: Predictions, labels: Mapping[str, Label]) -> dict[Label, list[LabelDistribution]]:
+    found: dict[Label, list[LabelDistribution]] = {}
+    for key, label in labels.items():
+        found.setdefault(label, []).append(predictions[key])
+    return found
+
+
+def _pair(one: Label, other: Label, by_label: Mapping[Label, Sequence[LabelDistribution]]) -> Pair:
+    odds = [[read.logprob(one) - read.logprob(other) for read in by_label[label]] for label in (one, other)]
+    return Pair(one, other, _wins(*odds) / (len(odds[0]) * len(odds[1])))
 
 
 def leaning_of(

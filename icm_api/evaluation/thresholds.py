@@ -31,6 +31,9 @@ DRIFTED = 0.15
 """By which the share of the commonest label may grow while the search goes on before it is said."""
 AGREEING = 0.8
 """Two labelings that agree on fewer examples than this are two opinions; noise and myths cost less than a fifth."""
+SHARED = 0.7
+"""Another labeling that agrees on this share of the examples or more is no rival: whichever of the two is meant, about
+that share is right, and what they differ on is for the queue. Chosen on families with a second concept."""
 CONTRADICTED = 0.3
 """Given labels contradict the model if more than this share of them does, each weighed by how sure the model is, and
 surely so, by a 95% limit of their number: of a good run's labels a fifth may be wrong, and one answer says nothing."""

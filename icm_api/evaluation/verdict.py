@@ -28,11 +28,13 @@ from icm_api.evaluation.thresholds import (
     INCOHERENT,
     LEARNED,
     LOPSIDED,
+    NAMED,
     NAMING_SPREAD,
     ONE_SIDED,
     OPINIONATED,
     PART_GAP,
     RIVAL_MARGIN,
+    SHARED,
     STRONG_SPREAD,
     STRONGLY,
     WEAK,
@@ -186,16 +188,18 @@ def _rivals(rival: Rival, m: Measures) -> bool:
 
     The same division with the names exchanged is none, unless the search itself should have preferred it, or the model
     is sure of those names where a person gave others; nor is one to which the model, asked about each text by itself,
-    leans clearly less where the two differ.
+    leans clearly less where the two differ, or which that does not name where it names the labels found.
     """
     if m.prior.spread >= NAMING_SPREAD and rival.leaning is not None and rival.leaning > 0:
+        return False
+    if m.prior.names and rival.auroc is not None and rival.auroc < NAMED:
         return False
     told = m.opinion.given > 0 and not _sure_of_the_opposite(m)
     named = told or rival.coherence.value <= m.found.value
     exchanged = rival.agreement_renamed >= AGREEING and named
     return (
         not exchanged
-        and rival.agreement < AGREEING
+        and rival.agreement < SHARED
         and rival.coherence.share >= COHERENT
         and rival.coherence.share > m.found.share - RIVAL_MARGIN
     )

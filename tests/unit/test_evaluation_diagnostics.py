@@ -32,14 +32,34 @@ from icm_api.evaluation.coherence import (
 from icm_api.evaluation.diagnostics import Diagnosis, diagnose
 from icm_api.evaluation.distance import agreement
 from icm_api.evaluation.measures import Chance, Judged, Measures, Opinion, Orders, Rival
-from icm_api.evaluation.naming import Prior, auroc_of, leaning_of, name
+from icm_api.evaluation.naming import Pair, Prior, auroc_of, leaning_of, name, weakest_pair
 from icm_api.evaluation.null import Null
 from icm_api.evaluation.posterior import legal_posterior
-from icm_api.evaluation.thresholds import COHERENT, FEWEST, INCOHERENT, NAMED, NAMING_SPREAD, OPINIONATED, PART_GAP
+from icm_api.evaluation.thresholds import (
+    COHERENT,
+    FEWEST,
+    INCOHERENT,
+    NAMED,
+    NAMING_SPREAD,
+    OPINIONATED,
+    PART_GAP,
+    SHARED,
+)
 from icm_api.evaluation.verdict import judge, one_sided
 from icm_api.objective import Objective
 from icm_api.search import build_objective
-from icm_api.types import Dataset, Example, Label, LabelDistribution, Labeling, Prompt, PromptTemplate, Score, Task
+from icm_api.types import (
+    Dataset,
+    Example,
+    Label,
+    LabelDistribution,
+    Labeling,
+    Prompt,
+    PromptTemplate,
+    Score,
+    Task,
+    logsumexp,
+)
 from tests import bayes
 from tests.bayes import BayesModel, candidates, pairs
 
@@ -383,6 +403,16 @@ def test_a_rival_is_no_doubt_if_the_texts_alone_clearly_prefer_the_labels_found_
     assert judge(blind).name == "unsure"
 
 
+def test_a_rival_is_no_doubt_if_the_prior_names_the_labels_found_alone_or_most_labels_are_the_same() -> None:
+    named = replace(a_rival(0.9, 0.5), auroc=NAMED)
+    assert judge(replace(measures(), ends=(named,))).name == "unsure"
+    unnamed = replace(named, auroc=NAMED - 0.01)
+    assert judge(replace(measures(), ends=(unnamed,))).name == "coherent"
+    assert judge(replace(measures(), prior=Prior(1.5, NAMED - 0.01, 0.4, 0.9), ends=(unnamed,))).name == "unsure"
+    assert judge(replace(measures(), ends=(a_rival(0.9, SHARED - 0.01),))).name == "unsure"
+    assert judge(replace(measures(), ends=(a_rival(0.9, SHARED),))).name == "coherent"
+
+
 def test_texts_alone_prefer_labels_clearly_only_if_most_examples_that_differ_say_so() -> None:
     found = dict.fromkeys("012345", "True")
     other = dict.fromkeys("012345", "False")
@@ -463,6 +493,8 @@ def test_a_mirror_image_is_a_question_of_names_and_not_of_coherence() -> None:
         (Prior(NAMING_SPREAD - 0.01, 1.0, 0.0, 0.9), 0, "unsettled"),
         (Prior(1.5, None, 0.0, 0.0), 0, "unsettled"),
         (Prior(0.1, 0.5, 0.0, 0.9), 3, "by given labels"),
+        (Prior(1.5, 0.9, 0.4, 0.9, Pair("1", "2", 1 - NAMED)), 0, "unsettled"),
+        (Prior(1.5, 0.9, 0.4, 0.9, Pair("1", "2", 0.5)), 0, "by the prior, weakly"),
     ],
 )
 def test_the_prior_names_labels_or_a_person_does_or_nothing(prior: Prior, given: int, answer: str) -> None:
@@ -471,6 +503,32 @@ def test_the_prior_names_labels_or_a_person_does_or_nothing(prior: Prior, given:
 
 def test_the_opposite_of_the_prior_is_said_to_be_exchanged() -> None:
     assert "probably exchanged" in name(Prior(1.5, 0.06, 0.4, 0.9), 0).says
+
+
+@pytest.mark.parametrize("labels", [("1", "2", "3", "4"), ("sport", "food", "weather", "money", "other")])
+def test_two_of_many_names_that_are_exchanged_are_said_whether_or_not_labels_are_numbers(
+    labels: tuple[str, ...],
+) -> None:
+    count = len(labels)
+
+    def seen(place: int, at: int) -> LabelDistribution:
+        """Sure of its place, less so of the places near it, and a little different for each text."""
+        raw = [-1.2 * abs(place - other) + 0.1 * ((at * 7 + other) % 3) for other in range(count)]
+        return LabelDistribution(labels, tuple(value - logsumexp(raw) for value in raw), 1.0, "exact")
+
+    reads = {str(at): seen(at % count, at) for at in range(6 * count)}
+    right = {key: labels[int(key) % count] for key in reads}
+    names = {**dict(zip(labels, labels, strict=True)), labels[0]: labels[1], labels[1]: labels[0]}
+    wrong = {key: names[label] for key, label in right.items()}
+    answers = []
+    for found in (right, wrong):
+        auroc = auroc_of(reads, found)
+        assert auroc is not None
+        assert auroc >= NAMED
+        answers.append(name(Prior(1.0, auroc, 0.4, 0.9, weakest_pair(reads, found)), 0))
+    assert answers[0].settled
+    assert answers[1].answer == "unsettled"
+    assert f"{min(labels[:2])!r} and {max(labels[:2])!r} each other's name" in answers[1].says
 
 
 def test_a_second_opinion_without_zero_shot_spread_has_no_weight() -> None:
