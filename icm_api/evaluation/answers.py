@@ -122,7 +122,7 @@ def meaning_of(about: Mapping[str, Any]) -> str | None:
         return None
     diagnosis, check = about["diagnosis"], about.get("check")
     coherent, named = coherence_in(diagnosis), diagnosis.get("named") or {}
-    means = _MEANS.get(coherent, coherent)
+    means = str(diagnosis.get("means") or _MEANS.get(coherent, coherent))
     if check is not None:
         counted = f"{check['right']} of {check['drawn']} labels drawn at random right"
         done = {"checked": "", "check failed": "only "}.get(check["answer"])
@@ -197,12 +197,12 @@ def lines_of(about: Mapping[str, Any], run: str) -> Iterator[str]:
 
 
 def reading_lines(diagnosis: Mapping[str, Any]) -> Sequence[str]:
-    """Both readings of unsettled names, side by side.
+    """Both readings of unsettled names, side by side; none of labels that should not be used.
 
     Args:
         diagnosis: of a summary.
     """
-    named = diagnosis.get("named")
+    named = None if coherence_in(diagnosis) in _UNUSABLE else diagnosis.get("named")
     readings = named.get("readings") if isinstance(named, Mapping) else None
     return [
         f"    as found: {each['found']}; with the names exchanged: {each['exchanged']}; {each['id']}: {each['text']}"

@@ -148,7 +148,7 @@ def name(prior: Prior, given: int, readings: Sequence[Reading] = ()) -> Naming:
         return Naming("by given labels", f"a person gave {given} of the labels")
     auroc, kept = prior.auroc, tuple(readings)
     if auroc is None:
-        return Naming(UNSETTLED, "all labels are one and the same, so there is nothing to name", kept)
+        return Naming(UNSETTLED, "all labels are one and the same, so there is nothing to name")
     if prior.spread < NAMING_SPREAD or (auroc >= NAMED and prior.alone < TOLD):
         alike = (
             "without any other label the model sees nearly no difference between the examples (spread "

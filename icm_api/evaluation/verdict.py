@@ -8,13 +8,14 @@ are right is for a person, see `checked`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 from icm_api.evaluation.coherence import Coherence
 from icm_api.evaluation.intervals import exact_lower_limit
 from icm_api.evaluation.measures import Measures, Rival
+from icm_api.evaluation.notes import notes
 from icm_api.evaluation.null import Null
 from icm_api.evaluation.thresholds import (
     AGREEING,
@@ -22,12 +23,10 @@ from icm_api.evaluation.thresholds import (
     CONTRADICTED,
     CORE_COHERENT,
     COVERED,
-    DRIFTED,
     FEWEST,
     FLIPPING,
     INCOHERENT,
     LEARNED,
-    LOPSIDED,
     NAMED,
     NAMING_SPREAD,
     ONE_SIDED,
@@ -45,7 +44,15 @@ Name: TypeAlias = Literal["coherent", "not coherent", "collapsed", "unsure"]
 STRONGER = "ask for a concept that the model holds, word the prompt so that it is plain, or use a stronger model"
 MORE = "label more examples at once, word the prompt so that the concept is plain, or use a stronger model"
 CHECK_GIVEN = "check the given labels; if they are meant so, the concept is not the model's own: trust its labels less"
-CONTRAST = "add examples that contrast, such as the opposite of each claim, and constraints between them"
+GIVEN_MEANS = "the labels that you gave do not fit what the model finds in the texts by itself"
+CONTRAST = (
+    "add texts that should get another label, such as the opposite of each claim, and say by [[constraints]] which "
+    "texts cannot have the same label"
+)
+UNCOLLAPSED = (
+    "leave [search] engine and statistic out, as the default has no liking for labels that are all alike; label more "
+    "examples at once; or say by [[constraints]] which examples cannot have the same label"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +65,18 @@ class Verdict:
             "unsure": something speaks against the labels, or too little for them.
         reasons: why, in sentences; those that decided come first.
         advice: what to do, in sentences.
+        means: if it is "unsure", what that means for someone who knows no statistics.
     """
 
     name: Name
     reasons: tuple[str, ...]
     advice: tuple[str, ...]
+    means: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """For machines."""
-        return {"coherent": self.name, "reasons": list(self.reasons), "advice": list(self.advice)}
+        said = {"reasons": list(self.reasons), "advice": list(self.advice)}
+        return {"coherent": self.name, **({"means": self.means} if self.means else {}), **said}
 
 
 def one_sided(coherence: Coherence, given: Collection[str] = ()) -> bool:
@@ -97,7 +107,7 @@ def judge(measures: Measures) -> Verdict:
     exchanged = measures.opinion.rival.agreement_renamed >= AGREEING and verdict.name == "coherent"
     exchanged = exchanged and not _sure_of_the_opposite(measures)
     verdict = verdict if against is None or exchanged else against
-    return Verdict(verdict.name, (*verdict.reasons, *_notes(measures)), verdict.advice)
+    return replace(verdict, reasons=(*verdict.reasons, *notes(measures)))
 
 
 def _sure_of_the_opposite(m: Measures) -> bool:
@@ -118,13 +128,11 @@ def _of_one_sided(m: Measures) -> Verdict:
                 f"there is a coherent division all the same: bootstrapping from zero-shot predictions finds one of "
                 f"which the other labels explain {other.share:.0%}{better}",
             ),
-            (
-                "add constraints between examples (opposite pairs, exclusive answers), or give those there are more "
-                "weight, or lower alpha; label more examples at once; or try another engine",
-            ),
+            (UNCOLLAPSED,),
         )
     if m.prior.spread >= OPINIONATED or other.share >= INCOHERENT:
-        return Verdict("unsure", (alike, _beside(m)), (CONTRAST,))
+        means = f"nearly all texts got the label {label!r}: that may be so, or the model may only be fond of that label"
+        return Verdict("unsure", (alike, _beside(m)), (CONTRAST,), means)
     return Verdict(
         "not coherent",
         (alike, f"nor is a division beside it coherent: the best tried explains {max(other.share, 0):.0%} of itself"),
@@ -164,6 +172,7 @@ def _contradicted(m: Measures) -> Verdict | None:
             f"{opinion.rival.agreement:.0%} of the labels found",
         ),
         (CHECK_GIVEN,),
+        GIVEN_MEANS,
     )
 
 
@@ -177,9 +186,13 @@ def _doubted(m: Measures) -> Verdict | None:
             "unsure",
             (f"on average only {m.coverage[0]:.0%} of the model's probability fell on the labels",),
             ("put what the model does write under [prompt.forms], or make the prompt ask for these labels",),
+            "asked for one of these labels, the model mostly wants to say something else",
         )
     if m.size < FEWEST:
-        return Verdict("unsure", (f"{m.size} examples are too few to judge by",), ("label more examples at once",))
+        few = f"{m.size} examples are too few to judge by"
+        return Verdict(
+            "unsure", (few,), ("label more examples at once",), "there are too few texts to see a pattern in"
+        )
     return None
 
 
@@ -211,10 +224,11 @@ def _of_rival(rival: Rival, m: Measures) -> Verdict:
     if rival is opinion.rival and 2 * opinion.given_shared < opinion.given:
         has = f"{opinion.given_shared} of the {opinion.given}"
         reason = f"the given labels contradict a {rival.name} that does without them, and has only {has}; {share}"
-        return Verdict("unsure", (reason,), (CHECK_GIVEN,))
+        return Verdict("unsure", (reason,), (CHECK_GIVEN,), GIVEN_MEANS)
     if rival.coherence.value > m.found.value:
         how = "is better by the run's own objective: the search stopped short"
         advice = "run with more restarts, or with another engine, and compare"
+        means = "there is another way to label these texts that fits better: the search stopped too early"
     else:
         how = "is about as coherent: there is more than one concept here"
         advice = (
@@ -222,7 +236,8 @@ def _of_rival(rival: Rival, m: Measures) -> Verdict:
             "fill in some labels, and run again into another folder (--out) with that file under [data] fixed; or "
             "label more examples at once"
         )
-    return Verdict("unsure", (f"another labeling ({rival.name}) {how}; {share}",), (advice,))
+        means = "two ways to label these texts fit about as well, and the model cannot tell which of them you mean"
+    return Verdict("unsure", (f"another labeling ({rival.name}) {how}; {share}",), (advice,), means)
 
 
 def _of_coherence(m: Measures) -> Verdict:
@@ -231,7 +246,8 @@ def _of_coherence(m: Measures) -> Verdict:
     )
     if m.null is not None and m.null.share >= COHERENT and m.null.close:
         much = "the labels may follow in part how the texts look, or the model's whims about them"
-        return Verdict("unsure", (f"{_of_null(m.null)}: {much}",), (MORE,))
+        means = "the labels follow a pattern, but it may be how the texts look and not what they say"
+        return Verdict("unsure", (f"{_of_null(m.null)}: {much}",), (MORE,), means)
     if m.null is not None and (not m.null.beaten or m.null.share < WEAK):
         return Verdict("not coherent", (f"{_of_null(m.null)}: the model finds no concept in them",), (STRONGER,))
     if m.core >= max(CORE_COHERENT, m.found.share + PART_GAP) and _beats_chance(m):
@@ -239,16 +255,24 @@ def _of_coherence(m: Measures) -> Verdict:
             f"only a part of the examples is coherent: of the best two thirds of the components {m.core:.0%} is "
             f"explained, of all {max(m.found.share, 0):.0%}; the others may have no answer"
         )
-        return Verdict("unsure", (part,), ("look at the most contested examples, and drop those without an answer",))
+        look = (
+            "look at the examples that the model is least sure of (icm-api queue RUN --uncertain --out answers.csv), "
+            "and take those without an answer out of the data"
+        )
+        return Verdict(
+            "unsure", (part,), (look,), "a part of the texts follows a pattern; the others may have no answer"
+        )
     weak = m.null is None and m.found.share < INCOHERENT
     if weak or not _beats_chance(m):
         reason = explained if weak else f"{explained}, and shuffled labels do as well"
         return Verdict("not coherent", (f"{reason}: the model finds no concept in them",), (STRONGER,))
     if m.null is None and m.found.share < COHERENT:
-        return Verdict("unsure", (f"{explained}: too little to tell a weak concept from noise",), (STRONGER,))
+        much = f"{explained}: too little to tell a weak concept from noise"
+        return Verdict("unsure", (much,), (STRONGER,), "the labels follow a weak pattern, which may be chance")
     if m.orders and m.orders.flipped > FLIPPING:
         reason = f"in other orders of the demonstrations {m.orders.flipped:.0%} of the predictions change"
-        return Verdict("unsure", (reason, explained), ("label more examples at once, or use a stronger model",))
+        means = "what the model says of many texts changes with the order in which the others are shown to it"
+        return Verdict("unsure", (reason, explained), ("label more examples at once, or use a stronger model",), means)
     return Verdict("coherent", (_of_context(m, explained),), ())
 
 
@@ -283,56 +307,3 @@ def _of_noise(null: Null) -> str:
 def _beats_chance(m: Measures) -> bool:
     """More coherent than every shuffle. If nothing could be shuffled, the share explained decides alone."""
     return m.chance is None or not m.chance.exceeded
-
-
-def _notes(m: Measures) -> Iterator[str]:
-    """What else to know, whatever the verdict."""
-    yield from _of_sides(m)
-    if m.chance and m.chance.margin is not None:
-        spread = "" if m.chance.z is None else f" ({m.chance.z:.1f} standard deviations)"
-        yield (
-            f"labels ({m.chance.of}) are {m.chance.margin:.2f} nats per example more coherent than shuffled "
-            f"ones{spread}; {m.chance.exceeded} of {len(m.chance.shuffled)} shuffles are at least as coherent"
-        )
-    opinion = m.opinion.rival
-    if opinion.coherence.share < COHERENT:
-        yield "a second opinion from zero-shot predictions came to nothing coherent, and so has no weight"
-    elif m.prior.spread < NAMING_SPREAD:
-        yield (
-            "a second opinion from zero-shot predictions has no weight: the model sees too little difference between "
-            "the examples to begin with"
-        )
-    else:
-        yield f"a second opinion from zero-shot predictions agrees on {opinion.agreement:.0%} of the examples"
-    total = m.ends_agreeing + len(m.ends)
-    if total > 1:
-        least = min((end.agreement for end in m.ends), default=1.0)
-        renamed = min((end.agreement_renamed for end in m.ends), default=1.0)
-        yield (
-            f"{m.ends_agreeing} of {total} restarts ended at these labels; the least alike agrees on {least:.0%} "
-            f"({renamed:.0%} with the names exchanged)"
-            if m.ends
-            else f"all {total} restarts ended at these labels"
-        )
-    for constraint, count in m.conflicts.items():
-        yield f"{count} relations of {constraint} are broken"
-    if m.coverage is not None and m.coverage[0] < COVERED:
-        yield f"mean coverage is {m.coverage[0]:.2f}, smallest {m.coverage[1]:.2f}"
-    if m.witness is not None:
-        yield m.witness.says()
-
-
-def _of_sides(m: Measures) -> Iterator[str]:
-    """One-sidedness, and drift towards one label."""
-    label = max(m.counts, key=lambda name: m.counts[name])
-    if not m.one_sided and m.found.majority > ONE_SIDED:
-        yield f"{m.found.majority:.0%} of the labels are one and the same: read accuracy beside balanced accuracy"
-    elif not m.one_sided and m.found.majority >= LOPSIDED:
-        yield f"{m.found.majority:.0%} of the labels are {label!r}: if you expect even shares, don't trust them"
-    if len(m.drift) > 1:
-        before, after = m.drift[0].get(label, 0.0), m.drift[-1].get(label, 0.0)
-        if after - before > DRIFTED:
-            yield (
-                f"the share of {label!r} rose from {before:.0%} to {after:.0%} as the search went on: labels that "
-                "drift to one side often follow the model's bias and not the texts"
-            )

@@ -32,7 +32,7 @@ from icm_api.evaluation.coherence import (
 from icm_api.evaluation.diagnostics import Diagnosis, diagnose
 from icm_api.evaluation.distance import agreement
 from icm_api.evaluation.measures import Chance, Judged, Measures, Opinion, Orders, Rival
-from icm_api.evaluation.naming import Pair, Prior, auroc_of, leaning_of, name, weakest_pair
+from icm_api.evaluation.naming import Pair, Prior, Reading, auroc_of, leaning_of, name, weakest_pair
 from icm_api.evaluation.null import Null
 from icm_api.evaluation.posterior import legal_posterior
 from icm_api.evaluation.thresholds import (
@@ -607,6 +607,38 @@ def test_the_first_lines_say_what_to_do_next() -> None:
     assert "nothing says which side of it has which name" in unsettled.lines()[1]
     assert "icm-api queue RUN --names" in unsettled.lines()[2]
     assert unsettled.lines()[3] == "  what to do next: then check 20 labels of that run by hand, as it will tell"
+
+
+def test_whatever_makes_unsure_is_said_in_plain_words_before_what_to_do() -> None:
+    alike = replace(measures(), found=a_coherence(0.0, true=20), one_sided=True, core=0.0, counts={"True": 20})
+    null = Null(0.5, 0.4, 0.01, log(2), 24, log(2))
+    doubted = {
+        "nearly all texts got the label 'True'": replace(alike, opinion=Opinion(a_rival(0.2, 0.5), 3, True, 0, 0)),
+        "the labels that you gave": replace(measures(), opinion=Opinion(a_rival(0.9, 0.5), 3, False, 20, 2, 0.9)),
+        "two ways to label these texts": replace(measures(), ends=(a_rival(0.9, 0.5),)),
+        "the search stopped too early": replace(measures(), ends=(a_rival(0.9, 0.5, utility=0.0),)),
+        "mostly wants to say something else": replace(measures(), coverage=(0.3, 0.1)),
+        "too few texts": replace(measures(), found=a_coherence(0.9, size=FEWEST - 1, true=3)),
+        "how the texts look": replace(measures(), null=null),
+        "a part of the texts": replace(measures(0.7), core=0.7 + PART_GAP),
+        "which may be chance": replace(measures(INCOHERENT), core=0.5),
+        "changes with the order": replace(measures(), orders=Orders((-0.1,), 0.3)),
+    }
+    for said, measured in doubted.items():
+        verdict = judge(measured)
+        lines = Diagnosis(verdict, name(measured.prior, 0), measured).lines()
+        assert lines[0] == "verdict: unsure, unchecked", said
+        assert lines[1].startswith("  what it means: ")
+        assert said in lines[1]
+        assert lines[2].startswith("  what to do next: ")
+
+
+def test_both_readings_are_shown_only_of_labels_that_may_be_used() -> None:
+    readings = (Reading("e1", "some text", "True", "False"),)
+    naming = name(Prior(0.1, 0.5, 0.0, 0.9), 0, readings)
+    weak = replace(measures(0.1), core=0.1, opinion=Opinion(a_rival(0.1, 0.5), 3, False, 0, 0))
+    shown = [any("some text" in line for line in Diagnosis(judge(m), naming, m).lines()) for m in (measures(), weak)]
+    assert shown == [True, False]
 
 
 def test_a_rival_s_advice_names_the_command_for_this_run() -> None:
