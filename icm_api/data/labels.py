@@ -150,7 +150,10 @@ def load_fixed(path: str | PathLike[str], dataset: Dataset, labels: Sequence[Lab
         label = (_label(row, _FIXED_LABEL, repr(_FIXED_LABEL)) or "").strip()
         matched = matched_label(label, labels)
         if label and matched is None:
-            raise row.error(f"label {label!r} is not in the label set {list(labels)}")
+            raise row.error(
+                f"label {label!r} is not in the label set {list(labels)}: write one of these, or nothing if there is "
+                "no answer yet"
+            )
         if matched is not None:
             found[key] = matched
     return Labeling(found)
@@ -169,7 +172,7 @@ def answered_ids(path: str | PathLike[str]) -> frozenset[str]:
 
 
 def matched_label(written: str, labels: Sequence[Label]) -> Label | None:
-    """The label that is meant by a text: itself, or the only one that differs in case, outer space or a ".0" alone.
+    """The label that is meant by a text: itself, or the only one that differs in case, outer space, ".0" or ",0".
 
     Args:
         written: by a person or a spreadsheet program, which makes TRUE of True.
@@ -179,14 +182,14 @@ def matched_label(written: str, labels: Sequence[Label]) -> Label | None:
         None if no label is meant, or several could be.
 
     Example:
-        >>> matched_label(" TRUE", ("True", "False")), matched_label("1.0", ("1", "2")), matched_label("a", ("A", "a "))
+        >>> matched_label(" TRUE", ("True", "False")), matched_label("1,0", ("1", "2")), matched_label("a", ("A", "a "))
         ('True', '1', None)
     """
     for text in (written, unescaped(written)):
         if text in labels:
             return text
     plain = unescaped(written).strip().casefold()
-    meant = [each for each in labels if each.strip().casefold() in (plain, plain.removesuffix(".0"))]
+    meant = [each for each in labels if each.strip().casefold() in (plain, plain.removesuffix(".0").removesuffix(",0"))]
     return meant[0] if len(meant) == 1 else None
 
 

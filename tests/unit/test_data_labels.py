@@ -105,6 +105,7 @@ def test_a_named_key_is_required(tmp_path: Path) -> None:
         (" false ", ("True", "False"), "False"),
         ("POSITIVE", ("negative", "positive"), "positive"),
         ("3.0", ("1", "2", "3"), "3"),
+        ("3,0", ("1", "2", "3"), "3"),
         ("'-1", ("-1", "+1"), "-1"),
         # Several could be meant.
         ("a", ("A", "A "), None),
@@ -158,7 +159,7 @@ def test_answers_that_a_spreadsheet_saved_come_back(tmp_path: Path) -> None:
     ("row", "message"),
     [
         ({"id": "9>8", "label": "True"}, "id '9>8' is not in the data set"),
-        ({"id": "1>0", "label": "Maybe"}, "label 'Maybe' is not in the label set"),
+        ({"id": "1>0", "label": "Maybe"}, r"label 'Maybe' is not in the label set \['True', 'False'\]: write one of"),
         ({"id": "1>0", "gold": "True"}, "no 'label'"),
         ({"id": "1>0", "label": ["True"]}, "'label' is a list"),
         ({"id": "0>1", "label": "True"}, "duplicate id"),
