@@ -1,12 +1,10 @@
 """The engines side by side on the pocket world: what is maximised, agreement with gold, and what each of them costs.
 
 32 claims a set, another set and another seed of the search in each of `SEEDS` searches; the model is the embedded one.
-`bootstrap=` is bootstrapping with restarts until it has asked as much as annealing did on the same set. "alone" is the
-share of restarts from random labels that reach the best value of all engines by themselves; of all but annealing, the
-first restart begins at zero-shot predictions, of rounds the first two, and on this world they are right more often than
-not. Requests are
-distinct ones: a prompt asked again is answered from memory. New tokens are those that a prefix cache of unlimited size
-has not yet met, over the whole search. Gold is looked at after the search only.
+`bootstrap=` is bootstrapping with restarts until it has asked as much as annealing did on the same set. The value is
+that of the labels at the end, by exact leave-one-out whatever an engine went by. Requests are distinct ones: a prompt
+asked again is answered from memory. New tokens are those that a prefix cache of unlimited size has not yet met, over
+the whole search. Gold is looked at after the search only.
 """
 
 from __future__ import annotations
@@ -14,16 +12,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
-from math import inf
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 from icm_api.config import SearchSettings
 from icm_api.model import LanguageModel, open_model
+from icm_api.objective import LeaveOneOut
 from icm_api.pocket.model import PocketModel
 from icm_api.pocket.world import make_claims
 from icm_api.search import build_kernel, build_objective, iterate, steps_of
-from icm_api.types import Answers, Capabilities, LabelDistribution, Prompt, PromptTemplate, Task
+from icm_api.types import Answers, Capabilities, LabelDistribution, Prompt, PromptTemplate, ReadsInside, Task
 from tests.benchmarks.prefix import new_tokens
 from tests.benchmarks.recovery import CASES, TOLERANCE, dataset_of
 
@@ -52,13 +50,17 @@ class Recorder:
         self.prompts.update((prompt.text, prompt) for prompt in prompts)
         return await self._model.label_distributions(prompts)
 
+    async def read_inside(self, prompts: Sequence[Prompt]) -> Answers[Sequence[LabelDistribution]]:
+        assert isinstance(self._model, ReadsInside)
+        self.prompts.update((prompt.text, prompt) for prompt in prompts)
+        return await self._model.read_inside(prompts)
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One search: the value, that of every restart from random labels, accuracy, requests, tokens new to a cache."""
+    """One search: the value, accuracy, restarts, requests, tokens new to a cache."""
 
     value: float
-    ends: tuple[float, ...]
     accuracy: float
     restarts: int
     requests: int
@@ -76,21 +78,20 @@ async def outcome(task: str, engine: str, seed: int, requests: int) -> Outcome:
         objective = build_objective(
             dataset, recorder, Task(PromptTemplate(separator="\n"), constraints=CONSTRAINTS[task]), settings
         )
-        kernel, ends = build_kernel(objective, settings), dict[int, float]()
+        kernel = build_kernel(objective, settings)
         async with aclosing(iterate(kernel, objective, steps_of(settings, len(dataset)))) as steps:  # type: ignore[type-var]
-            async for state, info in steps:  # noqa: B007
-                if info.restart < settings.restarts and len(info.score.labeling) == len(dataset):
-                    ends[info.restart] = max(info.score.value, ends.get(info.restart, -inf))
+            async for state, _ in steps:  # noqa: B007
                 if engine.endswith("=") and objective.tally.usage.requests >= requests:
                     break
-        used = objective.tally.usage.requests
-    for begun_from_zero_shot in {"anneal": (), "rounds": (0, 1)}.get(settings.engine, (0,)):
-        del ends[begun_from_zero_shot]
-    assert state.best is not None
-    labels = state.best.labeling
+        used, new = (
+            objective.tally.usage.requests,
+            new_tokens(list(recorder.prompts.values()), PocketModel.load().encode),
+        )
+        assert state.best is not None
+        labels = state.best.labeling
+        value = (await replace(objective, estimator=LeaveOneOut())(labels)).value
     correct = fmean(labels[claim.id] == str(claim.truth) for claim in make_claims(task, SIZE, seed))
-    new = new_tokens(list(recorder.prompts.values()), PocketModel.load().encode)
-    return Outcome(state.best.value, tuple(ends.values()), correct, state.restart + 1, used, new)
+    return Outcome(value, correct, state.restart + 1, used, new)
 
 
 def table(task: str, seeds: int = SEEDS) -> Iterator[str]:
@@ -101,15 +102,11 @@ def table(task: str, seeds: int = SEEDS) -> Iterator[str]:
         found[engine] = [asyncio.run(outcome(task, engine, seed, asked[seed] if asked else 0)) for seed in range(seeds)]
     most = [max(rows[seed].value for rows in found.values()) for seed in range(seeds)]
     yield f"{task}, {SIZE} claims, {seeds} seeds"
-    yield (
-        f"  {'engine':<12}{'value':>8}{'best':>7}{'alone':>8}{'accuracy':>10}{'restarts':>10}{'requests':>10}"
-        f"{'new tokens':>12}"
-    )
+    yield f"  {'engine':<12}{'value':>8}{'best':>7}{'accuracy':>10}{'restarts':>10}{'requests':>10}{'new tokens':>12}"
     for engine, rows in found.items():
         best = sum(row.value >= top - TOLERANCE for row, top in zip(rows, most, strict=True))
-        alone = [end >= top - TOLERANCE for row, top in zip(rows, most, strict=True) for end in row.ends]
         yield (
-            f"  {engine:<12}{fmean(row.value for row in rows):>8.2f}{f'{best}/{seeds}':>7}{fmean(alone):>8.0%}"
+            f"  {engine:<12}{fmean(row.value for row in rows):>8.2f}{f'{best}/{seeds}':>7}"
             f"{fmean(row.accuracy for row in rows):>10.1%}{fmean(row.restarts for row in rows):>10.1f}"
             f"{fmean(row.requests for row in rows):>10,.0f}{fmean(row.new_tokens for row in rows):>12,.0f}"
         )
