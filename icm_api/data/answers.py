@@ -8,7 +8,8 @@ The rules, the first that applies decides:
 1. Thoughts (<think> and the like), and what follows a next turn or problem, are left out (`own_text`).
 2. The last marker counts, whichever it is: `####`, a line with `A:` or `Answer:`, "the (final) answer is", <answer>,
    `\\boxed{}`. What follows it must be readable, or there is no answer: no other place is tried. A heading of a step
-   (#### 2. Add) is no marker, nor are quantities named by letters (A = 5, and A: 5 beside B: 7).
+   (#### 2. Add) is no marker, nor are quantities named by letters (A = 5, and A: 5 beside B: 7). Two paragraphs whose
+   markers state different answers state none, nor does a marker that is doubted later (Wait, ...).
 3. With no marker, the last line must have ended: with a full stop, or as an equation, a label and a number (Total: 18)
    or a number alone. Its last sentence's answer is what follows the last "=", else a bold number, else its number, if
    it has but one. (Of 29 such sentences with several, in OpenAI's example solutions without their marked lines, the
@@ -50,7 +51,11 @@ _MARKER = re.compile(
 _ENDED = re.compile(r"[.!?。][\"')\]*_$}]*$|[.!?]?\\\]$")
 _SENTENCES = re.compile(r"(?<=[.!?])[*_\"')]*\s+(?=[A-Z*_$\"'(\\\d-])")
 _BOLD = re.compile(r"\*\*([^*\n]+)\*\*|\\(?:textbf|mathbf)\{([^{}]*)\}")
-_NEXT_LETTER = re.compile(r"(?:^|(?<=[,;.][ ]))[ \t>*_\#-]*B[ ]?[*_]*[ ]?:", re.MULTILINE)
+_NEXT_LETTER = re.compile(r"(?:^|(?<=[,;.][ ]))[ \t>*_\#-]*[B-PR-Z][ ]?[*_]*[ ]?:", re.MULTILINE)
+_PARAGRAPH = re.compile(r"\n\s*\n")
+_DOUBT = re.compile(r"\b(?:[Ww]ait|[Hh]old on|[Aa]ctually,|[Cc]orrection:|[Ll]et me re-?(?:check|do|calculate))")
+# How sure a model says that it is, after its answer.
+_SURENESS = re.compile(r"\n[ \t>*_\#-]*(?:My )?(?:Confidence|Certainty)\b[^\n]*\Z", re.IGNORECASE)
 # A line that #### begins is an answer if it is the last, or has no more than a number and its unit.
 _HASHED = re.compile(r"[ \t]*[*_]*[$€£¥-]*[ ]?\d[\d,./:]*[ ]?[%°¢€£]?(?:[ ]?[a-z]+){0,3}[*_. \t]*\Z")
 _STEP = re.compile(r"[ \t]*[*_]*(?:\d+[.)][*_]*[ \t]+[A-Za-z]|[A-Z][a-z]+[ ]\d+\b)")
@@ -105,15 +110,17 @@ def final_answer(text: str) -> str | None:
         >>> final_answer("First, 12 * 70 = 840. Then 840 + 1") is None, final_answer("The answer is 1 or 2.") is None
         (True, True)
     """
-    text = own_part(without_thoughts(without_calculator(text))).strip()
+    text = _SURENESS.sub("", own_part(without_thoughts(without_calculator(text))).strip()).rstrip()
     markers = [found for found in _MARKER.finditer(text) if _is_marker(text, found)]
     if not markers:
         return _unmarked(text)
-    last = markers[-1]
-    if last["box"]:
-        inside = _braced(text, last.end())
-        return None if inside is None else _phrase(plain(inside), whole=True)
-    return _marked(text[last.end() :])
+    *others, last = markers
+    if _DOUBT.search(text, last.end()):
+        return None
+    answer = _stated(text, last)
+    apart = (each for each in others if _PARAGRAPH.search(text, each.end(), last.start()))
+    # A model that goes on with another problem, in whatever way, states the answer of that one too.
+    return answer if all(_stated(text, each) in (None, answer) for each in apart) else None
 
 
 def without_calculator(text: str) -> str:
@@ -139,6 +146,14 @@ def _is_marker(text: str, found: re.Match[str]) -> bool:
     if not line.strip(" *_:$\t\r"):
         return True
     return not _STEP.match(line) and (not rest.strip() or _HASHED.match(line.rstrip()) is not None)
+
+
+def _stated(text: str, marker: re.Match[str]) -> str | None:
+    """The answer that a marker states."""
+    if marker["box"]:
+        inside = _braced(text, marker.end())
+        return None if inside is None else _phrase(plain(inside), whole=True)
+    return _marked(text[marker.end() :])
 
 
 def _marked(rest: str) -> str | None:

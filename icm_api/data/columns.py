@@ -146,7 +146,8 @@ def _check_keys(fields: Sequence[str] | None, others: Sequence[str]) -> None:
 def _found_texts(row: Row, rest: Mapping[str, object]) -> dict[str, str]:
     texts = {key: value for key, value in rest.items() if isinstance(value, str)}
     if not texts:
-        raise row.error(f"no text field: none of the keys {list(row.values)} holds a text for the model")
+        what = f"no text field: none of the keys {list(row.values)} holds a text for the model"
+        raise row.empty(what) if None in rest.values() else row.error(what)
     for key, text in texts.items():
         if not text.strip():
             raise row.empty(f"text field {key!r} is empty; fill it, or name the text fields with fields=[...]")

@@ -5,6 +5,7 @@ A text is taken for turns only where it begins with one: a reply may quote a dia
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,15 @@ from typing import TypeAlias
 from icm_api.data.rows import Row, kind
 
 _TURN = re.compile(r"(?:\A\s*|\n\n)(Human|Assistant):")
+_TURNS = (
+    _TURN,
+    re.compile(r"(?:\A\s*|\n\s*)\#*[ ]?(Human|User|Assistant|System)[ ]?:", re.IGNORECASE),
+    re.compile(r"(?:\A\s*|<\|im_end\|>\s*)<\|im_start\|>(user|assistant|system)\n"),
+)
+"""How turns begin, in the styles of several data sets."""
+_LAST_MARK = re.compile(r"<\|im_end\|>\s*\Z")
+_PRINTED = re.compile(r"\s*\[\s*\{\s*['\"](?:role|content|from|value)['\"]\s*:")
+"""How a list of messages begins that was written as a text."""
 _MESSAGE_KEYS = (("role", "content"), ("from", "value"))
 _ROLES = {"human": "user", "prompter": "user", "gpt": "assistant", "bot": "assistant", "model": "assistant"}
 """Other names of the roles that chat formats know."""
@@ -47,6 +57,13 @@ def listed(row: Row, key: str) -> Messages | None:
         DataError: the list is empty, or holds something other than messages.
     """
     value = row.values.get(key)
+    if isinstance(value, str) and _PRINTED.match(value):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            raise row.error(
+                f"{key!r} holds messages as Python prints them, which are not read; write them with json.dumps"
+            ) from None
     if not isinstance(value, list | tuple):
         return None
     if not value:
@@ -66,10 +83,17 @@ def turns(text: str) -> Messages:
         >>> turns("Here is one:\\n\\nHuman: Hi\\n\\nAssistant: Hello")
         ()
     """
-    before, *parts = _TURN.split(text)
+    styles = (_split(text, style) for style in _TURNS)
+    # The first style in which there is more than one turn, else the first in which there is one.
+    return max(styles, key=lambda found: min(len(found), 2))
+
+
+def _split(text: str, style: re.Pattern[str]) -> Messages:
+    before, *parts = style.split(text)
     if before or not parts:
         return ()
-    return tuple(Message(role, said.strip()) for role, said in zip(parts[::2], parts[1::2], strict=True))
+    said = (_LAST_MARK.sub("", part).strip() for part in parts[1::2])
+    return tuple(Message(role, text) for role, text in zip(parts[::2], said, strict=True))
 
 
 def preamble(text: str) -> tuple[str, str]:
@@ -125,9 +149,21 @@ def as_chat(messages: Sequence[Message]) -> list[dict[str, str]]:
     return [{"role": message.chat_role, "content": message.text} for message in messages if message.text]
 
 
+def _plain(content: object) -> str | None:
+    """What a message says, which may be in several parts; None if not all of it is text."""
+    if isinstance(content, str):
+        return content
+    parts = content if isinstance(content, list | tuple) and content else [None]
+    texts = [part.get("text") if isinstance(part, Mapping) and part.get("type") == "text" else None for part in parts]
+    return "\n\n".join(map(str, texts)) if all(isinstance(text, str) for text in texts) else None
+
+
 def _message(row: Row, where: str, value: object) -> Message:
     if isinstance(value, Mapping):
         for role, content in _MESSAGE_KEYS:
-            if isinstance(value.get(role), str) and isinstance(value.get(content), str):
-                return Message(value[role], value[content].strip())
+            said = _plain(value.get(content))
+            if isinstance(value.get(role), str) and said is not None:
+                return Message(value[role], said.strip())
+            if isinstance(value.get(role), str) and content in value:
+                raise row.error(f"{where!r} has as its {content!r} {kind(value[content])}; it must be a text")
     raise row.error(f"{where!r} is {kind(value)}; a message is an object with the texts 'role' and 'content'")

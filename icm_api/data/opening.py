@@ -31,6 +31,7 @@ _SIGNATURES: tuple[tuple[bytes, Kind], ...] = (
     (b"PK\x03\x04", "zip"),
     (b"PAR1", "parquet"),
 )
+_PICKLE = "a Python pickle, which is not opened: write its rows as JSON Lines"
 _UNREADABLE = (
     (b"\xd0\xcf\x11\xe0", "an old Excel workbook (.xls): save it as CSV UTF-8"),
     (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive: unpack it"),
@@ -39,7 +40,7 @@ _UNREADABLE = (
     (b"SQLite format 3", "an SQLite database: export its table as CSV"),
     (b"%PDF", "a PDF document: export its rows as CSV"),
     (b"\x93NUMPY", "a NumPy array: write its rows as JSON Lines"),
-    (b"\x80\x04\x95", "a Python pickle, which is not opened: write its rows as JSON Lines"),
+    *((bytes((0x80, protocol)), _PICKLE) for protocol in range(2, 6)),
     (b"version https://git-lfs", "a pointer of Git LFS, not the data: fetch them with git lfs pull"),
     (b"<!doctype html", "a web page, maybe of a sign-in or a preview: download the raw file"),
     (b"<html", "a web page, maybe of a sign-in or a preview: download the raw file"),
@@ -112,7 +113,7 @@ def opened(path: str, what: str) -> Iterator[BinaryIO]:
             encoding = next((name for mark, name in _WIDE_MARKS if head.startswith(mark)), None)
             yield stream if encoding is None else BytesIO(stream.read().decode(encoding).encode())
     except FileNotFoundError:
-        raise DataError(f"{path}: no such file; check the path") from None
+        raise DataError(f"{path}: no such file; {_where_to_look(path)}") from None
     except IsADirectoryError:
         raise DataError(f"{path}: this is a directory; name a {what} file") from None
     except UnicodeDecodeError as error:
@@ -121,6 +122,12 @@ def opened(path: str, what: str) -> Iterator[BinaryIO]:
         raise DataError(f"{path}: damaged, it can't be unpacked to its end ({error}); fetch or pack it anew") from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def _where_to_look(path: str) -> str:
+    if "://" in path:
+        return "what is on the web is downloaded first, or read as hub:OWNER/NAME"
+    return "write the home folder in place of ~" if path.startswith("~") else "check the path"
 
 
 def package(name: str, extra: str, path: str, what: str) -> Any:

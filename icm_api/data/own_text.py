@@ -44,7 +44,7 @@ _FURTHER = re.compile(
     {_TOKEN}
     | </?(?:user|human|assistant|system|question|problem|instruction)> | \[(?:user|human|assistant|question|problem)\]
     | (?:\n[ \t>]*[\[(*_\#-]*[ \t]*[*_]* | (?<=[.!?…。])[ \t]+)          # a line, or a sentence, that begins with
-        (?:{_SPEAKER}|Task|{_PROBLEM}{_NUMBER}?|Example{_NUMBER})[\])*_ ]*[:：]
+        (?:{_SPEAKER}{_NUMBER}?|Task|{_PROBLEM}{_NUMBER}?|Example{_NUMBER})[\])*_ ]*[:：]
     | \n[ \t]*\#+[ \t]*[*_]*(?:{_SPEAKER}|{_PROBLEM}|Task|Input|Response|Example){_NUMBER}?[*_ \t]*[:：]?(?=\s*(?:\n|$))
     | \n[ \t>]*[\[(*_\#]*[ \t]*(?:{_PROBLEM}|Example){_NUMBER}[\])*_]*[ \t]*(?:[.)\]-]|(?=\n|$))
     | \n[ \t>]*[*_\#]*[ \t]*(?:Here(?:'s|[ ]is)[ ])?(?:Next|New|Another|Follow-?up|Practice|Similar|Bonus|Second)[ ]

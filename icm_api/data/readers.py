@@ -23,7 +23,9 @@ HUB = "hub:"
 """How the name of a source begins if the package `datasets` reads it."""
 
 _BUILDERS = {".parquet": "parquet", ".jsonl": "json", ".json": "json", ".csv": "csv", ".arrow": "arrow"}
+_LINES = (".jsonl", ".ndjson", ".jl")
 _WHITE_SPACE = " \t\r\n"
+_HEAD = 512
 
 
 def read_rows(
@@ -68,7 +70,22 @@ def _file_rows(path: str, delimiter: str | None, bad: Callable[[DataError], None
         return workbook_rows(path)
     if found.ending in (".csv", ".tsv") or delimiter is not None:
         return csv_rows(path, found.ending, delimiter, bad)
-    return _json_rows(path, bad) if found.ending == ".json" else _json_lines(path, bad)
+    begins = _beginning(path)
+    if found.ending == ".json" or begins == "[":
+        return _json_rows(path, bad)
+    if begins not in ("", "{") and found.ending not in _LINES:
+        raise DataError(
+            f"{path}: no JSON Lines, as it begins with {begins!r}; if it is a table with a header, name it .csv or "
+            ".tsv, or say under [data] what is between its cells: delimiter = ..."
+        )
+    return _json_lines(path, bad)
+
+
+def _beginning(path: str) -> str:
+    """The first character of a file's text that is no white space; "" if its first lines are empty."""
+    with opened(path, "JSON Lines") as file:
+        text = file.read(_HEAD).decode("utf-8", "replace").removeprefix("\ufeff").lstrip()
+    return text[:1]
 
 
 def read_json_lines(path: str | PathLike[str], id_field: str = "id") -> Iterator[Row]:

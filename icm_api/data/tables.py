@@ -19,6 +19,8 @@ _SAMPLE = 200
 """Lines by which a delimiter is found."""
 _LONGEST_CELL = 2**31 - 1
 _BATCH = 1000
+_INDEX = re.compile(r"__index_level_\d+__")
+"""Of the index of a pandas table, which is none of its columns."""
 
 
 def csv_rows(path: str, ending: str, delimiter: str | None, bad: Callable[[DataError], None] | None) -> Iterator[Row]:
@@ -76,7 +78,9 @@ def parquet_rows(path: str) -> Iterator[Row]:
     try:
         with parquet.ParquetFile(path) as file:
             for batch in file.iter_batches(_BATCH):
-                for values in batch.to_pylist():
+                for values in batch.drop_columns(
+                    [each for each in batch.schema.names if _INDEX.fullmatch(each)]
+                ).to_pylist():
                     number += 1
                     yield Row(path, number, str(number), values, "row")
     except (OSError, arrow.ArrowException) as error:
@@ -110,6 +114,9 @@ def workbook_rows(path: str) -> Iterator[Row]:
     header = _checked_header(path, at, header)
     number = 0
     for number, (line, row) in enumerate(filled, start=1):
+        if any(cell.strip() for cell in row[len(header) :]):
+            what = f"a value in column {len(header) + 1}, which has no name in row {at}"
+            raise error_at(path, line, f"{what}; the first row that is not empty must name the columns", "row")
         padded = chain(row, [""] * len(header))
         yield Row(
             path, line, str(number), {name: cell or None for name, cell in zip(header, padded, strict=False)}, "row"
@@ -133,7 +140,7 @@ def decoded(path: str, line: int, raw: bytes) -> str:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
         byte = f"byte {error.start + 1} of the line is 0x{raw[error.start]:02x}"
-        raise error_at(path, line, f"not UTF-8: {byte}; save the file as UTF-8") from None
+        raise error_at(path, line, f"not UTF-8: {byte}; save the file as UTF-8 (in Excel: CSV UTF-8)") from None
     # Files that were joined have one at the beginning of each.
     return text.removeprefix("\ufeff")
 
@@ -215,7 +222,8 @@ def _checked_header(path: str, line: int, header: Sequence[str]) -> list[str]:
         del names[-1]
     for at, name in enumerate(names):
         if not name:
-            raise error_at(path, line, f"column {at + 1} of the header has no name; give it one")
+            hint = "" if at else ", or leave out the index, as pandas does with index=False"
+            raise error_at(path, line, f"column {at + 1} of the header has no name; give it one{hint}")
         if name in names[:at]:
             raise error_at(path, line, f"the header has the column {name!r} twice; rename one")
     return names

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from shlex import quote
 from typing import Self
 
 from icm_api.data.labels import gold_key
@@ -77,7 +78,7 @@ class Winners:
             return self._counted(row, key, said, replies)
         raise row.error(
             f"gold label {key!r} is {value!r}; it must be 1 or 2, A or B, a column's name, or tie; else say what it "
-            f"means, e.g. --map {said}=A"
+            f"means, e.g. --map={quote(said)}=A"
         )
 
     def _counted(self, row: Row, key: str, said: str, replies: tuple[str, str]) -> int:

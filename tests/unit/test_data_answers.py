@@ -23,6 +23,7 @@ FURTHER = [
     "\n\n## Exercise 4.\nTom has 3 cats.\n",
     "\nQ2. Tom has 3 cats.\n",
     "\n\nHuman: Tom has 3 cats.\n\nAssistant: ",
+    "\nHuman 2: Tom has 3 cats.\n",
     ". USER: Tom has 3 cats. ASSISTANT: ",
     "\n\n### Instruction:\nTom has 3 cats.\n\n### Response:\n",
     "\n### Input\nTom\n### Response\n",
@@ -77,6 +78,9 @@ CASES = [
     ("The answer is 4.\n#### 6", "6"),
     ("#### 6\nSo the answer is \\boxed{7}", "7"),
     ("A: 6\n\nQ: What is 1 + 1?\nA: 2", "6"),
+    ("The answer is 6.\n\nChecked: the answer is 6.0", "6"),
+    ("A: 5 apples\nC: 7 apples\nThe sum is 12.", "12"),
+    ("**26**\n\nConfidence: 90%", "26"),
     ("#### 6\n\nQuestion: What is 1 + 1?\n#### 2", "6"),
     # What follows another turn or problem, in the styles of chat and instruct models.
     *((f"16 - 3 = 13\n#### 26{further}#### 7", "26") for further in FURTHER),
@@ -225,6 +229,11 @@ NONE = [
     "A: 12/25/2020",
     "\\boxed{1, 2}",
     "It takes 15 hours to clean 45 rooms.",
+    # Another problem, which no mark announces, or doubts of the answer.
+    "The answer is 12.\n\n---\n\nSam has 3 and 4. The answer is 7.",
+    "#### 12\n\nInput: Sam has 3.\nOutput:\n#### 3",
+    "\\boxed{12}\n\nStudent: And 3?\n\nTeacher: The answer is 3.",
+    "The answer is 26. Wait, let me recheck: 27 - 2 = 25. So it is 25.",
     # The last marker decides, readable or not.
     "A: 6\nA: unknown",
 ]

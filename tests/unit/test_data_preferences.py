@@ -159,6 +159,43 @@ QUOTE = "Sure, here is one:\n\nHuman: hi\n\nAssistant: hello"
             "Q",
             {"x", "y"},
         ),
+        # Other styles of turns.
+        (
+            {"chosen": "User: Q\nAssistant: x", "rejected": "User: Q\nAssistant: y"},
+            "Q",
+            {"x", "y"},
+        ),
+        (
+            {"chosen": "### Human: Q\n### Assistant: x", "rejected": "### Human: Q\n### Assistant: y"},
+            "Q",
+            {"x", "y"},
+        ),
+        (
+            {
+                "chosen": "<|im_start|>user\nQ<|im_end|>\n<|im_start|>assistant\nx<|im_end|>\n",
+                "rejected": "<|im_start|>user\nQ<|im_end|>\n<|im_start|>assistant\ny<|im_end|>",
+            },
+            "Q",
+            {"x", "y"},
+        ),
+        # Lists of messages: in a cell of a table, and in parts.
+        (
+            {
+                "chosen": '[{"role": "user", "content": "Q"}, {"role": "assistant", "content": "x"}]',
+                "rejected": '[{"role": "user", "content": "Q"}, {"role": "assistant", "content": "y"}]',
+            },
+            "Q",
+            {"x", "y"},
+        ),
+        (
+            {
+                "prompt": "Q",
+                "chosen": [{"role": "assistant", "content": [{"type": "text", "text": "x"}]}],
+                "rejected": [{"role": "assistant", "content": "y"}],
+            },
+            "Q",
+            {"x", "y"},
+        ),
     ],
 )
 def test_a_dialogue_is_one_that_the_text_begins_with(values: dict[str, object], prompt: str, replies: set[str]) -> None:
@@ -317,6 +354,18 @@ def test_a_tie_has_no_gold_label() -> None:
             {"chosen": "x", "rejected": ["y"]},
             "'rejected[0]' is a string; a message is an object with the texts 'role' and 'content'",
         ),
+        (
+            {"chosen": "x", "rejected": [{"role": "assistant", "content": None}]},
+            "'rejected[0]' has as its 'content' null; it must be a text",
+        ),
+        (
+            {"chosen": "x", "rejected": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]},
+            "'rejected[0]' has as its 'content' a list; it must be a text",
+        ),
+        (
+            {"chosen": "[{'role': 'user', 'content': 'Q'}]", "rejected": "y"},
+            "'chosen' holds messages as Python prints them, which are not read; write them with json.dumps",
+        ),
         ({"prompt": "", "chosen": "x", "rejected": "y"}, "'prompt' is empty; it must be a text"),
         ({"instruction": "Q", "input": 3, "a": "x", "b": "y"}, "'input' is a number; it must be a text"),
     ],
@@ -341,9 +390,11 @@ MEANT = "it must be 1 or 2, A or B, a column's name, or tie; else say what it me
             "line has the keys ['a', 'b']",
         ),
         ({"label": 1}, "better", "no gold label under 'better'; the line has the keys ['a', 'b', 'label']"),
-        ({"label": 3}, None, f"gold label 'label' is 3; {MEANT} --map 3=A"),
-        ({"label": True}, None, f"gold label 'label' is True; {MEANT} --map True=A"),
-        ({"gold": None}, None, f"gold label 'gold' is None; {MEANT} --map None=A"),
+        ({"label": 3}, None, f"gold label 'label' is 3; {MEANT} --map=3=A"),
+        ({"label": -2}, None, f"gold label 'label' is -2; {MEANT} --map=-2=A"),
+        ({"label": "Reply 1"}, None, f"gold label 'label' is 'Reply 1'; {MEANT} --map='Reply 1'=A"),
+        ({"label": True}, None, f"gold label 'label' is True; {MEANT} --map=True=A"),
+        ({"gold": None}, None, f"gold label 'gold' is None; {MEANT} --map=None=A"),
     ],
 )
 def test_a_bad_gold_label_is_named(values: dict[str, object], field: str | None, what: str) -> None:

@@ -11,12 +11,13 @@ import sys
 import tarfile
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from icm_api.config import load_config
-from icm_api.data import load_jsonl, read_rows
+from icm_api.data import DataSource, load_examples, load_jsonl, read_rows
 from icm_api.errors import ConfigError, DataError
 
 
@@ -147,6 +148,9 @@ def test_parquet_is_read_by_pyarrow_or_named(tmp_path: Path, monkeypatch: pytest
     assert read(source) == rows
     assert str(next(read_rows(source)).error("no")) == f"{source}: row 1: no"
     whole = Path(source).read_bytes()
+    indexed = pyarrow.Table.from_pylist([{"text": "a", "__index_level_0__": "r1"}])
+    parquet.write_table(indexed, tmp_path / "indexed.parquet")
+    assert read(str(tmp_path / "indexed.parquet")) == [{"text": "a"}]
     with pytest.raises(DataError, match="a damaged Parquet file"):
         read(written(tmp_path, "cut.parquet", whole[:-6]))
     monkeypatch.setitem(sys.modules, "pyarrow", None)
@@ -179,6 +183,12 @@ def test_a_workbook_is_read_by_openpyxl_or_named(tmp_path: Path, monkeypatch: py
         {"id": "1", "text": "a", "label": "True"},
         {"id": "2", "text": "3", "label": None},
     ]
+    titled = openpyxl.Workbook()
+    for cells in (["Reviews of May"], [], ["id", "text"], [1, "a"]):
+        titled.active.append(cells)
+    titled.save(tmp_path / "titled.xlsx")
+    with pytest.raises(DataError, match="row 3: a value in column 2, which has no name in row 1; the first row that"):
+        read(str(tmp_path / "titled.xlsx"))
 
 
 def test_what_is_not_read_is_named_with_what_to_do(tmp_path: Path) -> None:
@@ -196,10 +206,38 @@ def test_what_is_not_read_is_named_with_what_to_do(tmp_path: Path) -> None:
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Excel workbook (.xls): save it as CSV UTF-8"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
         (b"<!DOCTYPE html>\n<html>", "a web page"),
+        (b"\x80\x05\x95\x1a", "a Python pickle"),
     ):
         with pytest.raises(DataError) as caught:
             read(written(tmp_path, "rows.jsonl", content))
         assert what in str(caught.value)
+
+
+def test_a_name_that_says_nothing_leaves_it_to_the_first_character(tmp_path: Path) -> None:
+    assert read(written(tmp_path, "rows.jsonl", json.dumps(ROWS).encode())) == ROWS
+    assert read(written(tmp_path, "rows", LINES.encode())) == ROWS
+    for name, content in (("rows.txt", CSV.encode()), ("rows.gz", gzip.compress(CSV.encode()))):
+        with pytest.raises(DataError, match=r"no JSON Lines, .* name it \.csv or \.tsv"):
+            read(written(tmp_path, name, content))
+    assert read(written(tmp_path, "rows.txt", CSV.encode()), delimiter=";") == ROWS
+
+
+@pytest.mark.parametrize(
+    ("path", "what"),
+    [("https://host/rows.csv", "downloaded first"), ("~/rows.csv", "the home folder"), ("rows.csv", "check the path")],
+)
+def test_a_file_that_is_not_there_is_looked_for_elsewhere(path: str, what: str) -> None:
+    with pytest.raises(DataError, match=f"no such file; .*{what}"):
+        read(path)
+
+
+def test_the_index_of_a_table_is_named_and_a_null_can_be_left_out(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"column 1 of the header has no name; .*index=False"):
+        read(written(tmp_path, "index.csv", b",text\n0,a\n"))
+    source = DataSource(written(tmp_path, "null.jsonl", b'{"id": 1, "text": "a"}\n{"id": 2, "text": null}\n'))
+    assert [each.id for each in load_examples(replace(source, on_empty="skip"))] == ["1"]
+    with pytest.raises(DataError, match="no text field"):
+        load_examples(source)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be", "utf-32"])
