@@ -38,6 +38,7 @@ _PASSWORD = re.compile(r"((?:rediss?|unix)://[^\s:/@?'\"]*):[^\s'\"]*@")
 _PASSWORD_ASKED = re.compile(r"((?:rediss?|unix)://[^\s'\"]*[?&]password=)[^\s&'\"]*")
 # What may be wrong with one question, while the same server answers others.
 _KINDS_OF_ONE = frozenset({"refused", "bad_request"})
+_KINDS_OF_ONE_IN_THE_END = frozenset({"server", "broken_answer", "disconnected"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +179,11 @@ class GaveUpError(RequestError):
     """A request failed as often as it was tried, for reasons that pass. Everything answered is kept: go on later."""
 
     exit_code: ClassVar[int] = 3
+
+    @property
+    def of_one(self) -> bool:
+        """Whether a server that answers others may fail because of the question."""
+        return self.kind in _KINDS_OF_ONE_IN_THE_END
 
 
 class BudgetError(IcmError):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from math import ceil
 from pathlib import Path
 
-from icm_api.errors import IcmError, PromptError, ProviderError, RunError
+from icm_api.errors import GaveUpError, IcmError, PromptError, ProviderError, RunError
 from icm_api.journal import encode_line
 from icm_api.objective import Objective
 from icm_api.result import write_whole
@@ -65,8 +65,11 @@ class Aside:
             told = f"example{'s' if len(reasons) > 1 else ''} {named}"
             limit = f"run.tolerate allows {self.most} to be set aside" if self.most else "run.tolerate allows none"
             first = next(iter(found.values()))
+            message = f"{told}: {first}; {limit}: mend or remove what is named, or raise run.tolerate"
+            if isinstance(error, GaveUpError):
+                raise GaveUpError(message, kind=error.kind, status=error.status)
             kind = PromptError if isinstance(error, PromptError) else ProviderError
-            raise kind(f"{told}: {first}; {limit}: mend or remove what is named, or raise run.tolerate")
+            raise kind(message)
         return replace(self, reasons=reasons)
 
     async def blaming(self, error: ProviderError, objective: Objective) -> Aside:

@@ -80,6 +80,24 @@ def test_one_refused_example_is_left_out_as_if_it_had_never_been_there(
     assert "set aside, as they are too long or the model refused them: 1 examples" in out
 
 
+@pytest.mark.parametrize("kind", ["500", "truncated-json"])
+@pytest.mark.parametrize("tolerate", ["", "tolerate = 0"])
+def test_a_text_on_which_a_sound_server_fails_every_time_is_set_aside(
+    kind: str, tolerate: str, tmp_path: Path, capsys: Printed
+) -> None:
+    folder = tmp_path / "one"
+    with serve(faults=refusing(kind)) as server:
+        code = main(["run", str(config_at(folder, server, tolerate=tolerate))])
+    said = capsys.readouterr().err
+    if tolerate:
+        assert code == 3
+        assert f"example '{BAD}': " in said
+    else:
+        assert code == 0
+        assert f"example '{BAD}' is set aside: " in said
+        assert BAD not in labels_of(folder / "run")
+
+
 def test_it_is_asked_about_again_by_name_and_taken_back_when_answered(tmp_path: Path) -> None:
     run_folder = tmp_path / "one" / "run"
     with serve(faults=refusing(), record=10_000) as server:

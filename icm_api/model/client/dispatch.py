@@ -20,7 +20,7 @@ from time import monotonic
 from typing import TypeAlias
 
 from icm_api.config import ClientSettings
-from icm_api.errors import BudgetError, ProviderError, RequestError
+from icm_api.errors import BudgetError, GaveUpError, ProviderError, RequestError
 from icm_api.model.client.failures import Failures
 from icm_api.model.client.limits import Limiting, Limits
 from icm_api.model.client.meter import Metering
@@ -248,7 +248,7 @@ class Batch:
         shared, task = self._shared, asyncio.current_task()
         assert task is not None
         while self._waiting and self._failure is None and self._spare >= 0:
-            keys = self._waiting.take()
+            keys, landed = self._waiting.take(), self._landed
             try:
                 answers = await with_retries(
                     partial(self._attempt, keys, task),
@@ -261,8 +261,14 @@ class Batch:
             except _DivideError:
                 self._waiting.divide(keys)
             except ProviderError as error:
-                self._put_up_with(keys, error)
-                self._waiting.release(keys)
+                if isinstance(error, GaveUpError) and self._landed == landed:
+                    # It is not the question: no other got an answer meanwhile.
+                    raise
+                if isinstance(error, GaveUpError) and error.of_one and len(keys) > 1:
+                    self._waiting.divide(keys)
+                else:
+                    self._put_up_with(keys, error)
+                    self._waiting.release(keys)
             else:
                 self._landed += len(keys) - len(answers)
                 # All that is sound lands before what is not can end it.
