@@ -70,7 +70,8 @@ def show_verb(arguments: Namespace) -> None:
         print(json.dumps(row.as_json()))
         return
     if row.state in ("unfinished", "running"):
-        print(f"{arguments.run}: {row.state}, {row.model}, {row.requests:,} requests sent")
+        waiting = f", {row.waiting:,} questions in batch jobs that are not paid for yet" if row.waiting else ""
+        print(f"{arguments.run}: {row.state}, {row.model}, {row.requests:,} requests sent{waiting}")
         print(f"to go on: icm-api resume {arguments.run}")
         return
     if row.state == "damaged" and not row.model:

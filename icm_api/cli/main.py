@@ -13,7 +13,7 @@ import json
 import logging
 import os
 import sys
-from argparse import Action, ArgumentError, ArgumentParser, HelpFormatter, RawDescriptionHelpFormatter
+from argparse import Action, ArgumentError, ArgumentParser, HelpFormatter, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib import import_module
@@ -130,12 +130,24 @@ def _run(argv: Sequence[str]) -> int:
     except IcmError as error:
         if arguments.debug:
             raise
-        print(f"icm-api: {error}", file=sys.stderr)
+        print(f"icm-api: {_by_flags(str(error), arguments)}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("icm-api: interrupted; every step taken is on disk", file=sys.stderr)
         return INTERRUPTED
     return 0
+
+
+def _by_flags(message: str, arguments: Namespace) -> str:
+    """A message that names options of a model by the flag that states them, where no file does."""
+    flag = ""
+    if getattr(arguments, "judge", None):
+        flag = "--judge-option"
+    elif hasattr(arguments, "questions") or (hasattr(arguments, "spec") and not arguments.spec.endswith(".toml")):
+        flag = "--option"
+    # With a judge and a model that writes, either may be meant.
+    both = hasattr(arguments, "judge") and hasattr(arguments, "option")
+    return message.replace("under [model.options]", f"by {flag} NAME=VALUE") if flag and not both else message
 
 
 def _escape_what_cannot_be_shown() -> None:

@@ -175,6 +175,12 @@ class ModelSection(Section):
     provider: str = "pocket"
     options: Mapping[str, Any] = Field(default_factory=dict)
 
+    @field_validator("provider")
+    @classmethod
+    def _in_one_spelling(cls, spec: str) -> str:
+        """Without space around it, and without the colon of a model that is not named: "pocket:" is "pocket"."""
+        return spec.strip().removesuffix(":")
+
 
 class SearchSettings(Section):
     """`[search]`: the objective and the search. What is not given comes from the preset.

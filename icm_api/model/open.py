@@ -190,12 +190,13 @@ def _openai(name: str, model: str, options: Mapping[str, Any], tier: str | None)
 
     given = checked_options(Options, name, options)
     entry = settled(ENTRIES[name], given)
+    # Before the key is asked for: what a host does not have, no key mends.
+    beside = unkeyed(entry, given, tier)
+    check_jobs(entry, tier)
     connection, identity, blot = _reached(name, model, entry, given)
     host = Host(entry, model, identity, given.chat_style, blot)
     readers = {"openai": openai, "vllm": vllm, "sglang": sglang}[entry.reads].readers(host)
     capabilities = host.capabilities(readers.method, prompt_logprobs=readers.inside is not None)
-    beside = unkeyed(entry, given, tier)
-    check_jobs(entry, tier)
     return Opened(OpenAIEndpoint(host, capabilities, connection, beside), readers)
 
 

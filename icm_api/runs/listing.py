@@ -13,9 +13,10 @@ from typing import Any
 from icm_api.errors import IcmError, RunError
 from icm_api.evaluation.coherence import best_naming
 from icm_api.model import read_sent
+from icm_api.model.client.job_book import questions_waiting
 from icm_api.result import SUMMARY_FILE
 from icm_api.runs.finished import FinishedRun
-from icm_api.runs.folder import INPUTS_FILE, SESSIONS_FILE, SPENDING_FILE, in_use, read_inputs
+from icm_api.runs.folder import INPUTS_FILE, JOBS_FOLDER, SESSIONS_FILE, SPENDING_FILE, in_use, read_inputs
 from icm_api.runs.trace import TRACE_FILE
 from icm_api.types import Label
 
@@ -35,6 +36,7 @@ class RunRow:
         utility: U of what was searched; None if it is not finished.
         verdict: of the judge; None if there is none.
         requests: that were really sent.
+        waiting: questions in batch jobs that are not paid for yet.
         money: that they cost; None if no prices are known.
         age: seconds since the run was last written to.
     """
@@ -48,6 +50,7 @@ class RunRow:
     requests: int
     money: float | None
     age: float
+    waiting: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """As plain values."""
@@ -105,9 +108,10 @@ def run_row(folder: Path) -> RunRow:
                 state = "rest unfinished"
     except IcmError:
         state = "damaged"
+    waiting = 0 if state == "finished" else questions_waiting(folder / JOBS_FOLDER)
     if state in ("unfinished", "rest unfinished") and in_use(folder):
         state = "running"
-    return RunRow(folder, state, model, examples, utility, verdict, requests, money, max(0.0, age))
+    return RunRow(folder, state, model, examples, utility, verdict, requests, money, max(0.0, age), waiting)
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,6 +72,14 @@ def test_all_questions_are_answered_in_order_and_a_second_run_sends_nothing(ques
     assert (questions.parent / "out.jsonl").read_bytes() == first
 
 
+def test_advice_names_the_flag_where_no_file_states_the_model(questions: Path, capsys: Printed) -> None:
+    with serve(dialect="openai", faults=Faults(("429-too-large",), times=None)) as server:
+        assert generate(questions, CHAT.spec(server)) == 2
+    said = capsys.readouterr().err
+    assert "set context_window by --option NAME=VALUE" in said
+    assert "[model.options]" not in said
+
+
 def test_what_a_budget_stopped_goes_on_and_nothing_is_asked_twice(questions: Path, capsys: Printed) -> None:
     with serve(dialect="openai") as server:
         assert generate(questions, CHAT.spec(server), "--budget-requests", "40") == 3

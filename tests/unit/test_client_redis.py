@@ -93,6 +93,13 @@ def test_without_the_package_it_is_said_what_to_install(monkeypatch: pytest.Monk
         open_cache("redis://127.0.0.1:1/0")
 
 
+@pytest.mark.parametrize("url", ["redis://host/x", "rediss://me:s3c@ret@host:6379/0x", "redis://host:1/0/1?a=b"])
+def test_a_database_that_is_no_number_is_no_database_0(url: str) -> None:
+    with pytest.raises(ConfigError, match="number of a database") as told:
+        RedisCache(url)
+    assert "s3" not in str(told.value)
+
+
 @pytest.mark.slow
 @needs_redis
 @pytest.mark.parametrize("url", ["redis://:s3/cret@h:1/0", "ftp://:s3cret@h", "redis://:s3cret@h:port/0", "redis://[h"])

@@ -247,3 +247,8 @@ def test_a_configuration_built_in_python_has_no_source_to_name() -> None:
     )
     with pytest.raises(ConfigError, match=r"^unknown provider"):
         open_model(config)
+
+
+def test_a_model_has_one_spelling() -> None:
+    assert ModelSection(provider=" pocket: ").provider == "pocket"
+    assert ModelSection(provider="openai:gpt").provider == "openai:gpt"

@@ -59,6 +59,16 @@ def test_a_run_is_shown_whatever_its_state(runs: Path, capsys: Printed) -> None:
     assert "is not the folder of a run: it is a file; `icm-api runs FOLDER`" in capsys.readouterr().err
 
 
+def test_what_waits_in_a_batch_job_is_shown(runs: Path, capsys: Printed) -> None:
+    jobs = runs / "begun" / "run" / "jobs"
+    jobs.mkdir()
+    (jobs / "a.jsonl").write_text('{"name": "a", "size": 7}\n{"id": "batch_1"}\n')
+    (jobs / "b.jsonl").write_text('{"name": "b", "size": 3}\n{"settled": true}\n')
+    (jobs / "c.jsonl").write_text("no JSON\n")
+    assert main(["show", str(runs / "begun" / "run")]) == 0
+    assert "7 questions in batch jobs that are not paid for yet" in capsys.readouterr().out
+
+
 def test_runs_that_found_the_inverse_are_said_to_differ_in_names(runs: Path, capsys: Printed) -> None:
     labels = runs / "s1" / "run" / "labels.jsonl"
     own = [json.loads(line) for line in (runs / "s0" / "run" / "labels.jsonl").read_text().splitlines()]

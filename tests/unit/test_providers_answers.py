@@ -18,8 +18,8 @@ from icm_api.cli.main import main
 from icm_api.config import ClientSettings
 from icm_api.errors import GaveUpError, IcmError, RequestError
 from icm_api.model import Opened, open_model
-from icm_api.model.endpoints.answers import MOST_BYTES, error_within, read_capped
-from icm_api.model.endpoints.headers import limits_of, retry_after
+from icm_api.model.endpoints.answers import MOST_BYTES, error_within, read_capped, read_object
+from icm_api.model.endpoints.headers import limits_of, retry_after, wait_said
 from icm_api.model.endpoints.http import kind_of
 from icm_api.model.endpoints.network import PerLoop
 from icm_api.model.endpoints.openai import Connection, open_sdk, post
@@ -141,6 +141,33 @@ def test_status_name_and_text_of_an_error_count_together(status: int, code: str,
 def test_each_header_is_read_on_its_own(headers: dict[str, str], seconds: float | None) -> None:
     found = retry_after(headers, NOW)
     assert found == (None if seconds is None else pytest.approx(seconds))
+
+
+_LATER = f"{1000 * (NOW.timestamp() + 6):.0f}"
+ROUTED = {"X-RateLimit-Limit": "20", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": _LATER}
+
+
+@pytest.mark.parametrize(
+    ("error", "text", "seconds"),
+    [
+        ({"metadata": {"headers": ROUTED}}, "Rate limit exceeded: free-models-per-min", 6.0),
+        (None, "No deployments available for selected model, Try again in 60 seconds. Passed model=m", 60.0),
+        (None, "Please retry your request after 1 minute 30 seconds", 90.0),
+        (None, "Limit 3, Used 3, Requested 1. Please try again in 20ms.", 0.02),
+        ({"metadata": {"headers": ["X-RateLimit-Reset"]}}, "Rate limit exceeded", None),
+        ([1], "Please try again later; you have 3 requests a minute", None),
+    ],
+)
+def test_an_error_says_how_long_to_wait_where_no_header_does(error: object, text: str, seconds: float | None) -> None:
+    found = wait_said(error, text, NOW)
+    assert found == (None if seconds is None else pytest.approx(seconds))
+
+
+@pytest.mark.parametrize("choices", [[], None])
+def test_an_answer_without_a_choice_is_asked_for_again(choices: object) -> None:
+    with pytest.raises(RequestError) as caught:
+        read_object(json.dumps({"choices": choices, "usage": None}).encode(), 200, "m", "")
+    assert caught.value.retryable
 
 
 @pytest.mark.parametrize(

@@ -301,7 +301,7 @@ async def test_what_the_environment_says_for_openai_goes_to_no_other_host(monkey
 
     def answer(request: httpx2.Request) -> httpx2.Response:
         seen.append("\n".join(f"{name}: {value}" for name, value in request.headers.items()))
-        return httpx2.Response(200, json={"choices": []})
+        return httpx2.Response(200, json={"choices": [{"index": 0}]})
 
     sdk = sdk_with(answer, "https://models.example/v1")
     for path in ("completions", "https://models.example/tokenize"):
@@ -415,6 +415,12 @@ def test_a_tier_that_a_host_does_not_know_is_named(spec: str, monkeypatch: pytes
     monkeypatch.setenv("TOGETHER_API_KEY", "of-the-test")
     with pytest.raises(ConfigError, match=r"client\.tier: provider .* is not known to have it"):
         open_model(spec, settings=ClientSettings(tier="flex"))
+
+
+def test_a_tier_that_a_host_does_not_know_is_named_before_a_key_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TOGETHER_API_KEY", raising=False)
+    with pytest.raises(ConfigError, match=r"^client\.tier: "):
+        open_model("together:m", settings=ClientSettings(tier="flex"))
 
 
 @pytest.mark.slow

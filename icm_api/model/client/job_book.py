@@ -46,6 +46,23 @@ class Filed:
     open: set[str] = field(default_factory=set)
 
 
+def questions_waiting(folder: Path) -> int:
+    """How many questions the batch jobs hold that are noted in a folder and not paid for yet.
+
+    Args:
+        folder: of the files; what cannot be read counts as nothing, as whoever goes on says what is wrong.
+    """
+    waiting = 0
+    for path in folder.glob("*.jsonl"):
+        try:
+            lines = [json.loads(line) for line in path.read_bytes().splitlines()]
+            about = {name: value for line in lines for name, value in line.items()}
+            waiting += 0 if about.get("over") or about.get("settled") else int(about["size"])
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            continue
+    return waiting
+
+
 class JobBook:
     """The jobs of one model in a folder; one process at a time.
 

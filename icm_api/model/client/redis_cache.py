@@ -23,6 +23,8 @@ PASSWORD_VARIABLE = "ICM_REDIS_PASSWORD"
 
 _COUNTER = "icm-api:writes"
 _KEY = re.compile(r"[0-9a-f]{64}")
+# Of an address with a host: a name would be taken for database 0. A password may have any signs before its last @.
+_DATABASE = re.compile(r"(?!rediss?://).*|rediss?://(?:.*@)?[^/]*(?:/\d{0,9}/?)?(?:\?.*)?", re.DOTALL)
 _KEYS_AT_ONCE = 500
 
 # Seconds that one answer of the server may take, and that a restart may: the event loop stands still meanwhile.
@@ -45,6 +47,10 @@ class RedisCache(AnswerCache):
     """
 
     def __init__(self, url: str) -> None:
+        if _DATABASE.fullmatch(url) is None:
+            raise ConfigError(
+                "cache.url: what follows the host and a / is the number of a database, as in redis://HOST:6379/0"
+            )
         try:
             import redis
             from redis.backoff import ExponentialBackoff

@@ -13,6 +13,7 @@ from typing import Any
 import httpx2
 
 from icm_api.errors import RequestError
+from icm_api.model.endpoints.headers import wait_said
 from icm_api.model.endpoints.http import NAMED_KINDS, AnswerTooLargeError, advised, blotted, kind_of
 
 MOST_BYTES = 64 * 2**20
@@ -72,7 +73,8 @@ def read_object(content: bytes, status: int, where: str, key: str) -> Mapping[st
     if trouble is not None:
         named, code, text = trouble
         kind = kind_of(code if code is not None else 502, named, text)
-        raise RequestError(f"{where}: {advised(blotted(text, key), kind)}", kind=kind, status=code or status)
+        told = f"{where}: {advised(blotted(text, key), kind)}"
+        raise RequestError(told, kind=kind, status=code or status, retry_after=wait_said(answer.get("error"), text))
     return answer
 
 
@@ -89,10 +91,12 @@ def error_within(body: Mapping[str, Any]) -> tuple[str, int | None, str] | None:
     Example:
         >>> error_within({"choices": [{"finish_reason": "error", "error": {"code": 502, "message": "Overloaded"}}]})
         ('', 502, 'Overloaded')
-        >>> error_within({"choices": [{"finish_reason": "stop"}]}) is None
-        True
+        >>> error_within({"choices": [{"finish_reason": "stop"}]}) is None, error_within({"choices": []}) is None
+        (True, False)
     """
     choices = body.get("choices")
+    if not choices and "choices" in body and not body.get("error"):
+        return "", None, "the answer holds no choices (a host that is overloaded or was cut off may answer so)"
     inner = [choice for choice in choices if isinstance(choice, Mapping)] if isinstance(choices, list) else []
     for holder in (body, *inner[:1]):
         if holder.get("error"):

@@ -1,4 +1,4 @@
-"""What headers say of limits: how long to wait, and how much a minute may take.
+"""What headers say of limits: how long to wait, and how much a minute may take; and errors, if headers say nothing.
 
 It does: read each header on its own, in the notations of OpenAI, Anthropic and their kin, so that one that cannot be
 read hides no other. It does not: take what holds for a day for what holds for a minute.
@@ -23,6 +23,13 @@ _PER_MINUTE = {"requests_per_minute": "requests", "tokens_per_minute": "tokens"}
 _SECONDS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|[dhms])")
 _QUOTA = re.compile(r"(\d{1,15})\s*;\s*w=(\d{1,15})")
+_AGAIN = re.compile(
+    r"(?:again|retry|wait)\b.{0,20}?\b(?:in|after|for)\b.{0,12}?"
+    r"((?:\d{1,9}(?:\.\d{1,9})?\s?"
+    r"(?:ms|milliseconds?|days?|hours?|min(?:ute)?s?|sec(?:ond)?s?|[dhms](?![a-z]))?[\s,]*)+)",
+    re.IGNORECASE,
+)
+_AMOUNT = re.compile(r"(\d+(?:\.\d+)?)\s?(ms|mil|[dhms])", re.IGNORECASE)
 # No duration is as long as that: it is a time since 1970, in seconds or in milliseconds.
 _EPOCH, _EPOCH_MS = 1e9, 1e11
 
@@ -54,6 +61,35 @@ def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> floa
     later = {what: wait for what, wait in resets.items() if wait > 0}
     used_up = [wait for what, wait in later.items() if _number(limits[what].get("remaining")) == 0]
     return max(used_up or [wait for wait in later.values() if wait <= _SOON], default=None)
+
+
+def wait_said(error: object, text: str, now: datetime | None = None) -> float | None:
+    """Seconds that an error asks to wait: by headers that a router puts into it, else by what it says.
+
+    Args:
+        error: the error's object in the answer.
+        text: its message.
+        now: for headers that name a time; the present time if None.
+
+    Returns:
+        None if it says nothing of it.
+
+    Example:
+        >>> wait_said(None, "Please try again in 1m26.5s."), wait_said(None, "Retry after 7 seconds.")
+        (86.5, 7.0)
+        >>> wait_said({"metadata": {"headers": {"Retry-After": "3"}}}, "Rate limit exceeded")
+        3.0
+    """
+    metadata = error.get("metadata") if isinstance(error, Mapping) else None
+    headers = metadata.get("headers") if isinstance(metadata, Mapping) else None
+    if isinstance(headers, Mapping):
+        named = retry_after({str(name).lower(): str(value) for name, value in headers.items()}, now)
+        if named is not None:
+            return named
+    found = _AGAIN.search(text)
+    amounts = _AMOUNT.findall(found[1]) if found else []
+    units = {"mil": 0.001, **_SECONDS}
+    return sum(float(amount) * units[unit.lower()] for amount, unit in amounts) if amounts else None
 
 
 def limits_of(headers: Mapping[str, str]) -> Mapping[str, float] | None:

@@ -27,7 +27,10 @@ _KINDS: Mapping[int, RequestErrorKind] = {
     404: "not_found",
     408: "timeout",
     409: "server",
+    # Failed on the way to the model, not yet, and given up by a server between.
+    424: "server",
     425: "server",
+    499: "server",
     429: "rate_limit",
     503: "overloaded",
     504: "timeout",

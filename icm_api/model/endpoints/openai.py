@@ -21,7 +21,7 @@ from icm_api.errors import ConfigError, RequestError
 from icm_api.model.catalog import Host
 from icm_api.model.endpoints.advice import not_found
 from icm_api.model.endpoints.answers import read_capped, read_object
-from icm_api.model.endpoints.headers import limits_of, retry_after
+from icm_api.model.endpoints.headers import limits_of, retry_after, wait_said
 from icm_api.model.endpoints.http import QUOTA_CODES, advised, blotted, host_of, kind_of, transport_error
 from icm_api.model.endpoints.lists import listed, parted
 from icm_api.model.endpoints.network import PerLoop, check_headers, network, proxy_variable
@@ -239,11 +239,13 @@ def request_error(error: openai.APIError, where: str, secret: str, url: str) -> 
     kind = kind_of(status, str(error.code or error.type or ""), text)
     if QUOTA_CODES & {str(error.code), str(error.type)}:
         kind = "quota"
-    headers = error.response.headers
+    wait = retry_after(error.response.headers)
+    if wait is None:
+        wait = wait_said(error.body, text)
     told = advised(text, kind)
     if kind == "not_found":
         told += f" {not_found(error.request.url.path)}"
-    return RequestError(f"{where}: {told}", kind=kind, status=status, retry_after=retry_after(headers))
+    return RequestError(f"{where}: {told}", kind=kind, status=status, retry_after=wait)
 
 
 def _openai_headers() -> set[str]:

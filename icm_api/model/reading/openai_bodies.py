@@ -36,7 +36,7 @@ def first_choice(body: Body) -> Body:
     listed = body.get("choices")
     choices = [each for each in listed if isinstance(each, Mapping)] if isinstance(listed, list) else []
     if not choices:
-        raise LogprobsUnavailableError(f"the answer holds no choices: {body!r:.200}")
+        raise LogprobsUnavailableError(f"the answer holds no choices: {body!r:.200}; check base_url")
     choice: Body = min(choices, key=_index)
     message = choice.get("message")
     refusal = message.get("refusal") if isinstance(message, Mapping) else None
