@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 
@@ -93,18 +93,21 @@ class PromptBuilder:
         """
         pieces = tuple([self._piece(example, label) for example, label in demonstrations])
         turns = tuple([piece.turn for piece in pieces])
-        ids = frozenset([example.id for example, _ in demonstrations])
-        return Shown(self, demonstrations, pieces, turns, ids, sum([piece.tokens for piece in pieces]))
+        places = {example.id: at for at, (example, _) in enumerate(demonstrations)}
+        return Shown(self, demonstrations, pieces, turns, places, tuple([piece.tokens for piece in pieces]))
 
-    def _asked(self, query: Example, shown: Shown) -> Prompt:
-        if query.id in shown.ids:
-            raise ValueError(f"example {query.id!r} is among its own demonstrations, so its label would leak")
+    def _asked(self, query: Example, shown: Shown, tokens: int, places: Sequence[int] | None) -> Prompt:
+        """The question after all that is shown, or after what is at these places, which has so many tokens."""
         self._check_fits(query)
         question = self._piece(query, None)
         room, turns = self.context_window - self._overhead - question.tokens, shown.turns
-        if shown.tokens > room:
-            chosen = self._fitting(query.group, shown.demonstrations, shown.pieces, room)
-            turns = tuple([turns[at] for at in chosen])
+        if tokens > room:
+            places = range(len(turns)) if places is None else places
+            demonstrations = [shown.demonstrations[at] for at in places]
+            chosen = self._fitting(query.group, demonstrations, [shown.pieces[at] for at in places], room)
+            places = [places[at] for at in chosen]
+        if places is not None:
+            turns = tuple(map(turns.__getitem__, places))
         return Prompt(self.template.instruction, turns, question.turn.text, self.verbalizer, self.template.separator)
 
     def transcripts(self, demonstrations: Sequence[tuple[Example, Label]]) -> list[Prompt]:
@@ -254,16 +257,16 @@ class Shown:
         demonstrations: examples and their labels, in order.
         pieces: the same, ready for use.
         turns: the same, as a prompt has them.
-        ids: of the examples.
-        tokens: of all together.
+        places: of the examples among them, by id.
+        tokens: of each.
     """
 
     builder: PromptBuilder
     demonstrations: Sequence[tuple[Example, Label]]
     pieces: tuple[_Piece, ...]
     turns: tuple[Turn, ...]
-    ids: frozenset[str]
-    tokens: int
+    places: Mapping[str, int]
+    tokens: tuple[int, ...]
 
     def prompt(self, query: Example) -> Prompt:
         """As `PromptBuilder.prompt` after these demonstrations.
@@ -275,7 +278,28 @@ class Shown:
             PromptError: the query alone is too long, or cannot be rendered.
             ValueError: the query is among the demonstrations.
         """
-        return self.builder._asked(query, self)
+        if query.id in self.places:
+            raise _leak(query)
+        return self.builder._asked(query, self, sum(self.tokens), None)
+
+    def prompt_after(self, query: Example, places: Sequence[int]) -> Prompt:
+        """The question after some of the demonstrations, in an order of its own.
+
+        Args:
+            query: the example in question.
+            places: of the demonstrations, in the order in which they are shown.
+
+        Raises:
+            PromptError: the query alone is too long, or cannot be rendered.
+            ValueError: the query is among them.
+        """
+        if self.places.get(query.id, -1) in places:
+            raise _leak(query)
+        return self.builder._asked(query, self, sum(map(self.tokens.__getitem__, places)), places)
+
+
+def _leak(query: Example) -> ValueError:
+    return ValueError(f"example {query.id!r} is among its own demonstrations, so its label would leak")
 
 
 def _stretches(pieces: Sequence[_Piece], most: int) -> list[list[_Piece]]:

@@ -103,7 +103,9 @@ class LeaveOneOut:
         return Usage(size, round(tokens), 0, max(0, round(tokens) - fresh))
 
 
-def context_prompts(ids: Sequence[str], labeling: Labeling, dataset: Dataset, prompts: PromptBuilder) -> list[Prompt]:
+def context_prompts(
+    ids: Sequence[str], labeling: Labeling, dataset: Dataset, prompts: PromptBuilder, *, together: bool = False
+) -> list[Prompt]:
     """Per id, the prompt that asks for its label given all other labelled examples.
 
     Whether an id is itself labelled makes no difference: its own label is never in its prompt.
@@ -113,19 +115,23 @@ def context_prompts(ids: Sequence[str], labeling: Labeling, dataset: Dataset, pr
         labeling: gives the demonstrations.
         dataset: holds the examples.
         prompts: turns an example and its demonstrations into a prompt.
+        together: examples without a label have one context, in data set order; else contexts are those that they would
+            have with a label.
 
     Raises:
         PromptError: an example alone is longer than the context window.
     """
     labelled = sorted(dataset.position(example_id) for example_id in labeling)
-    shown = {position: (dataset[position], labeling[dataset[position].id]) for position in labelled}
+    # Rendered and counted once for all of them: of n prompts each shows n - 1.
+    shown = prompts.after([(dataset[at], labeling[dataset[at].id]) for at in labelled])
+    places = {position: place for place, position in enumerate(labelled)}
+    contexts = [
+        labelled
+        if together and key not in labeling
+        else leave_one_out_context(dataset.position(key), len(dataset), labelled)
+        for key in ids
+    ]
     return [
-        prompts.prompt(
-            dataset.get(example_id),
-            [
-                shown[position]
-                for position in leave_one_out_context(dataset.position(example_id), len(dataset), labelled)
-            ],
-        )
-        for example_id in ids
+        shown.prompt_after(dataset.get(key), [places[at] for at in context])
+        for key, context in zip(ids, contexts, strict=True)
     ]

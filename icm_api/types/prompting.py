@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from string import Formatter
 
 from icm_api.errors import ConfigError, PromptError
@@ -169,15 +169,25 @@ class Prompt:
     query: str
     verbalizer: Verbalizer
     separator: str = "\n\n"
+    _text: str | None = field(init=False, default=None, repr=False, compare=False)
 
     @property
     def segments(self) -> tuple[str, ...]:
         """The text in pieces that prompts with equal beginnings share: instruction, each turn, query."""
         head = (self.instruction + self.separator,) if self.instruction else ()
-        turns = tuple(turn.text + turn.answer + self.separator for turn in self.turns)
+        turns = [turn.text + turn.answer + self.separator for turn in self.turns]
         return (*head, *turns, self.query)
 
     @property
     def text(self) -> str:
         """The whole prompt as plain text."""
-        return "".join(self.segments)
+        # Put together once: who writes, counts and names a request each want it.
+        if self._text is None:
+            object.__setattr__(self, "_text", "".join(self.segments))
+        assert self._text is not None
+        return self._text
+
+    @property
+    def shown(self) -> str:
+        """The text before the query, which prompts with the same demonstrations have in common."""
+        return self.text[: len(self.text) - len(self.query)]

@@ -296,6 +296,20 @@ def test_leave_one_out_counts_each_text_once_per_label_and_once_as_a_query() -> 
     assert len(counted) - before == 2 * len(everyone)
 
 
+@pytest.mark.parametrize("window", [10_000, 60, 25])
+def test_some_of_what_is_shown_makes_the_prompt_that_it_would_make_alone(window: int) -> None:
+    shown = [(example(name, f"claim {name}"), "True" if name in "ace" else "False") for name in "abcdef"]
+    build = builder(window)
+    all_of_them = build.after(shown)
+    for places in ([5, 0, 3], [1, 2, 3, 4, 5], [], range(6)):
+        alone = build.prompt(example("x", "asked"), [shown[at] for at in places])
+        assert all_of_them.prompt_after(example("x", "asked"), places) == alone
+        assert alone.text == alone.shown + "asked"
+    assert all_of_them.prompt_after(shown[0][0], [1, 2]) == build.prompt(shown[0][0], shown[1:3])
+    with pytest.raises(ValueError, match="'a' is among its own demonstrations"):
+        all_of_them.prompt_after(shown[0][0], [1, 0])
+
+
 def test_an_example_that_reuses_an_id_gets_its_own_text() -> None:
     built = builder()
     first = built.prompt(example("q", "Q"), [(example("a", "first"), "True")])

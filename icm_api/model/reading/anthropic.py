@@ -137,7 +137,7 @@ class AnthropicReader:
             body["output_config"] = {"format": {"type": "json_schema", "schema": schema}}
         # Requests that arrive together would all miss the cache that the first of them writes.
         shares = self._options.cache_control and prompt.turns
-        prefix = sha256(repr((prompt.instruction, prompt.turns)).encode()).hexdigest() if shares else ""
+        prefix = sha256(prompt.shown.encode()).hexdigest() if shares else ""
         return Request(
             body,
             _PATH,

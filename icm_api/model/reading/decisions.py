@@ -69,7 +69,7 @@ class Decisions:
         """
         entry, host = self._host.entry, self._host
         options = self._options(prompt)
-        text = "".join(prompt.segments[:-1]).rstrip() or _NO_EXAMPLES
+        text = prompt.shown.rstrip() or _NO_EXAMPLES
         ask = f"{_ASK if prompt.turns else _ASK_ALONE}\n\n{prompt.query}"
         question: dict[str, Any]
         if entry.wire == "openai":

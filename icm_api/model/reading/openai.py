@@ -136,14 +136,13 @@ class Questions:
             check: raises if an answer can't be used.
             path: if not the usual one of the host.
         """
-        shared = repr((prompt.instruction, prompt.separator, prompt.turns))
         turns = len(prompt.turns) + 1
         tokens = bytes_in_tokens(text) + (turns * TURN_TOKENS + HEAD_TOKENS if self.host.chat else 0)
         return Request(
             body,
             path or self._path,
             prompt,
-            prefix=sha256(shared.encode()).hexdigest()[:16] if prompt.turns else "",
+            prefix=sha256(prompt.shown.encode()).hexdigest()[:16] if prompt.turns else "",
             group=self._group(body, path or self._path),
             tokens=tokens,
             completion_tokens=_most_reply_tokens(body),
