@@ -437,10 +437,20 @@ async def test_requests_of_a_group_travel_together_and_others_alone() -> None:
     assert trial.meter.sent == Usage(5, 1300, 13)
 
 
-async def test_the_first_with_a_beginning_goes_ahead_and_the_rest_as_a_list() -> None:
+def beginning(prefix: str, count: int) -> list[Request]:
+    return [Request({"name": f"{prefix}{at}"}, group="g", prefix=prefix, tokens=100) for at in range(count)]
+
+
+async def test_the_first_list_with_a_beginning_goes_ahead_and_the_others_after_its_answer() -> None:
+    trial = in_lists(4)
+    await trial.run([*beginning("p", 9), *beginning("q", 2)])
+    assert trial.model.sent == [("p0+p1+p2+p3", 0.0), ("q0+q1", 0.0), ("p4+p5+p6+p7", 1.0), ("p8", 1.0)]
+
+
+async def test_a_list_holds_several_beginnings_one_after_the_other() -> None:
     trial = in_lists(64)
-    await trial.run(grouped(9, prefix="p"))
-    assert [name for name, _ in trial.model.sent] == ["g0", "+".join(f"g{at}" for at in range(1, 9))]
+    await trial.run([each for pair in zip(beginning("p", 3), beginning("q", 3), strict=True) for each in pair])
+    assert trial.model.sent == [("p0+p1+p2+q0+q1+q2", 0.0)]
 
 
 @pytest.mark.parametrize("kind", ["bad_request", "refused", "broken_answer", "timeout"])

@@ -1,14 +1,15 @@
 """Requests that are not sent yet: in which order they go, and which of them travel together.
 
 It does: send the first of those that share a beginning ahead of the rest, fill lists with requests of one group, and
-have a list that failed fall apart into halves.
+have a list that failed fall apart into halves. A list goes ahead as a whole: a server reads it from the beginning.
 It does not: send, or judge an error.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import chain
 
 from icm_api.model.request import Request
 
@@ -36,14 +37,12 @@ class Waiting:
         self._ready: deque[str] = deque()
         self._behind: dict[str, list[str]] = {}
         self._parts: deque[tuple[str, ...]] = deque()
-        leaders: dict[str, str] = {}
-        for key in self._by_group() if most > 1 else requests:
-            prefix = requests[key].prefix
-            leader = leaders.setdefault(prefix, key) if prefix else key
-            if leader == key:
-                self._ready.append(key)
-            else:
-                self._behind.setdefault(leader, []).append(key)
+        for alike in self._alike():
+            # As many as may travel with the first do.
+            fewest = most if requests[alike[0]].group else 1
+            self._ready += alike[:fewest]
+            if alike[fewest:]:
+                self._behind[alike[0]] = alike[fewest:]
 
     def __len__(self) -> int:
         """How many could be taken one by one."""
@@ -77,6 +76,11 @@ class Waiting:
         for key in reversed(keys):
             self._ready.extendleft(reversed(self._behind.pop(key, ())))
 
-    def _by_group(self) -> list[str]:
-        order: dict[str, int] = {}
-        return sorted(self._requests, key=lambda key: order.setdefault(self._requests[key].group, len(order)))
+    def _alike(self) -> Iterable[list[str]]:
+        """The keys of each group together, and within it of those that share a beginning."""
+        found: dict[str, dict[str, list[str]]] = {}
+        for key, request in self._requests.items():
+            group = request.group if self._most > 1 else ""
+            # Who shares no beginning is alone with it.
+            found.setdefault(group, {}).setdefault(request.prefix or f"\0{key}", []).append(key)
+        return chain.from_iterable(each.values() for each in found.values())
