@@ -210,7 +210,7 @@ class SearchSettings(Section):
             default "joint" or "shared" as the model allows (rounds), or exactly (the other engines).
         demonstrations: the most in a context of estimator "shared"; by default a quarter of the examples, 16 to 64.
         exact: the most examples for which the labels handed out are scored by leave-one-out too, if another estimator
-            was searched with; 0 for never.
+            was searched with; 0 for never. Decision endpoints take a request for each, so there only if it is stated.
         moves: "groups" moves whole groups of related examples, "single" one example and then repairs (anneal).
         seed_labels: K, examples labelled at random at the start, besides those that a person labelled.
         initial_temperature: T_0 of the schedule, by default 10 in units of U (anneal) and 1 in units of log p (gibbs).

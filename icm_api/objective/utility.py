@@ -216,7 +216,9 @@ class Objective:
         """
         known = near.distributions if near is not None and near.labeling == labeling else {}
         missing = [key for key in ids if key not in known]
-        read = await self.read(context_prompts(missing, labeling, self.dataset, self.prompts)) if missing else ()
+        together = self.model.capabilities.alike
+        asked_for = context_prompts(missing, labeling, self.dataset, self.prompts, together=together)
+        read = await self.read(asked_for) if missing else ()
         asked = dict(zip(missing, read, strict=True))
         return {key: known[key] if key in known else asked[key] for key in ids}
 

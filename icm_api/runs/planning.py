@@ -11,7 +11,7 @@ from icm_api.errors import ConfigError
 from icm_api.evaluation import judged_anyway, likely_of_judging, share_of_judging
 from icm_api.model import LanguageModel
 from icm_api.model.client.meter import cost
-from icm_api.objective import Joint, LeaveOneOut, Objective
+from icm_api.objective import Joint, Objective
 from icm_api.runs.aside import Aside, too_long
 from icm_api.runs.cutting import Large
 from icm_api.runs.earlier import Earlier, earlier_runs
@@ -21,7 +21,7 @@ from icm_api.runs.pace import Pace, Wave
 from icm_api.runs.parts import old_prices, open_model, prices_of
 from icm_api.runs.rates import Cost, Probed, Rates, largest, measured_lengths, probed, stated_rates
 from icm_api.search import ENGINES, Asked, Start, build_kernel, build_objective, engine_of, estimator_of, steps_of
-from icm_api.search.estimating import TURNS
+from icm_api.search.estimating import TURNS, exact_too
 from icm_api.types import Dataset, Model, PromptTemplate, Usage, Verbalizer
 
 _MARGIN = 1.125
@@ -224,8 +224,7 @@ class _Subject:
     @property
     def exact(self) -> bool:
         """Whether the labels handed out are scored by leave-one-out besides."""
-        size = len(self.objective.dataset)
-        return self.objective.estimator.name != LeaveOneOut.name and size <= self.search.exact
+        return exact_too(self.objective, self.search)
 
     @property
     def others(self) -> int:

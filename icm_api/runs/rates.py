@@ -17,7 +17,6 @@ from icm_api.evaluation.null import made_up
 from icm_api.model import Client, LanguageModel, open_endpoint
 from icm_api.model.client.meter import cost
 from icm_api.model.findings import Recorder, limits_found, seconds_found
-from icm_api.model.reading.decisions import METHOD as DECISIONS
 from icm_api.objective import LeaveOneOut, Lengths, Objective, Shared
 from icm_api.runs.pace import Pace, Wave
 from icm_api.search import Asked
@@ -116,9 +115,7 @@ class Rates:
         if self.alike:
             each = max(1.0, contexts)
             return each * ceil(questions / each / self.together)
-        # The first after each context goes ahead of the others.
-        first = min(contexts, questions)
-        return float(ceil(first / self.together) + ceil((questions - first) / self.together))
+        return float(ceil(questions / self.together))
 
     def cost(self, waves: Sequence[Wave]) -> Cost:
         """What they take together.
@@ -196,7 +193,7 @@ async def stated_rates(objective: Objective, model: LanguageModel) -> Rates:
     most = max(1.0, sum(map(most_tokens, texts)) / max(1, sum(map(model.count_tokens, texts))))
     once = await _asked_once(objective, model) if not any(draft.completion_tokens for draft in drafts) else 0
     found = Rates(float(can.requests_per_prompt), FEWER, most, reply, once)
-    return replace(found, together=can.together, alike=can.method == DECISIONS)
+    return replace(found, together=can.together, alike=can.alike)
 
 
 async def _asked_once(objective: Objective, model: LanguageModel) -> int:

@@ -22,6 +22,8 @@ TURNS = 4
 """Labels inside a prompt that are compared with next tokens."""
 LEAST_SHOWN, MOST_SHOWN = 16, 64
 """Demonstrations in a context of `shared`, if nobody says: a quarter of the examples within these bounds."""
+ALIKE_FOLDS = 2
+"""Parts of the data set at decision endpoints, if nobody says; then demonstrations are half of the examples."""
 
 
 def estimator_of(settings: SearchSettings, model: Model, size: int, *, inside: bool = True) -> Estimator:
@@ -35,7 +37,7 @@ def estimator_of(settings: SearchSettings, model: Model, size: int, *, inside: b
 
     Example:
         >>> from icm_api.config import SearchSettings
-        >>> estimator_of(SearchSettings(estimator="shared"), None, 100).demonstrations
+        >>> estimator_of(SearchSettings(estimator="shared", folds=8), None, 100).demonstrations
         25
     """
     name = settings.estimator
@@ -44,11 +46,29 @@ def estimator_of(settings: SearchSettings, model: Model, size: int, *, inside: b
         name = "leave_one_out"
         if settings.engine == "rounds":
             name = "joint" if inside and model.capabilities.prompt_logprobs else "shared"
-        if name == "shared" and size <= 2 * shown:
+        if name == "shared" and size <= 2 * shown and not model.capabilities.alike:
             name = "leave_one_out"
     if name == "joint":
         return Joint()
-    return Shared(settings.folds, shown) if name == "shared" else LeaveOneOut()
+    if name == "leave_one_out":
+        return LeaveOneOut()
+    if not {"folds", "demonstrations"} & settings.model_fields_set and model.capabilities.alike:
+        # As many demonstrations in all, in half the requests.
+        return Shared(ALIKE_FOLDS, min(max(size // ALIKE_FOLDS, LEAST_SHOWN), MOST_SHOWN))
+    return Shared(settings.folds, shown)
+
+
+def exact_too(objective: Objective, settings: SearchSettings) -> bool:
+    """Whether the labels handed out are scored by leave-one-out besides, where each example has a context of its own.
+
+    Args:
+        objective: of the search.
+        settings: of the search.
+    """
+    if objective.estimator.name == LeaveOneOut.name:
+        return False
+    allowed = "exact" in settings.model_fields_set or not objective.model.capabilities.alike
+    return allowed and len(objective.dataset) <= settings.exact
 
 
 class Believed(NamedTuple):

@@ -20,7 +20,7 @@ from icm_api.result import Result, build_result
 from icm_api.search.align import LARGEST_UNIT, units
 from icm_api.search.component_anneal import label_units
 from icm_api.search.engines import build_kernel, engine_of, steps_of
-from icm_api.search.estimating import believed, estimator_of
+from icm_api.search.estimating import believed, estimator_of, exact_too
 from icm_api.search.kernel import Info, Kernel, State, better, touched
 from icm_api.search.start import Start, make_start, refuse_folder
 from icm_api.types import Constraint, Dataset, Labeling, Model, Score, Task, Usage
@@ -187,7 +187,7 @@ async def search(
 
 
 async def exactly(objective: Objective, score: Score, settings: SearchSettings) -> Score:
-    """The score of the same labeling by leave-one-out, if there are no more examples than the settings allow.
+    """The score of the same labeling by leave-one-out, if settings and model allow it: see `estimating.exact_too`.
 
     Args:
         objective: that the score is of.
@@ -197,11 +197,10 @@ async def exactly(objective: Objective, score: Score, settings: SearchSettings) 
     Raises:
         ProviderError: the model gave no usable logprobs.
     """
-    exact = LeaveOneOut()
-    if score.method == exact.name or len(score.labeling) > settings.exact:
+    if not exact_too(objective, settings):
         return score
     try:
-        return await replace(objective, estimator=exact)(score.labeling, near=score)
+        return await replace(objective, estimator=LeaveOneOut())(score.labeling, near=score)
     except BudgetError as error:
         # The labels are complete, and paid for.
         _LOG.warning("the labels found are not scored by leave-one-out: %s", error)

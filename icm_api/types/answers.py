@@ -198,6 +198,7 @@ class Capabilities:
         requests_per_prompt: how many requests one prompt takes, where every label is one token.
         options: of those that its provider takes, what may bring more of the probability onto the labels.
         together: the most requests that may travel as one, see `Request.group`.
+        alike: only requests about equal demonstrations travel as one, so that each context takes one of its own.
         at_once: prompts that are best asked about in one call, as they go as one batch job; 1 if that gains nothing.
     """
 
@@ -211,6 +212,7 @@ class Capabilities:
     requests_per_prompt: int = 1
     options: tuple[str, ...] = ()
     together: int = 1
+    alike: bool = False
     at_once: int = 1
 
 

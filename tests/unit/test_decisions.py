@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from icm_api.cli.main import main
-from icm_api.config import Budget
+from icm_api.config import Budget, SearchSettings
 from icm_api.errors import CapabilityError, LogprobsUnavailableError, RequestError
 from icm_api.model import Meter
 from icm_api.model.client.cache import ResponseCache
@@ -23,8 +23,21 @@ from icm_api.model.probe import probe
 from icm_api.model.reading.decisions import Decisions
 from icm_api.model.reading.reading import label_distribution
 from icm_api.model.request import Body, Request
+from icm_api.search import build_objective, search_labels
 from icm_api.testing import Server, serve
-from icm_api.types import Answers, LabelDistribution, Prompt, Turn, Usage, Verbalizer
+from icm_api.types import (
+    Answers,
+    Dataset,
+    Example,
+    LabelDistribution,
+    Labeling,
+    Prompt,
+    PromptTemplate,
+    Task,
+    Turn,
+    Usage,
+    Verbalizer,
+)
 from tests.hosted import write_config
 from tests.models import as_model
 
@@ -73,6 +86,32 @@ async def test_a_fold_after_one_set_of_demonstrations_is_one_request_and_its_tex
     assert in_two.prompt_tokens < one_by_one.prompt_tokens
     assert {each.method for each in together} == {"decisions"}
     assert {each.coverage for each in together} == {None}
+
+
+async def test_a_search_asks_two_requests_a_scoring_and_no_leave_one_out_unless_it_is_stated() -> None:
+    claims = [Example(str(at), {"text": f"{at}>{31 - 2 * at % 31}"}) for at in range(24)]
+    task, found = Task(PromptTemplate(separator="\n")), []
+    for settings in (SearchSettings(steps=3), SearchSettings(steps=3, exact=24)):
+        with serve() as server:
+            async with as_model(opened(server, "openai-decisions")) as model:
+                found.append((await search_labels(Dataset(claims), model, task=task, settings=settings), server.log))
+    (result, log), (exact, more) = found
+    # Zero-shot, four labelings, and one before all that says how the endpoint is.
+    assert log.requests["/v1/decisions"] <= 1 + 2 * 4 + 1
+    assert more.requests["/v1/decisions"] == log.requests["/v1/decisions"] + 24
+    assert (result.about["method"], exact.about["method"]) == ("shared", "leave_one_out")
+    assert dict(result.labeling) == dict(exact.labeling)
+
+
+async def test_after_random_labels_those_without_one_are_questions_of_one_request() -> None:
+    claims = Dataset(Example(str(at), {"text": f"{at}>{17 - at}"}) for at in range(18))
+    shown = Labeling({"3": "True", "11": "False", "17": "True"})
+    with serve() as server:
+        async with as_model(opened(server, "openai-decisions")) as model:
+            objective = build_objective(claims, model, Task(PromptTemplate(separator="\n")), SearchSettings())
+            read = await objective.conditionals(claims.ids, shown)
+        assert read.keys() == set(claims.ids)
+        assert server.log.requests["/v1/decisions"] == 1 + len(shown)
 
 
 async def test_a_budget_counts_a_shared_text_once() -> None:

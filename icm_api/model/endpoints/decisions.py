@@ -45,7 +45,9 @@ class DecisionsEndpoint:
     def capabilities(self) -> Capabilities:
         """Closed questions, many of them together; answers differ a little from time to time."""
         entry = self._host.entry
-        return Capabilities(entry.context_window, "decisions", deterministic=False, together=entry.questions)
+        return Capabilities(
+            entry.context_window, "decisions", deterministic=False, together=entry.questions, alike=entry.questions > 1
+        )
 
     def count_tokens(self, text: str) -> int:
         """An estimate from the text's length, rather too large."""
