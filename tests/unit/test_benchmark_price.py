@@ -14,7 +14,7 @@ from tests.benchmarks.price.learner import MINDS, LearnerBackend
 from tests.benchmarks.price.published import SEEDS, Batch, Labels, Published, Question, Scored
 from tests.benchmarks.price.rows import rows_of
 from tests.benchmarks.price.ruler import Ruler, Wire, exact_utility
-from tests.benchmarks.price.table import PUBLISHED, WAYS, check
+from tests.benchmarks.price.ways import PUBLISHED, WAYS, check
 
 GROUPS = tuple(f"q{at // 4}" for at in range(16))
 ANSWERS = tuple(str(at % 3) for at in range(16))
@@ -155,7 +155,7 @@ def _softplus(value: float) -> float:
 
 
 def test_the_present_default_is_the_first_way() -> None:
-    assert not WAYS["default"].search
+    assert not WAYS["default, with echo"].search
     assert PUBLISHED not in WAYS
 
 

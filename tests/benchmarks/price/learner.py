@@ -225,6 +225,9 @@ class LearnerBackend(Backend):
 
     def position(self, row: Row, chosen: int, top: int, wanted: Sequence[int] | None = None) -> Position:
         """A token and its alternatives, the `wanted` ones or the likeliest."""
-        if wanted is None:
+        if wanted is None and row is self._elsewhere:
+            # All words are alike there: one stands for them, since nobody reads what is no label.
+            wanted = (2,) if top else ()
+        elif wanted is None:
             wanted = np.argsort(-row[:_ANSWERS], kind="stable")[:top].tolist() if top else ()
         return Position(self.token(chosen, row), tuple(self.token(token, row) for token in wanted))
