@@ -11,7 +11,7 @@ no random seed label and no label found takes part, so agreement with it is evid
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import exp, fsum, log
 from statistics import fmean
@@ -152,11 +152,12 @@ class _Judge:
         """All but the witness, and the most probable labels in other orders."""
         judged, settings, objective, seed = self.judged, self.settings, self.objective, self.seed
         known = [await objective.completed(score) for score in judged.reordered]
-        score = over_orders([judged.score, *known])
-        given, relations = judged.fixed, _related(objective)
+        score, relations = over_orders([judged.score, *known]), _related(objective)
+        # Labels that a person gave need not be what the model would say; those that are count as any other.
+        given = [key for key, label in judged.fixed.items() if score.distributions[key].best != label]
         found = coherence(score, relations, given, objective.worth(score))
         # Rivals need not agree on what a person said.
-        free = score.labeling.without(given) or score.labeling
+        free = score.labeling.without(judged.fixed) or score.labeling
         lopsided = one_sided(found, given)
         first = await zero_shot(objective)
         null = await null_of(objective, score, seed, given, self.allowance) if settings.null else None
@@ -170,7 +171,7 @@ class _Judge:
             labels=objective.labels,
             found=found,
             one_sided=lopsided,
-            core=core_share(score, objective.relations.components, relations),
+            core=core_share(score, _without(given, objective.relations.components), relations),
             counts=_counts(score.labeling, objective.labels),
             drift=_drift(judged.path, objective.labels),
             chance=await self._chance(("second opinion", other, Labeling()) if lopsided else ("found", found, given)),
@@ -194,8 +195,8 @@ class _Judge:
         score = next(known, None) or await self.objective(labeling)
         return await self.objective.completed(score) if len(self.objective.relations) else score
 
-    async def _rival(self, name: str, labeling: Labeling, found: Labeling, first: Predictions) -> Rival:
-        score, objective = await self._scored(labeling), self.objective
+    def _rival(self, name: str, score: Score, found: Labeling, first: Predictions) -> Rival:
+        labeling, objective = score.labeling, self.objective
         return Rival(
             name,
             coherence(score, _related(objective), value=objective.worth(score)),
@@ -210,7 +211,7 @@ class _Judge:
 
         If no round can be afforded, calibrated zero-shot labels, at which the default search begins.
         """
-        objective, given, score = self.objective, self.judged.fixed, self.judged.score
+        objective, given = self.objective, self.judged.fixed
         # Each chain scores what it ends at.
         rounds = min(self.settings.rounds, self.allowance.at_most(2 * self.settings.rounds) // 2)
         if rounds:
@@ -218,12 +219,14 @@ class _Judge:
         else:
             labels = align(objective, Calibration("batch")(first), Labeling(), most_probable)
             chain = Chain(labels, 0, debiased=True)
-        rival = await self._rival("second opinion", chain.labeling, found, first)
+        score = await self._scored(chain.labeling)
+        rival = self._rival("second opinion", score, found, first)
         if rounds and rival.coherence.share < COHERENT:
             other = await bootstrap_chain(objective, first, rounds, debias=True)
-            second = await self._rival("second opinion, debiased", other.labeling, found, first)
+            again = await self._scored(other.labeling)
+            second = self._rival("second opinion, debiased", again, found, first)
             if second.coherence.share > rival.coherence.share:
-                chain, rival = other, second
+                chain, rival, score = other, second, again
         against = [key for key, label in given.items() if chain.labeling[key] != label]
         contradicted = fsum(_sureness(score, key, len(objective.labels)) for key in against) / max(1, len(given))
         return Opinion(rival, chain.rounds, chain.debiased, len(given), len(given) - len(against), contradicted)
@@ -245,7 +248,7 @@ class _Judge:
         rivals = []
         for end in others[: self.settings.ends]:
             if end in known or self.allowance.at_most(1):
-                rivals.append(await self._rival("another restart", end, found, first))
+                rivals.append(self._rival("another restart", await self._scored(end), found, first))
         return tuple(rivals)
 
     async def _renamed(self, first: Predictions) -> tuple[Rival, ...]:
@@ -253,9 +256,10 @@ class _Judge:
         ways = renamings(labels, self.settings.renamings, draw(self.seed, 0, "renamings"))
         name = "the inverse" if len(labels) == 2 else "other names"
         afforded = ways[: self.allowance.at_most(len(ways))]
-        return tuple([await self._rival(name, rename(found, way), found, first) for way in afforded])
+        scores = [await self._scored(rename(found, way)) for way in afforded]
+        return tuple(self._rival(name, score, found, first) for score in scores)
 
-    async def _chance(self, measured: tuple[str, Coherence, Labeling]) -> Chance | None:
+    async def _chance(self, measured: tuple[str, Coherence, Collection[str]]) -> Chance | None:
         name, one, given = measured
         gains: list[float] = []
         # Two or three of them say nothing.
@@ -267,6 +271,12 @@ class _Judge:
             if other is not None:
                 gains.append(coherence(await self._scored(other), _related(self.objective), given).gain)
         return Chance(name, one.gain, tuple(gains)) if gains else None
+
+
+def _without(given: Collection[str], components: Sequence[Sequence[str]]) -> list[Sequence[str]]:
+    """What is left of each component; all of them if nothing would be left."""
+    free = [[key for key in component if key not in given] for component in components]
+    return [component for component in free if component] or list(components)
 
 
 def _related(objective: Objective) -> Relations | None:

@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeAlias
 
 from icm_api.evaluation.coherence import Coherence
 from icm_api.evaluation.intervals import exact_lower_limit
-from icm_api.evaluation.measures import Measures, Rival
+from icm_api.evaluation.measures import Measures, Opinion, Rival
 from icm_api.evaluation.notes import notes
 from icm_api.evaluation.null import Null
 from icm_api.evaluation.thresholds import (
@@ -161,7 +161,7 @@ def _contradicted(m: Measures) -> Verdict | None:
     opinion = m.opinion
     if not opinion.given or opinion.contradicted <= CONTRADICTED or opinion.rival.coherence.share < COHERENT:
         return None
-    if exact_lower_limit(opinion.given - opinion.given_shared, opinion.given) <= CONTRADICTED:
+    if not _surely_many(opinion):
         return None
     return Verdict(
         "unsure",
@@ -174,6 +174,11 @@ def _contradicted(m: Measures) -> Verdict | None:
         (CHECK_GIVEN,),
         GIVEN_MEANS,
     )
+
+
+def _surely_many(opinion: Opinion) -> bool:
+    """Whether surely many of the given labels are not what the second opinion has."""
+    return exact_lower_limit(opinion.given - opinion.given_shared, opinion.given) > CONTRADICTED
 
 
 def _doubted(m: Measures) -> Verdict | None:
@@ -201,11 +206,14 @@ def _rivals(rival: Rival, m: Measures) -> bool:
 
     The same division with the names exchanged is none, unless the search itself should have preferred it, or the model
     is sure of those names where a person gave others; nor is one to which the model, asked about each text by itself,
-    leans clearly less where the two differ, or which that does not name where it names the labels found.
+    leans clearly less where the two differ, or which that does not name where it names the labels found; nor is one
+    against which a few answers of a person speak: many would rather speak against the answers.
     """
     if m.prior.spread >= NAMING_SPREAD and rival.leaning is not None and rival.leaning > 0:
         return False
     if m.prior.names and rival.auroc is not None and rival.auroc < NAMED:
+        return False
+    if rival is m.opinion.rival and 2 * m.opinion.given_shared < m.opinion.given and not _surely_many(m.opinion):
         return False
     told = m.opinion.given > 0 and not _sure_of_the_opposite(m)
     named = told or rival.coherence.value <= m.found.value

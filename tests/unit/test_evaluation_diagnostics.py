@@ -723,6 +723,27 @@ async def test_gold_answers_to_what_the_model_is_unsure_of_do_not_lower_a_good_r
     assert answered.naming.answer == "by given labels"
 
 
+async def test_a_person_who_labels_all_of_the_few_that_differ_makes_no_collapse() -> None:
+    dataset, truth = pairs(12)
+    false = [key for key in dataset.ids if not truth[dataset.get(key).fields["text"]]][:3]
+    kept = [key for key in dataset.ids if truth[dataset.get(key).fields["text"]]] + false
+    few = Dataset(dataset.get(key) for key in kept)
+    objective = build_objective(few, BayesModel(truth), Task(PromptTemplate(separator="\n")), SearchSettings())
+    gold = Labeling({key: str(key not in false) for key in few.ids})
+    told = await judged(objective, gold, Labeling(dict.fromkeys(false, "False")))
+    assert not told.measures.one_sided
+    assert told.verdict.name == "coherent", told.lines()
+    wrongly = await judged(objective, Labeling(dict.fromkeys(few.ids, "True")), Labeling({kept[0]: "True"}))
+    assert wrongly.measures.one_sided
+
+
+def test_a_few_answers_of_a_person_speak_against_a_second_opinion_and_many_for_a_doubt() -> None:
+    rival = a_rival(0.95, 0.5)
+    for answers, shared, said in ((1, 0, "coherent"), (3, 1, "coherent"), (8, 0, "unsure"), (4, 4, "unsure")):
+        opinion = Opinion(rival, 2, False, answers, shared, contradicted=0.2)
+        assert judge(replace(measures(), opinion=opinion)).name == said, (answers, shared)
+
+
 def test_labels_that_a_person_gave_do_not_count_for_coherence() -> None:
     labels = {"a": "True", "b": "False", "c": "True", "d": "False", "e": "False"}
     score = scored({"a": 0.9, "b": 0.1, "c": 0.9, "d": 0.1, "e": 0.99}, labels)
