@@ -45,7 +45,8 @@ def estimator_of(settings: SearchSettings, model: Model, size: int, *, inside: b
     if name == "auto":
         name = "leave_one_out"
         if settings.engine == "rounds":
-            name = "joint" if inside and model.capabilities.prompt_logprobs else "shared"
+            reads = isinstance(model, ReadsInside) and model.capabilities.prompt_logprobs
+            name = "joint" if inside and reads else "shared"
         if name == "shared" and size <= 2 * shown and not model.capabilities.alike:
             name = "leave_one_out"
     if name == "joint":

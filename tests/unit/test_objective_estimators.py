@@ -11,10 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from icm_api.config import SearchSettings
 from icm_api.errors import CapabilityError, PromptError
 from icm_api.objective import Joint, LeaveOneOut, Shared, leave_one_out_context
 from icm_api.prompts import PromptBuilder
-from icm_api.types import Dataset, Example, Labeling, PromptTemplate, Verbalizer
+from icm_api.search import estimator_of
+from icm_api.types import Capabilities, Dataset, Example, Labeling, PromptTemplate, Verbalizer
 from tests.bayes import BayesModel, InsideBayesModel, candidates, pairs
 
 DATASET, TRUTH = candidates(3, 2)
@@ -108,6 +110,24 @@ async def test_joint_of_nothing_is_nothing_and_a_model_without_echo_is_named() -
     assert not (await Joint().estimate(Labeling(), DATASET, prompts(), InsideBayesModel(TRUTH))).logprobs
     with pytest.raises(CapabilityError, match='estimator = "joint" needs a model that gives logprobs of its prompts'):
         await Joint().estimate(labeled((True,) * 6), DATASET, prompts(), BayesModel(TRUTH))
+
+
+class SaysSo(BayesModel):
+    """It says that it gives logprobs of prompts, and has no way to ask for them."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return replace(super().capabilities, prompt_logprobs=True)
+
+
+class AndDoesSo(SaysSo, InsideBayesModel):
+    """It says so, and does."""
+
+
+def test_auto_takes_joint_of_a_model_that_reads_inside_and_not_of_one_that_only_says_so() -> None:
+    auto = SearchSettings()
+    assert estimator_of(auto, AndDoesSo(TRUTH), 100).name == "joint"
+    assert estimator_of(auto, SaysSo(TRUTH), 100).name == "shared"
 
 
 async def test_shared_with_a_fold_per_example_is_leave_one_out() -> None:
