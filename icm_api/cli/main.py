@@ -16,6 +16,7 @@ import sys
 from argparse import Action, ArgumentError, ArgumentParser, HelpFormatter, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from difflib import get_close_matches
+from errno import ENOENT
 from importlib import import_module
 from io import TextIOWrapper
 from typing import Any, NoReturn
@@ -111,7 +112,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if error.filename is not None:
             raise
         _drop_output()
-        print(f"icm-api: the output cannot be written: {error.strerror or error}", file=sys.stderr)
+        gone = error.errno == ENOENT
+        what = "the working folder is gone" if gone else f"the output cannot be written: {error.strerror or error}"
+        print(f"icm-api: {what}", file=sys.stderr)
         return STOPPED
 
 

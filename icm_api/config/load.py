@@ -226,7 +226,13 @@ class _Sources:
         return found
 
     def check_names(self) -> None:
-        """Raises ConfigError if a key has its old name."""
+        """Raises ConfigError if a key has its old name, or if a variable is all but one of a table's."""
+        for name in sorted(self.variables):
+            table = name.removeprefix(ENVIRONMENT_PREFIX).lower().partition("__")[0]
+            if name.startswith(ENVIRONMENT_PREFIX) and "__" in name and table not in Config.model_fields:
+                for near in get_close_matches(table, Config.model_fields, n=1):
+                    meant = ENVIRONMENT_PREFIX + near.upper() + name[len(ENVIRONMENT_PREFIX + table) :]
+                    raise ConfigError(f"{name}: there is no table [{table}]; did you mean {meant}?")
         merged = self.merged()
         for old, new in RENAMED.items():
             place = old.split(".")

@@ -55,6 +55,7 @@ class Entry:
             marked with `"prefix": true`, or with vLLM's pair of flags.
         openai_models: the model names are OpenAI's, so `FAMILIES` apply.
         extra: part of every body.
+        leave_out: fields that are in no body.
         unkeyed: fields it knows that change what a request costs and not what is answered, so that they are no part of
             a cache key: "prompt_cache_key", "service_tier".
         jobs: in whose shape it takes batch jobs; None if it is not known to take any.
@@ -79,6 +80,7 @@ class Entry:
     prefill: Prefill = "never"
     openai_models: bool = False
     extra: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
+    leave_out: frozenset[str] = frozenset()
     unkeyed: frozenset[str] = frozenset()
     jobs: JobShape | None = None
     job_apis: frozenset[Api] = frozenset()

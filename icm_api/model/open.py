@@ -7,6 +7,7 @@ It does not: read a configuration.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from importlib.metadata import entry_points
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
 GROUP = "icm_api.models"
 """Entry points of this group name functions that take a model's name and options and return an `Opened`."""
+_KEY_LOG = "SSLKEYLOGFILE"
 
 
 class Opened(NamedTuple):
@@ -135,6 +137,14 @@ def open_endpoint(spec: str, options: Mapping[str, Any] | None = None, *, tier: 
         return opener(model, given)
     except ModuleNotFoundError as error:
         raise ProviderError(f"provider {name!r} needs the package {error.name!r}: pip install it") from error
+    except OSError as error:
+        # Python opens it with every set of certificates, some packages as they are imported.
+        if error.filename is None or error.filename != os.environ.get(_KEY_LOG):
+            raise
+        raise ConfigError(
+            f"the environment variable {_KEY_LOG} names a file that can't be written ({error.strerror}): unset it, or "
+            "name another"
+        ) from error
 
 
 def provider_names() -> tuple[str, ...]:

@@ -16,6 +16,9 @@ from icm_api.model.decision_hosts import DecisionEntry
 # The most alternatives that Gemini lists.
 _MOST_GEMINI_LOGPROBS = 20
 
+LIMITS = frozenset({"max_completion_tokens", "max_tokens", "max_output_tokens", "max_new_tokens"})
+"""Names of the most reply tokens, in the bodies of one host or another."""
+
 _T = TypeVar("_T")
 
 
@@ -33,6 +36,9 @@ class Options(BaseModel):
         prefill: how a chat answer can be begun, see `Entry`.
         key_variable: environment variable that holds the key.
         extra_body: put into every body, over all but what asks for logprobs.
+        leave_out: fields that this library puts into every body, and the host does not take: "temperature",
+            "max_tokens", "max_completion_tokens". The most tokens of a reply must then be in `extra_body` by the name
+            that the host has for it.
         prompt_cache_key: sent with every question, for hosts that route requests with an equal key to one prefix cache
             (openai, azure, fireworks, mistral). It is no part of this library's own cache keys.
         allow_http: send requests and key unencrypted to other machines.
@@ -51,6 +57,7 @@ class Options(BaseModel):
     prefill: Prefill | None = None
     key_variable: str | None = None
     extra_body: Mapping[str, Any] = Field(default_factory=dict)
+    leave_out: tuple[Literal["temperature", "max_tokens", "max_completion_tokens"], ...] = ()
     prompt_cache_key: str | None = Field(default=None, min_length=1)
     allow_http: bool = False
     http_client: Literal["httpx2", "aiohttp"] = "httpx2"
@@ -193,7 +200,16 @@ def settled(entry: Entry, options: Options) -> Entry:
         'completions'
     """
     same = {"base_url", "api", "context_window", "echo", "prefill", "prompt_list"}
-    given: dict[str, Any] = {"extra": {**entry.extra, **options.extra_body}}
+    if LIMITS & {*options.leave_out} and not LIMITS & options.extra_body.keys():
+        raise ConfigError(
+            "leave_out: replies need a limit, for the budget too: put it into extra_body by the name that the host has "
+            f"for it, one of {', '.join(sorted(LIMITS - {*options.leave_out}))}",
+            option="leave_out",
+        )
+    given: dict[str, Any] = {
+        "extra": {**entry.extra, **options.extra_body},
+        "leave_out": frozenset(options.leave_out),
+    }
     if options.top_logprobs is not None:
         given |= {"top_logprobs": options.top_logprobs, "completion_logprobs": options.top_logprobs}
     return entry_with(replace(entry, **given), options.key_variable, options.model_dump(include=same))

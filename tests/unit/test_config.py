@@ -99,6 +99,12 @@ def test_values_of_variables(
     [
         ("[search]\nstepps = 3", {}, {}, "{file}: unknown key 'search.stepps'; did you mean 'search.steps'?"),
         ("", {"ICM_SEARCH__STEPPS": "3"}, {}, "ICM_SEARCH__STEPPS: unknown key 'search.stepps'; did you mean"),
+        (
+            "",
+            {"ICM_SERCH__STEPS": "3"},
+            {},
+            "ICM_SERCH__STEPS: there is no table .serch.; did you mean ICM_SEARCH__STEPS?",
+        ),
         ("", {}, {"search": {"stepps": 3}}, "flags: unknown key 'search.stepps'; did you mean 'search.steps'?"),
         ('[search]\nengine = "round"', {}, {}, "{file}: search.engine: unknown engine 'round'; did you mean 'rounds'?"),
         ("", {"ICM_SEARCH__ENGINE": "Gibs"}, {}, "ICM_SEARCH__ENGINE: search.engine: unknown engine 'Gibs'; did you"),

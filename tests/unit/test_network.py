@@ -15,6 +15,7 @@ from pathlib import Path
 from socket import create_connection, socket
 from socketserver import StreamRequestHandler, ThreadingTCPServer
 from threading import Thread
+from typing import NoReturn
 
 import httpx2
 import pytest
@@ -23,6 +24,7 @@ from icm_api.cli.main import main
 from icm_api.config import ClientSettings
 from icm_api.errors import ConfigError, RequestError
 from icm_api.model import LanguageModel, open_model
+from icm_api.model import open as opening
 from icm_api.model.endpoints.http import checked_url, transport_error
 from icm_api.model.endpoints.network import network, proxy_variable
 from icm_api.model.open import open_endpoint
@@ -198,6 +200,27 @@ def test_a_certificate_that_is_not_trusted_is_no_case_for_another_try() -> None:
     found = transport_error(error, "openai/m", "", FAR)
     assert not found.retryable
     assert "SSL_CERT_FILE" in str(found)
+
+
+def test_https_to_a_server_that_speaks_none_is_no_case_for_another_try() -> None:
+    found = transport_error(httpx2.ConnectError("[SSL: WRONG_VERSION_NUMBER] wrong version"), "openai/m", "", FAR)
+    assert not found.retryable
+    assert "write http://" in str(found)
+
+
+def test_a_log_of_keys_that_cannot_be_written_is_named_by_its_variable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "no" / "such.log"
+    monkeypatch.setenv("SSLKEYLOGFILE", str(log))
+
+    def importing(model: str, options: object) -> NoReturn:
+        log.write_text("")
+        raise AssertionError
+
+    monkeypatch.setattr(opening, "_own", lambda name, tier: importing)
+    with pytest.raises(ConfigError, match="SSLKEYLOGFILE names a file that can't be written"):
+        open_endpoint("pocket")
 
 
 @asynccontextmanager

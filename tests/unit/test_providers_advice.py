@@ -22,6 +22,9 @@ from tests.models import text_request
         ("Requested sample logprobs of 100, which is greater than max allowed: 20", "top_logprobs"),
         ("Only no echo is supported", "echo = false"),
         ("This model's maximum context length is 4096 tokens", "context_window"),
+        ("Unsupported value: 'temperature' does not support 0 with this model", 'leave_out = ["temperature"]'),
+        ("Unsupported parameter: 'max_tokens' is not supported with this model", 'leave_out = ["temperature"]'),
+        ("Only user and assistant roles are supported!", 'chat_style = "one_message"'),
         ("the request exceeds the available context size, try increasing it", "context_window"),
     ],
 )

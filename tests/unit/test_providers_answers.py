@@ -104,6 +104,8 @@ def test_a_sound_answer_holds_no_error(body: dict[str, Any]) -> None:
         (429, "tokens", "on tokens per min (TPM): Limit 10,000, Requested 20,000.", "bad_request"),
         (429, "tokens", "on tokens per min (TPM): Limit 30000, Used 28000, Requested 6000.", "rate_limit"),
         (500, "", "This model's maximum context length is 4096 tokens", "bad_request"),
+        (500, "", "Conversation roles must alternate user/assistant/user/assistant/...", "bad_request"),
+        (405, "", "Method Not Allowed", "not_found"),
         (400, "rate_limit_exceeded", "", "rate_limit"),
         (400, "content_filter", "", "refused"),
         (503, "invalid_request_error", "", "overloaded"),

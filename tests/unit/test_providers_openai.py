@@ -392,6 +392,19 @@ async def test_without_an_instruction_chat_models_are_told_the_labels() -> None:
     await provider.close()
 
 
+async def test_fields_that_a_host_does_not_take_are_left_out() -> None:
+    given = {"api": "chat", "leave_out": ["temperature", "max_tokens"], "extra_body": {"max_completion_tokens": 1}}
+    with serve(dialect="openai", record=1) as server:
+        spec = f"openai-compatible:{server.model}@{server.url}"
+        async with open_model(spec, options=given) as model:
+            await model.label_distributions([Prompt("", (), "1>2", Verbalizer.plain(["True", "False"]))])
+        body = server.requests[-1].body
+    assert not {"temperature", "max_tokens"} & body.keys()
+    assert body["max_completion_tokens"] == 1
+    with pytest.raises(ConfigError, match="replies need a limit"):
+        questions_of("openai-compatible:m@http://127.0.0.1:1/v1", {"leave_out": ["max_tokens"]})
+
+
 # Fields beside the cache key
 
 

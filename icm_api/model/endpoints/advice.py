@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
-OPTIONS = frozenset({"context_window", "chat_style", "api", "echo", "top_logprobs", "extra_body"})
+OPTIONS = frozenset({"context_window", "chat_style", "api", "echo", "top_logprobs", "extra_body", "leave_out"})
 """What may mend a request to a host of OpenAI's kind."""
 _OPTIONS = "under [model.options]"
 _LOOSELY = re.IGNORECASE | re.DOTALL
@@ -18,7 +18,8 @@ TOO_LONG = (
 _MENDS: tuple[tuple[str, str, str], ...] = (
     (r"context.*length|prompt is too long|exceeds?.*context", "context_window", TOO_LONG),
     (
-        r"system.*(role|message|instruction)|(role|message|instruction).*system|roles must alternate",
+        r"system.*(role|message|instruction)|(role|message|instruction).*system|roles must alternate"
+        r"|only user and assistant",
         "chat_style",
         f'the model takes no system message, or no turns: set chat_style = "one_message" {_OPTIONS}',
     ),
@@ -28,6 +29,13 @@ _MENDS: tuple[tuple[str, str, str], ...] = (
         r"logprobs",
         "top_logprobs",
         f"set top_logprobs {_OPTIONS} to what this host allows, or use a model that gives logprobs",
+    ),
+    (
+        r"(temperature|max_(completion_)?tokens).*(unsupported|not |n't |deprecated|extra)"
+        r"|(unsupported|unrecognized|unknown|unexpected|extra).*(temperature|max_(completion_)?tokens)",
+        "leave_out",
+        f'leave it out: leave_out = ["temperature"] {_OPTIONS}, or leave_out = ["max_tokens"] with extra_body = '
+        "{ max_completion_tokens = 1 }",
     ),
     (r"thinking|reasoning", "extra_body", f"turn thinking off, or on, by extra_body {_OPTIONS}"),
     (r"thinking|reasoning", "thinking", f"set thinking {_OPTIONS}: true for a model that always thinks, else false"),

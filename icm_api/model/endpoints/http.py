@@ -25,6 +25,7 @@ _KINDS: Mapping[int, RequestErrorKind] = {
     402: "quota",
     403: "permission",
     404: "not_found",
+    405: "not_found",
     408: "timeout",
     409: "server",
     # Failed on the way to the model, not yet, and given up by a server between.
@@ -87,6 +88,8 @@ NAMED_KINDS: Mapping[str, RequestErrorKind] = MappingProxyType(
 _TOO_LARGE = re.compile(
     r"request (?:is )?too large|too large for|context_length|(?:maximum|max) context length|context window", re.I
 )
+# What the template of a chat says of the messages it is given, which some servers call an error of their own.
+_TEMPLATE = re.compile(r"roles must alternate|system role|only user and assistant|chat.?template|jinja", re.I)
 _ASKED = re.compile(r"limit:?\s*([\d,]{1,15}).{0,60}?requested:?\s*([\d,]{1,15})", re.I | re.S)
 # Of what a request meets before any of it is sent.
 _UNSENT = (
@@ -257,6 +260,8 @@ def transport_error(error: BaseException, where: str, key: str, url: str) -> Req
     if "CERTIFICATE_VERIFY_FAILED" in text:
         # No other try mends it.
         return RequestError(f"{where}: no connection ({text}); {_UNTRUSTED}", kind="authentication")
+    if "WRONG_VERSION_NUMBER" in text:
+        return RequestError(f"{where}: no connection: the server speaks no https; write http://", kind="bad_request")
     if isinstance(error, AnswerTooLargeError):
         return RequestError(f"{where}: {error}, which no model writes; check base_url", kind="bad_request")
     if isinstance(error, _UNSENT):
@@ -297,6 +302,8 @@ def kind_of(status: int, code: str = "", text: str = "") -> RequestErrorKind:
     alone = asked is not None and _whole(asked[2]) > _whole(asked[1])
     if kind in ("rate_limit", "server") and (alone or _TOO_LARGE.search(text)):
         # It would be too large the next time too.
+        return "bad_request"
+    if kind == "server" and _TEMPLATE.search(text):
         return "bad_request"
     named = NAMED_KINDS.get(code.lower())
     # A status says more than a name, unless it is one that servers give for everything.

@@ -10,7 +10,7 @@ from hashlib import sha256
 from typing import Any
 
 from icm_api.errors import CapabilityError, ProviderError
-from icm_api.model.catalog import HEAD_TOKENS, TURN_TOKENS, Host, family_of
+from icm_api.model.catalog import HEAD_TOKENS, TURN_TOKENS, Family, Host, family_of
 from icm_api.model.reading.chat import chat_messages, instructed, replies
 from icm_api.model.reading.echo import METHOD, PromptLogprobs, check_echo
 from icm_api.model.reading.label_tokens import Place, alternatives
@@ -24,7 +24,7 @@ _CHAT = "chat/completions"
 COMPLETIONS = "completions"
 """The path of legacy Completions, below the base URL."""
 
-# Names of the most reply tokens, SGLang's last; a host's extra fields may say another number than this library.
+# SGLang's comes last; a host's extra fields may say another number than this library.
 _LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens", "max_new_tokens")
 
 
@@ -178,12 +178,12 @@ class Questions:
         entry = self.host.entry
         body: dict[str, Any] = {"model": self.host.model, "temperature": temperature}
         if not self.host.chat:
-            return {**body, "prompt": shown, "max_tokens": limit, **entry.extra}
-        messages = [{"role": "user", "content": shown}] if isinstance(shown, str) else shown
-        if not entry.openai_models:
-            return {**body, "messages": messages, "max_tokens": limit, **entry.extra}
-        family = family_of(self.host.model)
-        return {**body, "messages": messages, family.limit: limit, **family.extra, **entry.extra}
+            body |= {"prompt": shown, "max_tokens": limit}
+        else:
+            family = family_of(self.host.model) if entry.openai_models else Family("", "max_tokens", {})
+            messages = [{"role": "user", "content": shown}] if isinstance(shown, str) else shown
+            body |= {"messages": messages, family.limit: limit, **family.extra}
+        return {name: value for name, value in body.items() if name not in entry.leave_out} | dict(entry.extra)
 
     def _group(self, body: Body, path: str) -> str:
         """What requests must have in common for their prompts to travel as a list: all but the prompts themselves."""
