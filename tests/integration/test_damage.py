@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import pandas as pd
 import pytest
 
 from icm_api.cli.main import main
@@ -27,7 +29,12 @@ FILES = (
     "trace.jsonl",
 )
 QUICK = {"evaluate", "export", "queue"}
-TASKS = ("comparisons", "sums", "facts")
+WORLDS = (
+    ("comparisons", "rounds", "claims.jsonl"),
+    ("sums", "anneal", "claims.csv"),
+    ("facts", "bootstrap", "claims.parquet"),
+)
+"""Task, engine and file of the data; the CSV file has semicolons."""
 
 
 class Outcome(NamedTuple):
@@ -63,11 +70,28 @@ def outcome(world: Path, verb: str, capsys: pytest.CaptureFixture[str]) -> Outco
     return Outcome(code, said.out, said.err, written)
 
 
-@pytest.fixture(scope="module", params=[TASKS[0], *(pytest.param(task, marks=pytest.mark.slow) for task in TASKS[1:])])
+@pytest.fixture(
+    scope="module",
+    params=[WORLDS[0], *(pytest.param(world, marks=pytest.mark.slow) for world in WORLDS[1:])],
+    ids=lambda world: world[1],
+)
 def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    task, engine, file = request.param
     folder = tmp_path_factory.mktemp("damaged")
-    assert main(["run", str(write_world(folder, request.param, search="restarts = 1")), "--json"]) == 0
+    config = write_world(folder, task, search=f'engine = "{engine}"\nrestarts = 1')
+    rewritten(folder / "claims.jsonl", folder / file)
+    config.write_text(config.read_text().replace("claims.jsonl", file))
+    assert main(["run", str(config), "--json"]) == 0
     return folder
+
+
+def rewritten(rows: Path, to: Path) -> None:
+    """The rows in another kind of file, which takes their place."""
+    if to == rows:
+        return
+    table = pd.DataFrame([json.loads(line) for line in rows.read_text().splitlines()])
+    table.to_parquet(to) if to.suffix == ".parquet" else table.to_csv(to, sep=";", index=False)
+    rows.unlink()
 
 
 def damaged(world: Path, tmp_path: Path, file: str, change: Callable[[bytes], bytes]) -> Path:
