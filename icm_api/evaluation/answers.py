@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import Any
+
+from icm_api.evaluation.checked import FEWEST_ANSWERS, FEWEST_RIGHT
 
 UNCHECKED = "unchecked"
 _EARLIER = {"salient": "coherent", "not salient": "not coherent"}
@@ -156,15 +159,24 @@ def next_steps(about: Mapping[str, Any], run: str) -> list[str]:
                 *steps,
                 f"say which label is which: icm-api queue {run} --names --out names.csv, fill in the labels, and run "
                 "again into another folder (--out) with that file under [data] fixed",
-                "then check 20 labels of that run by hand, as it will tell",
+                "then check some labels of that run by hand, as it will tell",
             ]
+        count = min(FEWEST_ANSWERS, _free(diagnosis) or FEWEST_ANSWERS)
         steps.append(
-            f"check 20 labels by hand: icm-api queue {run} --random 20 --blind --out answers.csv, fill in the labels, "
-            f"then icm-api check {run} answers.csv; use the labels if at least 16 of the 20 are right"
+            f"check {count} labels by hand: icm-api queue {run} --random {count} --blind --out answers.csv, fill in "
+            f"the labels, then icm-api check {run} answers.csv; use the labels if at least "
+            f"{ceil(FEWEST_RIGHT * count)} of the {count} are right"
         )
     if check is not None and check.get("advice"):
         steps.append(str(check["advice"]))
     return steps
+
+
+def _free(diagnosis: Mapping[str, Any]) -> int:
+    """How many labels no person gave; 0 if a summary does not say."""
+    measures = diagnosis.get("measures") or {}
+    given = int((measures.get("second_opinion") or {}).get("given_labels", 0))
+    return max(0, sum(map(int, (measures.get("counts") or {}).values())) - given)
 
 
 def short_lines(about: Mapping[str, Any], run: str) -> Iterator[str]:

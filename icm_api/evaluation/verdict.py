@@ -43,7 +43,10 @@ Name: TypeAlias = Literal["coherent", "not coherent", "collapsed", "unsure"]
 
 STRONGER = "ask for a concept that the model holds, word the prompt so that it is plain, or use a stronger model"
 MORE = "label more examples at once, word the prompt so that the concept is plain, or use a stronger model"
-CHECK_GIVEN = "check the given labels; if they are meant so, the concept is not the model's own: trust its labels less"
+CHECK_GIVEN = (
+    "look again at the labels that you gave; if they are right, the model sees something else in the texts than you "
+    "do, and its labels are of use only if a check passes"
+)
 GIVEN_MEANS = "the labels that you gave do not fit what the model finds in the texts by itself"
 CONTRAST = (
     "add texts that should get another label, such as the opposite of each claim, and say by [[constraints]] which "

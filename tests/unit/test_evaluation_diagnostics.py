@@ -600,13 +600,18 @@ def test_the_first_lines_say_what_to_do_next() -> None:
     assert good.lines()[0] == f"verdict: {good.as_json()['verdict']}" == "verdict: coherent, unchecked"
     assert good.lines()[1].endswith("; only a person can say whether it is the one you asked for")
     assert "icm-api queue RUN --random 20 --blind" in good.lines()[2]
+    assert "at least 16 of the 20" in good.lines()[2]
+    few = replace(measures(), counts={"True": 10, "False": 5}, opinion=replace(measures().opinion, given=4))
+    asked = Diagnosis(judge(few), name(few.prior, 4), few).lines()[2]
+    assert "check 11 labels by hand: icm-api queue RUN --random 11 --blind" in asked
+    assert "at least 9 of the 11" in asked
     questions = [line.split("?")[0] for line in good.lines()[3:6]]
     assert questions == ["  coherent", "  named by what", "  checked by anyone"]
     unsettled = Diagnosis(judge(measures()), name(Prior(0.1, 0.5, 0.0, 0.9), 0), measures())
     assert unsettled.lines()[0] == "verdict: coherent, names unsettled, unchecked"
     assert "nothing says which side of it has which name" in unsettled.lines()[1]
     assert "icm-api queue RUN --names" in unsettled.lines()[2]
-    assert unsettled.lines()[3] == "  what to do next: then check 20 labels of that run by hand, as it will tell"
+    assert unsettled.lines()[3] == "  what to do next: then check some labels of that run by hand, as it will tell"
 
 
 def test_whatever_makes_unsure_is_said_in_plain_words_before_what_to_do() -> None:
