@@ -1,8 +1,8 @@
 """Every benchmark, printed: `python -m tests.benchmarks`, or some by name: `python -m tests.benchmarks prefix`.
 
-`real` and `estimators real` need real models; `worlds` and `price` take from minutes to hours. They run only if they
-are named, and have options: `python -m tests.benchmarks real --help`. `size` takes numbers of rows. `cluster` needs
-pip install 'icm-api[ray]', and runs only if it is named.
+`real`, `estimators real` and `training real` need real models; `worlds` and `price` take from minutes to hours. They
+run only if they are named, and have options: `python -m tests.benchmarks real --help`. `size` takes numbers of rows.
+`cluster` needs pip install 'icm-api[ray]', and runs only if it is named.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from tests.benchmarks import (
     size,
     startup,
     throughput,
+    training,
     verdicts,
 )
 from tests.benchmarks.price.table import report as price
@@ -42,6 +43,7 @@ REPORTS = {
     "size": size.report,
     "startup": startup.report,
     "throughput": throughput.report,
+    "training": training.report,
     "verdicts": verdicts.report,
 }
 
@@ -51,6 +53,9 @@ if sys.argv[1:2] and sys.argv[1] in NAMED:
     NAMED[sys.argv[1]](sys.argv[2:])
 elif sys.argv[1:3] == ["estimators", "real"]:
     for line in estimators.report(sys.argv[2:]):
+        print(line, flush=True)
+elif sys.argv[1:3] == ["training", "real"]:
+    for line in training.report(sys.argv[3:]):
         print(line, flush=True)
 elif sys.argv[1:2] == ["size"] and sys.argv[2:]:
     for line in size.costs([int(rows) for rows in sys.argv[2:]]):
