@@ -15,7 +15,8 @@ from typing import Any, Literal, TypeAlias
 from icm_api.errors import ConfigError
 from icm_api.testing.faults import Faults
 
-Phase: TypeAlias = Literal["validating", "queued", "running", "succeeded", "failed", "cancelled"]
+Phase: TypeAlias = Literal["validating", "queued", "running", "succeeded", "failed", "cancelled"] | str
+"""A state in one word for all hosts, or a host's own word for one."""
 SUCCEEDS: tuple[Phase, ...] = ("validating", "queued", "running", "succeeded")
 FAILS: tuple[Phase, ...] = ("validating", "queued", "running", "failed")
 _BORN = 1_790_000_000
@@ -65,6 +66,7 @@ class TrainingJobs:
 
     Attributes:
         phases: of every job, one after each look at it; the last is kept.
+        cancels: likewise, of a job that is cancelled.
         faults: what requests meet, as for questions to a model; "cut" does what was asked, and loses the answer.
         price: USD per million tokens, as Together estimates it; None for an estimate that is not available.
         allowed: whether Together lets a job of this price be started.
@@ -73,6 +75,7 @@ class TrainingJobs:
     """
 
     phases: Sequence[Phase] = SUCCEEDS
+    cancels: Sequence[Phase] = ("cancelled",)
     faults: Faults | None = None
     price: float | None = 0.5
     allowed: bool = True
@@ -183,7 +186,7 @@ class TrainingJobs:
         return {
             **job.body,
             "name": job.id,
-            "state": _FIREWORKS[job.phase],
+            "state": _FIREWORKS.get(job.phase, job.phase),
             "status": told if job.phase == "failed" else {"code": "OK", "message": ""},
             "jobProgress": {"percent": 50 if job.phase == "running" else 0, "epoch": 0},
             "outputModel": job.model,

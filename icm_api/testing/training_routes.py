@@ -118,7 +118,7 @@ class _Hosts:
     def _cancelled(self, job: MadeJob) -> MadeJob:
         if job.phase in ("succeeded", "failed"):
             raise WireError(f"Job has already {job.phase}: it cannot be cancelled.")
-        job.phases[:] = ["cancelled"]
+        job.phases[:] = self._jobs.cancels
         return job
 
     async def upload(self, request: Request) -> Mapping[str, Any] | Response:

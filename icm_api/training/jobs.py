@@ -124,7 +124,7 @@ async def start(
                 found = await _found(trainer, last)
                 last = last if found is None else record.note("started", job=found.id)
             if last.job is not None:
-                job = last.ended or _noted(record, await trainer.look(last.job))
+                job = last.ended or _noted(record, await _looked(trainer, last.job, wishes))
                 if not (job.ended and wishes.again):
                     _check_same(last, trainer, folder, wishes)
                     return job
@@ -216,11 +216,30 @@ async def cancel(trainer: Trainer, folder: Path) -> Job:
         raise ConfigError(f"{folder}: no job was started there, so that there is none to cancel")
     if last.ended is not None:
         return last.ended
-    job = await trainer.cancel(last.job)
+    try:
+        job = await trainer.cancel(last.job)
+    except RequestError as error:
+        # It may have ended meanwhile, and what has ended is not cancelled.
+        job = Job(last.job, "running") if error.retryable else await trainer.look(last.job)
+        if not job.ended:
+            raise
     if job.ended and not trainer.here:
         with locked(folder), Record(folder) as record:
             return _noted(record, job)
     return job
+
+
+async def _looked(trainer: Trainer, job: str, wishes: Wishes) -> Job:
+    """How far a job is; that the host has no such job any more stops nobody who wants another."""
+    try:
+        return await trainer.look(job)
+    except RequestError as error:
+        if error.kind != "not_found":
+            raise
+        if wishes.again:
+            return Job(job, "failed", error="the host has no such job any more")
+        told = f"{error}; if it was removed there, start another with --again"
+        raise RequestError(told, kind=error.kind, status=error.status) from error
 
 
 async def _found(trainer: Trainer, attempt: Attempt) -> Job | None:
