@@ -241,6 +241,11 @@ def _train(parser: ArgumentParser) -> None:
 def _iterate(parser: ArgumentParser) -> None:
     _configuration(parser)
     _trained(parser)
+    parser.add_argument(
+        "--by-folds",
+        action="store_true",
+        help="tune a model per fold ([search] folds) in place of demonstrations, for texts too long for a context",
+    )
     parser.add_argument("--yes", action="store_true", help="do not ask, however much a job costs (budget.ask_above)")
 
 

@@ -31,6 +31,7 @@ from icm_api.training import (
     cancel,
     follow,
     iterate,
+    label_by_folds,
     open_trainer,
     start,
     training_data,
@@ -111,12 +112,13 @@ def iterate_verb(arguments: Namespace) -> None:
     config = read_config(arguments)
     above = None if arguments.yes else config.budget.ask_above
     quiet = bool(arguments.json)
+    told = "model {} is asked: {}" if arguments.by_folds else "batch {} is labelled by {}"
 
     def on_round(number: int, spec: str) -> None:
         if not quiet:
-            print(f"batch {number} is labelled by {spec}", file=sys.stderr, flush=True)
+            print(told.format(number, spec), file=sys.stderr, flush=True)
 
-    where = f"to train {arguments.spec} on the labels so far:"
+    where = f"to train {arguments.spec} on the labels {'of the other folds' if arguments.by_folds else 'so far'}:"
     teacher = Teacher(
         arguments.spec,
         dict(arguments.option),
@@ -125,7 +127,7 @@ def iterate_verb(arguments: Namespace) -> None:
         _teller(arguments),
     )
     try:
-        asyncio.run(iterate(config, teacher))
+        asyncio.run(label_by_folds(config, teacher) if arguments.by_folds else iterate(config, teacher))
     except (KeyboardInterrupt, StorageError, BudgetError, GaveUpError):
         print("to go on: repeat the command; no job is started twice", file=sys.stderr)
         raise
@@ -135,8 +137,8 @@ def iterate_verb(arguments: Namespace) -> None:
         print(run.summary_text, end="")
         return
     counts = Counter(row.label for row in run.result.examples)
-    told = ", ".join(f"{label} {count}" for label, count in sorted(counts.items()))
-    lines = [f"labelled {len(run.result.examples)} examples: {told}", *batch_lines(run.result.about)]
+    shares = ", ".join(f"{label} {count}" for label, count in sorted(counts.items()))
+    lines = [f"labelled {len(run.result.examples)} examples: {shares}", *batch_lines(run.result.about)]
     print("\n".join([*lines, f"written: {folder}", f"to go on: icm-api export {quote(str(folder))} --to openai-sft"]))
 
 

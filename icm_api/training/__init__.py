@@ -3,6 +3,7 @@
 Start at `open_trainer` and `start`. SDKs and torch are imported only when a trainer that needs them is opened.
 """
 
+from icm_api.training.folds import TunedFolds, label_by_folds
 from icm_api.training.iterate import Teacher, iterate
 from icm_api.training.jobs import TRAINING_FOLDER, Wishes, cancel, follow, start, training_data, training_folder
 from icm_api.training.open import TRAINERS, open_trainer
@@ -18,10 +19,12 @@ __all__ = [
     "Trainer",
     "TrainingData",
     "Tuned",
+    "TunedFolds",
     "Wishes",
     "cancel",
     "follow",
     "iterate",
+    "label_by_folds",
     "open_trainer",
     "start",
     "training_data",

@@ -103,7 +103,7 @@ async def iterate(config: Config, teacher: Teacher) -> Result:
             asked = config.changed(model=config.model.changed(provider=model.spec, options=dict(model.options)))
             async with open_model(asked, meter=meter) as opened:
                 if whole is None:
-                    _settle(config, folder, inputs_of(config, dataset, opened))
+                    settle(config, folder, inputs_of(config, dataset, opened))
                     whole = build_objective(dataset, opened, task, config.search)
                 fixed = known.among(batch.dataset.ids).fixed
                 if config.batches.carry and found:
@@ -111,7 +111,7 @@ async def iterate(config: Config, teacher: Teacher) -> Result:
                 found.append(await _searched(asked, task, batch, place, opened, fixed))
             so_far = merged(found, batches[:number], whole, config).in_order_of(dataset)
             if number < len(batches):
-                model = await _trained(teacher, _labelled(dataset, so_far, task), place)
+                model = await trained(teacher, _labelled(dataset, so_far, task), place)
         so_far.save(folder)
     return so_far
 
@@ -130,8 +130,18 @@ async def _searched(
     return result
 
 
-async def _trained(teacher: Teacher, data: LabelledData, place: Path) -> Tuned:
-    """The model that was trained on the labels so far."""
+async def trained(teacher: Teacher, data: LabelledData, place: Path) -> Tuned:
+    """The model that was trained on labels.
+
+    Args:
+        teacher: what trains it.
+        data: the labels.
+        place: folder of the job.
+
+    Raises:
+        NotConfirmedError: the job was not wanted.
+        ProviderError: it failed.
+    """
     trainer = open_trainer(teacher.spec, teacher.options, place=place)
     try:
         wishes = Wishes(teacher.confirm, otherwise="begin anew in another folder with --out")
@@ -144,8 +154,17 @@ async def _trained(teacher: Teacher, data: LabelledData, place: Path) -> Tuned:
         await trainer.close()
 
 
-def _settle(config: Config, folder: Path, inputs: Mapping[str, Any]) -> None:
-    """Write down what is labelled, or compare it with what was."""
+def settle(config: Config, folder: Path, inputs: Mapping[str, Any]) -> None:
+    """Write down what is labelled, or compare it with what was.
+
+    Args:
+        config: of the run.
+        folder: of the run.
+        inputs: what it reads, as `inputs_of` gives it.
+
+    Raises:
+        RunError: the folder holds a run that was labelled otherwise, of other data or another configuration.
+    """
     if (folder / LABELS_FILE).exists() and not (folder / ROUNDS_FOLDER).is_dir():
         raise RunError(f"{folder} holds a run that was not labelled batch by batch: choose another folder with --out")
     if (folder / INPUTS_FILE).exists():

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from icm_api.cli.main import main
+from icm_api.config import load_config
 from icm_api.errors import DataError, ProviderError
 from icm_api.export import LabelledData
 from icm_api.model import open_model
 from icm_api.prompts import PromptBuilder
-from icm_api.training import Job, Trainer, TrainingData, cancel, follow, open_trainer, start, training_data
+from icm_api.training import (
+    Job,
+    Teacher,
+    Trainer,
+    TrainingData,
+    cancel,
+    follow,
+    label_by_folds,
+    open_trainer,
+    start,
+    training_data,
+)
 from tests.finished import MadeUp, finished_run
 from tests.integration.test_export_consumers import LANGUAGE, make_model, make_tokenizer
 from tests.labelled import claims
@@ -120,3 +133,18 @@ def test_the_command_trains_and_names_the_model(
     out, err = capsys.readouterr()
     assert "to train on this machine:" in err
     assert f"model: huggingface:{run}" in out
+
+
+async def test_a_model_per_fold_answers_and_leaves_no_weights(tiny: Path, tmp_path: Path) -> None:
+    rows = "".join(json.dumps({"id": text, "text": text}) + "\n" for text in TEXTS)
+    (tmp_path / "rows.jsonl").write_text(rows)
+    (tmp_path / "rows.toml").write_text(
+        f'[data]\npath = "rows.jsonl"\n[model]\nprovider = "huggingface:{tiny}"\n[model.options]\ndevice = "cpu"\n'
+        '[search]\nfolds = 2\nrounds = 1\n[cache]\nfolder = "cache"\n[run]\nfolder = "run"\n'
+    )
+    teacher = Teacher(f"huggingface:{tiny}", {**ORDER, "epochs": 1})
+    found = await label_by_folds(load_config(tmp_path / "rows.toml"), teacher)
+    assert {row.id for row in found.examples} == set(TEXTS)
+    asked = sorted((tmp_path / "run" / "rounds" / "folds").glob("*/answers.json"))
+    assert 2 <= len(asked) <= 12
+    assert not list(tmp_path.rglob("rounds/**/*.safetensors"))
