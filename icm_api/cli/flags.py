@@ -255,8 +255,8 @@ def _trained(parser: ArgumentParser) -> None:
         dest="spec",
         required=True,
         metavar="SPEC",
-        help="the model to train: openai:MODEL, azure:MODEL@URL, together:MODEL, fireworks:MODEL, huggingface:MODEL "
-        "or pocket",
+        help="the model to train: openai:MODEL, azure:MODEL@URL, together:MODEL, fireworks:MODEL, tinker-native:MODEL, "
+        "huggingface:MODEL or pocket",
     )
     _options(parser, "--option", "of the job, e.g. epochs=3, or price=25 for USD a million tokens; may be repeated")
 

@@ -148,7 +148,8 @@ def _say(arguments: Namespace, values: dict[str, Any], lines: list[str]) -> None
 
 def _confirmer(asked: _Asked) -> Callable[[Estimate], None]:
     """Says what is likely to be taken, and asks where that is more than `budget.ask_above`."""
-    where = "on this machine" if asked.trainer.here else f"at {asked.trainer.identity}, which the labels are sent to"
+    host = asked.trainer.sent_to
+    where = f"at {host}, which the labels are sent to" if host else "on this machine"
     above = None if asked.arguments.yes else asked.run.config.budget.ask_above
     return partial(_asking, f"to train {where}:", above=above, quiet=bool(asked.arguments.json))
 

@@ -80,6 +80,11 @@ class TrainerHere(ABC):
         return True
 
     @property
+    def sent_to(self) -> str:
+        """The labels stay on this machine."""
+        return ""
+
+    @property
     def settling(self) -> tuple[float, ...]:
         """A folder is there at once."""
         return (0.0,)

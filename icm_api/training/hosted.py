@@ -112,6 +112,11 @@ class HostedTrainer(ABC):
         return False
 
     @property
+    def sent_to(self) -> str:
+        """The host."""
+        return self.identity
+
+    @property
     def settling(self) -> tuple[float, ...]:
         """At once, soon, and after the usual time between looks."""
         return 0.0, self.options.poll_seconds / 4, self.options.poll_seconds

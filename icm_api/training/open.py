@@ -16,7 +16,7 @@ from icm_api.training.values import Trainer
 if TYPE_CHECKING:
     from icm_api.training.hosted import HostedTrainer
 
-TRAINERS = ("openai", "azure", "together", "fireworks", "huggingface", "pocket")
+TRAINERS = ("openai", "azure", "together", "fireworks", "tinker-native", "huggingface", "pocket")
 """The providers that train."""
 _GONE = {
     "mistral": "Mistral takes no fine-tuning jobs any more",
@@ -51,6 +51,11 @@ def open_trainer(spec: str, options: Mapping[str, Any] | None = None, *, place: 
         return PocketTrainer(model, checked_options(PocketTraining, name, given), place)
     if not model:
         raise ConfigError(f'trainer {name!r} needs a model: "{name}:MODEL"')
+    if name == "tinker-native":
+        from icm_api.training.options import TinkerTraining
+        from icm_api.training.tinker_loop import TinkerTrainer
+
+        return TinkerTrainer(model, checked_options(TinkerTraining, name, given), place)
     if name == "huggingface":
         from icm_api.training.local import LocalTrainer
         from icm_api.training.options import LocalTraining

@@ -119,6 +119,28 @@ class LocalTraining(TrainingOptions):
     data: Literal["chat", "completion"] = "completion"
 
 
+class TinkerTraining(TrainingOptions):
+    """What training at Tinker takes.
+
+    Attributes:
+        epochs: how often each row is trained on.
+        batch_size: rows a step.
+        seed: of what is drawn at random.
+        learning_rate: of every step.
+        lora_rank: of the matrices that are trained.
+        price: what Tinker charges per million tokens that are trained on; None if you do not know.
+        currency: of the price.
+    """
+
+    epochs: int = Field(default=3, ge=1)
+    batch_size: int = Field(default=8, ge=1)
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    learning_rate: float = Field(default=2e-4, gt=0)
+    lora_rank: int = Field(default=16, ge=1)
+    price: float | None = Field(default=None, ge=0)
+    currency: str = "USD"
+
+
 class PocketTraining(TrainingOptions):
     """What training the embedded model takes; nothing is drawn at random.
 

@@ -177,6 +177,10 @@ class Trainer(Protocol):
         """Whether it trains in this process, while it is followed."""
 
     @property
+    def sent_to(self) -> str:
+        """Who gets the labels; empty if they stay on this machine."""
+
+    @property
     def settling(self) -> tuple[float, ...]:
         """Seconds before each look for a job whose start was not answered: a host's list may lag behind."""
 

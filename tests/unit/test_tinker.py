@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from math import nan
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
 from icm_api.errors import CapabilityError, LogprobsUnavailableError, ProviderError, RequestError
 from icm_api.model import Opened, Readers, open_model
-from icm_api.model.endpoints.tinker import Targets, TinkerEndpoint
+from icm_api.model.endpoints.tinker import Targets, TinkerEndpoint, open_tinker
 from icm_api.model.reading.targeted import TargetedIds
 from icm_api.pocket.model import PocketModel
 from icm_api.types import Prompt, Turn, Verbalizer
@@ -117,6 +119,38 @@ async def test_an_error_of_the_package_is_named_by_its_status() -> None:
     with pytest.raises(RequestError) as caught:
         await endpoint.send([request])
     assert caught.value.kind == "rate_limit"
+
+
+@pytest.mark.parametrize(("status", "kind"), [(401, "authentication"), (429, "rate_limit"), (None, "server")])
+async def test_the_packages_own_errors_are_no_runtime_errors(
+    status: int | None, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In version 0.38 they derive from `TinkerError`, which derives from `Exception`."""
+
+    class TinkerError(Exception):
+        status_code = status
+
+    class Client:
+        def get_tokenizer(self) -> None:
+            """None is needed."""
+
+        async def sample_async(self, **asked: object) -> None:
+            raise TinkerError("no")
+
+    package = ModuleType("tinker")
+    package.__dict__.update(
+        TinkerError=TinkerError,
+        ServiceClient=lambda: SimpleNamespace(create_sampling_client=lambda **named: Client()),
+        ModelInput=SimpleNamespace(from_ints=list),
+        SamplingParams=lambda **given: given,
+        TensorData=SimpleNamespace(from_numpy=lambda array: array),
+    )
+    monkeypatch.setitem(sys.modules, "tinker", package)
+    scores, _ = open_tinker("m")
+    request, _ = TargetedIds("m", Stand().tokens_of)._asked(Prompt("", (), "1>2", TWO), "1>2 True", [(3, " True")])
+    with pytest.raises(RequestError) as caught:
+        await TinkerEndpoint("m", scores).send([request])
+    assert (caught.value.kind, caught.value.status) == (kind, status)
 
 
 def test_without_the_package_it_is_named() -> None:

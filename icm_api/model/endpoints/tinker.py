@@ -28,6 +28,19 @@ TokensOf: TypeAlias = Callable[[str, bool], tuple[list[int], list[int]]]
 """The ids of a text and the character at which each begins, -1 for none; True: with what a model wants before it."""
 
 
+class AnsweredError(RuntimeError):
+    """What the package says of a request that failed.
+
+    Args:
+        said: by the package.
+        status_code: of HTTP, if there was an answer.
+    """
+
+    def __init__(self, said: str, status_code: int | None) -> None:
+        super().__init__(said)
+        self.status_code = status_code
+
+
 class TinkerEndpoint:
     """One base model at Tinker, read at any place of a prompt; implements `Endpoint`.
 
@@ -72,7 +85,6 @@ class TinkerEndpoint:
         except (ConnectionError, TimeoutError) as error:
             raise RequestError(f"{self.identity}: {type(error).__name__}: {error}", kind="connection") from error
         except RuntimeError as error:
-            # The package's own errors have the status of HTTP.
             status = getattr(error, "status_code", None)
             kind = kind_of(status, text=str(error)) if isinstance(status, int) else "server"
             raise RequestError(f"{self.identity}: {error}", kind=kind, status=status) from error
@@ -104,12 +116,16 @@ def open_tinker(model: str) -> tuple[Scores, TokensOf]:
         wanted = np.full((len(tokens) - 1, max(len(ids) for _, ids in targets)), -1, dtype=np.int64)
         for at, ids in targets:
             wanted[at - 1, : len(ids)] = ids
-        answer = await client.sample_async(
-            prompt=tinker.ModelInput.from_ints(list(tokens)),
-            num_samples=1,
-            sampling_params=tinker.SamplingParams(max_tokens=1),
-            target_prompt_logprobs=tinker.TensorData.from_numpy(wanted),
-        )
+        try:
+            answer = await client.sample_async(
+                prompt=tinker.ModelInput.from_ints(list(tokens)),
+                num_samples=1,
+                sampling_params=tinker.SamplingParams(max_tokens=1),
+                target_prompt_logprobs=tinker.TensorData.from_numpy(wanted),
+            )
+        except tinker.TinkerError as error:
+            status = getattr(error, "status_code", None)
+            raise AnsweredError(f"{type(error).__name__}: {error}", status) from error
         found = await asyncio.to_thread(lambda: np.asarray(answer.target_prompt_logprobs.to_numpy(), dtype=float))
         return [found[at - 1, : len(ids)].tolist() for at, ids in targets]
 
