@@ -6,6 +6,7 @@ Each is skipped where its package is missing. All of them:
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -151,6 +152,29 @@ def test_cleanlab_finds_the_label_that_the_others_contradict(tmp_path: Path) -> 
             arrays["labels"], arrays["pred_probs"], return_indices_ranked_by="self_confidence", n_jobs=1
         )
         assert arrays["ids"][found].tolist() == ["c7"]
+
+
+@pytest.mark.parametrize("to", ["openai-sft", "azure-sft", "together-sft", "fireworks-sft", "openai-dpo"])
+@pytest.mark.parametrize("pairs", [False, True])
+def test_messages_are_of_the_types_of_openais_sdk(to: FormatName, pairs: bool, tmp_path: Path) -> None:
+    from openai.types.chat import ChatCompletionMessageParam
+    from pydantic import TypeAdapter
+
+    export_labels(reply_pairs(["AB", "BA"]) if pairs else claims(NASTY, instruction="Judge."), to, tmp_path / "out")
+    messages = TypeAdapter(list[ChatCompletionMessageParam])
+    text = (tmp_path / "out" / "train.jsonl").read_text(encoding="utf-8-sig")
+    for row in map(json.loads, text.removesuffix("\n").split("\n")):
+        if to == "openai-dpo":
+            assert row.keys() == {"input", "preferred_output", "non_preferred_output"}
+            parts = [row["input"]["messages"], row["preferred_output"], row["non_preferred_output"]]
+        else:
+            assert row.keys() == {"messages"}
+            parts = [row["messages"][:-1], row["messages"][-1:]]
+        for part in parts:
+            # Lists of content are read lazily, and texts are left as they are.
+            assert messages.dump_python(messages.validate_python(part)) == part
+        assert parts[0][-1]["role"] == "user"
+        assert [[each["role"] for each in part] for part in parts[1:]] == [["assistant"]] * len(parts[1:])
 
 
 @pytest.mark.parametrize("to", ["together-sft", "openai-dpo"])
