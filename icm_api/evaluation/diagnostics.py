@@ -41,7 +41,7 @@ from icm_api.evaluation.null import null_of
 from icm_api.evaluation.queue import margins
 from icm_api.evaluation.thresholds import COHERENT
 from icm_api.evaluation.verdict import Verdict, judge, one_sided
-from icm_api.objective import Calibration, Objective, information
+from icm_api.objective import Calibration, Objective, information_terms
 from icm_api.search.align import align, most_probable
 from icm_api.types import Label, Labeling, Model, Predictions, Score, Tally, Usage
 
@@ -288,13 +288,14 @@ def _prior(objective: Objective, first: Predictions, score: Score) -> Prior:
     """The zero-shot predictions beside the labels found, and what the context adds to them."""
     calibrate, evenly = Calibration("batch"), -log(len(objective.labels))
     ids = list(score.labeling)
-    most = -legal_logprob(score.labeling, ids, objective.relations, lambda *_: evenly) / len(ids)
-    alone, together = (
-        information(calibrate(reads), score.labeling, objective.relations) / most if most else 0.0
-        for reads in (first, dict(score.distributions))
-    )
-    labels = score.labeling
-    return Prior(opinion_spread(first), auroc_of(first, labels), alone, together, weakest_pair(first, labels))
+    labels, relations = score.labeling, objective.relations
+    most = -legal_logprob(labels, ids, relations, lambda *_: evenly)
+    read = [information_terms(calibrate(reads), labels, relations) for reads in (first, dict(score.distributions))]
+    alone, together = (fsum(term.information for term in terms) for terms in read)
+    guessed = [-fsum(term.on_average for term in terms) for terms in read]
+    told = fsum(share / cost for share, cost in zip((alone, together), guessed, strict=True) if cost)
+    alone, together = (share / most if most else 0.0 for share in (alone, together))
+    return Prior(opinion_spread(first), auroc_of(first, labels), alone, together, told, weakest_pair(first, labels))
 
 
 def _readings(objective: Objective, score: Score, measures: Measures, seed: int) -> tuple[Reading, ...]:

@@ -50,6 +50,8 @@ class Prior:
         alone: information of the labels found under calibrated zero-shot predictions, as a share of the most that it
             could be: log K per example, or log of the number of legal labelings per component.
         in_context: the same under calibrated predictions given all other labels.
+        told: both of them, added up, as shares of what the labels cost to guess: at most 2. Where it is little, labels
+            may fit the noise of the one or of the other.
         weakest: of three or more labels, the two whose examples are ordered worst; an exchange of two names hardly
             shows in the mean over all pairs.
     """
@@ -58,6 +60,7 @@ class Prior:
     auroc: float | None
     alone: float
     in_context: float
+    told: float
     weakest: Pair | None = None
 
     @property
@@ -79,6 +82,7 @@ class Prior:
             "weakest_pair": None if self.weakest is None else asdict(self.weakest),
             "information_alone": self.alone,
             "information_in_context": self.in_context,
+            "told": self.told,
         }
 
 
@@ -139,9 +143,9 @@ def name(prior: Prior, given: int, readings: Sequence[Reading] = ()) -> Naming:
         readings: examples under both readings, for labels that nothing names.
 
     Example:
-        >>> name(Prior(spread=1.5, auroc=0.98, alone=0.4, in_context=0.8), given=0).answer
+        >>> name(Prior(spread=1.5, auroc=0.98, alone=0.4, in_context=0.8, told=1.2), given=0).answer
         'by the prior, strongly'
-        >>> name(Prior(spread=0.1, auroc=0.98, alone=0.0, in_context=0.8), given=0).answer
+        >>> name(Prior(spread=0.1, auroc=0.98, alone=0.0, in_context=0.8, told=0.8), given=0).answer
         'unsettled'
     """
     if given:

@@ -27,6 +27,7 @@ from icm_api.evaluation.thresholds import (
     FLIPPING,
     INCOHERENT,
     LEARNED,
+    LITTLE,
     NAMED,
     NAMING_SPREAD,
     ONE_SIDED,
@@ -255,12 +256,17 @@ def _of_coherence(m: Measures) -> Verdict:
     explained = (
         f"the other labels explain {max(m.found.share, 0):.0%} of the labels ({m.found.gain:.2f} nats per example)"
     )
-    if m.null is not None and m.null.share >= COHERENT and m.null.close:
+    little = m.prior.told < LITTLE
+    if m.null is not None and m.null.close and (m.null.share >= COHERENT or not little):
         much = "the labels may follow in part how the texts look, or the model's whims about them"
         means = "the labels follow a pattern, but it may be how the texts look and not what they say"
+        if m.null.share < COHERENT:
+            much = f"and each text alone {_share(m.prior.alone)}: that is little, and more than chance"
+            means = "the model sees a pattern in the texts, but a faint one"
         return Verdict("unsure", (f"{_of_null(m.null)}: {much}",), (MORE,), means)
-    if m.null is not None and (not m.null.beaten or m.null.share < WEAK):
-        return Verdict("not coherent", (f"{_of_null(m.null)}: the model finds no concept in them",), (STRONGER,))
+    if m.null is not None and (not m.null.beaten or m.null.share < WEAK or little):
+        alone = f", and each text alone {_share(m.prior.alone)}" if m.null.beaten else ""
+        return Verdict("not coherent", (f"{_of_null(m.null)}{alone}: the model finds no concept in them",), (STRONGER,))
     if m.core >= max(CORE_COHERENT, m.found.share + PART_GAP) and _beats_chance(m):
         part = (
             f"only a part of the examples is coherent: of the best two thirds of the components {m.core:.0%} is "
@@ -290,7 +296,7 @@ def _of_coherence(m: Measures) -> Verdict:
 def _of_context(m: Measures, explained: str) -> str:
     """What the context adds over the texts alone, which is said and decides nothing."""
     prior = m.prior
-    alone, together = (f"{min(max(share, 0), 1):.0%}" for share in (prior.alone, prior.in_context))
+    alone, together = _share(prior.alone), _share(prior.in_context)
     beside = "" if m.null is None else f"; texts of made-up words tell it {_of_noise(m.null)} of theirs"
     if prior.in_context - prior.alone >= LEARNED:
         return (
@@ -306,13 +312,17 @@ def _of_context(m: Measures, explained: str) -> str:
 
 def _of_null(null: Null) -> str:
     return (
-        f"the texts tell the model {min(max(null.share, 0), 1):.0%} of what could be known of these labels, and texts "
+        f"the texts tell the model {_share(null.share)} of what could be known of these labels, and texts "
         f"of made-up words tell it {_of_noise(null)} of theirs"
     )
 
 
 def _of_noise(null: Null) -> str:
-    return f"{min(max(null.share - null.ahead, 0), 1):.0%}"
+    return _share(null.share - null.ahead)
+
+
+def _share(share: float) -> str:
+    return f"{min(max(share, 0), 1):.0%}"
 
 
 def _beats_chance(m: Measures) -> bool:

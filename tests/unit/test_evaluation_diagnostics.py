@@ -39,6 +39,7 @@ from icm_api.evaluation.thresholds import (
     COHERENT,
     FEWEST,
     INCOHERENT,
+    LITTLE,
     NAMED,
     NAMING_SPREAD,
     OPINIONATED,
@@ -347,7 +348,7 @@ def measures(share: float = 0.9) -> Measures:
         ends_agreeing=4,
         orders=Orders((-0.1,), 0.0),
         opinion=Opinion(a_rival(0.9, 1.0), 2, False, 0, 0),
-        prior=Prior(1.5, 0.98, 0.4, 0.9),
+        prior=Prior(1.5, 0.98, 0.4, 0.9, 1.3),
         coverage=(1.0, 1.0),
         margins=(),
         conflicts={},
@@ -365,6 +366,24 @@ def test_shares_below_the_thresholds_are_unsure_and_then_not_coherent() -> None:
     assert judge(replace(weak, found=a_coherence(INCOHERENT), core=0.5)).name == "unsure"
     assert judge(replace(weak, found=a_coherence(INCOHERENT - 0.01), core=0.5)).name == "not coherent"
     assert judge(replace(weak, chance=Chance("found", 0.5, (0.0, 0.5)))).name == "not coherent"
+
+
+@pytest.mark.parametrize(
+    ("found", "noise", "told", "said"),
+    [
+        (0.4, 0.0, LITTLE, "coherent"),
+        (0.4, 0.0, LITTLE - 0.01, "not coherent"),
+        (0.2, 0.0, LITTLE, "unsure"),
+        (0.2, 0.0, LITTLE - 0.01, "not coherent"),
+        (0.2, 0.15, LITTLE, "not coherent"),
+    ],
+)
+def test_what_texts_tell_alone_and_together_is_enough_or_no_concept_is_found(
+    found: float, noise: float, told: float, said: str
+) -> None:
+    null = Null(found, noise, error=0.05, guessed=1.0, examples=24, noise_guessed=1.0)
+    verdict = judge(replace(measures(), null=null, prior=Prior(1.5, 0.98, 0.4, found, told)))
+    assert verdict.name == said
 
 
 def test_a_coherent_part_of_incoherent_labels_is_said() -> None:
@@ -399,7 +418,7 @@ def test_a_rival_is_no_doubt_if_the_texts_alone_clearly_prefer_the_labels_found_
     rival = replace(a_rival(0.9, 0.5), leaning=0.1)
     assert judge(replace(measures(), ends=(rival,))).name == "coherent"
     assert judge(replace(measures(), ends=(replace(rival, leaning=-0.1),))).name == "unsure"
-    blind = replace(measures(), prior=Prior(NAMING_SPREAD - 0.01, 0.98, 0.4, 0.9), ends=(rival,))
+    blind = replace(measures(), prior=Prior(NAMING_SPREAD - 0.01, 0.98, 0.4, 0.9, 1.3), ends=(rival,))
     assert judge(blind).name == "unsure"
 
 
@@ -408,7 +427,7 @@ def test_a_rival_is_no_doubt_if_the_prior_names_the_labels_found_alone_or_most_l
     assert judge(replace(measures(), ends=(named,))).name == "unsure"
     unnamed = replace(named, auroc=NAMED - 0.01)
     assert judge(replace(measures(), ends=(unnamed,))).name == "coherent"
-    assert judge(replace(measures(), prior=Prior(1.5, NAMED - 0.01, 0.4, 0.9), ends=(unnamed,))).name == "unsure"
+    assert judge(replace(measures(), prior=Prior(1.5, NAMED - 0.01, 0.4, 0.9, 1.3), ends=(unnamed,))).name == "unsure"
     assert judge(replace(measures(), ends=(a_rival(0.9, SHARED - 0.01),))).name == "unsure"
     assert judge(replace(measures(), ends=(a_rival(0.9, SHARED),))).name == "coherent"
 
@@ -466,7 +485,8 @@ def test_given_labels_that_exchange_the_names_name_labels_and_raise_no_doubt() -
         (0.60, 0.45, 0.05, "unsure"),
         (0.60, 0.45, 0.10, "not coherent"),
         (0.60, 0.60, 0.05, "not coherent"),
-        (0.25, 0.10, 0.05, "not coherent"),
+        (0.25, 0.10, 0.05, "unsure"),
+        (0.15, 0.10, 0.05, "not coherent"),
     ],
 )
 def test_labels_that_are_ahead_of_made_up_words_by_more_than_chance_but_not_far_are_unsure(
@@ -485,16 +505,16 @@ def test_a_mirror_image_is_a_question_of_names_and_not_of_coherence() -> None:
 @pytest.mark.parametrize(
     ("prior", "given", "answer"),
     [
-        (Prior(1.5, 0.98, 0.4, 0.9), 0, "by the prior, strongly"),
-        (Prior(0.6, 0.98, 0.4, 0.9), 0, "by the prior, weakly"),
-        (Prior(1.5, NAMED, 0.4, 0.9), 0, "by the prior, weakly"),
-        (Prior(1.5, NAMED - 0.01, 0.4, 0.9), 0, "unsettled"),
-        (Prior(1.5, 0.06, 0.4, 0.9), 0, "unsettled"),
-        (Prior(NAMING_SPREAD - 0.01, 1.0, 0.0, 0.9), 0, "unsettled"),
-        (Prior(1.5, None, 0.0, 0.0), 0, "unsettled"),
-        (Prior(0.1, 0.5, 0.0, 0.9), 3, "by given labels"),
-        (Prior(1.5, 0.9, 0.4, 0.9, Pair("1", "2", 1 - NAMED)), 0, "unsettled"),
-        (Prior(1.5, 0.9, 0.4, 0.9, Pair("1", "2", 0.5)), 0, "by the prior, weakly"),
+        (Prior(1.5, 0.98, 0.4, 0.9, 1.3), 0, "by the prior, strongly"),
+        (Prior(0.6, 0.98, 0.4, 0.9, 1.3), 0, "by the prior, weakly"),
+        (Prior(1.5, NAMED, 0.4, 0.9, 1.3), 0, "by the prior, weakly"),
+        (Prior(1.5, NAMED - 0.01, 0.4, 0.9, 1.3), 0, "unsettled"),
+        (Prior(1.5, 0.06, 0.4, 0.9, 1.3), 0, "unsettled"),
+        (Prior(NAMING_SPREAD - 0.01, 1.0, 0.0, 0.9, 0.9), 0, "unsettled"),
+        (Prior(1.5, None, 0.0, 0.0, 0.0), 0, "unsettled"),
+        (Prior(0.1, 0.5, 0.0, 0.9, 0.9), 3, "by given labels"),
+        (Prior(1.5, 0.9, 0.4, 0.9, 1.3, Pair("1", "2", 1 - NAMED)), 0, "unsettled"),
+        (Prior(1.5, 0.9, 0.4, 0.9, 1.3, Pair("1", "2", 0.5)), 0, "by the prior, weakly"),
     ],
 )
 def test_the_prior_names_labels_or_a_person_does_or_nothing(prior: Prior, given: int, answer: str) -> None:
@@ -502,7 +522,7 @@ def test_the_prior_names_labels_or_a_person_does_or_nothing(prior: Prior, given:
 
 
 def test_the_opposite_of_the_prior_is_said_to_be_exchanged() -> None:
-    assert "probably exchanged" in name(Prior(1.5, 0.06, 0.4, 0.9), 0).says
+    assert "probably exchanged" in name(Prior(1.5, 0.06, 0.4, 0.9, 1.3), 0).says
 
 
 @pytest.mark.parametrize("labels", [("1", "2", "3", "4"), ("sport", "food", "weather", "money", "other")])
@@ -525,21 +545,21 @@ def test_two_of_many_names_that_are_exchanged_are_said_whether_or_not_labels_are
         auroc = auroc_of(reads, found)
         assert auroc is not None
         assert auroc >= NAMED
-        answers.append(name(Prior(1.0, auroc, 0.4, 0.9, weakest_pair(reads, found)), 0))
+        answers.append(name(Prior(1.0, auroc, 0.4, 0.9, 1.3, weakest_pair(reads, found)), 0))
     assert answers[0].settled
     assert answers[1].answer == "unsettled"
     assert f"{min(labels[:2])!r} and {max(labels[:2])!r} each other's name" in answers[1].says
 
 
 def test_a_second_opinion_without_zero_shot_spread_has_no_weight() -> None:
-    blind = replace(measures(), prior=Prior(0.1, 0.5, 0.0, 0.9))
+    blind = replace(measures(), prior=Prior(0.1, 0.5, 0.0, 0.9, 0.9))
     assert any("second opinion from zero-shot predictions has no weight" in line for line in judge(blind).reasons)
     assert any("second opinion from zero-shot predictions agrees" in line for line in judge(measures()).reasons)
 
 
 def test_where_nothing_is_learned_in_context_the_labels_are_called_the_prior() -> None:
     assert "together with the other labels 90%" in judge(measures()).reasons[0]
-    prior = judge(replace(measures(), prior=Prior(4.0, 1.0, 0.9, 0.91)))
+    prior = judge(replace(measures(), prior=Prior(4.0, 1.0, 0.9, 0.91, 1.81)))
     assert prior.name == "coherent"
     assert "learns nothing from the other labels" in prior.reasons[0]
 
@@ -607,7 +627,7 @@ def test_the_first_lines_say_what_to_do_next() -> None:
     assert "at least 9 of the 11" in asked
     questions = [line.split("?")[0] for line in good.lines()[3:6]]
     assert questions == ["  coherent", "  named by what", "  checked by anyone"]
-    unsettled = Diagnosis(judge(measures()), name(Prior(0.1, 0.5, 0.0, 0.9), 0), measures())
+    unsettled = Diagnosis(judge(measures()), name(Prior(0.1, 0.5, 0.0, 0.9, 0.9), 0), measures())
     assert unsettled.lines()[0] == "verdict: coherent, names unsettled, unchecked"
     assert "nothing says which side of it has which name" in unsettled.lines()[1]
     assert "icm-api queue RUN --names" in unsettled.lines()[2]
@@ -640,7 +660,7 @@ def test_whatever_makes_unsure_is_said_in_plain_words_before_what_to_do() -> Non
 
 def test_both_readings_are_shown_only_of_labels_that_may_be_used() -> None:
     readings = (Reading("e1", "some text", "True", "False"),)
-    naming = name(Prior(0.1, 0.5, 0.0, 0.9), 0, readings)
+    naming = name(Prior(0.1, 0.5, 0.0, 0.9, 0.9), 0, readings)
     weak = replace(measures(0.1), core=0.1, opinion=Opinion(a_rival(0.1, 0.5), 3, False, 0, 0))
     shown = [any("some text" in line for line in Diagnosis(judge(m), naming, m).lines()) for m in (measures(), weak)]
     assert shown == [True, False]
