@@ -41,7 +41,7 @@ from icm_api.evaluation.null import null_of
 from icm_api.evaluation.queue import margins
 from icm_api.evaluation.thresholds import COHERENT
 from icm_api.evaluation.verdict import Verdict, judge, one_sided
-from icm_api.objective import Calibration, Objective, information_terms
+from icm_api.objective import Calibration, Objective, information, information_terms
 from icm_api.search.align import align, most_probable
 from icm_api.types import Label, Labeling, Model, Predictions, Score, Tally, Usage
 
@@ -290,10 +290,11 @@ def _prior(objective: Objective, first: Predictions, score: Score) -> Prior:
     ids = list(score.labeling)
     labels, relations = score.labeling, objective.relations
     most = -legal_logprob(labels, ids, relations, lambda *_: evenly)
-    read = [information_terms(calibrate(reads), labels, relations) for reads in (first, dict(score.distributions))]
-    alone, together = (fsum(term.information for term in terms) for terms in read)
-    guessed = [-fsum(term.on_average for term in terms) for terms in read]
-    told = fsum(share / cost for share, cost in zip((alone, together), guessed, strict=True) if cost)
+    given = dict(score.distributions)
+    alone, together = (information(calibrate(reads), labels, relations) * len(ids) for reads in (first, given))
+    # Calibrated predictions are even on average, and would say that a rare label costs as little as any other.
+    guessed = -fsum(term.on_average for term in information_terms(given, labels, relations))
+    told = (alone + together) / guessed if guessed else 0.0
     alone, together = (share / most if most else 0.0 for share in (alone, together))
     return Prior(opinion_spread(first), auroc_of(first, labels), alone, together, told, weakest_pair(first, labels))
 
