@@ -306,8 +306,12 @@ def _guessed(row: LabelledExample, name: str) -> LabelledExample:
     )
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, content: str | bytes) -> None:
     """Write a file so that it is either there whole or not at all, also after a power cut.
+
+    Args:
+        path: of the file, whose folders are made.
+        content: text, which is written in UTF-8, or bytes.
 
     Raises:
         StorageError: the disk is full or the folder cannot be written.
@@ -318,8 +322,8 @@ def write_whole(path: Path, text: str) -> None:
     scratch = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with scratch.open("w", encoding="utf-8", newline="\n") as stream:
-            stream.write(text)
+        with scratch.open("wb") as stream:
+            stream.write(content.encode() if isinstance(content, str) else content)
             stream.flush()
             os.fsync(stream.fileno())
         scratch.replace(path)

@@ -269,7 +269,9 @@ def _queue(parser: ArgumentParser) -> None:
     which.add_argument("--random", type=int, metavar="N", help="N drawn at random, never with labels: for `check`")
     parser.add_argument("--most", type=int, help="how many examples (default: 20; --names: 3 of each label)")
     parser.add_argument("--seed", type=int, default=0, help="of --random; another seed draws others (default: 0)")
-    parser.add_argument("--out", type=Path, required=True, help="the file to write, .csv or .jsonl; with --to a folder")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="the file to write, .csv, .xlsx or .jsonl; with --to a folder"
+    )
     parser.add_argument("--to", choices=("argilla", "label-studio"), help="write what that tool imports, not a file")
     parser.add_argument("--blind", action="store_true", help="do not show the labels found")
 

@@ -8,12 +8,15 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from argparse import Namespace
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+from icm_api.data.opening import package
 from icm_api.data.spreadsheets import escaped, is_rewritten
 from icm_api.errors import ConfigError, RunError
 from icm_api.evaluation import name_settling
@@ -23,6 +26,9 @@ from icm_api.runs import FinishedRun, check_labels, draw_labels
 from icm_api.types import Dataset
 
 _FOUND = ("found", "confidence")
+# What a cell of a workbook can hold.
+_LONGEST_CELL = 32_767
+_UNPRINTED = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 _MOST = 20
 _PER_LABEL = 3
 
@@ -30,8 +36,8 @@ _PER_LABEL = 3
 def queue_verb(arguments: Namespace) -> None:
     """`icm-api queue RUN --out FILE`."""
     out: Path = arguments.out
-    if arguments.to is None and out.suffix not in (".csv", ".jsonl"):
-        raise ConfigError(f"--out {out}: the file must end in .csv or .jsonl")
+    if arguments.to is None and out.suffix not in _WRITERS:
+        raise ConfigError(f"--out {out}: the file must end in .csv, .xlsx or .jsonl")
     if out.exists():
         raise ConfigError(f"--out {out} is there already, maybe with a person's answers: choose another file")
     if arguments.most is not None and arguments.most < 1:
@@ -50,13 +56,13 @@ def queue_verb(arguments: Namespace) -> None:
         print(f"{len(chosen)} examples, {about}", *found.lines(), sep="\n")
         return
     rows = list(_rows(chosen, run.dataset, blind=blind))
-    write_whole(out, _as_csv(rows) if out.suffix == ".csv" else "".join(json.dumps(row) + "\n" for row in rows))
+    write_whole(out, _WRITERS[out.suffix](rows))
     print(f"wrote {out}: {len(rows)} examples, {about}")
     odd = [row["id"] for row in rows if out.suffix == ".csv" and is_rewritten(row["id"])]
     if odd:
         print(
             f"warning: a spreadsheet program takes {len(odd)} of the ids, such as {odd[0]!r}, for dates or numbers and "
-            "may write them anew: import the column as text, or use a .jsonl file"
+            "may write them anew: import the column as text, or use a .xlsx or .jsonl file"
         )
     labels = ", ".join(run.task.verbalizer.labels)
     if arguments.random is not None:
@@ -108,6 +114,35 @@ def _as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
         {key: escaped(cell) if isinstance(cell, str) else cell for key, cell in row.items()} for row in rows
     )
     return stream.getvalue()
+
+
+def _as_workbook(rows: Sequence[Mapping[str, Any]]) -> bytes:
+    """A workbook in which every cell is text, so that a program rewrites no id and runs no formula."""
+    openpyxl = package("openpyxl", "'icm-api[excel]'", "--out", "to write a workbook: choose a .csv file")
+    book = openpyxl.Workbook()
+    header = list(dict.fromkeys(key for row in rows for key in row))
+    lines: list[list[Any]] = [[*header], *([row.get(key) for key in header] for row in rows)]
+    for at, values in enumerate(lines, start=1):
+        for column, value in enumerate(values, start=1):
+            cell = book.active.cell(at, column)
+            cell.number_format = "@"
+            if value is not None:
+                cell.value = _UNPRINTED.sub("", str(value))[:_LONGEST_CELL]
+                # Of what begins with = the package makes a formula.
+                cell.data_type = "s"
+    stream = io.BytesIO()
+    book.save(stream)
+    return stream.getvalue()
+
+
+_WRITERS: Mapping[str, Callable[[Sequence[Mapping[str, Any]]], str | bytes]] = MappingProxyType(
+    {
+        ".csv": _as_csv,
+        ".xlsx": _as_workbook,
+        ".jsonl": lambda rows: "".join(json.dumps(row) + "\n" for row in rows),
+    }
+)
+"""How rows are written, by how the file's name ends."""
 
 
 def check_verb(arguments: Namespace) -> None:

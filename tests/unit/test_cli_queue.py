@@ -52,6 +52,22 @@ def test_blind_shows_nothing_of_what_was_found(claims: Path, tmp_path: Path) -> 
     assert all(set(row) == {"id", "label", "text"} and row["label"] is None for row in rows)
 
 
+def test_a_workbook_goes_to_a_person_and_comes_back(claims: Path, tmp_path: Path, capsys: Printed) -> None:
+    openpyxl = pytest.importorskip("openpyxl")
+    run, out = tmp_path / "run", tmp_path / "a.xlsx"
+    shutil.copytree(claims / "run", run)
+    assert main(["queue", str(run), "--random", "4", "--out", str(out)]) == 0
+    book = openpyxl.load_workbook(out)
+    found = labels_of(run)
+    for id_cell, label_cell, *_ in list(book.active.iter_rows())[1:]:
+        assert (id_cell.data_type, id_cell.number_format) == ("s", "@")
+        # As the program makes of a typed true or false.
+        label_cell.value = found[id_cell.value]["label"] == "True"
+    book.save(out)
+    assert main(["check", str(run), str(out)]) == 0
+    assert "a person answered 4 of 4 labels" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("suffix", ["csv", "jsonl"])
 def test_answers_come_back_as_fixed_labels(
     suffix: str, claims: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -97,6 +97,8 @@ def test_a_proxy_is_used_for_other_machines(monkeypatch: pytest.MonkeyPatch) -> 
         ("http://[::1", "write it as"),
         ("http://", "write it as"),
         ("http://host:port", "write it as"),
+        ("http://host:99999", "write it as"),
+        ("socks5://host:0", "write it as"),
     ],
 )
 def test_a_proxy_that_cannot_be_used_is_named_by_its_variable(

@@ -22,6 +22,7 @@ import httpx2
 from icm_api.errors import ConfigError
 
 _T = TypeVar("_T")
+_LAST_PORT = 65535
 _PROXIES = "http://HOST:PORT, https://HOST:PORT or socks5://HOST:PORT"
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\s*:[\t -~]*")
 
@@ -91,8 +92,8 @@ def _proxy(url: str) -> httpx2.Proxy | None:
     way_out = f"unset it, or add {httpx2.URL(url).host} to NO_PROXY"
     try:
         proxy = httpx2.Proxy(text)
-        if not proxy.url.host:
-            raise ValueError("no host")
+        if not proxy.url.host or not 1 <= (1 if proxy.url.port is None else proxy.url.port) <= _LAST_PORT:
+            raise ValueError("no host or port")
     except (ValueError, httpx2.InvalidURL):
         # It may hold a password, so it is not quoted.
         raise ConfigError(
