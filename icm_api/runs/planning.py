@@ -22,6 +22,7 @@ from icm_api.runs.parts import old_prices, open_model, prices_of
 from icm_api.runs.rates import Cost, Probed, Rates, largest, measured_lengths, probed, stated_rates
 from icm_api.search import ENGINES, Asked, Start, build_kernel, build_objective, engine_of, estimator_of, steps_of
 from icm_api.search.estimating import TURNS, exact_too
+from icm_api.search.forecast import spread
 from icm_api.types import Dataset, Model, PromptTemplate, Usage, Verbalizer
 
 _MARGIN = 1.125
@@ -263,6 +264,8 @@ class _Subject:
         if shown is not None:
             spent = shown.usage
             yield f"the probe took {spent.requests:,} requests and {spent.prompt_tokens:,} prompt tokens"
+        low, high = spread(self.objective, self.search)
+        yield f"how long a search goes on is known only afterwards: runs take {low:g} to {high:g} times what is likely"
         if earlier.runs:
             runs = "run" if earlier.runs == 1 else "runs"
             yield (

@@ -1,9 +1,9 @@
 """What a search is likely to ask for, an engine each: which questions, given how many labels, and how often it waits.
 
 How long chains go on, and how often a labeling comes again, which asks for nothing new, is known only afterwards. The
-means here were printed by `python -m tests.benchmarks plans` over tasks, seeds and sizes; a single run differs from
-them by about a quarter, and by up to half, or double, where labels are drawn at random (gibbs, anneal). Where relations
-rule out that all labels are alike, searches settle sooner.
+means here were printed by `python -m tests.benchmarks plans` over tasks, seeds and sizes; by how much single runs
+differ from them, `spread` says. Relations settle searches sooner, most of all where they rule out that all labels are
+alike.
 """
 
 from __future__ import annotations
@@ -17,16 +17,51 @@ from icm_api.search.gibbs import Gibbs
 from icm_api.search.rounds import Rounds
 from icm_api.search.start import Start
 
-FURTHER, FURTHER_SETTLED = 0.5, 0.3
-"""Share of the chains after the first that take place, where they begin at zero-shot predictions."""
-WITNESS, WITNESS_SETTLED = 0.6, 0.1
-"""Share of the witnesses that take place after such chains."""
-ROUNDS, ROUNDS_SETTLED = 3.2, 2.2
-"""Rounds of a chain."""
-ENDS, ENDS_SETTLED = 0.9, 0.5
-"""Labelings a chain that are compared in the end: what it began and ended with, without those of other chains."""
-SCORED, SCORED_SETTLED = 1.6, 1.6
-"""New labelings a restart of bootstrapping and of folds; and sweeps of folds."""
+
+class Course(NamedTuple):
+    """How rounds go on.
+
+    Attributes:
+        chains: that begin at zero-shot predictions and take place.
+        witness: share of the witnesses that take place after them.
+        rounds: of a chain.
+        ends: labelings a chain that are compared in the end: what it began and ended with, without those of others.
+    """
+
+    chains: float
+    witness: float
+    rounds: float
+    ends: float
+
+    def mixed(self, other: Course, share: float) -> Course:
+        """The mean with another course, which takes place so often.
+
+        Args:
+            other: the other course.
+            share: of it, from 0 to 1.
+
+        Example:
+            >>> Course(2.0, 0.0, 3.0, 1.0).mixed(Course(3.0, 1.0, 5.0, 1.0), 0.5)
+            Course(chains=2.5, witness=0.5, rounds=4.0, ends=1.0)
+        """
+        return Course(*(own + share * (its - own) for own, its in zip(self, other, strict=True)))
+
+
+SETTLED = Course(2.0, 0.05, 2.3, 0.55)
+"""Where relations rule out that all labels are alike: the first two chains end alike."""
+OPEN = Course(3.0, 0.9, 3.9, 1.25)
+"""Where there are no relations: chains begin differently and end apart."""
+SHORT, LONG = Course(2.0, 0.0, 3.2, 0.8), Course(3.0, 1.0, 5.0, 1.4)
+"""Where there are others, either may be: which is known only afterwards."""
+FEW, MANY, MOST_LONG = 12, 48, 0.5
+"""From so many examples on some searches take the long course, and from so many half of them: ends that differ by a
+label are the same, which of few examples is a large share."""
+RELATED = 0.5
+"""Share of the examples that have relations, from which on these decide."""
+NEAR, FAR = (0.75, 1.35), (0.5, 2.0)
+"""From and to how many times what is likely single runs take: of rounds whose course is known, and of others."""
+SCORED, SWEPT = 1.4, 1.3
+"""New labelings a restart of bootstrapping; and of folds, as many as sweeps."""
 SAMPLED, SAMPLED_CHAIN = 0.45, 0.25
 """Share of gibbs' sweeps that score a new labeling; and share of the chain rule's questions that are new."""
 TRIED, GROWN = 2.7, 1.5
@@ -73,23 +108,42 @@ def _seeds(objective: Objective, settings: SearchSettings, start: Start) -> int:
     return min(size, len(start.fixed) + min(settings.seed_labels, max(2, size // 4)))
 
 
-def _either(objective: Objective, open_ended: float, settled: float) -> float:
-    return settled if objective.relations.rule_out_alike() else open_ended
+def course_of(objective: Objective) -> Course:
+    """How rounds are likely to go on.
+
+    Args:
+        objective: of the search.
+    """
+    if objective.relations.rule_out_alike():
+        return SETTLED
+    size = len(objective.dataset)
+    if sum(bool(objective.relations.neighbours(key)) for key in objective.dataset.ids) < RELATED * size:
+        return OPEN
+    return SHORT.mixed(LONG, MOST_LONG * min(1.0, max(0.0, (size - FEW) / (MANY - FEW))))
+
+
+def spread(objective: Objective, settings: SearchSettings) -> tuple[float, float]:
+    """From and to how many times what is likely single runs take, as a rule.
+
+    Args:
+        objective: of the search.
+        settings: of the search.
+    """
+    known = settings.engine == "rounds" and course_of(objective) in (SETTLED, OPEN)
+    return NEAR if known else FAR
 
 
 def rounds(objective: Objective, settings: SearchSettings, start: Start, steps: int) -> Forecast:
     """Zero-shot once, a random beginning for each witness, the rounds of all chains, and the choice between ends."""
     size, free = len(objective.dataset), len(start.free(objective.dataset))
     kernel = Rounds(objective, settings, start)
-    known = sum(not chain.witness for chain in kernel.chains)
-    # From the second on, those that would find nothing else are left out.
-    own = min(known, 1 + (known - 1) * _either(objective, FURTHER, FURTHER_SETTLED))
-    witnesses = (len(kernel.chains) - known) * (_either(objective, WITNESS, WITNESS_SETTLED) if known else 1.0)
+    known, course = sum(not chain.witness for chain in kernel.chains), course_of(objective)
+    own = min(known, course.chains)
+    witnesses = (len(kernel.chains) - known) * (course.witness if known else 1.0)
     chains = own + witnesses
-    lasting = min(settings.rounds, _either(objective, ROUNDS, ROUNDS_SETTLED))
-    going = chains * (1 + lasting)
+    going = chains * (1 + min(settings.rounds, course.rounds))
     # The choice is the last step: fewer steps than it takes to get there never come to it.
-    ends = max(1.0, _either(objective, ENDS, ENDS_SETTLED) * chains)
+    ends = max(1.0, course.ends * chains)
     chosen = kernel.compared * ends if steps >= going else 0.0
     return (
         _asked(len(start.fixed), free * bool(known)),
@@ -108,16 +162,24 @@ def _restarts(objective: Objective, settings: SearchSettings, start: Start) -> F
 
 def bootstrap(objective: Objective, settings: SearchSettings, start: Start, steps: int) -> Forecast:
     """The beginnings, and a scoring for each new labeling."""
-    scores = min(steps + 1, settings.restarts * min(settings.rounds, _either(objective, SCORED, SCORED_SETTLED)))
-    return *_restarts(objective, settings, start), _scored(len(objective.dataset), scores)
+    return *_restarts(objective, settings, start), _rescored(objective, settings, steps, SCORED)
+
+
+def _rescored(objective: Objective, settings: SearchSettings, steps: int, each: float) -> Asked:
+    scores = min(steps + 1, settings.restarts * min(settings.rounds, each))
+    return _scored(len(objective.dataset), scores)
 
 
 def folds(objective: Objective, settings: SearchSettings, start: Start, steps: int) -> Forecast:
     """As bootstrapping, and for each sweep a question per example, given the labels outside its fold."""
-    found = bootstrap(objective, settings, start, steps)
+    scored = _rescored(objective, settings, steps, SWEPT)
     outside = len(objective.dataset) * (settings.folds - 1) // settings.folds
-    sweeps = found[-1].scores
-    return *found, _asked(outside, sweeps * len(start.free(objective.dataset)), sweeps * settings.folds)
+    sweeps = scored.scores
+    return (
+        *_restarts(objective, settings, start),
+        scored,
+        _asked(outside, sweeps * len(start.free(objective.dataset)), sweeps * settings.folds),
+    )
 
 
 def gibbs(objective: Objective, settings: SearchSettings, start: Start, steps: int) -> Forecast:

@@ -3,26 +3,43 @@
 Means over `SEEDS` runs a set on the embedded model, judging included; "off" is how far a single run is from likely, on
 the mean. What is taken apart by kind of question is what the means in `icm_api.search.forecast` and
 `icm_api.evaluation.forecast` were set by.
+
+Before the table, six single runs of different engines and tasks on a server that takes `LATENCY` seconds for each
+answer, each planned after a probe: what was likely beside what the server counted, minutes among it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from statistics import fmean
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from icm_api.config import DiagnosticsSettings, SearchSettings
+from icm_api.config import DiagnosticsSettings, SearchSettings, load_config
 from icm_api.model import LanguageModel, open_model
-from icm_api.runs import Watch, run
+from icm_api.runs import Watch, plan, run, run_config
 from icm_api.runs.planning import planned
 from icm_api.search import ENGINES, Start, build_objective
+from icm_api.testing import Faults, serve
 from icm_api.types import Answers, Capabilities, LabelDistribution, Prompt, PromptTemplate, Task
 from tests.benchmarks.engines import CONSTRAINTS
 from tests.benchmarks.recovery import dataset_of
+from tests.worlds import write_world
 
 SIZES, SEEDS = (16, 32), 3
+LATENCY = 0.25
+SIX = (
+    ("rounds", "comparisons"),
+    ("rounds", "facts"),
+    ("bootstrap", "facts"),
+    ("folds", "comparisons"),
+    ("anneal", "sums"),
+    ("gibbs", "comparisons"),
+)
 
 
 class Counting:
@@ -101,8 +118,57 @@ async def row(task: str, engine: str, size: int, seed: int) -> Row:
     )
 
 
+class Six(NamedTuple):
+    """One run on a server: planned and taken requests, prompt tokens and minutes."""
+
+    likely: tuple[float, float, float]
+    most: tuple[float, float]
+    taken: tuple[float, float, float]
+
+    @property
+    def off(self) -> list[float]:
+        """Taken for each that was likely: requests, tokens, minutes."""
+        return [taken / likely for taken, likely in zip(self.taken, self.likely, strict=True)]
+
+
+async def one_of_six(folder: Path, engine: str, task: str, seed: int) -> Six:
+    """Plan one run after a probe, and take it."""
+    with serve(dialect="openai", faults=Faults(("slow",), times=None, delay=LATENCY)) as server:
+        path = write_world(folder, task, size=24, search=f'engine = "{engine}"\nseed = {seed}')
+        spec = (
+            f'"openai-compatible:{server.model}@{server.url}"\noptions = {{ api = "completions", top_logprobs = 20 }}'
+        )
+        path.write_text(path.read_text().replace('"pocket"', spec) + "\n[client]\nmax_concurrency = 8\n")
+        config = load_config(path)
+        planned = await plan(config, probe=True)
+        await run_config(config)
+    likely, sent = planned.likely, json.loads((folder / "run" / "sessions.jsonl").read_text())
+    assert likely.minutes is not None
+    return Six(
+        (likely.requests, likely.prompt_tokens, likely.minutes),
+        (planned.requests, planned.prompt_tokens),
+        (sent["sent"]["requests"], sent["sent"]["prompt_tokens"], sent["seconds"] / 60),
+    )
+
+
+def six(seed: int = 0) -> Iterator[str]:
+    """Six single runs."""
+    yield "single runs on a server: likely, at most and taken requests; of likely taken: requests, tokens, minutes"
+    for engine, task in SIX:
+        with TemporaryDirectory() as folder:
+            one = asyncio.run(one_of_six(Path(folder), engine, task, seed))
+        assert one.taken[0] <= one.most[0]
+        assert one.taken[1] <= one.most[1]
+        (likely, *_), (most, _), (taken, *_) = one.likely, one.most, one.taken
+        yield (
+            f"{engine:10}{task:12}  likely {likely:6,.0f}  at most {most:7,.0f}  taken {taken:6,.0f}  "
+            + "  ".join(f"{off:.2f}" for off in one.off)
+        )
+
+
 def report() -> Iterator[str]:
     """The table."""
+    yield from six()
     yield "requests an example; tokens: taken for each planned; search and judge: showing none, some, all of the others"
     for engine in ENGINES:
         for task in CONSTRAINTS:

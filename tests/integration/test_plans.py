@@ -172,7 +172,7 @@ async def test_finished_runs_beside_it_correct_a_plan(tmp_path: Path) -> None:
     for name in ("summary.json", "inputs.json"):
         (tmp_path / "runs" / "one" / name).write_text("[1, 2")
     (tmp_path / "runs" / "two" / "summary.json").write_text('{"search": {"engine": "bootstrap"}, "planned": 7}')
-    assert (await plan(load_config(config("three")))).notes == ()
+    assert not any("corrected" in note for note in (await plan(load_config(config("three")))).notes)
 
 
 @pytest.mark.parametrize(("answer", "code"), [("y\n", 0), ("\n", 4), ("n\n", 4), ("", 4)])
