@@ -155,7 +155,7 @@ def table(found: Mapping[str, Mapping[str, Found]]) -> Iterator[str]:
     Args:
         found: per set, what each way did.
     """
-    yield f"rank correlation with leave-one-out over {ORDERS} orders, {LABELINGS} labelings a set: {', '.join(found)}"
+    yield f"rank correlation with leave-one-out over {ORDERS} orders; sets: {', '.join(found)}"
     yield "                        P  least      J  least  requests  tokens a label  s an estimate"
     for name in next(iter(found.values())):
         own = [each[name] for each in found.values()]
@@ -186,6 +186,7 @@ async def real(argv: Sequence[str], ways: Sequence[Way] = WAYS) -> dict[str, dic
     parser.add_argument("--sets", default=",".join(KNOWN), help=f"of {', '.join(KINDS)}")
     parser.add_argument("--size", type=int, default=SIZE)
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--labelings", type=int, default=LABELINGS)
     parser.add_argument("--cache", type=Path)
     given = parser.parse_args(argv)
     found = {}
@@ -193,7 +194,8 @@ async def real(argv: Sequence[str], ways: Sequence[Way] = WAYS) -> dict[str, dic
         for name in given.sets.split(","):
             for seed in range(given.seeds):
                 dataset, gold = subset(name, given.size, seed)
-                found[f"{name} {seed}"] = await compared(model, real_task(name), dataset, gold, ways)
+                task, count = real_task(name), given.labelings
+                found[f"{name} {seed}"] = await compared(model, task, dataset, gold, ways, count)
     return found
 
 
