@@ -20,7 +20,7 @@ from statistics import variance
 from icm_api.chance import draw
 from icm_api.config.judging import NULL_EXAMPLES, NULL_LEAST, NULL_SCORES
 from icm_api.evaluation.allowance import Allowance
-from icm_api.evaluation.thresholds import AHEAD
+from icm_api.evaluation.thresholds import AHEAD, BEYOND, NULL_ENOUGH
 from icm_api.objective import Calibration, Objective, Term, information_terms, pooled
 from icm_api.search.align import align, most_probable
 from icm_api.types import Dataset, Example, LabelDistribution, Labeling, Predictions, Score
@@ -65,9 +65,14 @@ class Null:
         return self.share - max(0.0, self.noise) / most if most else 0.0
 
     @property
+    def needed(self) -> float:
+        """By how much the share must be ahead."""
+        return lead_needed(self.share - self.ahead, self.examples)
+
+    @property
     def beaten(self) -> bool:
         """Whether they are clearly ahead."""
-        return self.ahead >= AHEAD
+        return self.ahead >= self.needed
 
     @property
     def close(self) -> bool:
@@ -84,9 +89,24 @@ class Null:
             "standard_error": self.error,
             "share": self.share,
             "ahead": self.ahead,
+            "needed": self.needed,
             "examples": self.examples,
             "beaten": self.beaten,
         }
+
+
+def lead_needed(noise: float, examples: int) -> float:
+    """By how much the share explained of labels must be ahead of that of made-up words.
+
+    Args:
+        noise: share explained of the labels found in made-up words.
+        examples: that it was measured on.
+
+    Example:
+        >>> lead_needed(0.1, 24), round(lead_needed(0.7, 24), 2), round(lead_needed(0.1, 8), 2)
+        (0.3, 0.2, 0.42)
+    """
+    return min(AHEAD, BEYOND * max(0.0, 1 - noise)) * max(1.0, sqrt(NULL_ENOUGH / examples))
 
 
 async def null_of(

@@ -496,6 +496,25 @@ def test_labels_that_are_ahead_of_made_up_words_by_more_than_chance_but_not_far_
     assert judge(replace(measures(), null=null)).name == answer
 
 
+@pytest.mark.parametrize(
+    ("found", "noise", "examples", "beaten"),
+    [
+        (0.31, 0.0, 24, True),
+        (0.29, 0.0, 24, False),
+        # What made-up words leave is less than 0.3, and most of it is told.
+        (0.95, 0.7, 24, True),
+        (0.89, 0.7, 24, False),
+        # Of few examples, what made-up words tell is hardly known.
+        (0.4, 0.0, 8, False),
+        (0.44, 0.0, 8, True),
+    ],
+)
+def test_how_far_ahead_of_made_up_words_is_enough(found: float, noise: float, examples: int, *, beaten: bool) -> None:
+    null = Null(found * log(2), noise * log(2), 0.05, log(2), examples, log(2))
+    assert null.beaten is beaten
+    assert null.as_json()["needed"] == null.needed
+
+
 def test_a_mirror_image_is_a_question_of_names_and_not_of_coherence() -> None:
     mirrored = replace(measures(), renamed=(a_rival(0.88, 0.0),), ends=(a_rival(0.9, 0.0),))
     alone = replace(mirrored, opinion=Opinion(a_rival(0.1, 0.5), 3, False, 0, 0))

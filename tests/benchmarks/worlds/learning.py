@@ -20,25 +20,32 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from icm_api.evaluation.null import lead_needed
+from icm_api.evaluation.thresholds import NAMED
 from tests.benchmarks.worlds.measuring import Numbers, comfort_of, promised
 
 Array = NDArray[Any]
 MOST_FALSE, MOST_LOST = 0.05, 0.15
 
 
-def of_null(name: str) -> Callable[[Numbers], float]:
-    """A number of the labels found beside the null.
+def share(row: Numbers) -> float:
+    """Information of the labels found as a share of the most that it could be."""
+    return float(row["diagnosis"]["measures"]["null"]["share"])
 
-    Args:
-        name: "share" or "ahead".
-    """
-    return lambda row: float(row["diagnosis"]["measures"]["null"][name])
+
+def lead(row: Numbers) -> float:
+    """By how many times what is needed the labels found are ahead of the null."""
+    null = row["diagnosis"]["measures"]["null"]
+    return float(null["ahead"]) / lead_needed(null["share"] - null["ahead"], null["examples"])
 
 
 def auroc(row: Numbers) -> float:
-    """How well zero-shot log-odds order the labels found; one half if there is nothing to order."""
-    found = row["diagnosis"]["measures"]["prior"]["auroc"]
-    return 0.5 if found is None else float(found)
+    """How well zero-shot log-odds order the labels found, or two of many that they exchange; one half if nothing is."""
+    prior = row["diagnosis"]["measures"]["prior"]
+    pair = prior.get("weakest_pair")
+    if pair is not None and pair["auroc"] <= 1 - NAMED:
+        return float(pair["auroc"])
+    return 0.5 if prior["auroc"] is None else float(prior["auroc"])
 
 
 def told(row: Numbers) -> float:
@@ -56,8 +63,8 @@ def passing(row: Numbers) -> float:
 
 Criterion = tuple[str, Callable[[Numbers], float], Sequence[float]]
 JUDGE: tuple[Criterion, ...] = (
-    ("share", of_null("share"), (0.2, 0.3, 0.4, 0.5, 0.6)),
-    ("ahead", of_null("ahead"), (0.0, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4)),
+    ("share", share, (0.2, 0.3, 0.4, 0.5, 0.6)),
+    ("lead", lead, (0.0, 0.3, 0.5, 0.7, 0.85, 1.0, 1.3)),
     ("auroc", auroc, (0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85)),
     ("told", told, (-1.0, 0.05, 0.08, 0.1, 0.12, 0.15, 0.2)),
 )
