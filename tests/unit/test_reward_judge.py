@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import combinations
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,7 @@ from icm_api.errors import ConfigError, PromptError, ProviderError
 from icm_api.reward import Comparison, Preference, Ranking, Refused, RewardModel, biases
 from icm_api.types import PromptTemplate, Task, Verbalizer
 from tests.judges import JUDGING, PairJudge, labelled_pairs, sigmoid
+from tests.rewarding import FOUND, HUMAN, NOISE, RANDOM, World, rewarded
 
 
 async def rewarding(**judge: object) -> tuple[RewardModel, PairJudge]:
@@ -79,6 +81,17 @@ async def test_equal_replies_are_not_asked_about() -> None:
     judge.asked.clear()
     assert (await reward.prefer("q", "same", "same")).probability == 0.5
     assert judge.asked == []
+
+
+@pytest.mark.slow
+async def test_labels_found_make_a_better_reward_model_than_noisy_ones(tmp_path: Path) -> None:
+    """As measured in the embedded world; `python -m tests.benchmarks rewards` takes five seeds."""
+    found = await rewarded(World.of(0), tmp_path)
+    assert found[HUMAN].labels == found[NOISE].labels < found[FOUND].labels
+    for which in ("judge", "trained"):
+        pairs, best = getattr(found[FOUND], which)
+        assert (pairs >= 0.9, best >= 0.9) == (True, True)
+        assert pairs >= max(getattr(found[kind], which)[0] for kind in (HUMAN, NOISE, RANDOM))
 
 
 async def test_a_score_is_the_mean_probability_to_beat_the_others() -> None:
