@@ -28,6 +28,7 @@ GUIDE = {
     "cookbook/guide/intervals.md": ("guide/intervals.md", "Intervals"),
     "cookbook/guide/your_files.md": ("guide/your_files.md", "Your own files"),
     "cookbook/guide/reward_models.md": ("guide/reward_models.md", "Reward models"),
+    "cookbook/guide/assistant.md": ("guide/assistant.md", "A better assistant"),
     "cookbook/guide/large_sets.md": ("guide/large_sets.md", "Data sets of any size"),
     "cookbook/guide/training.md": ("guide/training.md", "Fine-tune on the labels"),
     "cookbook/guide/search_quality.md": ("guide/search_quality.md", "How good the search is"),

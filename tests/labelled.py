@@ -70,6 +70,19 @@ def reply_pairs(better: Sequence[str], prompt: str = "Question {at}?") -> Labell
     return LabelledData(Dataset(examples), result_of(lines), template, verbalizer, replies=True)
 
 
+def preferred(pairs: Sequence[tuple[str, str, str]], certainty: float = 0.9) -> LabelledData:
+    """Pairs of replies with a prompt, the better one and the worse one each, both orders labelled so."""
+    examples: list[Example] = []
+    lines: list[LabelledExample] = []
+    for at, (prompt, better, worse) in enumerate(pairs):
+        orders = list(both_orders(Pair(f"p{at}", f"p{at}", {"prompt": prompt} if prompt else {}, (better, worse))))
+        examples += orders
+        found = ["A" if each.fields["first"] == better else "B" for each in orders]
+        lines += [line(*each, certainty, ("A", "B")) for each in zip(orders, found, strict=True)]
+    template = PromptTemplate("A: {first}\nB: {second}\nBetter:")
+    return LabelledData(Dataset(examples), result_of(lines), template, Verbalizer.plain(("A", "B")), replies=True)
+
+
 def with_line(data: LabelledData, at: int, **changes: Any) -> LabelledData:
     """The same data, one line changed."""
     lines = list(data.result.examples)

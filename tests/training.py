@@ -12,8 +12,8 @@ from typing import Any
 from icm_api.pocket.model import PocketModel
 from icm_api.testing import Server, TrainingJobs, serve
 from icm_api.testing.backend import InstantBackend
-from icm_api.training import Trainer, TrainingData, open_trainer, training_data
-from tests.labelled import claims
+from icm_api.training import Method, Trainer, TrainingData, open_trainer, training_data
+from tests.labelled import claims, preferred
 
 HOSTS = ("openai", "azure", "together", "fireworks")
 KEYS = ("OPENAI_API_KEY", "AZURE_OPENAI_API_KEY", "TOGETHER_API_KEY", "FIREWORKS_API_KEY")
@@ -30,6 +30,7 @@ class Place:
         host: a name in `HOSTS`.
         folder: of the records.
         made: how often the data were written.
+        method: what is trained.
     """
 
     server: Server
@@ -37,16 +38,19 @@ class Place:
     host: str
     folder: Path
     made: list[TrainingData] = field(default_factory=list)
+    method: Method = "sft"
 
     def trainer(self, **options: Any) -> Trainer:
         """A trainer, as a process of its own would open it."""
         spec = f"{self.host}:{MODEL}@{self.server.url}"
-        return open_trainer(spec, {"poll_seconds": 0.0, **options}, place=self.folder)
+        return open_trainer(spec, {"poll_seconds": 0.0, **options}, place=self.folder, method=self.method)
 
     def data(self, trainer: Trainer) -> TrainingData:
-        """Twelve claims, as the trainer reads them."""
-        texts = [f"claim {at}" for at in range(12)]
-        self.made.append(training_data(claims(texts, instruction="Judge."), trainer, self.folder))
+        """Twelve claims, or pairs of replies, as the trainer reads them."""
+        labelled = claims([f"claim {at}" for at in range(12)], instruction="Judge.")
+        if self.method == "dpo":
+            labelled = preferred([(f"Question {at}?", f"good {at}", f"bad {at}") for at in range(12)])
+        self.made.append(training_data(labelled, trainer, self.folder))
         return self.made[-1]
 
 

@@ -222,6 +222,26 @@ def _export(parser: ArgumentParser) -> None:
 def _train(parser: ArgumentParser) -> None:
     _run_folder(parser)
     _trained(parser)
+    method = parser.add_mutually_exclusive_group()
+    method.add_argument("--reward", action="store_true", help="train a reward model on a run of preferences")
+    method.add_argument(
+        "--dpo",
+        nargs="?",
+        const=Path(),
+        type=Path,
+        metavar="BEST",
+        help="train to prefer the better reply (DPO): by the run's own pairs, or by what `best` wrote into this file",
+    )
+    method.add_argument(
+        "--grpo",
+        nargs="?",
+        const=Path(),
+        type=Path,
+        metavar="PROMPTS",
+        help="train to write what the reward model likes (GRPO): to the run's own prompts, or those of this file",
+    )
+    rewarding = "the reward model of --grpo, a run of preferences or a trained one; by default the run"
+    parser.add_argument("--rewarded-by", metavar="RUN_OR_SPEC", help=rewarding)
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--estimate", action="store_true", help="say what it is likely to take, and start nothing")
     what.add_argument("--follow", action="store_true", help="wait until the job has ended")
@@ -320,7 +340,7 @@ def _generate(parser: ArgumentParser) -> None:
 
 
 def _prefer(parser: ArgumentParser) -> None:
-    _run_folder(parser)
+    _rewarding(parser)
     parser.add_argument("replies", help="a file of two replies a row, as the format preferences reads it")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write JSON Lines, and print only what all say")
     _judge(parser)
@@ -328,7 +348,7 @@ def _prefer(parser: ArgumentParser) -> None:
 
 
 def _rewardbench(parser: ArgumentParser) -> None:
-    _run_folder(parser)
+    _rewarding(parser)
     parser.add_argument("rows", help='a file in the format of RewardBench 2, or "hub:allenai/reward-bench-2"')
     parser.add_argument("--split", default="test", help="of a data set on the hub (default: test)")
     parser.add_argument("--limit", type=_positive, metavar="N", help="the first N rows alone")
@@ -337,7 +357,7 @@ def _rewardbench(parser: ArgumentParser) -> None:
 
 
 def _best(parser: ArgumentParser) -> None:
-    _run_folder(parser)
+    _rewarding(parser)
     parser.add_argument("questions", help="a file with one prompt a row: JSON Lines, JSON, CSV, or hub:OWNER/NAME")
     parser.add_argument("--field", default="prompt", help="key of the prompt (default: prompt)")
     parser.add_argument(
@@ -346,13 +366,19 @@ def _best(parser: ArgumentParser) -> None:
         help="write the best reply against the worst for training too, into a folder beside OUT",
     )
     parser.add_argument("--force", action="store_true", help="replace an earlier folder of --to")
+    parser.add_argument("--estimate", action="store_true", help="say what it takes at most, and send nothing")
     _judge(parser)
     _writing(parser, "reply")
 
 
+def _rewarding(parser: ArgumentParser) -> None:
+    what = 'the folder of a run of preferences; or a trained reward model, e.g. "huggingface:MODEL"'
+    parser.add_argument("run", type=Path, metavar="RUN_OR_SPEC", help=what)
+
+
 def _judge(parser: ArgumentParser) -> None:
     parser.add_argument("--judge", metavar="SPEC", help="another model to compare replies; by default the run's")
-    _options(parser, "--judge-option", "an option of that model's provider; may be repeated")
+    _options(parser, "--judge-option", "an option of that model, or of a trained one; may be repeated")
     prices = "USD a million prompt and reply tokens of --judge, for a budget in money"
     parser.add_argument("--judge-prices", type=_prices, metavar="INPUT,OUTPUT", help=prices)
     parser.add_argument("--demonstrations", type=_positive, metavar="N", help="the most comparisons of the run to show")
@@ -521,7 +547,9 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
             _train,
             "  icm-api train runs/claims --with together:Qwen/Qwen3-8B-Base --estimate\n"
             "  icm-api train runs/claims --with together:Qwen/Qwen3-8B-Base --follow\n"
-            "  icm-api train runs/claims --with huggingface:HuggingFaceTB/SmolLM2-135M\n",
+            "  icm-api train runs/claims --with huggingface:HuggingFaceTB/SmolLM2-135M\n"
+            "  icm-api train runs/helpful --reward --with huggingface:HuggingFaceTB/SmolLM2-135M-Instruct\n"
+            "  icm-api train runs/helpful --dpo best.jsonl --with together:Qwen/Qwen3-8B\n",
         ),
         "iterate": Verb(
             "icm_api.cli.training:iterate_verb",

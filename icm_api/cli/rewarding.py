@@ -1,6 +1,7 @@
-"""The verbs for which a run of preferences is a reward model: prefer, best, rewardbench.
+"""The verbs that use a reward model, a run of preferences or a trained one: prefer, best, rewardbench.
 
-They ask a model, on the run's budget and with its cache: what was asked once is not sent again.
+A run asks a model, on the run's budget and with its cache: what was asked once is not sent again. A trained one, by its
+spec in place of the run, computes scores on this machine.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from icm_api.errors import ConfigError
 from icm_api.evaluation import mean_interval
 from icm_api.export import export_labels
 from icm_api.export.exporting import check_free
+from icm_api.model.request import bytes_in_tokens
 from icm_api.result import write_whole
 from icm_api.reward import (
     BestOf,
@@ -33,13 +35,17 @@ from icm_api.reward import (
     Preference,
     Refused,
     RewardModel,
+    ScoredReward,
+    best_line,
     biases,
+    is_trained,
     open_reward_model,
     preference_data,
     rank_written,
     read_benchmark,
     run_benchmark,
 )
+from icm_api.reward.bradley_terry import most_meetings
 from icm_api.reward.comparing import Asked, in_words, plain
 from icm_api.reward.opening import shown_with_replies
 from icm_api.runs import config_of
@@ -52,9 +58,7 @@ def prefer_verb(arguments: Namespace) -> None:
     """`icm-api prefer RUN FILE`."""
     if arguments.out is not None and Path(arguments.replies).resolve() == arguments.out.resolve():
         raise ConfigError(f"--out {arguments.out} is the file of the replies; name another")
-    data = config_of(arguments.run).data
-    fields = data.fields if find_format(data.format).pairs else None
-    pairs = list(two_replies(read_rows(arguments.replies), fields))
+    pairs = list(two_replies(read_rows(arguments.replies), _fields(arguments.run)))
     told, usage = asyncio.run(_preferred(arguments, pairs))
     rows = [_row(pair, each) for pair, each in zip(pairs, told, strict=True)]
     answered = [(pair, each) for pair, each in zip(pairs, told, strict=True) if isinstance(each, Preference)]
@@ -81,6 +85,14 @@ def prefer_verb(arguments: Namespace) -> None:
     print(_asked(usage))
     if arguments.out is not None:
         print(f"written: {arguments.out}")
+
+
+def _fields(run: Path) -> Sequence[str] | None:
+    """The columns of the run's own data, if they have names of their own."""
+    if is_trained(run):
+        return None
+    data = config_of(run).data
+    return data.fields if find_format(data.format).pairs else None
 
 
 async def _preferred(arguments: Namespace, pairs: Sequence[TwoReplies]) -> tuple[Sequence[Preference | Refused], Usage]:
@@ -115,7 +127,7 @@ def _told(row: dict[str, Any]) -> str:
 
 def rewardbench_verb(arguments: Namespace) -> None:
     """`icm-api rewardbench RUN FILE`."""
-    prompts = bool(shown_with_replies(arguments.run))
+    prompts = not is_trained(arguments.run) and bool(shown_with_replies(arguments.run))
     items = read_benchmark(arguments.rows, split=arguments.split, limit=arguments.limit, prompts=prompts)
 
     async def measured() -> tuple[Any, Usage]:
@@ -136,6 +148,9 @@ def best_verb(arguments: Namespace) -> None:
     _check_best(arguments, folder)
     rows = list(read_rows(arguments.questions))
     ids, prompts = [row.id for row in rows], [row.text(arguments.field) for row in rows]
+    if arguments.estimate:
+        _say_estimate(arguments, prompts)
+        return
     replies, failure, cost = asyncio.run(written(arguments, prompts))
     if failure is not None:
         # What was written is kept, and comes from the cache the next time.
@@ -150,7 +165,7 @@ def best_verb(arguments: Namespace) -> None:
     found, usage = asyncio.run(ranked())
     best = sum(isinstance(each, BestOf) for each in found)
     _some_answered(found, best)
-    write_whole(arguments.out, "".join(_line(key, each) for key, each in zip(ids, found, strict=True)))
+    write_whole(arguments.out, "".join(best_line(key, each) for key, each in zip(ids, found, strict=True)))
     exported = arguments.to and export_labels(preference_data(found), arguments.to, folder, force=arguments.force)
     summary = {"prompts": len(found), "best": best, "written": cost, "judged": asdict(usage)}
     if arguments.json:
@@ -161,9 +176,34 @@ def best_verb(arguments: Namespace) -> None:
     print("\n".join([f"written: {arguments.out}", *(exported.lines() if exported else [])]))
 
 
+def _say_estimate(arguments: Namespace, prompts: Sequence[str]) -> None:
+    """What the replies take at most, and how often the run's model is asked to compare them."""
+    samples: int = arguments.samples
+    asked = len(prompts) * samples
+    given, made = samples * sum(map(bytes_in_tokens, prompts)), asked * arguments.max_tokens
+    prices: tuple[float, float] | None = arguments.prices
+    money = None if prices is None else (given * prices[0] + made * prices[1]) / 1e6
+    # Both orders of each comparison.
+    judged = 0 if is_trained(arguments.run) else 2 * len(prompts) * most_meetings(samples)
+    if arguments.json:
+        found = {"requests": asked, "prompt_tokens": given, "completion_tokens": made, "money": money}
+        print(json.dumps({"prompts": len(prompts), "written": found, "judged": {"requests": judged}}))
+        return
+    price = "; --prices says what they cost" if money is None else f", {money:,.2f} USD"
+    print(
+        f"to write {samples} replies to each of {len(prompts):,} prompts: at most {asked:,} requests, {given:,} prompt "
+        f"tokens and {made:,} reply tokens{price}\n"
+        + (
+            f"to compare them: about {judged:,} requests of the run, on its [budget]"
+            if judged
+            else "to score them: nothing is asked"
+        )
+    )
+
+
 def _check_best(arguments: Namespace, folder: Path) -> None:
     """Check what can be known before replies are written and paid for."""
-    shown = shown_with_replies(arguments.run)
+    shown = ("prompt",) if is_trained(arguments.run) else shown_with_replies(arguments.run)
     if len(shown) != 1:
         raise ConfigError(
             f"{arguments.run}: the run's template shows {list(shown) or 'nothing'} beside the replies, and replies to "
@@ -174,14 +214,6 @@ def _check_best(arguments: Namespace, folder: Path) -> None:
         check_free(folder, force=arguments.force)
 
 
-def _line(key: str, each: BestOf | Refused) -> str:
-    if isinstance(each, Refused):
-        return json.dumps({"id": key, "refused": str(each.error)}, ensure_ascii=False) + "\n"
-    scores = [round(score, 4) for score in each.ranking.scores]
-    values = {"id": key, "prompt": each.prompt, "best": each.best, "replies": each.replies, "scores": scores}
-    return json.dumps(values, ensure_ascii=False) + "\n"
-
-
 def _some_answered(found: Sequence[object], answered: int) -> None:
     """What is wrong with all of them is an error."""
     first = next((each for each in found if isinstance(each, Refused)), None)
@@ -190,10 +222,11 @@ def _some_answered(found: Sequence[object], answered: int) -> None:
 
 
 @asynccontextmanager
-async def _opened(arguments: Namespace) -> AsyncIterator[RewardModel]:
+async def _opened(arguments: Namespace) -> AsyncIterator[RewardModel | ScoredReward]:
     """The reward model, which tells a terminal how many comparisons are answered."""
     prices: tuple[float, float] | None = arguments.judge_prices
-    if arguments.judge is None and (arguments.judge_option or prices is not None):
+    trained = is_trained(arguments.run)
+    if arguments.judge is None and (prices is not None or (arguments.judge_option and not trained)):
         raise ConfigError("--judge-option and --judge-prices are of another model: name it with --judge")
     console = Console(stderr=True)
     opened = open_reward_model(

@@ -13,17 +13,30 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from shlex import quote
 from typing import Any
 
 from icm_api.cli.planning import read_config
-from icm_api.errors import BudgetError, GaveUpError, NotConfirmedError, ProviderError, StorageError
+from icm_api.data import read_rows
+from icm_api.errors import (
+    BudgetError,
+    ConfigError,
+    DataError,
+    GaveUpError,
+    NotConfirmedError,
+    ProviderError,
+    StorageError,
+)
 from icm_api.export import Options
+from icm_api.reward import is_trained, preference_data, read_best
+from icm_api.reward.judge import check_comparing
 from icm_api.runs import FinishedRun, batch_lines, folder_of
 from icm_api.training import (
     Estimate,
     Job,
+    Method,
     Teacher,
     Trainer,
     TrainingData,
@@ -33,6 +46,7 @@ from icm_api.training import (
     iterate,
     label_by_folds,
     open_trainer,
+    prompt_data,
     start,
     training_data,
     training_folder,
@@ -49,6 +63,7 @@ class _Asked:
     run: FinishedRun
     folder: Path
     trainer: Trainer
+    method: Method
 
     @property
     def command(self) -> str:
@@ -56,7 +71,26 @@ class _Asked:
         given = self.arguments
         options = "".join(f" --option {quote(f'{key}={_written(value)}')}" for key, value in given.option)
         chosen = "".join(f" --{key.replace('_', '-')} {value}" for key, value in self.chosen.items())
-        return f"icm-api train {quote(str(given.run))} --with {quote(given.spec)}{options}{chosen}"
+        file = "" if self.file is None else f" {quote(str(self.file))}"
+        by = f" --rewarded-by {quote(given.rewarded_by)}" if given.rewarded_by else ""
+        method = "" if self.method == "sft" else f" --{self.method}{file}{by}"
+        return f"icm-api train {quote(str(given.run))}{method} --with {quote(given.spec)}{options}{chosen}"
+
+    @property
+    def file(self) -> Path | None:
+        """The replies that `best` wrote, or the prompts; None for those of the run."""
+        given: Path | None = self.arguments.dpo or self.arguments.grpo
+        return given if given is not None and given != Path() else None
+
+    @property
+    def named(self) -> dict[str, Any]:
+        """Which data, as far as they are not the usual."""
+        if self.file is None:
+            return self.chosen
+        try:
+            return {**self.chosen, "file": sha256(self.file.read_bytes()).hexdigest()[:16]}
+        except OSError as error:
+            raise DataError(f"{self.file}: cannot be read: {error.strerror or error}") from error
 
     @property
     def chosen(self) -> dict[str, Any]:
@@ -67,15 +101,25 @@ class _Asked:
 
     def data(self) -> TrainingData:
         """The labels, written for the trainer."""
-        return training_data(self.run.whole, self.trainer, self.folder, Options(**self.chosen))
+        if self.method == "reward":
+            check_comparing(self.run.task)
+        if self.file is not None and self.method == "grpo":
+            return prompt_data([row.text("prompt") for row in read_rows(str(self.file))], self.folder)
+        data = self.run.whole if self.file is None else preference_data(read_best(self.file))
+        return training_data(data, self.trainer, self.folder, Options(**self.chosen))
 
 
 def train_verb(arguments: Namespace) -> None:
     """`icm-api train RUN --with SPEC`."""
     run = FinishedRun.open(arguments.run)
-    folder = training_folder(arguments.run, arguments.spec)
-    trainer = open_trainer(arguments.spec, dict(arguments.option), place=folder)
-    asked = _Asked(arguments, run, folder, trainer)
+    method = _method(arguments)
+    folder = training_folder(arguments.run, arguments.spec, method)
+    options = dict(arguments.option)
+    if method == "grpo":
+        reward = arguments.rewarded_by or str(arguments.run)
+        options["reward"] = reward if is_trained(reward) else str(Path(reward).resolve())
+    trainer = open_trainer(arguments.spec, options, place=folder, method=method)
+    asked = _Asked(arguments, run, folder, trainer, method)
     try:
         asyncio.run(_worked(asked))
     except (KeyboardInterrupt, StorageError, GaveUpError):
@@ -84,6 +128,15 @@ def train_verb(arguments: Namespace) -> None:
         goes = "" if trainer.here else "; a job that was started goes on at the host, and no second one is started"
         print(f"to go on: {asked.command} --follow{goes}", file=sys.stderr)
         raise
+
+
+def _method(arguments: Namespace) -> Method:
+    """What the flags say is to be trained."""
+    if arguments.rewarded_by is not None and arguments.grpo is None:
+        raise ConfigError("--rewarded-by names the reward model of --grpo: give that too, or leave it out")
+    if arguments.reward:
+        return "reward"
+    return "dpo" if arguments.dpo is not None else "sft" if arguments.grpo is None else "grpo"
 
 
 async def _worked(asked: _Asked) -> None:
@@ -96,7 +149,7 @@ async def _worked(asked: _Asked) -> None:
         if arguments.cancel:
             job = await cancel(trainer, folder)
         else:
-            wishes = Wishes(_confirmer(asked), again=arguments.again, data=asked.chosen)
+            wishes = Wishes(_confirmer(asked), again=arguments.again, data=asked.named)
             job = await start(trainer, asked.data, folder, wishes)
             if arguments.follow or trainer.here:
                 job = await follow(trainer, folder, job, _teller(arguments))
@@ -196,13 +249,20 @@ def _lines(asked: _Asked, job: Job) -> list[str]:
             f"model: {tuned.spec}",
             *(f"with {key} = {json.dumps(value)} under [model.options]" for key, value in tuned.options.items()),
             *([f"note: {tuned.note}"] if tuned.note else []),
-            f"to go on: icm-api probe {quote(tuned.spec)}{flags}",
+            "to go on: " + _next(asked.method, f"{quote(tuned.spec)}{flags}"),
         ]
     elif not job.ended:
         lines.append(f"to go on: {asked.command} --follow")
     elif job.state == "cancelled":
         lines.append(f"to start another: {asked.command} --again")
     return lines
+
+
+def _next(method: Method, model: str) -> str:
+    """What to do with the model that came out."""
+    if method == "reward":
+        return f"icm-api rewardbench {model} FILE, or prefer or best with it in place of the run"
+    return f"icm-api probe {model}"
 
 
 def _written(value: Any) -> str:

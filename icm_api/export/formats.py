@@ -28,6 +28,9 @@ FormatName: TypeAlias = Literal[
     "together-sft",
     "fireworks-sft",
     "openai-dpo",
+    "azure-dpo",
+    "together-dpo",
+    "fireworks-dpo",
     "trl-sft",
     "trl-dpo",
     "trl-reward",
@@ -229,19 +232,29 @@ _LABEL_STUDIO = Host(
         _ANSWERED,
     ),
 )
+_PREFERENCES: tuple[tuple[FormatName, str, Host], ...] = (
+    ("openai-dpo", "preferences as OpenAI, Together and Fireworks read them", _OPENAI),
+    ("azure-dpo", "the same for Azure OpenAI, with a byte-order mark", _AZURE),
+    ("together-dpo", "the same, within Together's limits", _TOGETHER),
+    ("fireworks-dpo", "the same, within Fireworks' limits", _FIREWORKS),
+)
 _ALL = (
     Format("openai-sft", "chat messages, for fine-tuning at OpenAI", "jsonl", _OPENAI),
     Format("azure-sft", "the same for Azure OpenAI, with a byte-order mark", "jsonl", _AZURE, mark=True),
     Format("together-sft", "chat messages, for Together", "jsonl", _TOGETHER),
     Format("fireworks-sft", "chat messages, for Fireworks", "jsonl", _FIREWORKS),
-    Format(
-        "openai-dpo",
-        "preferences as OpenAI, Together and Fireworks read them",
-        "jsonl",
-        _OPENAI,
-        records.openai_preference,
-        preferences=True,
-        fits=records.one_reply,
+    *(
+        Format(
+            name,
+            about,
+            "jsonl",
+            host,
+            records.openai_preference,
+            preferences=True,
+            fits=records.one_reply,
+            mark=host is _AZURE,
+        )
+        for name, about, host in _PREFERENCES
     ),
     Format(
         "trl-sft",

@@ -149,8 +149,8 @@ class LanguageModel:
         """
         if self._readers.text is None:
             raise CapabilityError(
-                f"{self.identity} writes no text; openai and the hosts of its kind, anthropic, gemini and huggingface "
-                "do"
+                f"{self.identity} writes no text; openai and the hosts of its kind, anthropic, gemini, huggingface "
+                "and pocket do"
             )
         return await self._readers.text.write(texts, self._client, Sampling(max_tokens, temperature, samples))
 

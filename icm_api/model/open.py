@@ -269,10 +269,12 @@ def _gemini(model: str, options: Mapping[str, Any]) -> Opened:
 
 def _pocket(model: str, options: Mapping[str, Any]) -> Opened:
     from icm_api.model.endpoints.pocket import PocketEndpoint, load_model
+    from icm_api.model.reading.local import WritesText
 
     if options:
         raise ConfigError(f"provider 'pocket' takes no options, got {', '.join(options)}", option=next(iter(options)))
-    return _local(PocketEndpoint(load_model(Path(model) if model else None)))
+    endpoint = PocketEndpoint(load_model(Path(model) if model else None))
+    return _local(endpoint, WritesText(endpoint, chat=False))
 
 
 def _huggingface(model: str, options: Mapping[str, Any]) -> Opened:
@@ -284,7 +286,7 @@ def _huggingface(model: str, options: Mapping[str, Any]) -> Opened:
     return _local(endpoint, WritesText(endpoint, chat=given.chat_template))
 
 
-def _local(endpoint: Endpoint, text: Writes | None = None) -> Opened:
+def _local(endpoint: Endpoint, text: Writes) -> Opened:
     from icm_api.model.reading.local import ReadsForms
 
     reader = ReadsForms(endpoint)

@@ -136,7 +136,25 @@ class PocketModel:
         Raises:
             ValueError: A sequence is longer than the context window, or holds an id that does not exist.
         """
-        result = np.empty((len(sequences), self.vocab_size))
+        return self._read(sequences, self._logprobs, self.vocab_size)
+
+    def states(self, sequences: Sequence[Sequence[Segment]]) -> Floats:
+        """What the last layer gets after each sequence: all that the model has read from it.
+
+        Args:
+            sequences: As for `next_token_logprobs`.
+
+        Returns:
+            Array [len(sequences), width], each row of mean square 1.
+
+        Raises:
+            ValueError: A sequence is longer than the context window, or holds an id that does not exist.
+        """
+        return self._read(sequences, self._normed, self._embedding.shape[1])
+
+    def _read(self, sequences: Sequence[Sequence[Segment]], read: Callable[[Floats], Floats], width: int) -> Floats:
+        """What `read` makes of the hidden state [wanted, hidden] after each sequence, [len(sequences), width]."""
+        result = np.empty((len(sequences), width))
         if not sequences:
             return result
         work = [[_build_trie(self._tokenizer.bos, sequences, self._check)]]
@@ -145,10 +163,10 @@ class PocketModel:
             places = [sorted({length - 1 for _, length in node.ends}) for node in nodes]
             hidden = self._forward(nodes, places)
             if len(hidden):
-                logprobs, first = self._logprobs(hidden), 0
+                found, first = read(hidden), 0
                 for node, some in zip(nodes, places, strict=True):
                     for index, length in node.ends:
-                        result[index] = logprobs[first + some.index(length - 1)]
+                        result[index] = found[first + some.index(length - 1)]
                     first += len(some)
             children = [branch for node in nodes for branch in node.branches]
             for node in nodes:

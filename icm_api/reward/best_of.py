@@ -6,11 +6,15 @@ caches of the two, so that the same call again sends nothing.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import nan
+from pathlib import Path
+from typing import Any
 
 from icm_api.config import ClientSettings
+from icm_api.data import Row, read_rows
 from icm_api.data.own_text import without_thoughts
 from icm_api.data.pairs import FIRST, SECOND, Pair, both_orders
 from icm_api.errors import DataError, IcmError
@@ -118,6 +122,49 @@ async def rank_written(
         BestOf(ids[at], prompts[at], usable[at], ranking) if isinstance(ranking, Ranking) else ranking
         for at, ranking in ((at, rankings.get(at, Refused(none))) for at in range(len(ids)))
     )
+
+
+def best_line(key: str, each: BestOf | Refused) -> str:
+    """A line of JSON about the replies to one prompt, as `icm-api best` writes it and `read_best` reads it.
+
+    Args:
+        key: id of the prompt.
+        each: its ranked replies, or why there are none.
+    """
+    if isinstance(each, Refused):
+        return json.dumps({"id": key, "refused": str(each.error)}, ensure_ascii=False) + "\n"
+    scores = [round(score, 4) for score in each.ranking.scores]
+    values = {"id": key, "prompt": each.prompt, "best": each.best, "replies": each.replies, "scores": scores}
+    return json.dumps(values, ensure_ascii=False) + "\n"
+
+
+def read_best(path: str | Path) -> tuple[BestOf, ...]:
+    """The ranked replies that `icm-api best` wrote; prompts that were refused are left out.
+
+    Args:
+        path: of the file.
+
+    Raises:
+        DataError: the file cannot be read, or a line is none of it: which, and why.
+    """
+    found = []
+    for row in read_rows(str(path)):
+        if "refused" in row.values:
+            continue
+        replies, scores = _listed(row, "replies", str), _listed(row, "scores", int | float)
+        if not replies or len(replies) != len(scores):
+            told = "it has no replies with a score each, under 'replies' and 'scores', as `icm-api best` writes them"
+            raise row.error(told)
+        found.append(BestOf(row.id, row.text("prompt"), tuple(replies), Ranking(tuple(map(float, scores)))))
+    if not found:
+        raise DataError(f"{path}: there are no ranked replies")
+    return tuple(found)
+
+
+def _listed(row: Row, key: str, kind: Any) -> list[Any]:
+    """A list of values of one kind; empty if it is none."""
+    value = row.values.get(key)
+    return value if isinstance(value, list) and all(isinstance(each, kind) for each in value) else []
 
 
 def preference_data(found: Sequence[BestOf | Refused]) -> LabelledData:

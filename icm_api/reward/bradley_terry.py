@@ -102,6 +102,19 @@ def next_meetings(strengths: Sequence[float], met: Collection[tuple[int, int]]) 
     return tuple(pair for pair in pairwise(order) if pair not in known)
 
 
+def most_meetings(count: int) -> int:
+    """About how many comparisons it takes to rank so many: all with all if they are few, else some three each.
+
+    Args:
+        count: how many there are.
+
+    Example:
+        >>> most_meetings(4), most_meetings(8)
+        (6, 24)
+    """
+    return count * (count - 1) // 2 if count <= MOST_WHOLE else min(3 * count, count * (count - 1) // 2)
+
+
 def _log_likelihood(differences: _Floats, shares: _Floats) -> float:
     """Of shares won, given the differences in strength; nats."""
     return float(-(shares * np.logaddexp(0, -differences) + (1 - shares) * np.logaddexp(0, differences)).sum())

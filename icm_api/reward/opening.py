@@ -1,4 +1,4 @@
-"""A reward model from a run folder: the run's labels, its cache, its budget, and its model or any other."""
+"""A reward model from a run folder, with the run's cache and budget, or from the spec of a trained one."""
 
 from __future__ import annotations
 
@@ -8,13 +8,55 @@ from pathlib import Path
 from typing import Any
 
 from icm_api.config import CoreSection, Prices, Section
+from icm_api.errors import ConfigError
+from icm_api.model.options import LocalOptions, checked_options
 from icm_api.reward.judge import RewardModel, check_comparing, prompt_names
+from icm_api.reward.scored import ScoredReward
 from icm_api.runs import FinishedRun
 from icm_api.runs.cutting import frozen_of
 from icm_api.runs.frozen import freeze
 from icm_api.runs.more import asked_again
 from icm_api.search import build_objective
 from icm_api.types import Dataset
+
+_TRAINED = ("huggingface:", "pocket:")
+
+
+def is_trained(run: str | Path) -> bool:
+    """Whether this is the spec of a trained reward model, and no run folder.
+
+    Args:
+        run: a folder or a spec.
+
+    Example:
+        >>> is_trained("huggingface:Skywork/Skywork-Reward-V2-Qwen3-0.6B"), is_trained("runs/helpful")
+        (True, False)
+    """
+    return str(run).startswith(_TRAINED) and not Path(run).exists()
+
+
+def open_trained(spec: str, options: Mapping[str, Any] | None = None) -> ScoredReward:
+    """A reward model with a score for each reply, as `icm-api train RUN --reward` makes it, or one from the hub.
+
+    Args:
+        spec: `huggingface:MODEL`, a folder or a name on the hub of a sequence classifier with one output; or
+            `pocket:FOLDER`.
+        options: of huggingface, as under [model.options]: device, dtype, batch_size, revision.
+
+    Raises:
+        ConfigError: an option is unknown or wrong.
+        ProviderError: the model is none that scores, or cannot be loaded.
+    """
+    name, _, model = spec.partition(":")
+    if name == "pocket":
+        from icm_api.reward.pocket_head import PocketHead
+
+        if options:
+            raise ConfigError(f"{spec} takes no options, got {', '.join(options)}", option=next(iter(options)))
+        return ScoredReward(PocketHead(Path(model)))
+    from icm_api.reward.local_head import LocalHead
+
+    return ScoredReward(LocalHead(model, checked_options(LocalOptions, name, options or {})))
 
 
 @asynccontextmanager
@@ -25,14 +67,14 @@ async def open_reward_model(
     options: Mapping[str, Any] | None = None,
     prices: Prices | None = None,
     demonstrations: int | None = None,
-) -> AsyncIterator[RewardModel]:
-    """A reward model of a finished run that labelled which of two replies is better.
+) -> AsyncIterator[RewardModel | ScoredReward]:
+    """A reward model of a finished run that labelled which of two replies is better, or one trained on such labels.
 
-    What it asks counts on the run's budget and is kept in the run's cache. The first time it asks up to 128 questions
-    about the run's own pairs, to calibrate.
+    What a run's asks counts on the run's budget and is kept in the run's cache. The first time it asks up to 128
+    questions about the run's own pairs, to calibrate. A trained one computes a score for each reply, on this machine.
 
     Args:
-        run: its folder.
+        run: its folder; or the spec of a trained one, as `open_trained` takes it, which takes `options` alone.
         model: spec of another model to ask; by default the run's.
         options: of another model.
         prices: of another model, if the budget is in money.
@@ -43,13 +85,19 @@ async def open_reward_model(
 
     Raises:
         RunError: the run is not finished, is in use, or its data changed.
-        ConfigError: the run does not compare two texts, or the model is unknown.
+        ConfigError: the run does not compare two texts, the model is unknown, or a trained one is given what it has
+            no use for.
         ProviderError: the model cannot be loaded, or gave no usable logprobs.
         BudgetError: the next request could exceed the budget.
 
     Example:
         ``async with icm_api.open_reward_model("runs/helpful") as reward: await reward.rank(prompt, replies)``
     """
+    if is_trained(run):
+        if model is not None or prices is not None or demonstrations is not None:
+            raise ConfigError(f"{run} is a trained reward model: it asks no other model, and is shown nothing")
+        yield open_trained(str(run), options)
+        return
     folder = Path(run)
     finished = FinishedRun.open(folder)
     check_comparing(finished.task)
@@ -74,7 +122,7 @@ def shown_with_replies(run: str | Path) -> tuple[str, ...]:
     """The names of the texts that a run's template shows beside the two replies; opens no model.
 
     Args:
-        run: its folder.
+        run: its folder, and no spec of a trained reward model, which takes a prompt or none.
 
     Returns:
         The names, such as ("prompt",); none if replies are compared by themselves.

@@ -25,6 +25,7 @@ from icm_api.testing.training_jobs import MadeJob, TrainingJobs, rows_of, togeth
 
 _Handler = Callable[[Request], Awaitable[Mapping[str, Any] | Response]]
 _ACCOUNT = "/v1/accounts/{account}"
+_FIREWORKS = ("supervisedFineTuningJob", "dpoJob")
 
 
 def training_routes(jobs: TrainingJobs) -> list[Route]:
@@ -52,9 +53,15 @@ def training_routes(jobs: TrainingJobs) -> list[Route]:
         ("POST", f"{_ACCOUNT}/datasets", hosts.fireworks_dataset),
         ("POST", f"{_ACCOUNT}/datasets/{{id}}:upload", hosts.fireworks_upload),
         ("GET", f"{_ACCOUNT}/datasets/{{id}}", hosts.fireworks_ready),
-        ("POST", f"{_ACCOUNT}/supervisedFineTuningJobs", hosts.fireworks_create),
-        ("POST", f"{_ACCOUNT}/supervisedFineTuningJobs/{{id}}:cancel", hosts.fireworks_cancel),
-        ("GET", f"{_ACCOUNT}/supervisedFineTuningJobs/{{id}}", hosts.fireworks_look),
+        *(
+            route
+            for kind in _FIREWORKS
+            for route in (
+                ("POST", f"{_ACCOUNT}/{kind}s", hosts.fireworks_create),
+                ("POST", f"{_ACCOUNT}/{kind}s/{{id}}:cancel", hosts.fireworks_cancel),
+                ("GET", f"{_ACCOUNT}/{kind}s/{{id}}", hosts.fireworks_look),
+            )
+        ),
     )
     plan = FaultPlan(jobs.faults)
     return [Route(path, _answering(handler, plan, jobs), methods=[method]) for method, path, handler in table]
@@ -254,17 +261,21 @@ class _Hosts:
     async def fireworks_create(self, request: Request) -> Mapping[str, Any]:
         """Fireworks: start a job under the id that is asked for."""
         body, account = await self._body(request), request.path_params["account"]
-        key = request.query_params.get("supervisedFineTuningJobId") or f"job{self._jobs.submissions}"
+        kind = _kind(request)
+        if kind == "dpoJob" and body.get("lossConfig", {}).get("method") != "DPO":
+            raise WireError("lossConfig.method: without one the job is GRPO")
+        key = request.query_params.get(f"{kind}Id") or f"job{self._jobs.submissions}"
         self._checked_dataset(str(body["dataset"]).rpartition("/")[2])
         if key in self._jobs.jobs:
             raise WireError("the job exists already", status=409, kind="ALREADY_EXISTS")
-        model = body.get("outputModel") or f"accounts/{account}/models/{key}"
-        return self._told(self._jobs.submit(body, model, key), account)
+        settings = body.get("trainingConfig", {}) if kind == "dpoJob" else body
+        model = settings.get("outputModel") or f"accounts/{account}/models/{key}"
+        return self._told(self._jobs.submit(body, model, key), request)
 
     async def fireworks_look(self, request: Request) -> Mapping[str, Any]:
         """Fireworks: a job, which then goes on."""
         job = self._job(request)
-        told = self._told(job, request.path_params["account"])
+        told = self._told(job, request)
         job.move()
         return told
 
@@ -273,9 +284,18 @@ class _Hosts:
         self._cancelled(self._job(request))
         return {}
 
-    def _told(self, job: MadeJob, account: str) -> dict[str, Any]:
-        told = self._jobs.fireworks(job)
-        return {**told, "name": f"accounts/{account}/supervisedFineTuningJobs/{told['name']}"}
+    def _told(self, job: MadeJob, request: Request) -> dict[str, Any]:
+        told, kind = self._jobs.fireworks(job), _kind(request)
+        if kind == "dpoJob":
+            # Which says neither how far it is, nor the model but in its settings.
+            told = {key: value for key, value in told.items() if key not in ("jobProgress", "outputModel")}
+            told["trainingConfig"] = {**job.body.get("trainingConfig", {}), "outputModel": job.model}
+        return {**told, "name": f"accounts/{request.path_params['account']}/{kind}s/{told['name']}"}
+
+
+def _kind(request: Request) -> str:
+    """Which of Fireworks' kinds of jobs a request is about."""
+    return next(kind for kind in _FIREWORKS if f"/{kind}s" in request.url.path)
 
 
 def _missing(text: str) -> WireError:

@@ -5,15 +5,25 @@ Start at `open_trainer` and `start`. SDKs and torch are imported only when a tra
 
 from icm_api.training.folds import TunedFolds, label_by_folds
 from icm_api.training.iterate import Teacher, iterate
-from icm_api.training.jobs import TRAINING_FOLDER, Wishes, cancel, follow, start, training_data, training_folder
+from icm_api.training.jobs import (
+    TRAINING_FOLDER,
+    Wishes,
+    cancel,
+    follow,
+    prompt_data,
+    start,
+    training_data,
+    training_folder,
+)
 from icm_api.training.open import TRAINERS, open_trainer
-from icm_api.training.values import Estimate, Job, State, Trainer, TrainingData, Tuned
+from icm_api.training.values import Estimate, Job, Method, State, Trainer, TrainingData, Tuned
 
 __all__ = [
     "TRAINERS",
     "TRAINING_FOLDER",
     "Estimate",
     "Job",
+    "Method",
     "State",
     "Teacher",
     "Trainer",
@@ -26,6 +36,7 @@ __all__ = [
     "iterate",
     "label_by_folds",
     "open_trainer",
+    "prompt_data",
     "start",
     "training_data",
     "training_folder",

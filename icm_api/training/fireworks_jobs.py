@@ -1,4 +1,4 @@
-"""Fine-tuning at Fireworks: data sets, and `supervisedFineTuningJobs`.
+"""Fine-tuning at Fireworks: data sets, and `supervisedFineTuningJobs`, or `dpoJobs` for preferences.
 
 Whoever starts a job there chooses its id: the mark of the record. So a second request for the same job is refused by
 the host itself.
@@ -16,8 +16,8 @@ from icm_api.errors import ConfigError, DataError, RequestError
 from icm_api.export import FormatName
 from icm_api.model.catalog import Entry
 from icm_api.training.hosted import Ask, HostedTrainer, number_in
-from icm_api.training.options import FireworksTraining
-from icm_api.training.values import Job, State, TrainingData, Tuned
+from icm_api.training.options import FireworksPreferenceTraining, FireworksTraining
+from icm_api.training.values import Job, Method, State, TrainingData, Tuned
 
 _STATES: Mapping[str, State] = MappingProxyType(
     {
@@ -47,12 +47,13 @@ _DEPLOY = "Fireworks answers for it once it is deployed: firectl deployment crea
 
 
 class FireworksTrainer(HostedTrainer):
-    """Supervised fine-tuning with LoRA at Fireworks; implements `Trainer`.
+    """Fine-tuning with LoRA at Fireworks, supervised or on preferences; implements `Trainer`.
 
     Args:
         entry: of the catalogue.
         model: to train.
         options: of the user.
+        method: "sft", or "dpo" for preferences.
 
     Raises:
         ConfigError: neither the options nor the environment name the account.
@@ -61,13 +62,14 @@ class FireworksTrainer(HostedTrainer):
     options: FireworksTraining
     states = _STATES
 
-    def __init__(self, entry: Entry, model: str, options: FireworksTraining) -> None:
-        super().__init__(entry, model, options)
+    def __init__(self, entry: Entry, model: str, options: FireworksTraining, method: Method = "sft") -> None:
+        super().__init__(entry, model, options, method)
         account = options.account or os.environ.get(_ACCOUNT, "").strip()
         if not account:
             raise ConfigError(f"no account: set the environment variable {_ACCOUNT}, or --option account=ID")
         self._account = self.name_in({"account": account}, "account")
-        self.jobs_path = self._path("supervisedFineTuningJobs")
+        self._kind = "dpoJob" if method == "dpo" else "supervisedFineTuningJob"
+        self.jobs_path = self._path(f"{self._kind}s")
 
     def jobs_url(self, url: str) -> str:
         """Jobs are taken beside questions, not below them.
@@ -79,8 +81,8 @@ class FireworksTrainer(HostedTrainer):
 
     @property
     def format(self) -> FormatName:
-        """Chat messages."""
-        return "fireworks-sft"
+        """Chat messages, or preferences."""
+        return "fireworks-dpo" if self.method == "dpo" else "fireworks-sft"
 
     def notes(self) -> tuple[str, ...]:
         """What has to be done with the model."""
@@ -122,19 +124,21 @@ class FireworksTrainer(HostedTrainer):
             mark: what job and model are called.
         """
         options, home = self.options, f"accounts/{self._account}"
-        body: dict[str, Any] = {
-            "dataset": f"{home}/datasets/{file}",
-            "baseModel": self.model,
-            "displayName": mark,
-            "outputModel": f"{home}/models/{mark}",
-        }
+        body: dict[str, Any] = {"dataset": f"{home}/datasets/{file}", "displayName": mark}
         given = {
+            "baseModel": self.model,
+            "outputModel": f"{home}/models/{mark}",
             "epochs": options.epochs,
             "learningRate": options.learning_rate,
             "loraRank": options.lora_rank,
             "batchSizeSamples": options.batch_size,
         }
-        return body | {name: value for name, value in given.items() if value is not None}
+        settings = {name: value for name, value in given.items() if value is not None}
+        if isinstance(options, FireworksPreferenceTraining):
+            # Without a method the host takes another one.
+            loss = {"method": "DPO", "dpo": {"beta": options.beta}}
+            return {**body, "trainingConfig": settings, "lossConfig": loss}
+        return body | settings
 
     async def start(self, file: str, mark: str) -> Job:
         """Start a job under the mark as its id.
@@ -146,7 +150,7 @@ class FireworksTrainer(HostedTrainer):
         Raises:
             RequestError: the host refused it, or gave no answer.
         """
-        query = {"supervisedFineTuningJobId": mark}
+        query = {f"{self._kind}Id": mark}
         return self.job_in(await self.once(Ask("POST", self.jobs_path, self.body(file, mark), query)))
 
     async def find(self, file: str, mark: str) -> Job | None:
@@ -193,12 +197,14 @@ class FireworksTrainer(HostedTrainer):
     def job_in(self, answer: Mapping[str, Any]) -> Job:
         state = self.state_in(str(answer.get("state")).removeprefix("JOB_STATE_"))
         progress, status = answer.get("jobProgress"), answer.get("status")
+        config = answer.get("trainingConfig")
+        told = config if isinstance(config, Mapping) else answer
         percent = number_in(progress.get("percent")) if isinstance(progress, Mapping) else None
         said = str(status.get("message") or "") if isinstance(status, Mapping) else ""
         return Job(
             self.name_in(answer, "name").rpartition("/")[2],
             state,
-            self.name_in(answer, "outputModel") if state == "succeeded" else None,
+            self.name_in(told, "outputModel") if state == "succeeded" else None,
             done=None if percent is None else min(percent, 100) / 100,
             error=(said or "Fireworks gives no reason")[:500] if state == "failed" else "",
         )

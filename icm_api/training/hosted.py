@@ -28,10 +28,10 @@ from icm_api.model.endpoints.network import PerLoop
 from icm_api.model.endpoints.openai import Connection, open_sdk, request_error
 from icm_api.model.request import bytes_in_tokens
 from icm_api.training.options import HostedTraining
-from icm_api.training.values import Estimate, Job, State, TrainingData, Tuned
+from icm_api.training.values import Estimate, Job, Method, State, TrainingData, Tuned
 
 _T = TypeVar("_T")
-Method: TypeAlias = Literal["GET", "POST"]
+HttpMethod: TypeAlias = Literal["GET", "POST"]
 # An upload, or a host that thinks, may take its time; a job goes on without us.
 _TIMEOUT = httpx2.Timeout(300.0, connect=10.0)
 _PATIENCE = ClientSettings(attempts=8, retry_seconds=300.0)
@@ -54,7 +54,7 @@ class Ask(NamedTuple):
         there: that it is there already is no error.
     """
 
-    method: Method
+    method: HttpMethod
     path: str
     body: Mapping[str, Any] | None = None
     query: Mapping[str, str] | None = None
@@ -70,6 +70,7 @@ class HostedTrainer(ABC):
         entry: of the catalogue.
         model: to train.
         options: of the user.
+        method: "sft", or "dpo" for preferences.
 
     Raises:
         ConfigError: there is no key in the environment, or the address is none.
@@ -80,8 +81,8 @@ class HostedTrainer(ABC):
     states: Mapping[str, State]
     """What the host calls a state of a job -> what we do."""
 
-    def __init__(self, entry: Entry, model: str, options: HostedTraining) -> None:
-        self.model, self.options, self._entry = model, options, entry
+    def __init__(self, entry: Entry, model: str, options: HostedTraining, method: Method = "sft") -> None:
+        self.model, self.options, self.method, self._entry = model, options, method, entry
         url = checked_url(options.base_url or self.jobs_url(entry.base_url), allow_http=options.allow_http)
         key = read_key(options.key_variable or entry.key_variable, required=entry.key_required)
         self.url = url

@@ -8,8 +8,9 @@ started. What goes over the wire is the trainers' business.
 from __future__ import annotations
 
 import asyncio
+import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -17,31 +18,34 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
-from icm_api.errors import ConfigError, DataError, GaveUpError, RequestError, RunError
+from icm_api.errors import ConfigError, DataError, GaveUpError, RequestError, RunError, StorageError
 from icm_api.export import FORMATS, Options, export_labels
 from icm_api.export.rows import LabelledData
+from icm_api.result import write_whole
 from icm_api.runs import FinishedRun, locked
 from icm_api.training.records import Attempt, Record, read_last
-from icm_api.training.values import Estimate, Job, Trainer, TrainingData
+from icm_api.training.values import Estimate, Job, Method, Trainer, TrainingData
 
 TRAINING_FOLDER = "training"
 """In a run folder: a folder for each model that is trained on its labels."""
 _DATA_FOLDER = "data"
 
 
-def training_folder(run: Path, spec: str) -> Path:
+def training_folder(run: Path, spec: str, method: Method = "sft") -> Path:
     """Where the jobs of one trainer are recorded.
 
     Args:
         run: the run folder.
         spec: of the trainer.
+        method: what it trains.
 
     Example:
         >>> training_folder(Path("runs/claims"), "openai:gpt-4.1-mini").as_posix()
         'runs/claims/training/openai-gpt-4.1-mini-e207a0'
     """
     name = re.sub(r"[^0-9A-Za-z._]+", "-", spec).strip("-.")[:60]
-    return run / TRAINING_FOLDER / f"{name}-{sha256(spec.encode()).hexdigest()[:6]}"
+    what = "" if method == "sft" else f"{method}-"
+    return run / TRAINING_FOLDER / f"{what}{name}-{sha256(spec.encode()).hexdigest()[:6]}"
 
 
 def training_data(
@@ -67,6 +71,26 @@ def training_data(
     if complaints:
         raise ConfigError("; ".join(complaints))
     return data
+
+
+def prompt_data(prompts: Sequence[str], folder: Path) -> TrainingData:
+    """Write prompts as a trainer reads them that has replies written to them.
+
+    Args:
+        prompts: one or more.
+        folder: of its jobs.
+
+    Raises:
+        StorageError: the folder cannot be written.
+    """
+    place = folder / _DATA_FOLDER / "prompts.jsonl"
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"cannot write {place.parent}: {error.strerror or error}") from error
+    rows = [{"prompt": [{"role": "user", "content": prompt}]} for prompt in prompts]
+    write_whole(place, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    return TrainingData.of(place, len(rows))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,14 @@
-"""The training itself: TRL's SFTTrainer with a LoRA of PEFT, merged into the weights at the end. It knows no jobs."""
+"""The training itself: a trainer of TRL with a LoRA of PEFT, merged into the weights at the end. It knows no jobs.
+
+What differs between the methods is in `local_recipes`.
+"""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -13,12 +16,13 @@ from typing import Any
 import datasets
 import torch
 from peft import LoraConfig
-from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback, TrainerCallback
+from transformers import AutoTokenizer, PrinterCallback, TrainerCallback, set_seed
 from transformers.utils import logging
-from trl import SFTConfig, SFTTrainer
 
 from icm_api.errors import ProviderError
-from icm_api.training.options import LocalTraining
+from icm_api.training.local_recipes import RECIPES
+from icm_api.training.options import LocalRewardTraining, LocalTraining
+from icm_api.training.values import Method
 
 # The first step is slower than those after it.
 _MEASURED = 2
@@ -32,14 +36,18 @@ class Ordered:
     Attributes:
         model: a folder, or a name on the hub.
         options: of the user.
+        method: what is trained.
         checkpoints: folder for them.
         into: folder of the weights that come out; it is there whole or not at all.
+        reward: scores replies as TRL asks for it; None if nothing is written.
     """
 
     model: str
-    options: LocalTraining
+    options: LocalTraining | LocalRewardTraining
+    method: Method
     checkpoints: Path
     into: Path
+    reward: Callable[..., Sequence[float | None]] | None = None
 
 
 def train(ordered: Ordered, rows: Sequence[dict[str, Any]], on_step: Callable[[float, float], bool]) -> str | None:
@@ -58,7 +66,7 @@ def train(ordered: Ordered, rows: Sequence[dict[str, Any]], on_step: Callable[[f
         ProviderError: the model cannot be loaded.
     """
     with _quiet():
-        tokenizer, network = _loaded(ordered.model, ordered.options)
+        tokenizer, network = _loaded(ordered)
         watch = _Watch(on_step)
         try:
             trainer = _trainer(ordered, network, tokenizer, rows, watch)
@@ -75,12 +83,11 @@ def train(ordered: Ordered, rows: Sequence[dict[str, Any]], on_step: Callable[[f
     return None
 
 
-def step_seconds(model: str, options: LocalTraining, rows: Sequence[dict[str, Any]]) -> float:
+def step_seconds(ordered: Ordered, rows: Sequence[dict[str, Any]]) -> float:
     """Seconds that a step of training takes, measured; what is trained meanwhile is thrown away.
 
     Args:
-        model: a folder, or a name on the hub.
-        options: of the user.
+        ordered: what is to be trained; its folders are left alone.
         rows: of an export.
 
     Raises:
@@ -93,15 +100,15 @@ def step_seconds(model: str, options: LocalTraining, rows: Sequence[dict[str, An
         return len(times) < _MEASURED
 
     with _quiet(), tempfile.TemporaryDirectory() as place:
-        tokenizer, network = _loaded(model, options)
-        ordered = Ordered(model, options, Path(place), Path(place))
-        few = list(rows[: _MEASURED * options.batch_size])
-        trainer = _trainer(ordered, network, tokenizer, few, _Watch(timed), _MEASURED)
+        tokenizer, network = _loaded(ordered)
+        elsewhere = replace(ordered, checkpoints=Path(place), into=Path(place))
+        few = list(rows[: _MEASURED * ordered.options.batch_size])
+        trainer = _trainer(elsewhere, network, tokenizer, few, _Watch(timed), _MEASURED)
         began = monotonic()
         try:
             trainer.train()
         except _FAILING as error:
-            raise ProviderError(f"{model!r} cannot be trained: {type(error).__name__}: {error}") from error
+            raise ProviderError(f"{ordered.model!r} cannot be trained: {type(error).__name__}: {error}") from error
     return times[-1] - (times[-2] if len(times) > 1 else began)
 
 
@@ -125,30 +132,31 @@ class _Watch(TrainerCallback):  # type: ignore[misc]
             self.stopped = control.should_training_stop = True
 
 
-def _loaded(model: str, options: LocalTraining) -> tuple[Any, Any]:
+def _loaded(ordered: Ordered) -> tuple[Any, Any]:
     """Tokenizer and network; on a processor in float32, since half floats have no fast path there."""
+    recipe, model = RECIPES[ordered.method], ordered.model
     try:
         tokenizer = AutoTokenizer.from_pretrained(model)
         if tokenizer.pad_token is None:
             tokenizer.pad_token = tokenizer.eos_token
-        kind = torch.float32 if _on_processor(options) else "auto"
-        return tokenizer, AutoModelForCausalLM.from_pretrained(model, dtype=kind, use_safetensors=True)
+        kind = torch.float32 if _on_processor(ordered.options) else "auto"
+        # A new head has weights drawn at random.
+        set_seed(ordered.options.seed)
+        return tokenizer, recipe.network.from_pretrained(model, dtype=kind, use_safetensors=True, **recipe.loading)
     except _FAILING as error:
-        raise ProviderError(f"cannot load {model!r} as a causal language model to train: {error}") from error
+        raise ProviderError(f"cannot load {model!r} as {recipe.what} to train: {error}") from error
 
 
 def _trainer(
     ordered: Ordered, network: Any, tokenizer: Any, rows: Sequence[dict[str, Any]], watch: _Watch, steps: int = -1
 ) -> Any:
-    options, here = ordered.options, _on_processor(ordered.options)
-    settings = SFTConfig(
+    options, here, recipe = ordered.options, _on_processor(ordered.options), RECIPES[ordered.method]
+    settings = recipe.config(
         output_dir=str(ordered.checkpoints),
         num_train_epochs=options.epochs,
         max_steps=steps,
-        per_device_train_batch_size=options.batch_size,
         learning_rate=options.learning_rate,
         seed=options.seed,
-        max_length=None,
         save_strategy="epoch" if steps < 0 else "no",
         save_total_limit=1,
         report_to="none",
@@ -158,23 +166,25 @@ def _trainer(
         bf16=not here,
         gradient_checkpointing=not here,
         dataloader_pin_memory=False,
+        **{"per_device_train_batch_size": options.batch_size, **recipe.settings(options)},
     )
     rank = options.lora_rank
-    lora = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM")
-    trainer = SFTTrainer(
+    lora = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", **recipe.lora)
+    trainer = recipe.trainer(
         model=network,
         args=settings,
-        train_dataset=datasets.Dataset.from_list(list(rows)),
+        train_dataset=datasets.Dataset.from_list(recipe.rows(rows, tokenizer, options)),
         processing_class=tokenizer,
         peft_config=lora,
         callbacks=[watch],
+        **({} if ordered.reward is None else {"reward_funcs": ordered.reward}),
     )
     # Standard output is the caller's.
     trainer.remove_callback(PrinterCallback)
     return trainer
 
 
-def _on_processor(options: LocalTraining) -> bool:
+def _on_processor(options: LocalTraining | LocalRewardTraining) -> bool:
     return options.device == "cpu" or not (torch.cuda.is_available() or torch.backends.mps.is_available())
 
 

@@ -11,12 +11,13 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from openai.types.fine_tuning import JobCreateParams, SupervisedHyperparametersParam
+from openai.types.fine_tuning import DpoHyperparametersParam, JobCreateParams, SupervisedHyperparametersParam
+from openai.types.fine_tuning.job_create_params import Method
 
 from icm_api.errors import DataError, RequestError
 from icm_api.export import FormatName
 from icm_api.training.hosted import Ask, HostedTrainer, list_in, number_in
-from icm_api.training.options import OpenAITraining
+from icm_api.training.options import OpenAIPreferenceTraining, OpenAITraining
 from icm_api.training.values import Job, State, TrainingData, Tuned
 
 CLOSING = (
@@ -44,7 +45,7 @@ _PENDING = ("pending", "running")
 
 
 class OpenAITrainer(HostedTrainer):
-    """Supervised fine-tuning at OpenAI or Azure; implements `Trainer`.
+    """Fine-tuning at OpenAI or Azure, supervised or on preferences; implements `Trainer`.
 
     Args:
         entry: of the catalogue.
@@ -61,7 +62,9 @@ class OpenAITrainer(HostedTrainer):
 
     @property
     def format(self) -> FormatName:
-        """Chat messages."""
+        """Chat messages, or preferences."""
+        if self.method == "dpo":
+            return "azure-dpo" if self._azure else "openai-dpo"
         return "azure-sft" if self._azure else "openai-sft"
 
     def notes(self) -> tuple[str, ...]:
@@ -75,22 +78,28 @@ class OpenAITrainer(HostedTrainer):
             file: id of the file.
             mark: by which it can be found again.
         """
-        options = self.options
-        settings = SupervisedHyperparametersParam(n_epochs="auto" if options.epochs is None else options.epochs)
-        if options.batch_size is not None:
-            settings["batch_size"] = options.batch_size
-        if options.learning_rate_multiplier is not None:
-            settings["learning_rate_multiplier"] = options.learning_rate_multiplier
         body = JobCreateParams(
             model=self.model,
             training_file=file,
-            method={"type": "supervised", "supervised": {"hyperparameters": settings}},
+            method=self._how(),
             metadata={_MARK: mark},
             suffix=mark,
         )
-        if options.seed is not None:
-            body["seed"] = options.seed
+        if self.options.seed is not None:
+            body["seed"] = self.options.seed
         return body
+
+    def _how(self) -> Method:
+        options = self.options
+        common = SupervisedHyperparametersParam(n_epochs="auto" if options.epochs is None else options.epochs)
+        if options.batch_size is not None:
+            common["batch_size"] = options.batch_size
+        if options.learning_rate_multiplier is not None:
+            common["learning_rate_multiplier"] = options.learning_rate_multiplier
+        if not isinstance(options, OpenAIPreferenceTraining):
+            return {"type": "supervised", "supervised": {"hyperparameters": common}}
+        held: DpoHyperparametersParam = {} if options.beta is None else {"beta": options.beta}
+        return {"type": "dpo", "dpo": {"hyperparameters": {**held, **common}}}
 
     async def send(self, data: TrainingData, mark: str) -> str:
         """Upload the file, and wait until it was looked at.

@@ -97,6 +97,38 @@ class FireworksTraining(HostedTraining):
     seed: None = None
 
 
+class OpenAIPreferenceTraining(OpenAITraining):
+    """What OpenAI and Azure take for preferences (DPO).
+
+    Attributes:
+        beta: how strongly the model is held to what it was, at most 2; None leaves it to the host.
+    """
+
+    beta: float | None = Field(default=None, gt=0, le=2)
+
+
+class TogetherPreferenceTraining(TogetherTraining):
+    """What Together takes for preferences (DPO).
+
+    Attributes:
+        beta: how strongly the model is held to what it was.
+        data: messages alone.
+    """
+
+    beta: float = Field(default=0.1, gt=0)
+    data: Literal["chat"] = "chat"
+
+
+class FireworksPreferenceTraining(FireworksTraining):
+    """What Fireworks takes for preferences (DPO).
+
+    Attributes:
+        beta: how strongly the model is held to what it was.
+    """
+
+    beta: float = Field(default=0.1, gt=0, lt=0.5)
+
+
 class LocalTraining(TrainingOptions):
     """What training on this machine takes.
 
@@ -151,3 +183,92 @@ class PocketTraining(TrainingOptions):
 
     epochs: int = Field(default=200, ge=1)
     learning_rate: float = Field(default=0.1, gt=0)
+
+
+class LocalPreferenceTraining(LocalTraining):
+    """What training on preferences on this machine takes (DPO, arXiv 2305.18290).
+
+    Attributes:
+        learning_rate: at its peak.
+        beta: how strongly the model is held to what it was, above 0; the smaller, the further it may go.
+        data: "chat" for messages by the chat template; "completion" for a model without one, whose reply follows the
+            prompt after a space.
+    """
+
+    learning_rate: float = Field(default=5e-5, gt=0)
+    beta: float = Field(default=0.1, gt=0)
+    data: Literal["chat", "completion"] = "chat"
+
+
+class LocalReinforcement(LocalTraining):
+    """What training by a reward model on this machine takes (GRPO, arXiv 2402.03300).
+
+    Attributes:
+        reward: the reward model: the spec of a trained one, or the folder of a run of preferences.
+        epochs: how often each prompt is replied to.
+        batch_size: prompts a step.
+        learning_rate: at its peak.
+        generations: replies to a prompt, which are compared with each other.
+        max_tokens: the most tokens of a reply.
+        temperature: at which replies are written.
+        beta: how strongly the model is held to what it was; 0 not at all.
+        data: "chat" for messages by the chat template; "completion" for a model without one.
+    """
+
+    reward: str
+    epochs: int = Field(default=1, ge=1)
+    batch_size: int = Field(default=4, ge=1)
+    learning_rate: float = Field(default=1e-5, gt=0)
+    generations: int = Field(default=8, ge=2)
+    max_tokens: int = Field(default=256, ge=1)
+    temperature: float = Field(default=1.0, gt=0)
+    beta: float = Field(default=0.0, ge=0)
+    data: Literal["chat", "completion"] = "chat"
+
+
+class LocalRewardTraining(TrainingOptions):
+    """What training a scoring network on this machine takes.
+
+    Attributes:
+        epochs: how often each pair is trained on.
+        batch_size: pairs a step.
+        seed: of what is drawn at random, the first weights of the head among it.
+        learning_rate: at its peak.
+        lora_rank: of the matrices that are trained beside the head.
+        device: "cpu", or "auto" for the fastest that there is.
+        margin: ask the better reply to score higher by the log-odds of its label, not by any difference.
+    """
+
+    epochs: int = Field(default=3, ge=1)
+    batch_size: int = Field(default=8, ge=1)
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    learning_rate: float = Field(default=1e-4, gt=0)
+    lora_rank: int = Field(default=16, ge=1)
+    device: Literal["auto", "cpu"] = "auto"
+    margin: bool = True
+
+
+class PocketRewardTraining(TrainingOptions):
+    """What training a head on the embedded model takes; nothing is drawn at random.
+
+    Attributes:
+        epochs: the most steps of Newton's method.
+        penalty: on the squared weights, in units of the features' spreads: as the pairs leave it open, the smaller.
+        margin: ask the better reply to score higher by the log-odds of its label, not by any difference.
+    """
+
+    epochs: int = Field(default=50, ge=1)
+    penalty: float = Field(default=0.01, gt=0)
+    margin: bool = True
+
+
+class PocketPreferenceTraining(PocketTraining):
+    """What training the embedded model on preferences takes (DPO); nothing is drawn at random.
+
+    Attributes:
+        learning_rate: of every step.
+        beta: how strongly the model is held to what it was, above 0; the smaller, the further it may go.
+    """
+
+    learning_rate: float = Field(default=1.0, gt=0)
+    beta: float = Field(default=0.1, gt=0)

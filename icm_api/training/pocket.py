@@ -7,6 +7,7 @@ probabilities of all tokens, of which there are more than the state has numbers.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -25,7 +26,7 @@ from icm_api.training.options import PocketTraining
 from icm_api.training.values import Estimate, Job, TrainingData, Tuned
 
 Floats = NDArray[np.float64]
-_HEAD, _NORM, _WEIGHTS = "lm_head.weight", "model.norm.weight", "model.safetensors"
+HEAD, NORM, WEIGHTS_FILE = "lm_head.weight", "model.norm.weight", "model.safetensors"
 
 
 class PocketTrainer(TrainerHere):
@@ -83,8 +84,8 @@ class PocketTrainer(TrainerHere):
         Raises:
             StorageError: the folder cannot be written.
         """
-        tensors = load_tensors((self._folder / _WEIGHTS).read_bytes())
-        head, scale = tensors[_HEAD].astype(np.float64), tensors[_NORM].astype(np.float64)
+        tensors = load_tensors((self._folder / WEIGHTS_FILE).read_bytes())
+        head, scale = tensors[HEAD].astype(np.float64), tensors[NORM].astype(np.float64)
         states, wanted = _states(self._network, rows, head * scale)
         states *= scale
         began, epochs = monotonic(), self.options.epochs
@@ -98,7 +99,8 @@ class PocketTrainer(TrainerHere):
             left = (monotonic() - began) / step * (epochs - step)
             if not on_step(step / epochs, left) and step < epochs:
                 return None
-        _save(self._folder, folder / MODEL, {**tensors, _HEAD: head.astype(tensors[_HEAD].dtype)})
+        tuned = {**tensors, HEAD: head.astype(tensors[HEAD].dtype)}
+        copied(self._folder, folder / MODEL, {WEIGHTS_FILE: save_tensors(tuned)})
         return None
 
     def result(self, job: Job) -> Tuned:
@@ -125,14 +127,25 @@ def _states(network: PocketModel, rows: list[dict[str, Any]], head: Floats) -> t
     return np.array(found[:-1].T, dtype=np.float64), np.array(wanted, dtype=np.intp)
 
 
-def _save(before: Path, folder: Path, tensors: dict[str, Any]) -> None:
-    """The model's folder with other tensors, there whole or not at all."""
+def copied(before: Path, folder: Path, files: Mapping[str, bytes]) -> None:
+    """The folder of an embedded model with other files, there whole or not at all.
+
+    Args:
+        before: the folder of the model.
+        folder: to be made.
+        files: name -> content, beside and in place of those of the model.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
     part = folder.with_name(folder.name + ".part")
     try:
         part.mkdir(exist_ok=True)
-        for name in ("config.json", "tokenizer.json"):
-            shutil.copyfile(before / name, part / name)
-        (part / _WEIGHTS).write_bytes(save_tensors(tensors))
+        for name in ("config.json", "tokenizer.json", WEIGHTS_FILE):
+            if name not in files:
+                shutil.copyfile(before / name, part / name)
+        for name, content in files.items():
+            (part / name).write_bytes(content)
         part.replace(folder)
     except OSError as error:
         raise StorageError(f"cannot write {folder}: {error.strerror or error}") from error

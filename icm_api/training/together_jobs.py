@@ -20,7 +20,7 @@ from icm_api.export import FORMATS, FormatName
 from icm_api.model.endpoints.http import checked_url, transport_error
 from icm_api.model.endpoints.network import is_loopback, network
 from icm_api.training.hosted import Ask, HostedTrainer, list_in, number_in
-from icm_api.training.options import TogetherTraining
+from icm_api.training.options import TogetherPreferenceTraining, TogetherTraining
 from icm_api.training.values import Estimate, Job, State, TrainingData, Tuned
 
 _STATES: Mapping[str, State] = MappingProxyType(
@@ -44,7 +44,7 @@ _DEPLOY = "Together answers for it as for its base model, or once it runs on an 
 
 
 class TogetherTrainer(HostedTrainer):
-    """Supervised fine-tuning with LoRA at Together; implements `Trainer`.
+    """Fine-tuning with LoRA at Together, supervised or on preferences; implements `Trainer`.
 
     Args:
         entry: of the catalogue.
@@ -57,7 +57,9 @@ class TogetherTrainer(HostedTrainer):
 
     @property
     def format(self) -> FormatName:
-        """Prompts and completions, or chat messages."""
+        """Prompts and completions, or chat messages; or preferences."""
+        if self.method == "dpo":
+            return "together-dpo"
         return "trl-sft" if self.options.data == "completion" else "together-sft"
 
     def notes(self) -> tuple[str, ...]:
@@ -79,18 +81,19 @@ class TogetherTrainer(HostedTrainer):
         complaints = FORMATS["together-sft"].host.complaints(data.path.name, data.rows, data.size)
         if complaints:
             raise ConfigError("; ".join(complaints))
-        longest = number_in(limits.get("max_seq_length_sft"))
+        longest = number_in(limits.get(f"max_seq_length_{self.method}"))
         told = () if longest is None else (f"rows longer than {longest:,} tokens are cut",)
         found = await super().estimate(data)
         return replace(found, notes=(*found.notes, *told))
 
     def _check(self, limits: Mapping[str, Any]) -> None:
         options, lora = self.options, limits.get("lora_training")
+        many = "_dpo" if self.method == "dpo" else ""
         within = lora if isinstance(lora, Mapping) else {}
         bounds = (
             ("epochs", options.epochs, 1, limits.get("max_num_epochs")),
             ("learning_rate", options.learning_rate, limits.get("min_learning_rate"), limits.get("max_learning_rate")),
-            ("batch_size", options.batch_size, within.get("min_batch_size"), within.get("max_batch_size")),
+            ("batch_size", options.batch_size, within.get("min_batch_size"), within.get(f"max_batch_size{many}")),
             ("lora_rank", options.lora_rank, 1, within.get("max_rank")),
         )
         for name, value, least, most in bounds:
@@ -165,7 +168,7 @@ class TogetherTrainer(HostedTrainer):
             "training_file": file,
             "model": self.model,
             "n_epochs": options.epochs,
-            "training_method": dict(_METHOD),
+            "training_method": self._how(),
         }
         if (lora := self._lora()) is not None:
             body["training_type"] = lora
@@ -200,7 +203,7 @@ class TogetherTrainer(HostedTrainer):
             "weight_decay": 0.0,
             "batch_size": "max" if options.batch_size is None else options.batch_size,
             "n_checkpoints": 1,
-            "training_method": dict(_METHOD),
+            "training_method": self._how(),
             "suffix": mark,
         }
         if options.seed is not None:
@@ -208,6 +211,11 @@ class TogetherTrainer(HostedTrainer):
         if (lora := self._lora()) is not None:
             body["training_type"] = lora
         return body
+
+    def _how(self) -> dict[str, Any]:
+        if isinstance(self.options, TogetherPreferenceTraining):
+            return {"method": "dpo", "dpo_beta": self.options.beta}
+        return {"method": "sft", "train_on_inputs": False}
 
     def _lora(self) -> dict[str, Any] | None:
         rank = self.options.lora_rank
@@ -254,6 +262,3 @@ class TogetherTrainer(HostedTrainer):
             tokens=number_in(answer.get("token_count")),
             error=(events[-1] if events else "Together gives no reason")[:500] if state == "failed" else "",
         )
-
-
-_METHOD: Mapping[str, Any] = MappingProxyType({"method": "sft", "train_on_inputs": False})

@@ -13,6 +13,8 @@ from icm_api.errors import StorageError
 from icm_api.export import FormatName
 
 State: TypeAlias = Literal["validating", "queued", "running", "succeeded", "failed", "cancelled"]
+Method: TypeAlias = Literal["sft", "dpo", "reward", "grpo"]
+"""What is trained: to say the labels; to prefer one reply to another; to score replies; to write what scores well."""
 ENDED: frozenset[State] = frozenset({"succeeded", "failed", "cancelled"})
 """States that a job stays in."""
 _NOTHING: Mapping[str, Any] = MappingProxyType({})

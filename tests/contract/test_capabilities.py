@@ -50,9 +50,12 @@ async def test_positions_that_a_provider_cannot_score_are_a_clear_error(server: 
             await model.read_inside([Prompt("", TURNS, "", TWO, "\n")])
 
 
-async def test_text_that_a_provider_cannot_write_is_a_clear_error() -> None:
-    async with open_model("pocket") as model:
-        with pytest.raises(CapabilityError, match=r"pocket.*writes no text; openai"):
+async def test_text_that_a_provider_cannot_write_is_a_clear_error(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "of-the-test")
+    async with open_model(f"openai-decisions:m@{server.url}") as model:
+        with pytest.raises(CapabilityError, match=r"decisions.*writes no text; openai"):
             await model.generate(["27>82"], max_tokens=1)
 
 

@@ -11,7 +11,7 @@ import pytest
 from icm_api import open_reward_model
 from icm_api.cli.main import main
 from icm_api.errors import ConfigError, RunError
-from icm_api.reward import Comparison, Preference
+from icm_api.reward import Comparison, Preference, RewardModel
 from icm_api.runs import FinishedRun
 from icm_api.testing import serve
 from tests.finished import MadeUp, finished_run
@@ -114,8 +114,10 @@ async def test_one_line_opens_it_and_the_run_stays_whole(folder: Path) -> None:
     assert FinishedRun.open(folder / "run").data_unchanged
     async with open_reward_model(folder / "run") as again:
         assert await again.prefer("Q9", "29>9", "9>39") == told
+        assert isinstance(again, RewardModel)
         assert len(again.frozen.demonstrations) == 2
     async with open_reward_model(folder / "run", demonstrations=4) as other:
+        assert isinstance(other, RewardModel)
         assert len(other.frozen.demonstrations) == 4
         # The same model and calibration anew: nothing of the run changes.
         assert (await other.prefer("Q9", "29>9", "29>9")).probability == 0.5
@@ -166,6 +168,33 @@ async def test_labels_of_a_run_judge_what_the_run_never_saw(numbers: Path) -> No
             await reward.prefer("Which is larger?", "1", "2")
 
 
+def test_a_trained_reward_model_takes_the_place_of_the_run(
+    folder: Path, numbers: Path, tmp_path: Path, capsys: Printed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`train --reward`, and its spec with prefer, rewardbench and best; no model is asked, nothing is trained twice."""
+    assert main(["train", str(numbers), "--reward", "--with", "pocket", "--json"]) == 0
+    spec = json.loads(capsys.readouterr().out)["model"]["spec"]
+    assert main(["train", str(numbers), "--reward", "--with", "pocket"]) == 0
+    out, err = capsys.readouterr()
+    assert f"model: {spec}" in out
+    assert f"icm-api rewardbench {spec} FILE" in out
+    assert err == ""
+    pairs = lines(tmp_path / "pairs.jsonl", [{"chosen": f"{70 + at}", "rejected": f"{20 + at}"} for at in range(20)])
+    assert main(["prefer", spec, str(pairs), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["chosen_preferred"]["value"] > 0.9
+    rows = [{"id": f"n{at}", "chosen": [f"{80 + at}"], "rejected": [f"{at}1" for at in (1, 2, 3)]} for at in range(3)]
+    assert main(["rewardbench", spec, str(lines(tmp_path / "bench.jsonl", rows)), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["overall"]["value"] == 1.0
+    assert main(["prefer", spec, str(pairs), "--judge", "pocket"]) == 2
+    assert "asks no other model" in capsys.readouterr().err
+    for variable in KEY_VARIABLES:
+        monkeypatch.setenv(variable, "of-the-test")
+    with serve(dialect="openai") as server:
+        flags = ["--model", CHAT.spec(server), "--out", str(tmp_path / "best.jsonl"), "--cache", str(tmp_path / "c")]
+        assert main(["best", spec, str(lines(tmp_path / "q.jsonl", QUESTIONS)), *flags, "--max-tokens", "3"]) == 0
+    assert [len(row["scores"]) for row in read(tmp_path / "best.jsonl")] == [4, 4]
+
+
 def test_another_model_may_judge_on_the_runs_budget(folder: Path, capsys: Printed) -> None:
     run = str(folder / "run")
     assert main(["prefer", run, str(folder / "pairs.jsonl"), "--judge-option", "a=1"]) == 2
@@ -211,6 +240,15 @@ def test_best_picks_a_reply_and_writes_pairs_for_training(
     with serve(dialect="openai") as server:
         flags = ["--model", CHAT.spec(server), "--out", str(folder / "best.jsonl"), "--cache", str(folder / "written")]
         flags += ["--samples", "3", "--max-tokens", "3", "--temperature", "2", "--to", "trl-reward"]
+        priced = ["--estimate", "--prices", "1,2", "--json"]
+        assert main(["best", str(folder / "run"), str(questions), *flags, *priced]) == 0
+        most = json.loads(capsys.readouterr().out)
+        assert (most["written"]["requests"], most["written"]["completion_tokens"]) == (6, 18)
+        assert most["written"]["money"] == pytest.approx((most["written"]["prompt_tokens"] + 2 * 18) / 1e6)
+        assert most["judged"]["requests"] == 12
+        assert main(["best", str(folder / "run"), str(questions), *flags, "--estimate"]) == 0
+        assert "at most 6 requests" in capsys.readouterr().out
+        assert not server.log.requests
         assert main(["best", str(folder / "run"), str(questions), *flags]) == 0
         sent = sum(server.log.requests.values())
         assert "best of 3 replies" in capsys.readouterr().out

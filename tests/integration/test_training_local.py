@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
+from icm_api import open_reward_model
 from icm_api.cli.main import main
 from icm_api.config import load_config
 from icm_api.errors import DataError, ProviderError
 from icm_api.export import LabelledData
 from icm_api.model import open_model
 from icm_api.prompts import PromptBuilder
+from icm_api.reward import ScoredReward, open_trained
 from icm_api.training import (
     Job,
     Teacher,
@@ -23,12 +25,14 @@ from icm_api.training import (
     follow,
     label_by_folds,
     open_trainer,
+    prompt_data,
     start,
     training_data,
 )
+from icm_api.types import Prompt, Verbalizer
 from tests.finished import MadeUp, finished_run
 from tests.integration.test_export_consumers import LANGUAGE, make_model, make_tokenizer
-from tests.labelled import claims
+from tests.labelled import claims, preferred
 
 ORDER = {"epochs": 2, "batch_size": 4, "learning_rate": 0.05, "lora_rank": 8, "device": "cpu"}
 TEXTS = [word * 3 for word in "abcdefgh"]
@@ -122,6 +126,91 @@ async def test_rows_and_models_that_do_not_fit_are_said(tiny: Path, tmp_path: Pa
     absent = opened(tmp_path / "absent", tmp_path / "other")
     with pytest.raises(ProviderError, match="absent"):
         await absent.estimate(data)
+
+
+async def test_a_reward_model_scores_what_it_was_trained_to_prefer(tiny: Path, tmp_path: Path) -> None:
+    """As TRL's RewardTrainer leaves it, by its spec; with the margin, scores lie further apart."""
+    pairs = [(f"q {at}", "good " * 3 + str(at), "bad " * 3 + str(at)) for at in range(8)]
+    apart, order = [], {**ORDER, "epochs": 12, "learning_rate": 0.01}
+    for margin in (True, False):
+        place = tmp_path / str(margin)
+        trainer = open_trainer(f"huggingface:{tiny}", {**order, "margin": margin}, place=place, method="reward")
+        data = training_data(preferred(pairs, 0.999), trainer, place)
+        estimate = await trainer.estimate(data)
+        assert (estimate.rows, estimate.epochs) == (8, 12)
+        job = await follow(trainer, place, await start(trainer, lambda data=data: data, place))  # type: ignore[misc]
+        assert job.state == "succeeded", job.error
+        async with open_reward_model(trainer.result(job).spec) as reward:
+            assert isinstance(reward, ScoredReward)
+            told = [await reward.prefer(*each) for each in pairs]
+            one = await reward.score("q 1", pairs[1][1])
+            both = await reward.rank("q 1", list(pairs[1][1:]))
+            assert both.scores[0] - both.scores[1] == pytest.approx(
+                one - await reward.score("q 1", pairs[1][2]), abs=1e-3
+            )
+        apart.append(min(each.log_odds for each in told))
+    assert apart[1] > 0
+    assert apart[0] > apart[1]
+    # A network that scores writes nothing and knows no labels.
+    with pytest.raises(ProviderError, match="reward model"):
+        async with open_model(trainer.result(job).spec) as model:
+            await model.generate(["q"], max_tokens=1)
+    with pytest.raises(ProviderError, match="gives no score"):
+        open_trained(f"huggingface:{tiny}")
+
+
+async def test_preferences_move_what_the_model_would_write(tiny: Path, tmp_path: Path) -> None:
+    """TRL's DPOTrainer, on plain texts, which are read as they were trained; then as chats."""
+    pairs = [(f"q {at}", "good", "bad") for at in range(8)]
+    order = {**ORDER, "epochs": 10, "learning_rate": 0.01, "beta": 0.5}
+    verbalizer = Verbalizer.plain(("good", "bad"))
+    prompts = [Prompt("", (), prompt, verbalizer, "\n") for prompt, *_ in pairs]
+    trainer = open_trainer(f"huggingface:{tiny}", {**order, "data": "completion"}, place=tmp_path, method="dpo")
+    data = training_data(preferred(pairs), trainer, tmp_path)
+    assert (await trainer.estimate(data)).rows == 8
+    job = await follow(trainer, tmp_path, await start(trainer, lambda: data, tmp_path))
+    assert job.state == "succeeded", job.error
+    likely = []
+    for spec in (f"huggingface:{tiny}", trainer.result(job).spec):
+        async with open_model(spec) as model:
+            likely.append([one.probability("good") for one in await model.label_distributions(prompts)])
+    assert min(likely[1]) > max(likely[0])
+    chat = open_trainer(f"huggingface:{tiny}", {**order, "epochs": 1}, place=tmp_path / "chat", method="dpo")
+    data = training_data(preferred(pairs), chat, tmp_path / "chat")
+    job = await follow(chat, tmp_path / "chat", await start(chat, lambda: data, tmp_path / "chat"))
+    assert job.state == "succeeded", job.error
+    tuned = chat.result(job)
+    async with open_model(tuned.spec, options=tuned.options) as model:
+        assert len((await model.generate(["q 1"], max_tokens=3, samples=2))[0]) == 2
+
+
+async def test_what_the_reward_model_likes_is_written_more_often(tiny: Path, tmp_path: Path) -> None:
+    """TRL's GRPOTrainer; replies are ranked beside each other by a reward model of another kind."""
+    head = open_trainer("pocket", place=tmp_path / "head", method="reward")
+    longer = [("", word * 6, word) for word in ("a", "bc", "1", "x y", "Fenn", "9>")]
+    data = training_data(preferred(longer), head, tmp_path / "head")
+    reward = head.result(await follow(head, tmp_path / "head", await start(head, lambda: data, tmp_path / "head"))).spec
+    given = {**ORDER, "reward": reward, "epochs": 8, "batch_size": 2, "learning_rate": 0.02, "generations": 8}
+    trainer = open_trainer(f"huggingface:{tiny}", {**given, "max_tokens": 8}, place=tmp_path, method="grpo")
+    prompts = ["q 1", "q 2", "q 3", "q 4"]
+    estimate = await trainer.estimate(prompt_data(prompts, tmp_path))
+    assert estimate.rows == 4
+    assert "scores 256 replies" in estimate.notes[0]
+    told: list[float] = []
+    job = await start(trainer, lambda: prompt_data(prompts, tmp_path), tmp_path)
+    job = await follow(trainer, tmp_path, job, lambda job: told.append(job.done or 0.0))
+    assert job.state == "succeeded", job.error
+    assert told[-1] == 1.0
+    tuned, means = trainer.result(job), []
+    async with open_reward_model(reward) as scores:
+        assert isinstance(scores, ScoredReward)
+        for spec in (f"huggingface:{tiny}", tuned.spec):
+            async with open_model(spec, options=tuned.options) as model:
+                found = await model.generate(prompts, max_tokens=8, samples=24)
+            replies = [(prompt, text) for prompt, some in zip(prompts, found, strict=True) for text in some]
+            known = [each for each in await scores.scores(replies) if isinstance(each, float)]
+            means.append(sum(known) / len(known))
+    assert means[1] > means[0], means
 
 
 def test_the_command_trains_and_names_the_model(

@@ -9,14 +9,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
+import numpy as np
 import pytest
 
 from icm_api.cli.main import main
 from icm_api.data import read_rows
 from icm_api.data.gsm8k import gsm8k_examples, gsm8k_gold
-from icm_api.errors import CapabilityError, RequestError
+from icm_api.errors import CapabilityError, ProviderError, RequestError
 from icm_api.model import open_model
 from icm_api.testing import Faults, Server, serve
+from icm_api.types import Prompt, Verbalizer
 from tests.hosted import HOSTED, KEY_VARIABLES
 
 Printed = pytest.CaptureFixture[str]
@@ -174,11 +176,33 @@ async def test_anthropic_takes_no_temperature_but_its_own() -> None:
 
 
 def test_a_model_that_writes_nothing_is_a_clear_error(questions: Path, capsys: Printed) -> None:
-    assert generate(questions, "pocket") == 2
+    with serve(dialect="openai") as server:
+        assert generate(questions, f"openai-decisions:m@{server.url}") == 2
     assert (
-        "writes no text; openai and the hosts of its kind, anthropic, gemini and huggingface do"
+        "writes no text; openai and the hosts of its kind, anthropic, gemini, huggingface and pocket do"
         in capsys.readouterr().err
     )
+
+
+async def test_the_embedded_model_writes_by_its_own_probabilities() -> None:
+    asked = Prompt("", (), "82>27", Verbalizer.plain(("True", "False")), "\n")
+    async with open_model("pocket") as model:
+        assert model.capabilities.generates
+        [told] = await model.label_distributions([asked])
+        [many] = await model.generate(["82>27"], max_tokens=1, samples=400)
+        again, other = await model.generate(["82>27", "27>"], max_tokens=1, samples=400)
+        [likeliest] = await model.generate(["82>27"], max_tokens=3, temperature=0.0)
+        numbers = await model.generate(["Fenn", "27>"], max_tokens=6, samples=20)
+        assert model.sent.completion_tokens > 800
+        with pytest.raises(ProviderError, match="context window"):
+            await model.generate(["27>"], max_tokens=2000)
+    assert list(many) == list(again)
+    assert set(other) == {" True", " False"}
+    assert likeliest == (" True",)
+    # Five standard deviations.
+    assert many.count(" True") / 400 == pytest.approx(np.exp(told.logprob("True")) * (told.coverage or 0), abs=0.125)
+    # A text ends before white space.
+    assert all(not any(char.isspace() for char in text[1:]) for some in numbers for text in some)
 
 
 # What comes back

@@ -13,6 +13,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -184,8 +185,9 @@ def test_a_workbook_is_read_by_openpyxl_or_named(tmp_path: Path, monkeypatch: py
         {"id": "2", "text": "3", "label": None},
     ]
     titled = openpyxl.Workbook()
-    for cells in (["Reviews of May"], [], ["id", "text"], [1, "a"]):
-        titled.active.append(cells)
+    rows: list[list[Any]] = [["Reviews of May"], [], ["id", "text"], [1, "a"]]
+    for row in rows:
+        titled.active.append(row)
     titled.save(tmp_path / "titled.xlsx")
     with pytest.raises(DataError, match="row 3: a value in column 2, which has no name in row 1; the first row that"):
         read(str(tmp_path / "titled.xlsx"))

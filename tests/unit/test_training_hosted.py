@@ -261,6 +261,83 @@ async def test_bodies_are_what_the_hosts_sdk_sends(host: str, tmp_path: Path) ->
     check_body(host, body)
 
 
+@pytest.mark.parametrize("host", HOSTS)
+async def test_preferences_are_sent_as_the_host_takes_them_and_one_job_is_started(host: str, tmp_path: Path) -> None:
+    """Each host's own way; an answer that is lost on the way starts no second job."""
+    path = {"together": "POST /v1/fine-tunes\0", "fireworks": "POST /v1/accounts/acct/dpoJobs"}
+    jobs = TrainingJobs(faults=Faults(("cut",), said=path.get(host, "POST /v1/fine_tuning/jobs\0")))
+    with training_at(host, tmp_path, jobs) as place:
+        place.method = "dpo"
+        ended, states = await followed(place, await started(place, beta=0.2, epochs=1))
+        assert (ended.state, states[-1]) == ("succeeded", "succeeded")
+        assert ended.model
+        trainer = place.trainer(beta=0.2, epochs=1)
+        assert trainer.result(ended).spec.partition(":")[0] == host
+        with pytest.raises(ConfigError, match=r"beta = 0\.2, and now beta = 0\.4"):
+            await started(place, beta=0.4, epochs=1)
+        await trainer.close()
+        [body] = [body for path, body in jobs.bodies if path.endswith(("jobs", "Jobs", "fine-tunes"))]
+    assert jobs.submissions == 1
+    [(_, content)] = jobs.files.values()
+    assert content.startswith(b"\xef\xbb\xbf") == (host == "azure")
+    row = json.loads(content.decode("utf-8-sig").splitlines()[3])
+    assert row == {
+        "input": {"messages": [{"role": "user", "content": "Question 3?"}]},
+        "preferred_output": [{"role": "assistant", "content": "good 3"}],
+        "non_preferred_output": [{"role": "assistant", "content": "bad 3"}],
+    }
+    check_preference_body(host, body)
+
+
+def check_preference_body(host: str, body: Any) -> None:
+    """Compare a body with the types of the host's SDK, as far as it is installed here."""
+    from pydantic import TypeAdapter
+
+    if host in ("openai", "azure"):
+        from openai.types.fine_tuning import JobCreateParams
+
+        assert TypeAdapter(JobCreateParams).validate_python(body) == body
+        assert body["method"] == {"type": "dpo", "dpo": {"hyperparameters": {"n_epochs": 1, "beta": 0.2}}}
+    elif host == "together":
+        assert body["training_method"] == {"method": "dpo", "dpo_beta": 0.2}
+    else:
+        assert body.keys() == {"dataset", "displayName", "trainingConfig", "lossConfig"}
+        assert body["lossConfig"] == {"method": "DPO", "dpo": {"beta": 0.2}}
+        assert body["trainingConfig"]["baseModel"] == MODEL
+        assert body["trainingConfig"]["epochs"] == 1
+
+
+def test_the_sdks_take_the_bodies_of_preferences(tmp_path: Path) -> None:
+    lib = pytest.importorskip("together.lib.types.fine_tuning")
+    types = pytest.importorskip("fireworks.types.dpo_job_create_params")
+    transform = pytest.importorskip("fireworks._utils").maybe_transform
+    from icm_api.training import open_trainer
+
+    together = open_trainer("together:m", {"lora_rank": 8}, place=tmp_path, method="dpo")
+    body = together.body("file-1", "icm-1")  # type: ignore[attr-defined]
+    made = lib.FinetuneRequest(**body).model_dump(exclude_none=True)
+    assert made["training_method"]["method"] == "dpo"
+    assert made["training_method"]["dpo_beta"] == 0.1
+    fireworks = open_trainer("fireworks:m", {"lora_rank": 8}, place=tmp_path, method="dpo")
+    named = {"dataset": "d", "display_name": "n", "loss_config": {"method": "DPO", "dpo": {"beta": 0.1}}}
+    named |= {"training_config": {"base_model": "m", "output_model": "o", "epochs": 3, "lora_rank": 8}}
+    sent = transform(named, types.DpoJobCreateParams)
+    body = fireworks.body("file-1", "icm-1")  # type: ignore[attr-defined]
+    assert body.keys() == sent.keys()
+    assert body["trainingConfig"].keys() == sent["trainingConfig"].keys()
+    assert body["lossConfig"] == sent["lossConfig"]
+
+
+async def test_togethers_limits_of_preferences_are_their_own(tmp_path: Path) -> None:
+    with training_at("together", tmp_path) as place:
+        place.method = "dpo"
+        with pytest.raises(ConfigError, match=r"batch_size = 100 .* 8 to 64"):
+            await started(place, batch_size=100)
+        trainer = place.trainer()
+        assert "rows longer than 8,192 tokens are cut" in (await trainer.estimate(place.data(trainer))).notes
+        await trainer.close()
+
+
 def check_body(host: str, body: Any) -> None:
     """Compare a body with the types of the host's SDK, or its documented keys if that is not installed."""
     from pydantic import TypeAdapter

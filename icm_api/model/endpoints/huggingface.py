@@ -16,7 +16,14 @@ from typing import Any
 from icm_api.errors import ConfigError, ProviderError
 from icm_api.model.endpoints.local_questions import Asked, is_writing, seed_of
 from icm_api.model.endpoints.local_scoring import Read, Scorer
-from icm_api.model.endpoints.local_weights import fingerprint, load_network, load_tokenizer, tokens_before, window_of
+from icm_api.model.endpoints.local_weights import (
+    check_writes,
+    fingerprint,
+    load_network,
+    load_tokenizer,
+    tokens_before,
+    window_of,
+)
 from icm_api.model.endpoints.local_writing import Wanted, Writer
 from icm_api.model.endpoints.prefix_tree import Tokens, common
 from icm_api.model.options import LocalOptions
@@ -49,6 +56,7 @@ class HuggingFaceEndpoint:
     def __init__(self, model: str, options: LocalOptions | None = None) -> None:
         self._model, self._options = model, options or LocalOptions()
         self._tokenizer, config = load_tokenizer(model, self._options)
+        check_writes(model, config)
         if self._options.chat_template and not getattr(self._tokenizer, "chat_template", None):
             raise ConfigError(f"{model!r} has no chat template: leave the option chat_template out")
         self._before = tokens_before(self._tokenizer)

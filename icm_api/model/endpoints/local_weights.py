@@ -43,6 +43,24 @@ def load_tokenizer(model: str, options: LocalOptions) -> tuple[Any, Any]:
         return AutoTokenizer.from_pretrained(model, **where), AutoConfig.from_pretrained(model, **where)
 
 
+def check_writes(model: str, config: Any) -> None:
+    """Check that a model is no reward model: transformers would give it an untrained output layer.
+
+    Args:
+        model: its name, for messages.
+        config: of the model.
+
+    Raises:
+        ProviderError: it is one.
+    """
+    kinds = list(getattr(config, "architectures", None) or ())
+    if kinds and all("SequenceClassification" in kind for kind in kinds):
+        raise ProviderError(
+            f"{model!r} is a reward model ({kinds[0]}), which scores replies and writes none: use it with `icm-api "
+            "prefer`, `best` or `rewardbench` in place of a run"
+        )
+
+
 def load_network(model: str, options: LocalOptions) -> Any:
     """The network, on its device and ready to be asked.
 

@@ -1,7 +1,7 @@
-"""The embedded model as a provider: exact label logprobs with numpy alone, no network and no key.
+"""The embedded model as a provider: exact label logprobs, and text, with numpy alone, no network and no key.
 
 It does: turn a prompt into segments of tokens, ask the model once for a whole batch, and sum the logprobs of
-the tokens of each surface form.
+the tokens of each surface form; draw the tokens of a text one after the other.
 It does not: hold the model's arithmetic (that is `icm_api.pocket`), cache answers, truncate, or retry.
 """
 
@@ -10,13 +10,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from random import Random
 
+import numpy as np
 from safetensors import SafetensorError
 
 from icm_api.errors import ProviderError
-from icm_api.model.endpoints.local_questions import Asked
+from icm_api.model.endpoints.local_questions import Asked, is_writing, seed_of
 from icm_api.model.request import Request, Response
-from icm_api.pocket.model import PocketModel
+from icm_api.pocket.model import Floats, PocketModel
 from icm_api.types import Capabilities, Usage
 
 _BOS_TOKENS = 1
@@ -56,7 +58,12 @@ class PocketEndpoint:
     def capabilities(self) -> Capabilities:
         """Exact and deterministic. The window is what is left for text: the model's, less its BOS."""
         return Capabilities(
-            self._model.context_window - _BOS_TOKENS, "exact", deterministic=True, batches=True, prompt_logprobs=True
+            self._model.context_window - _BOS_TOKENS,
+            "exact",
+            deterministic=True,
+            batches=True,
+            prompt_logprobs=True,
+            generates=True,
         )
 
     def count_tokens(self, text: str) -> int:
@@ -64,14 +71,46 @@ class PocketEndpoint:
         return len(self._encode(text))
 
     async def send(self, requests: Sequence[Request]) -> Sequence[Response]:
-        """Score the forms of all requests in one batch, in which equal beginnings are computed once.
+        """Score the forms of all requests in one batch, in which equal beginnings are computed once; write for others.
 
-        Usage counts a prompt's tokens with BOS, and no completion tokens: scoring generates nothing.
+        Usage counts a prompt's tokens with BOS, and the tokens that were written: scoring generates nothing.
 
         Raises:
-            ProviderError: a prompt with its label is longer than the context window, or a form's tokens would
+            ProviderError: a prompt with its label or text is longer than the context window, or a form's tokens would
                 share a token with the prompt's last word.
         """
+        scored = iter(self._score([request for request in requests if not is_writing(request.body)]))
+        written = iter(self._write([request for request in requests if is_writing(request.body)]))
+        return [next(written if is_writing(request.body) else scored) for request in requests]
+
+    def _write(self, requests: Sequence[Request]) -> list[Response]:
+        """Texts, a token of each in turn. A text ends before white space: the model was taught no other end of one."""
+        prompts = [tuple(self._encode(request.body["prompt"])) for request in requests]
+        for prompt, request in zip(prompts, requests, strict=True):
+            self._check_length(len(prompt) + request.body["max_tokens"])
+        draws = [Random(seed_of(request)) for request in requests]
+        made: list[_Tokens] = [()] * len(requests)
+        going = [at for at, request in enumerate(requests) if request.body["max_tokens"]]
+        while going:
+            rows = self._model.next_token_logprobs([(prompts[at], *((token,) for token in made[at])) for at in going])
+            still = []
+            for at, row in zip(going, rows.round(_DECIMALS), strict=True):
+                token = _drawn(row, requests[at].body["temperature"], draws[at])
+                if made[at] and self._model.decode_bytes(token)[:1].isspace():
+                    continue
+                made[at] = (*made[at], token)
+                if len(made[at]) < requests[at].body["max_tokens"]:
+                    still.append(at)
+            going = still
+        return [
+            Response(
+                {"text": b"".join(map(self._model.decode_bytes, tokens)).decode("utf-8", "replace")},
+                Usage(1, _BOS_TOKENS + len(prompt), len(tokens)),
+            )
+            for prompt, tokens in zip(prompts, made, strict=True)
+        ]
+
+    def _score(self, requests: Sequence[Request]) -> list[Response]:
         sequences: list[_Segments] = []
         rows: _Rows = {}
         asked = [Asked.of(request.body) for request in requests]
@@ -147,6 +186,14 @@ class PocketEndpoint:
                 f"{self.identity}: a prompt with its label has {length} tokens, more than the {window} that "
                 "fit the context window; put fewer demonstrations or shorter texts into the context"
             )
+
+
+def _drawn(row: Floats, temperature: float, draws: Random) -> int:
+    """A token by its log probability [vocabulary] at a temperature; the likeliest at 0."""
+    if temperature <= 0:
+        return int(row.argmax())
+    weights = np.exp((row - row.max()) / temperature).cumsum()
+    return min(int(np.searchsorted(weights, draws.random() * weights[-1], "right")), len(row) - 1)
 
 
 def load_model(directory: Path | None) -> PocketModel:

@@ -1,0 +1,139 @@
+"""The embedded model trained on preferences (DPO, arXiv 2305.18290): its last layer, by numpy; all else stays as it is.
+
+A pair adds -log sigmoid(beta * (what the better reply has gained in log probability - what the worse one has)).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save as save_tensors
+
+from icm_api.errors import DataError
+from icm_api.export import FormatName
+from icm_api.training.here import MODEL, OnStep, read_rows
+from icm_api.training.options import PocketPreferenceTraining
+from icm_api.training.pocket import HEAD, NORM, WEIGHTS_FILE, PocketTrainer, copied
+from icm_api.training.pocket_reward import asked_in
+from icm_api.training.values import Estimate, TrainingData
+
+Floats = NDArray[np.float64]
+_KEYS = ("chosen", "rejected")
+
+
+class PocketPreferenceTrainer(PocketTrainer):
+    """The embedded model's last layer; implements `Trainer`.
+
+    Args:
+        model: folder of a model of its kind; empty for the one in the package.
+        options: of the user.
+        place: folder of its jobs.
+
+    Raises:
+        ProviderError: the weights cannot be read.
+    """
+
+    options: PocketPreferenceTraining
+
+    def __init__(self, model: str, options: PocketPreferenceTraining, place: Path) -> None:
+        super().__init__(model, options, place)
+
+    @property
+    def format(self) -> FormatName:
+        """Preferences."""
+        return "trl-dpo"
+
+    async def estimate(self, data: TrainingData) -> Estimate:
+        """Tokens by the model's own tokenizer.
+
+        Args:
+            data: to train on.
+
+        Raises:
+            DataError: a reply with its prompt is longer than the context window.
+        """
+        rows, counts = read_rows(data.path), []
+        for number, row in enumerate(rows, 1):
+            for key in _KEYS:
+                counts.append(sum(map(len, self._encoded(row, key))))
+                if counts[-1] >= self._network.context_window:
+                    raise DataError(f"{data.path}:{number}: {key!r} has {counts[-1]} tokens, more than the model takes")
+        return Estimate(len(rows), self.options.epochs, sum(counts) * self.options.epochs, 0.0)
+
+    def train(self, rows: list[dict[str, Any]], folder: Path, on_step: OnStep) -> str | None:
+        """Gradient descent on the mean loss of all pairs, all of them a step.
+
+        Args:
+            rows: of the export.
+            folder: of the job.
+            on_step: to be called after each step.
+
+        Raises:
+            StorageError: the folder cannot be written.
+        """
+        tensors = load_tensors((self._folder / WEIGHTS_FILE).read_bytes())
+        head, scale = tensors[HEAD].astype(np.float64), tensors[NORM].astype(np.float64)
+        tokens = self._tokens(rows, scale)
+        before = tokens.gained(tokens.logprobs(head))
+        began, epochs, beta = monotonic(), self.options.epochs, self.options.beta
+        for step in range(1, epochs + 1):
+            logprobs = tokens.logprobs(head)
+            pull = beta / (1 + np.exp(beta * (tokens.gained(logprobs) - before))) / len(rows)
+            slopes = np.exp(logprobs)
+            slopes[np.arange(len(tokens.wanted)), tokens.wanted] -= 1
+            slopes *= (pull[tokens.pair] * tokens.sign)[:, None]
+            head -= self.options.learning_rate * slopes.T @ tokens.states
+            left = (monotonic() - began) / step * (epochs - step)
+            if not on_step(step / epochs, left) and step < epochs:
+                return None
+        tuned = {**tensors, HEAD: head.astype(tensors[HEAD].dtype)}
+        copied(self._folder, folder / MODEL, {WEIGHTS_FILE: save_tensors(tuned)})
+        return None
+
+    def _encoded(self, row: dict[str, Any], key: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Tokens of a prompt and of a reply to it, straight after it."""
+        asked, replied = row["prompt"], row[key]
+        prompt, reply = (asked, replied) if isinstance(asked, str) else asked_in([*asked, *replied])
+        return self._network.encode(prompt), self._network.encode(reply)
+
+    def _tokens(self, rows: list[dict[str, Any]], scale: Floats) -> _Tokens:
+        """All tokens of all replies."""
+        sequences, wanted, pair, sign = [], [], [], []
+        for at, row in enumerate(rows):
+            for key, side in zip(_KEYS, (1.0, -1.0), strict=True):
+                prompt, reply = self._encoded(row, key)
+                for place, token in enumerate(reply):
+                    sequences.append((prompt, reply[:place]))
+                    wanted.append(token)
+                    pair.append(at)
+                    sign.append(side)
+        states = self._network.states(sequences) * scale
+        return _Tokens(states, np.array(wanted), np.array(pair), np.array(sign), len(rows))
+
+
+class _Tokens:
+    """Tokens of replies: the state before each [tokens, width], which one it is, its pair, and 1 if of the better."""
+
+    def __init__(
+        self, states: Floats, wanted: NDArray[np.intp], pair: NDArray[np.intp], sign: Floats, pairs: int
+    ) -> None:
+        self.states, self.wanted, self.pair, self.sign, self._pairs = states, wanted, pair, sign, pairs
+
+    def logprobs(self, head: Floats) -> Floats:
+        """Log probabilities of the whole vocabulary at each place, [tokens, vocabulary]."""
+        logits = self.states @ head.T
+        logits -= logits.max(axis=1, keepdims=True)
+        found: Floats = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+        return found
+
+    def gained(self, logprobs: Floats) -> Floats:
+        """Log p of the better reply less that of the worse one, per pair."""
+        own = logprobs[np.arange(len(self.wanted)), self.wanted] * self.sign
+        found: Floats = np.zeros(self._pairs)
+        np.add.at(found, self.pair, own)
+        return found
