@@ -332,7 +332,8 @@ def _with_ids(source: DataSource, rows: Iterable[Row]) -> Iterator[Row]:
     for row in rows:
         if source.id not in row.values and "id" in row.values:
             raise row.error(
-                f"has no {source.id!r}, by which the examples are named, but has 'id'; name the key of its ids"
+                f"has no {source.id!r}, by which the examples are named, but has 'id'; name the key of its ids: "
+                "--id-field id"
             )
         yield row
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from time import monotonic, time
 
@@ -108,10 +109,10 @@ async def run_config(config: Config, watch: Watch = UNWATCHED) -> Result:
     """
     folder = folder_of(config)
     if has_run(folder):
-        state = "a finished run" if (folder / SUMMARY_FILE).exists() else "an unfinished run"
-        raise RunError(
-            f"{folder} holds {state}: go on with `icm-api resume {folder}`, or choose another folder with --out"
-        )
+        finished = (folder / SUMMARY_FILE).exists()
+        holds = f"a finished run: `icm-api show {folder}`" if finished else f"a run: `icm-api resume {folder}` goes on"
+        free = next(each for at in count(2) if not (each := folder.with_name(f"{folder.name}-{at}")).exists())
+        raise RunError(f"{folder} holds {holds}; to begin another one, choose another folder, e.g. --out {free}")
     large = Large.open(config)
     with new_folder(folder):
         async with executing(config) as executor, open_models(config, executor.line) as (model, witness):

@@ -118,6 +118,9 @@ def test_a_run_may_be_tried_on_a_few_examples_and_another_model(world: Path, tmp
     assert main(["run", str(world / "config.toml"), "--limit", "4", "--out", str(out), "--json"]) == 0
     assert len((out / "labels.jsonl").read_text().splitlines()) == 4
     capsys.readouterr()
+    told = mistake(capsys, "run", world / "config.toml", "--out", out)
+    assert f"{out} holds a finished run: `icm-api show {out}`; to begin another one, choose another folder" in told
+    assert f"--out {tmp_path / 'few-2'}" in told
     said = mistake(capsys, "run", world / "config.toml", "--model", "nonsense:m", "--out", tmp_path / "other")
     assert "unknown provider 'nonsense'" in said
     changed = (

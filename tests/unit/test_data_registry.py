@@ -275,7 +275,9 @@ def test_gold_whose_ids_stand_under_another_key_is_not_counted_by_rows(tmp_path:
     path.write_text("id,gold\n2,A\n1,B\n")
     with pytest.raises(DataError) as caught:
         load_gold_labels(DataSource(str(path), id="key"))
-    expected = f"{path}:2: has no 'key', by which the examples are named, but has 'id'; name the key of its ids"
+    expected = (
+        f"{path}:2: has no 'key', by which the examples are named, but has 'id'; name the key of its ids: --id-field id"
+    )
     assert str(caught.value) == expected
     assert dict(load_gold_labels(DataSource(str(path)))) == {"2": "A", "1": "B"}
 
