@@ -25,6 +25,7 @@ _SPACE_LEVEL = ("\u0120", "\u010a")
 _BYTE_PIECE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 # OpenAI's spelling of half a character where there is no list of bytes beside it.
 _ESCAPED = re.compile(r"bytes: ?((?:\\x[0-9a-f]{2})+)")
+_SPELLED_OUT = ("<0x", "bytes:")
 # Names of what no text holds, such as "<|im_end|>", say nothing of how the rest is spelled.
 _SPECIAL = re.compile(r"<.+>|\[[A-Z_]+\]", re.DOTALL)
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -74,12 +75,12 @@ def spelled(tokens: Sequence[TokenLogprob], tops: Sequence[Sequence[TokenLogprob
     everyone = [*tokens, *(token for top in tops for token in top)]
     if any(_says_bytes(token) for token in everyone):
         return Spelling.TEXT
-    texts = {token.text for token in everyone if token.text.strip() and not _SPECIAL.fullmatch(token.text)}
+    texts = {token.text for token in everyone}
+    texts = {text for text in texts if text.strip() and not (text[0] in "<[" and _SPECIAL.fullmatch(text))}
     pieces = any(_SPACE_PIECE in text for text in texts)
     signs = {_sign(text) for text in texts}
-    spaced = any(character.isspace() for text in texts for character in text)
     if pieces:
-        return Spelling.MIXED if spaced else Spelling.PIECES
+        return Spelling.MIXED if any(map(_spaced, texts)) else Spelling.PIECES
     if True in signs:
         return Spelling.MIXED if False in signs else Spelling.LEVEL
     return Spelling.TEXT if False in signs else Spelling.SILENT
@@ -109,13 +110,18 @@ def _says_bytes(token: TokenLogprob) -> bool:
 def _sign(text: str) -> bool | None:
     """True if a token looks spelled by a byte-level vocabulary, False if it cannot be, None if it says nothing."""
     if text.isascii():
-        return False if any(character.isspace() for character in text) else None
+        return False if _spaced(text) else None
     raw = _from_level(text)
     if raw is None or not _sound(raw):
         return False
     whole = raw.decode("utf-8", "ignore")
     pair = any(left >= 0xC2 and 0x80 <= right < 0xC0 for left, right in pairwise(raw))
     return True if pair or (text.startswith(_SPACE_LEVEL) and whole) else None
+
+
+def _spaced(text: str) -> bool:
+    """Whether there is white space in it."""
+    return text.split() != [text]
 
 
 def _from_level(text: str) -> bytes | None:
@@ -136,6 +142,9 @@ def _sound(raw: bytes) -> bool:
 
 
 def _decoded(token: TokenLogprob, spelling: Spelling) -> TokenLogprob:
+    # Nearly all tokens are of letters that every vocabulary spells as they are.
+    if token.text.isascii() and not token.text.startswith(_SPELLED_OUT):
+        return token
     if _says_bytes(token):
         return token
     text = _SURROGATE.sub(_UNKNOWN, token.text)
