@@ -20,6 +20,7 @@ from statistics import variance
 from icm_api.chance import draw
 from icm_api.config.judging import NULL_EXAMPLES, NULL_LEAST, NULL_SCORES
 from icm_api.evaluation.allowance import Allowance
+from icm_api.evaluation.coherence import legal_logprob
 from icm_api.evaluation.thresholds import AHEAD, BEYOND, NULL_ENOUGH
 from icm_api.objective import Calibration, Objective, Term, information_terms, pooled
 from icm_api.search.align import align, most_probable
@@ -40,6 +41,8 @@ class Null:
         guessed: what the labels found cost if they are guessed from their shares, in nats per example.
         examples: that the null was measured on.
         noise_guessed: what the labels found in made-up words cost if they are guessed from their shares.
+        units: how many unrelated examples leave as much open as these, whose relations settle a part; None if nothing
+            is related.
     """
 
     found: float
@@ -48,6 +51,7 @@ class Null:
     guessed: float
     examples: int
     noise_guessed: float = 0.0
+    units: float | None = None
 
     @property
     def share(self) -> float:
@@ -67,7 +71,7 @@ class Null:
     @property
     def needed(self) -> float:
         """By how much the share must be ahead."""
-        return lead_needed(self.share - self.ahead, self.examples)
+        return lead_needed(self.share - self.ahead, self.examples if self.units is None else self.units)
 
     @property
     def beaten(self) -> bool:
@@ -79,7 +83,7 @@ class Null:
         """Whether they are ahead by more than chance, and yet not by as much as is asked for."""
         return not self.beaten and self.found - max(0.0, self.noise) > 2 * self.error
 
-    def as_json(self) -> dict[str, float | int | bool]:
+    def as_json(self) -> dict[str, float | int | bool | None]:
         """For `summary.json`."""
         return {
             "information": self.found,
@@ -91,22 +95,23 @@ class Null:
             "ahead": self.ahead,
             "needed": self.needed,
             "examples": self.examples,
+            "units": self.units,
             "beaten": self.beaten,
         }
 
 
-def lead_needed(noise: float, examples: int) -> float:
+def lead_needed(noise: float, units: float) -> float:
     """By how much the share explained of labels must be ahead of that of made-up words.
 
     Args:
         noise: share explained of the labels found in made-up words.
-        examples: that it was measured on.
+        units: unrelated examples that it was measured on, or as many as what it was measured on is worth.
 
     Example:
         >>> lead_needed(0.1, 24), round(lead_needed(0.7, 24), 2), round(lead_needed(0.1, 8), 2)
         (0.3, 0.2, 0.42)
     """
-    return min(AHEAD, BEYOND * max(0.0, 1 - noise)) * max(1.0, sqrt(NULL_ENOUGH / examples))
+    return min(AHEAD, BEYOND * max(0.0, 1 - noise)) * max(1.0, sqrt(NULL_ENOUGH / max(1.0, units)))
 
 
 async def null_of(
@@ -144,7 +149,15 @@ async def null_of(
     guessed = -fsum(term.on_average for term in ours) / len(labels)
     error = sqrt(_variance(ours, len(labels)) + _variance(theirs, len(found.labeling)))
     noise_guessed = -fsum(term.on_average for term in theirs) / len(found.labeling)
-    return Null(here, there, error, guessed, len(found.labeling), noise_guessed)
+    return Null(here, there, error, guessed, len(found.labeling), noise_guessed, _units(noise, found.labeling))
+
+
+def _units(objective: Objective, labeling: Labeling) -> float | None:
+    """What relations leave open of labels, in labels that nothing is related to; None if nothing is related."""
+    if not len(objective.relations):
+        return None
+    evenly = -log(len(objective.labels))
+    return legal_logprob(labeling, list(labeling), objective.relations, lambda *_: evenly) / evenly
 
 
 def _tokens(objective: Objective) -> int:

@@ -515,6 +515,21 @@ def test_how_far_ahead_of_made_up_words_is_enough(found: float, noise: float, ex
     assert null.as_json()["needed"] == null.needed
 
 
+async def test_related_examples_of_made_up_words_count_for_what_their_relations_leave_open() -> None:
+    groups, claims = candidates(4, 3)
+    for constraint, open_in_each in (
+        (exactly_one("True"), log(3) / log(2)),
+        (mutually_exclusive("True"), 2.0),
+        (None, 3),
+    ):
+        task = Task(PromptTemplate(separator="\n"), constraints=() if constraint is None else (constraint,))
+        objective = build_objective(groups, BayesModel(claims), task, SearchSettings())
+        null = (await judged(objective, Labeling({key: str(so) for key, so in claims.items()}))).measures.null
+        assert null is not None
+        assert null.examples == 12
+        assert (null.units or 12) == pytest.approx(4 * open_in_each)
+
+
 def test_a_mirror_image_is_a_question_of_names_and_not_of_coherence() -> None:
     mirrored = replace(measures(), renamed=(a_rival(0.88, 0.0),), ends=(a_rival(0.9, 0.0),))
     alone = replace(mirrored, opinion=Opinion(a_rival(0.1, 0.5), 3, False, 0, 0))

@@ -36,7 +36,7 @@ def share(row: Numbers) -> float:
 def lead(row: Numbers) -> float:
     """By how many times what is needed the labels found are ahead of the null."""
     null = row["diagnosis"]["measures"]["null"]
-    return float(null["ahead"]) / lead_needed(null["share"] - null["ahead"], null["examples"])
+    return float(null["ahead"]) / lead_needed(null["share"] - null["ahead"], null.get("units") or null["examples"])
 
 
 def auroc(row: Numbers) -> float:
