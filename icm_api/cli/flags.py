@@ -58,7 +58,7 @@ def _demo(parser: ArgumentParser) -> None:
     parser.add_argument("--size", type=int, default=32, help="how many claims to label")
     parser.add_argument("--preset", choices=get_args(Preset), default="default", help="settings of the search")
     parser.add_argument("--no-constraints", action="store_true", help="label them as if nothing related them")
-    parser.add_argument("--out", type=Path, default=Path("demo"), help="folder to write to (default: demo)")
+    parser.add_argument("--out", type=_path, default=Path("demo"), help="folder to write to (default: demo)")
     parser.add_argument("--json", action="store_true", help="print one JSON object per seed, and nothing else")
 
 
@@ -74,14 +74,14 @@ def _init(parser: ArgumentParser) -> None:
     parser.add_argument("--data", metavar="PATH", help="the data: a file, or hub:OWNER/NAME")
     parser.add_argument("--principle", metavar="TEXT", help="of the task principle: what the better reply does")
     parser.add_argument("--model", metavar="SPEC", help="the model, e.g. openai:gpt-6-luna or pocket")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="the file to write (default: TASK.toml)")
+    parser.add_argument("--out", type=_path, metavar="FILE", help="the file to write (default: TASK.toml)")
 
 
 def _configuration(parser: ArgumentParser) -> None:
     from icm_api.config.presets import Preset
 
-    parser.add_argument("config", type=Path, help="a TOML file")
-    parser.add_argument("--out", type=Path, help="run folder (default: runs/NAME beside the configuration)")
+    parser.add_argument("config", type=_path, help="a TOML file")
+    parser.add_argument("--out", type=_path, help="run folder (default: runs/NAME beside the configuration)")
     parser.add_argument("--preset", choices=get_args(Preset), help="settings of the search to start from")
     parser.add_argument("--engine", help="the kind of search: rounds (default), anneal, bootstrap, folds or gibbs")
     parser.add_argument("--seed", type=int, help="seed of every random draw of the search")
@@ -112,18 +112,18 @@ def _resume(parser: ArgumentParser) -> None:
 def _label(parser: ArgumentParser) -> None:
     _run_folder(parser)
     parser.add_argument("data", help="a file with rows like those of the run's data, or hub:OWNER/NAME")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", help="where to write (default: RUN/more/NAME)")
+    parser.add_argument("--out", type=_path, metavar="FOLDER", help="where to write (default: RUN/more/NAME)")
     _json(parser)
 
 
 def _runs(parser: ArgumentParser) -> None:
-    parser.add_argument("folder", type=Path, nargs="?", default=Path("runs"), help="folder of runs (default: runs)")
+    parser.add_argument("folder", type=_path, nargs="?", default=Path("runs"), help="folder of runs (default: runs)")
     _json(parser)
 
 
 def _diff(parser: ArgumentParser) -> None:
     _run_folder(parser)
-    parser.add_argument("other", type=Path, metavar="run", help="the folder of another run")
+    parser.add_argument("other", type=_path, metavar="run", help="the folder of another run")
     _json(parser)
 
 
@@ -131,7 +131,7 @@ def _evaluate(parser: ArgumentParser) -> None:
     from icm_api.data import format_names
 
     _run_folder(parser)
-    parser.add_argument("--gold", type=Path, required=True, help="a file of the run's format, or of ids and labels")
+    parser.add_argument("--gold", type=_path, required=True, help="a file of the run's format, or of ids and labels")
     parser.add_argument("--label-field", help='key of the gold label; by default "gold", else "label"')
     _map(parser)
     parser.add_argument("--id-field", help="key of the ids; by default as in the run's configuration")
@@ -139,6 +139,13 @@ def _evaluate(parser: ArgumentParser) -> None:
         "--format", choices=format_names(), help='how to read the gold file; by default as the run\'s "data.format"'
     )
     _json(parser)
+
+
+def _path(text: str) -> Path:
+    if not text.strip():
+        # As a variable of the shell may be; it would be the working folder.
+        raise ArgumentTypeError("is empty: name a file or a folder")
+    return Path(text)
 
 
 def _place(text: str) -> Path | str:
@@ -161,7 +168,7 @@ def _cache(parser: ArgumentParser) -> None:
             "folder", type=_place, nargs="?", help="folder of the cache, or redis://HOST:6379/0; by default the user's"
         )
         if name == "export":
-            action.add_argument("--to", type=Path, help="the file to write; by default standard output")
+            action.add_argument("--to", type=_path, help="the file to write; by default standard output")
         else:
             _json(action)
         if name == "prune":
@@ -172,7 +179,7 @@ def _cache(parser: ArgumentParser) -> None:
 def _compare(parser: ArgumentParser) -> None:
     from icm_api.config.presets import BaselineName
 
-    parser.add_argument("config", type=Path, help="a TOML file")
+    parser.add_argument("config", type=_path, help="a TOML file")
     parser.add_argument(
         "--gold", required=True, metavar="FILE", help="a file of the data's format, or of ids and labels"
     )
@@ -184,7 +191,7 @@ def _compare(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--baselines", metavar="NAMES", help=f"further rows, with commas between: {', '.join(get_args(BaselineName))}"
     )
-    parser.add_argument("--out", type=Path, help="folder to write to (default: the run's, with -compare)")
+    parser.add_argument("--out", type=_path, help="folder to write to (default: the run's, with -compare)")
     _json(parser)
 
 
@@ -195,7 +202,7 @@ def _export(parser: ArgumentParser) -> None:
     parser.epilog = f"formats:\n{formats}\n\n{parser.epilog}"
     _run_folder(parser)
     parser.add_argument("--to", required=True, choices=FORMAT_NAMES, metavar="FORMAT", help="see below")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", help="where to write (default: RUN/export/FORMAT)")
+    parser.add_argument("--out", type=_path, metavar="FOLDER", help="where to write (default: RUN/export/FORMAT)")
     parser.add_argument("--force", action="store_true", help="replace an earlier export in that folder")
     parser.add_argument(
         "--labels",
@@ -290,7 +297,7 @@ def _queue(parser: ArgumentParser) -> None:
     parser.add_argument("--most", type=int, help="how many examples (default: 20; --names: 3 of each label)")
     parser.add_argument("--seed", type=int, default=0, help="of --random; another seed draws others (default: 0)")
     parser.add_argument(
-        "--out", type=Path, required=True, help="the file to write, .csv, .xlsx or .jsonl; with --to a folder"
+        "--out", type=_path, required=True, help="the file to write, .csv, .xlsx or .jsonl; with --to a folder"
     )
     parser.add_argument("--to", choices=("argilla", "label-studio"), help="write what that tool imports, not a file")
     parser.add_argument("--blind", action="store_true", help="do not show the labels found")
@@ -299,19 +306,19 @@ def _queue(parser: ArgumentParser) -> None:
 def _check(parser: ArgumentParser) -> None:
     _run_folder(parser)
     parser.add_argument(
-        "answers", type=Path, help="the file of `queue --random`, filled in; or what Argilla or Label Studio export"
+        "answers", type=_path, help="the file of `queue --random`, filled in; or what Argilla or Label Studio export"
     )
     _json(parser)
 
 
 def _report(parser: ArgumentParser) -> None:
     _run_folder(parser)
-    parser.add_argument("--out", type=Path, help="the page to write (default: report/report.html in the run folder)")
+    parser.add_argument("--out", type=_path, help="the page to write (default: report/report.html in the run folder)")
     parser.add_argument("--index", action="store_true", help="RUN is a folder of runs: write a page that lists them")
-    parser.add_argument("--gold", type=Path, help="gold labels to compare the labels found with")
+    parser.add_argument("--gold", type=_path, help="gold labels to compare the labels found with")
     parser.add_argument("--label-field", help='key of the gold label; by default "gold", else "label"')
     _map(parser)
-    parser.add_argument("--comparison", type=Path, help="the folder of a comparison, to show its bars")
+    parser.add_argument("--comparison", type=_path, help="the folder of a comparison, to show its bars")
     parser.add_argument(
         "--png",
         action="store_true",
@@ -342,7 +349,7 @@ def _generate(parser: ArgumentParser) -> None:
 def _prefer(parser: ArgumentParser) -> None:
     _rewarding(parser)
     parser.add_argument("replies", help="a file of two replies a row, as the format preferences reads it")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write JSON Lines, and print only what all say")
+    parser.add_argument("--out", type=_path, metavar="FILE", help="write JSON Lines, and print only what all say")
     _judge(parser)
     _json(parser)
 
@@ -387,13 +394,13 @@ def _judge(parser: ArgumentParser) -> None:
 def _writing(parser: ArgumentParser, what: str) -> None:
     """The flags of a verb that has a model write."""
     parser.add_argument("--model", required=True, metavar="SPEC", help='that writes, e.g. "openai:gpt-6-luna"')
-    parser.add_argument("--out", type=Path, required=True, help="the file to write, JSON Lines; replaced if it exists")
+    parser.add_argument("--out", type=_path, required=True, help="the file to write, JSON Lines; replaced if it exists")
     parser.add_argument("--samples", type=_positive, default=4, help="how many per question (default: 4)")
     parser.add_argument("--max-tokens", type=_positive, default=512, help=f"most tokens of a {what} (default: 512)")
     parser.add_argument("--temperature", type=float, default=0.7, help="(default: 0.7; anthropic takes 1 alone)")
     parser.add_argument("--keep-thoughts", action="store_true", help="keep <think> blocks and the like")
     _options(parser, "--option", "an option of the provider; may be repeated")
-    parser.add_argument("--cache", type=Path, metavar="FOLDER", help="folder of answers; by default the user's cache")
+    parser.add_argument("--cache", type=_path, metavar="FOLDER", help="folder of answers; by default the user's cache")
     parser.add_argument("--budget-requests", type=int, metavar="N", help="the most requests of this call")
     parser.add_argument("--budget-tokens", type=int, metavar="N", help="the most tokens of this call")
     parser.add_argument("--budget-money", type=float, metavar="USD", help="the most money of this call; needs --prices")
@@ -406,7 +413,7 @@ def _completion(parser: ArgumentParser) -> None:
 
 
 def _run_folder(parser: ArgumentParser) -> None:
-    parser.add_argument("run", type=Path, help="the run folder")
+    parser.add_argument("run", type=_path, help="the run folder")
 
 
 def _json(parser: ArgumentParser) -> None:

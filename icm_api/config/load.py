@@ -154,7 +154,7 @@ def load_config(path: str | Path, flags: Mapping[str, Any] | None = None, *, env
 
 def _read(path: Path) -> Mapping[str, Any]:
     if not path.is_file():
-        raise ConfigError(f"{path}: no such file")
+        raise ConfigError(f"{path}: {'this is a folder; name a TOML file' if path.is_dir() else 'no such file'}")
     try:
         # Editors on Windows begin a file with a byte order mark.
         return tomllib.loads(path.read_bytes().decode("utf-8-sig"))

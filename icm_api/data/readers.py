@@ -110,7 +110,9 @@ def _identified(rows: Iterable[Row], id_field: str, bad: Callable[[DataError], N
         try:
             named = _named(row, id_field, first)
             if named.id in seen:
-                raise row.error(f"duplicate id {named.id!r} (first on {row.unit} {seen[named.id]}); ids must be unique")
+                raise row.error(
+                    f"id {named.id!r} occurs twice, first on {row.unit} {seen[named.id]}; ids must be unique"
+                )
         except DataError as error:
             if bad is None:
                 raise

@@ -256,7 +256,15 @@ def _thoughtless(value: Any) -> Any:
 
 def _examples(source: DataSource) -> Callable[[Iterable[Row]], Iterator[Example]]:
     form = find_format(source.format)
-    return lambda rows: form.examples(rows, source)
+    return lambda rows: form.examples(_named(source, rows), source)
+
+
+def _named(source: DataSource, rows: Iterable[Row]) -> Iterator[Row]:
+    """The rows, which have the key of the ids if it was stated: gold labels would not find rows by their numbers."""
+    for row in rows:
+        if source.id != "id" and source.id not in row.values:
+            raise row.error(f"has no {source.id!r}, stated as the key of the ids; it has the keys {list(row.values)}")
+        yield row
 
 
 def _going_on(

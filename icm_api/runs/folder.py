@@ -15,7 +15,7 @@ from icm_api.config import Config
 from icm_api.data import fingerprint
 from icm_api.errors import ConfigError, DataError, IcmError, RequestError, RunError, StorageError
 from icm_api.model import LanguageModel
-from icm_api.result import LABELS_FILE
+from icm_api.result import LABELS_FILE, SUMMARY_FILE
 from icm_api.runs.trace import TRACE_FILE
 from icm_api.types import Example
 
@@ -222,6 +222,22 @@ def in_use(folder: Path) -> bool:
         return True
     lock.release()
     return False
+
+
+def check_free(folder: Path, config: str) -> None:
+    """Raise RunError if a new run in a folder would replace files that no run wrote.
+
+    Args:
+        folder: for the run; it need not be there.
+        config: what the run will write as its configuration; a run that was killed at once may have left it.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise RunError(f"{folder} is a file: choose a folder for the run")
+    written = folder / CONFIG_FILE
+    same = written.is_file() and written.read_bytes() == config.encode()
+    for name in (*([] if same else [CONFIG_FILE]), LABELS_FILE, SUMMARY_FILE, TRACE_FILE):
+        if (folder / name).exists():
+            raise RunError(f"{folder} has a file {name} that no run wrote, and a run would replace it: choose another")
 
 
 @contextmanager

@@ -31,6 +31,7 @@ from icm_api.runs.folder import (
     ORDER_KEY,
     ROUNDS_FOLDER,
     SESSIONS_FILE,
+    check_free,
     check_inputs,
     folder_of,
     has_run,
@@ -113,6 +114,8 @@ async def run_config(config: Config, watch: Watch = UNWATCHED) -> Result:
         holds = f"a finished run: `icm-api show {folder}`" if finished else f"a run: `icm-api resume {folder}` goes on"
         free = next(each for at in count(2) if not (each := folder.with_name(f"{folder.name}-{at}")).exists())
         raise RunError(f"{folder} holds {holds}; to begin another one, choose another folder, e.g. --out {free}")
+    text = tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))
+    check_free(folder, text)
     large = Large.open(config)
     with new_folder(folder):
         async with executing(config) as executor, open_models(config, executor.line) as (model, witness):
@@ -120,7 +123,7 @@ async def run_config(config: Config, watch: Watch = UNWATCHED) -> Result:
             objective = build_objective(cut.dataset, model, cut.task, config.search)
             # Whatever does not fit the data shows before anything is written.
             build_kernel(objective, config.search, cut.start)
-            write_whole(folder / CONFIG_FILE, tomli_w.dumps(config.model_dump(mode="json", exclude_none=True)))
+            write_whole(folder / CONFIG_FILE, text)
             inputs = {**inputs_of(config, large.rows, model), ORDER_KEY: HASHED, **cut.inputs()}
             write_whole(folder / INPUTS_FILE, json.dumps(inputs, indent=2) + "\n")
             work = Work(objective, cut.start, config.search, config.diagnostics, witness)

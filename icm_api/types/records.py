@@ -5,6 +5,7 @@ Files are read by `icm_api.data`, with the same words: a key of gold labels neve
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan
@@ -16,6 +17,7 @@ from icm_api.types.examples import Example
 
 GOLD_FIELDS = ("gold", "label")
 """The keys under which rows hold gold labels; no `Example` ever has them."""
+_HALF = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,9 @@ def examples_of(records: Any, keys: Keys) -> Iterator[Example]:
         if not isinstance(record, Mapping):
             raise _error(number, f"it is {type(record).__name__}, and no mapping of keys to values")
         row = {str(key): found for key, value in record.items() if (found := _plain(value)) is not None}
+        for key, value in row.items():
+            if isinstance(value, str) and _HALF.search(value):
+                raise _error(number, f"its {key!r} holds half of a surrogate pair; write the character itself")
         numbered = keys.id not in row if number == 1 else numbered
         if numbered != (keys.id not in row):
             raise _error(number, f"it has {'an' if numbered else 'no'} {keys.id!r}; give every row an id, or none")
@@ -78,6 +83,10 @@ def _rows(records: Any) -> Iterable[object]:
     if hasattr(records, "to_dicts"):
         rows: Iterable[object] = records.to_dicts()
     elif hasattr(records, "to_dict") and hasattr(records, "columns"):
+        names = [str(name) for name in records.columns]
+        for name in names:
+            if names.count(name) > 1:
+                raise DataError(f"the table has the column {name!r} twice; rename one")
         rows = records.to_dict("records")
     elif isinstance(records, Iterable) and not isinstance(records, str | bytes | Mapping):
         rows = records

@@ -121,6 +121,13 @@ def test_a_run_may_be_tried_on_a_few_examples_and_another_model(world: Path, tmp
     told = mistake(capsys, "run", world / "config.toml", "--out", out)
     assert f"{out} holds a finished run: `icm-api show {out}`; to begin another one, choose another folder" in told
     assert f"--out {tmp_path / 'few-2'}" in told
+    assert "argument --out: is empty" in mistake(capsys, "run", world / "config.toml", "--out", "")
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "config.toml").write_text("my own")
+    assert "config.toml that no run wrote" in mistake(capsys, "run", world / "config.toml", "--out", mine)
+    assert "is a file" in mistake(capsys, "run", world / "config.toml", "--out", mine / "config.toml")
+    assert [path.read_text() for path in mine.iterdir()] == ["my own"]
     said = mistake(capsys, "run", world / "config.toml", "--model", "nonsense:m", "--out", tmp_path / "other")
     assert "unknown provider 'nonsense'" in said
     changed = (
@@ -168,7 +175,7 @@ def test_a_mistake_in_the_configuration_is_one_line(
 @pytest.mark.parametrize(
     ("row", "words"),
     [
-        ('{"id": "comparisons-0000", "text": "1>2"}', ["claims.jsonl:17", "duplicate id", "line 1"]),
+        ('{"id": "comparisons-0000", "text": "1>2"}', ["claims.jsonl:17", "occurs twice", "line 1"]),
         ('{"id": "x", "text": ""}', ["claims.jsonl:17", "'text'", "empty"]),
         ('["x"]', ["claims.jsonl:17", "object"]),
         ("{", ["claims.jsonl:17", "JSON"]),

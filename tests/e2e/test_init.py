@@ -266,7 +266,7 @@ def test_a_table_of_ones_own_gives_a_file_that_runs(
         (["--text", "texts", "--labels", "a,b"], r"--text texts: no such column in a\.csv; it has \['nr', 'text'\]"),
         (["--text", "text", "--labels", "a,b", "--id", "key"], "--id key: no such column"),
         (["--text", "text", "--labels", "1,10"], "--labels 1,10: form ' 1' of label '1' begins form ' 10'"),
-        (["--text", "text", "--labels", "a,b", "--id", "nr"], "duplicate id '1'"),
+        (["--text", "text", "--labels", "a,b", "--id", "nr"], "id '1' occurs twice"),
     ],
 )
 def test_what_does_not_fit_a_table_is_said_and_nothing_written(

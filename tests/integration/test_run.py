@@ -238,7 +238,7 @@ def test_resume_ignores_the_environment_that_the_run_did_not_have(
 
 def test_a_second_run_into_the_same_folder_is_refused(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", str(finished.parent / "config.toml")]) == 2
-    assert "icm-api resume" in capsys.readouterr().err
+    assert f"`icm-api show {finished}`; to begin another one" in capsys.readouterr().err
 
 
 def test_a_run_that_another_process_works_on_is_refused(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from icm_api.data import load_jsonl
+from icm_api.data import DataSource, load_examples, load_jsonl
 from icm_api.errors import ConfigError, DataError
 from icm_api.types import Dataset, Example
 
@@ -144,7 +144,7 @@ def test_a_bad_line_is_named_with_its_number_and_reason(tmp_path: Path, line: st
         ('{"id": 1.5, "text": "a"}', "'id' is a number; an id is a string or an integer"),
         ('{"id": "", "text": "a"}', "'id' is empty"),
         ('{"text": "a"}', "has no 'id', but line 1 has one; give every line an id, or none"),
-        ('{"id": 5, "text": "a"}', r"duplicate id '5' \(first on line 1\); ids must be unique"),
+        ('{"id": 5, "text": "a"}', r"id '5' occurs twice, first on line 1; ids must be unique"),
     ],
 )
 def test_a_bad_id_is_named(tmp_path: Path, line: str, what: str) -> None:
@@ -176,7 +176,7 @@ def test_the_message_reads_as_promised(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DataError) as caught:
         load_jsonl("claims.jsonl")
-    assert str(caught.value) == "claims.jsonl:4: duplicate id 'a' (first on line 3); ids must be unique"
+    assert str(caught.value) == "claims.jsonl:4: id 'a' occurs twice, first on line 3; ids must be unique"
 
 
 def test_a_long_bad_line_is_quoted_in_part(tmp_path: Path) -> None:
@@ -239,3 +239,11 @@ def test_the_examples_are_frozen(tmp_path: Path) -> None:
     for mapping in (example.fields, example.metadata):
         with pytest.raises(TypeError):
             mapping["text"] = "b"  # type: ignore[index]
+
+
+def test_a_key_of_ids_that_no_row_has_is_no_reason_to_count_rows(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("Nr,text\n7,a\n")
+    with pytest.raises(DataError, match=r"a\.csv:2: has no 'nr', stated as the key of the ids; it has .*'Nr'"):
+        load_examples(DataSource(str(path), id="nr"))
+    assert [each.id for each in load_examples(DataSource(str(path), id="Nr"))] == ["7"]

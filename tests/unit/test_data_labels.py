@@ -76,7 +76,7 @@ def test_ids_agree_with_the_examples_of_the_same_file(tmp_path: Path) -> None:
         ('{"id": 2, "gold": ["A"]}', "gold label 'gold' is a list"),
         ('{"id": 2, "gold": " "}', "gold label 'gold' is empty"),
         ('{"id": 2, "gold": "c"}', r"gold label 'c' is not in the label set \['A', 'B'\]"),
-        ('{"id": 1, "gold": "A"}', r"duplicate id '1' \(first on line 1\)"),
+        ('{"id": 1, "gold": "A"}', r"id '1' occurs twice, first on line 1"),
         ('{"gold": "A"}', "has no 'id', but line 1 has one"),
         ('{"id": 2, "gold": "A", "gold": "B"}', "key 'gold' occurs twice"),
         ("{", "not valid JSON"),
@@ -162,7 +162,7 @@ def test_answers_that_a_spreadsheet_saved_come_back(tmp_path: Path) -> None:
         ({"id": "1>0", "label": "Maybe"}, r"label 'Maybe' is not in the label set \['True', 'False'\]: write one of"),
         ({"id": "1>0", "gold": "True"}, "no 'label'"),
         ({"id": "1>0", "label": ["True"]}, "'label' is a list"),
-        ({"id": "0>1", "label": "True"}, "duplicate id"),
+        ({"id": "0>1", "label": "True"}, "occurs twice"),
     ],
 )
 def test_a_bad_answer_is_refused_with_its_line(tmp_path: Path, row: dict[str, object], message: str) -> None:

@@ -110,7 +110,7 @@ def test_byte_order_marks_and_line_ends_of_other_systems(tmp_path: Path, mark: s
             b"text\na\n\xff\n",
             ":3: not UTF-8: byte 1 of the line is 0xff; save the file as UTF-8 (in Excel: CSV UTF-8)",
         ),
-        ("a.csv", "id,text\nx,a\nx,b\n", ":3: duplicate id 'x' (first on line 2); ids must be unique"),
+        ("a.csv", "id,text\nx,a\nx,b\n", ":3: id 'x' occurs twice, first on line 2; ids must be unique"),
         ("a.csv", "id,text\nx,a\n,b\n", ":3: has no 'id', but line 2 has one; give every line an id, or none"),
         ("a.json", "", ": the file is empty; it needs one JSON object on each line"),
         ("a.json", "[]", ": the list is empty; it needs one JSON object for each row"),
@@ -137,7 +137,7 @@ def test_byte_order_marks_and_line_ends_of_other_systems(tmp_path: Path, mark: s
         (
             "a.json",
             '[{"id": "x"}, {"id": "x"}]',
-            ": row 2: duplicate id 'x' (first on row 1); ids must be unique",
+            ": row 2: id 'x' occurs twice, first on row 1; ids must be unique",
         ),
     ],
 )

@@ -61,6 +61,8 @@ def test_what_pandas_and_numpy_call_missing_is_absent_and_their_numbers_are_numb
         ([{"text": "a", "id": "x"}, {"text": "b", "id": "x"}], "'x' occurs twice"),
         ([{"text": "a", "id": ["x"]}], "row 1 .* 'id' is list"),
         ([{"text": "a", "group": True}], "row 1 .* 'group' is bool"),
+        ([{"text": "a"}, {"text": "\ud83d b"}], "row 2 .* 'text' holds half of a surrogate pair"),
+        (pd.DataFrame([["a", "b"]], columns=["text", "text"]), "has the column 'text' twice"),
     ],
 )
 def test_unusable_rows_are_named(records: Any, said: str) -> None:
