@@ -122,7 +122,7 @@ def test_a_person_s_answers_are_never_written_over(claims: Path, tmp_path: Path,
     ("arguments", "words"),
     [
         (["nowhere", "--out", "a.csv"], "not the folder of a run"),
-        (["RUN", "--out", "a.txt"], r"must end in \.csv or \.jsonl"),
+        (["RUN", "--out", "a.txt"], r"must end in \.csv, \.xlsx or \.jsonl"),
         (["RUN", "--out", "a.csv", "--most", "0"], "at least 1"),
     ],
 )
