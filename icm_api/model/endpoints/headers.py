@@ -26,7 +26,7 @@ _QUOTA = re.compile(r"(\d{1,15})\s*;\s*w=(\d{1,15})")
 _AGAIN = re.compile(
     r"(?:again|retry|wait)\b.{0,20}?\b(?:in|after|for)\b.{0,12}?"
     r"((?:\d{1,9}(?:\.\d{1,9})?\s?"
-    r"(?:ms|milliseconds?|days?|hours?|min(?:ute)?s?|sec(?:ond)?s?|[dhms](?![a-z]))?[\s,]*)+)",
+    r"(?:ms|milliseconds?|days?|hours?|minutes?|mins?|seconds?|secs?|[dhms](?![a-z]))?[\s,]*)+)",
     re.IGNORECASE,
 )
 _AMOUNT = re.compile(r"(\d+(?:\.\d+)?)\s?(ms|mil|[dhms])", re.IGNORECASE)
