@@ -22,8 +22,8 @@ from rich.console import Console
 from icm_api.cli.live import LiveView
 from icm_api.cli.planning import ask_before, read_config, taken_line
 from icm_api.config import Prices
-from icm_api.data import check_data
-from icm_api.errors import BudgetError, ClusterError, DataError, GaveUpError, StorageError
+from icm_api.data import DataChecking
+from icm_api.errors import BudgetError, ClusterError, ConfigError, DataError, GaveUpError, StorageError
 from icm_api.evaluation import lines_of, lines_of_zero_shot
 from icm_api.model import LanguageModel
 from icm_api.result import LABELS_FILE, SUMMARY_FILE, Result
@@ -69,15 +69,19 @@ def resume_verb(arguments: Namespace) -> None:
 def audit_verb(arguments: Namespace) -> None:
     """`icm-api audit CONFIG`."""
     config = read_config(arguments)
-    checked = check_data(data_source(config))
-    if checked.bad and not arguments.json:
-        print("\n".join(checked.lines()))
+    checking = DataChecking(data_source(config))
     try:
-        found = audit_config(config)
-    except DataError:
-        if arguments.json:
+        found = audit_config(config, checking)
+    except (DataError, ConfigError) as error:
+        checked = checking.found()
+        if checked.bad and not arguments.json:
+            print("\n".join(checked.lines()))
+        elif arguments.json and isinstance(error, DataError):
             print(json.dumps({"data": checked.as_json()}))
         raise
+    checked = checking.found()
+    if checked.bad and not arguments.json:
+        print("\n".join(checked.lines()))
     if arguments.json:
         print(json.dumps({**found.as_json(), "data": checked.as_json()}))
     else:

@@ -7,11 +7,13 @@ from icm_api.consistency.audit import Audit, ComponentAudit, ConstraintAudit, au
 from icm_api.consistency.constraints import (
     AbsentKeyError,
     asymmetric,
+    compared,
     equivalent,
     exactly_one,
     implies,
     mutually_exclusive,
     transitive,
+    value_of,
 )
 from icm_api.consistency.relations import MOST_WAYS, Relations, compile_relations, constraint_name
 
@@ -24,6 +26,7 @@ __all__ = [
     "Relations",
     "asymmetric",
     "audit",
+    "compared",
     "compile_relations",
     "constraint_name",
     "equivalent",
@@ -31,4 +34,5 @@ __all__ = [
     "implies",
     "mutually_exclusive",
     "transitive",
+    "value_of",
 ]

@@ -91,7 +91,7 @@ def implies(if_label: Label, then_label: Label, *, to: str = "implies", weight: 
     def relate(dataset: Dataset, labels: tuple[Label, ...]) -> Iterator[Relation]:
         having, _ = _split(name, if_label, labels)
         _, lacking = _split(name, then_label, labels)
-        named = {example.id: _value(example, to) for example in dataset}
+        named = {example.id: value_of(example, to) for example in dataset}
         _check_present(name, to, any(value is not None for value in named.values()))
         for example_id, value in named.items():
             for target in value if isinstance(value, list | tuple) else [value]:
@@ -225,13 +225,19 @@ def _pairs(name: str, dataset: Dataset, first: str, second: str) -> dict[tuple[s
 
 def _values(name: str, dataset: Dataset, key: str) -> dict[str, str]:
     """The value of a key, as text, for each example that has one."""
-    found = ((example.id, _value(example, key)) for example in dataset)
+    found = ((example.id, value_of(example, key)) for example in dataset)
     values = {at: _text(name, at, key, value) for at, value in found if value is not None}
     _check_present(name, key, bool(values))
     return values
 
 
-def _value(example: Example, key: str) -> object:
+def value_of(example: Example, key: str) -> object:
+    """What a constraint finds under a key of an example; None if nothing.
+
+    Args:
+        example: any.
+        key: "answer", "group", or that of a field or of metadata.
+    """
     if key == "answer":
         return example.answer
     if key == "group":
@@ -243,6 +249,19 @@ def _text(name: str, example_id: str, key: str, value: object) -> str:
     if not isinstance(value, str | int | float):
         what = f"{key!r} of example {example_id!r} is {value!r}"
         raise ConfigError(f"{name}: {what}; a value to compare is a text or a number")
+    return compared(value)
+
+
+def compared(value: str | float) -> str:
+    """The text by which a value is compared, so that equal numbers are equal.
+
+    Args:
+        value: of a key.
+
+    Example:
+        >>> compared(3), compared(3.0), compared("3")
+        ('3', '3', '3')
+    """
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 

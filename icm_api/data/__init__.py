@@ -5,7 +5,7 @@ Functions of their own read the two, so that gold labels never travel with the e
 computes a score.
 """
 
-from icm_api.data.checking import DataCheck, check_data
+from icm_api.data.checking import DataCheck, DataChecking, check_data
 from icm_api.data.columns import DataSource, load_jsonl
 from icm_api.data.labels import Gold, answered_ids, load_fixed, load_gold
 from icm_api.data.pairs import rank
@@ -18,12 +18,14 @@ from icm_api.data.registry import (
     load_examples,
     load_gold_labels,
     stream_examples,
+    warn_left_out,
 )
 from icm_api.data.rows import Row
 
 __all__ = [
     "HUB",
     "DataCheck",
+    "DataChecking",
     "DataSource",
     "Format",
     "Gold",
@@ -41,4 +43,5 @@ __all__ = [
     "rank",
     "read_rows",
     "stream_examples",
+    "warn_left_out",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from itertools import pairwise
@@ -12,7 +12,7 @@ from statistics import median
 from typing import Any
 
 from icm_api.data.columns import DataSource
-from icm_api.data.registry import read_tolerantly
+from icm_api.data.registry import is_skipped, read_tolerantly, warn_left_out
 from icm_api.data.spreadsheets import is_rewritten
 from icm_api.errors import DataError
 from icm_api.types import Example
@@ -62,6 +62,51 @@ class DataCheck:
         return asdict(self)
 
 
+class DataChecking:
+    """The examples of all good rows of a source, looked at on their way to someone else, so that rows are read once.
+
+    Args:
+        source: where they are, and what its rows mean.
+    """
+
+    def __init__(self, source: DataSource) -> None:
+        self._source = source
+        self._bad: list[DataError] = []
+        self._texts, self._sizes, self._rewritten = array("Q"), array("Q"), list[str]()
+        self._rows = self._gone_through()
+
+    def __iter__(self) -> Iterator[Example]:
+        """Those that nobody had yet. Raises DataError and ConfigError as `check_data` does."""
+        return self._rows
+
+    def _gone_through(self) -> Iterator[Example]:
+        for example in read_tolerantly(self._source, self._bad.append):
+            self._texts.append(_digest(example))
+            self._sizes.append(_size(example))
+            if is_rewritten(example.id):
+                self._rewritten.append(example.id)
+            yield example
+
+    def refuse_bad(self) -> None:
+        """Raise the first error so far of a row that is bad and not left out for want of a text; say how many are."""
+        skipped = [error for error in self._bad if is_skipped(error, self._source)]
+        for error in self._bad:
+            if not is_skipped(error, self._source):
+                raise error
+        warn_left_out(skipped)
+
+    def found(self) -> DataCheck:
+        """What is to be said of all rows, those that nobody had yet included. Raises as `check_data` does."""
+        for _ in self._rows:
+            pass
+        sizes = self._sizes
+        usual = float(median(sizes)) if sizes else 0.0
+        long = max(_FAR * usual, _LEAST_LONG)
+        twice = frozenset(one for one, other in pairwise(sorted(self._texts)) if one == other)
+        named = _named(self._source, twice, long) if twice or max(sizes, default=0) >= long else ((), ())
+        return DataCheck(len(sizes), tuple(map(str, self._bad)), named[0], usual, named[1], tuple(self._rewritten))
+
+
 def check_data(source: DataSource) -> DataCheck:
     """Read all rows of a source, and go on after a bad one.
 
@@ -72,18 +117,7 @@ def check_data(source: DataSource) -> DataCheck:
         DataError: the source cannot be read at all.
         ConfigError: the format is unknown, the keys are unusable, or a package is missing.
     """
-    bad: list[DataError] = []
-    texts, sizes, rewritten = array("Q"), array("Q"), list[str]()
-    for example in read_tolerantly(source, bad.append):
-        texts.append(_digest(example))
-        sizes.append(_size(example))
-        if is_rewritten(example.id):
-            rewritten.append(example.id)
-    usual = float(median(sizes)) if sizes else 0.0
-    long = max(_FAR * usual, _LEAST_LONG)
-    twice = frozenset(one for one, other in pairwise(sorted(texts)) if one == other)
-    duplicates, longest = _named(source, twice, long) if twice or max(sizes, default=0) >= long else ((), ())
-    return DataCheck(len(sizes), tuple(map(str, bad)), duplicates, usual, longest, tuple(rewritten))
+    return DataChecking(source).found()
 
 
 def _named(

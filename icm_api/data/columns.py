@@ -83,17 +83,21 @@ def column_examples(rows: Iterable[Row], source: DataSource) -> Iterator[Example
     claimed = {source.id, source.group, source.answer, *GOLD_FIELDS}
     # A text that also says the group, as a question may, is shown all the same.
     shown = {source.group, source.answer} - {"group", "answer", source.id, *GOLD_FIELDS}
+    kept = source.metadata
     for row in rows:
-        rest = {key: value for key, value in row.values.items() if key not in claimed}
-        found = {key: value for key, value in row.values.items() if key in rest or key in shown} if shown else rest
-        texts = _found_texts(row, found) if source.fields is None else _named_texts(row, source.fields)
-        kept = rest if source.metadata is None else source.metadata
+        if source.fields is None:
+            texts = _found_texts(row, {k: v for k, v in row.values.items() if k not in claimed or k in shown})
+        else:
+            texts = _named_texts(row, source.fields)
+        beside = row.values.items() if kept is None or kept else ()
         yield Example(
             id=row.id,
             fields=MappingProxyType(texts),
             group=_optional_text(row, source.group),
             answer=_optional_text(row, source.answer),
-            metadata=MappingProxyType({key: rest[key] for key in rest if key in kept and key not in texts}),
+            metadata=MappingProxyType(
+                {k: v for k, v in beside if (kept is None or k in kept) and k not in claimed and k not in texts}
+            ),
         )
 
 

@@ -196,7 +196,8 @@ def _parsed(path: str, at: int, text: str, start: int, unit: Unit) -> tuple[dict
             value, end = _DECODER.decode(text), len(text)
         else:
             value, end = _DECODER.raw_decode(text, start)
-        if "\\ud" in text[start:end].lower():
+        own = text if unit == "line" else text[start:end]
+        if "\\u" in own and "\\ud" in own.lower():
             # JSON can escape half of a surrogate pair, which no UTF-8 request or file could carry later.
             json.dumps(value, ensure_ascii=False).encode("utf-8")
     except json.JSONDecodeError as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import sha256
 from logging import getLogger
 from types import MappingProxyType
@@ -141,8 +141,7 @@ def load_examples(source: DataSource) -> Dataset:
     """
     empty: list[DataError] = []
     examples = [*stream_examples(source, empty)]
-    if empty:
-        _LOG.warning("left out %d rows without a text (data.on_empty); the first: %s", len(empty), empty[0])
+    warn_left_out(empty)
     if not examples:
         raise DataError(f"{source.path}: there are rows, but none yields an example; check the format and the texts")
     return _sampled(find_format(source.format).grouped(examples), source.limit, source.seed)
@@ -162,6 +161,16 @@ def stream_examples(source: DataSource, left_out: list[DataError] | None = None)
         DataError, ConfigError: as for `load_examples`.
     """
     yield from _going_on(_examples(source), _rows(source), _skipping(source, [] if left_out is None else left_out))
+
+
+def warn_left_out(errors: Sequence[DataError]) -> None:
+    """Say how many rows were left out, if any were.
+
+    Args:
+        errors: of these rows.
+    """
+    if errors:
+        _LOG.warning("left out %d rows without a text (data.on_empty); the first: %s", len(errors), errors[0])
 
 
 def load_gold_labels(
@@ -241,7 +250,7 @@ def fingerprint(examples: Iterable[Example]) -> str:
 
 def _rows(source: DataSource, bad: Callable[[DataError], None] | None = None) -> Iterator[Row]:
     rows = read_rows(source.path, source.id, name=source.name, split=source.split, delimiter=source.delimiter, bad=bad)
-    return (replace(row, values=_thoughtless(row.values)) for row in rows) if source.drop_thoughts else rows
+    return (row._replace(values=_thoughtless(row.values)) for row in rows) if source.drop_thoughts else rows
 
 
 def _thoughtless(value: Any) -> Any:
@@ -301,12 +310,22 @@ def _skipping(source: DataSource, empty: list[DataError]) -> Callable[[DataError
     """Whether a row is left out for its error, which is then noted."""
 
     def skip(error: DataError) -> bool:
-        if source.on_empty != "skip" or not isinstance(error, EmptyTextError):
-            return False
-        empty.append(error)
-        return True
+        skipped = is_skipped(error, source)
+        if skipped:
+            empty.append(error)
+        return skipped
 
     return skip
+
+
+def is_skipped(error: DataError, source: DataSource) -> bool:
+    """Whether a row is left out for its error, as it has no text and the source says so.
+
+    Args:
+        error: of the row.
+        source: of the row.
+    """
+    return source.on_empty == "skip" and isinstance(error, EmptyTextError)
 
 
 def _meant(rows: Iterable[Row], keys: Sequence[str], meanings: Mapping[str, str]) -> Iterator[Row]:
@@ -321,7 +340,7 @@ def _meant(rows: Iterable[Row], keys: Sequence[str], meanings: Mapping[str, str]
         }
         for key in changed:
             unseen.pop(_label_text(row.values[key]) or "", None)
-        yield replace(row, values={**row.values, **changed})
+        yield row._replace(values={**row.values, **changed})
     if unseen:
         _LOG.warning(
             "no gold label is written %s: that part of the map changed nothing", ", ".join(map(repr, unseen.values()))

@@ -6,8 +6,7 @@ A format's loader takes rows and need not know where they come from. Nothing her
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from icm_api.errors import DataError
 
@@ -18,9 +17,8 @@ class EmptyTextError(DataError):
     """A row has no text where it must have one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One record of a source: its place, the id it has or gets, and its values.
+class Row(NamedTuple):
+    """One record of a source: its place, the id it has or gets, and its values. A tuple, as there may be millions.
 
     Attributes:
         path: the file, or the source as it was named.

@@ -1,4 +1,4 @@
-"""Which examples of a large data set are searched: a core of whole units, chosen by a hash; the rest is cut into parts.
+"""What belongs together in a large data set, and where: in the core that is searched, or in a part of the rest.
 
 A unit is what no cut may part: a group, or what chains of constraints may relate across groups. A unit is in the core
 if its hash is below a threshold, so that two numbers say where every example belongs, and no list of ids is kept.
@@ -7,16 +7,13 @@ if its hash is below a threshold, so that two numbers say where every example be
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from heapq import heappop, heappush
+from dataclasses import dataclass
 from itertools import islice
-from logging import getLogger
 from typing import Any, TypeAlias
 
-from icm_api.config import MOST_SEARCHED, ConstraintSection, CoreSection
-from icm_api.data import DataSource, find_format, load_examples, rank, stream_examples
+from icm_api.config import ConstraintSection
+from icm_api.data import DataSource, find_format, load_examples, rank, stream_examples, warn_left_out
 from icm_api.errors import DataError, RunError
-from icm_api.prompts import PromptBuilder
 from icm_api.runs.folder import CORE_KEY
 from icm_api.types import Dataset, Example
 
@@ -26,11 +23,7 @@ Unit: TypeAlias = Callable[[Example], int]
 END = 2**64
 MOST_WHOLE = 4_000
 """A larger data set is never searched whole, unless `[core] size` says so: each example takes many requests."""
-LEAST = 64
-"""Examples of a core even if not all of their labels fit the context window together."""
 MOST_PARTS = 512
-_PASSES = 8
-_LOG = getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +133,7 @@ class Rows:
         """The same, and says at the end how many rows were left out."""
         empty: list[DataError] = []
         yield from self if self.whole is not None else stream_examples(self.source, empty)
-        if empty:
-            _LOG.warning("left out %d rows without a text (data.on_empty); the first: %s", len(empty), empty[0])
+        warn_left_out(empty)
 
     def chosen(self, split: Split, unit: Unit) -> Dataset:
         """The examples of the core, in the order of the source.
@@ -150,10 +142,20 @@ class Rows:
             split: says which they are.
             unit: of an example.
         """
-        core = [example for example in self if split.part(unit(example)) is None]
-        if not core:
+        return self.core_of([example for example in self if split.part(unit(example)) is None])
+
+    def core_of(self, examples: Sequence[Example]) -> Dataset:
+        """The examples of the core as a data set.
+
+        Args:
+            examples: all of them, in the order of the source.
+
+        Raises:
+            RunError: there is none.
+        """
+        if not examples:
             raise RunError("no example of the data is in the core: it changed since the run began")
-        return Dataset(core if self.whole is not None else find_format(self.source.format).grouped(core))
+        return Dataset(examples if self.whole is not None else find_format(self.source.format).grouped(examples))
 
 
 def home(example: Example) -> tuple[str, str]:
@@ -178,18 +180,40 @@ def units_of(rows: Iterable[Example], constraints: Sequence[ConstraintSection], 
 
     if single:
         return lambda example: hashed("id", example.id)
-    reaching = [each for each in constraints if getattr(each, "kind", "") in ("implies", "asymmetric", "transitive")]
-    if not reaching:
-        return lambda example: hashed(*home(example))
+    afar = reaching(constraints)
+    if not afar:
+        return _by_home(hashed)
     found = _Joined()
     for example in rows:
         own = hashed(*home(example))
         found.join(own, hashed("id", example.id))
-        for section in reaching:
+        for section in afar:
             for name in _links(example, section):
                 found.join(own, hashed(*name))
     # The smallest of several hashes is no longer spread evenly.
     return lambda example: hashed("unit", str(found.root(hashed(*home(example)))))
+
+
+def reaching(constraints: Sequence[ConstraintSection]) -> list[ConstraintSection]:
+    """Those that may relate examples of different groups.
+
+    Args:
+        constraints: of the configuration.
+    """
+    return [each for each in constraints if getattr(each, "kind", "") in ("implies", "asymmetric", "transitive")]
+
+
+def _by_home(hashed: Callable[..., int]) -> Unit:
+    """The hash of a group's name; the examples of a group mostly follow one another."""
+    last, known = ("", ""), 0
+
+    def unit(example: Example) -> int:
+        nonlocal last, known
+        if (own := home(example)) != last:
+            last, known = own, hashed(*own)
+        return known
+
+    return unit
 
 
 def _links(example: Example, section: ConstraintSection) -> Iterator[tuple[str, str]]:
@@ -223,114 +247,3 @@ class _Joined:
         low, high = sorted((self.root(one), self.root(other)))
         if low != high:
             self._above[high] = low
-
-
-@dataclass(slots=True)
-class _Size:
-    """What a unit takes: examples, tokens of all as demonstrations, tokens of its longest question."""
-
-    examples: int = 0
-    tokens: int = 0
-    longest: int = 0
-
-
-@dataclass(slots=True)
-class _Chosen:
-    """The units with the smallest hashes that fit together, while rows come in."""
-
-    most: int
-    room: int
-    apart: frozenset[int]
-    below: int = END
-    total: int = 0
-    large: set[int] = field(default_factory=set)
-    _sizes: dict[int, _Size] = field(default_factory=dict)
-    _largest: list[int] = field(default_factory=list)
-    _all: _Size = field(default_factory=_Size)
-
-    @property
-    def core(self) -> int:
-        return self._all.examples
-
-    def add(self, unit: int, measure: Callable[[], tuple[int, int]]) -> None:
-        self.total += 1
-        if unit >= self.below or unit in self.apart or unit in self.large:
-            return
-        tokens, question = measure()
-        if question > self.room:
-            # It will be set aside.
-            tokens = question = 0
-        if unit not in self._sizes:
-            self._sizes[unit] = _Size()
-            heappush(self._largest, -unit)
-        for size in (self._sizes[unit], self._all):
-            size.examples += 1
-            size.tokens += tokens
-            size.longest = max(size.longest, question)
-        if not self._fits(self._sizes[unit]):
-            self.large.add(unit)
-        while not self._fits(self._all):
-            self._drop()
-
-    def _fits(self, size: _Size) -> bool:
-        return size.examples <= self.most and (size.examples <= LEAST or size.tokens + size.longest <= self.room)
-
-    def _drop(self) -> None:
-        self.below = -heappop(self._largest)
-        gone = self._sizes.pop(self.below)
-        self._all.examples -= gone.examples
-        self._all.tokens -= gone.tokens
-        self._all.longest = max((size.longest for size in self._sizes.values()), default=0)
-
-
-def choose_core(
-    rows: Rows,
-    units: Callable[[bool], Unit],
-    prompts: PromptBuilder,
-    settings: CoreSection | None,
-    *,
-    fits: bool = True,
-) -> Split | None:
-    """Which examples to search.
-
-    Args:
-        rows: the data set.
-        units: gives the unit of an example, single or not.
-        prompts: count tokens, and know the context window.
-        settings: `[core]`, if it is given.
-        fits: whether the core has to fit the context window.
-
-    Returns:
-        None if all examples are to be searched.
-
-    Raises:
-        DataError: a row is bad.
-        PromptError: an example cannot be rendered.
-    """
-    section = settings or CoreSection()
-    stated = section.size is not None
-    best = _gone_through(rows, units(False), prompts, section.size or MOST_WHOLE, fits)
-    if best.below == END and not best.apart:
-        return None
-    if not stated and best.core > MOST_SEARCHED:
-        best = _gone_through(rows, units(False), prompts, MOST_SEARCHED, fits)
-    single = best.core < min(LEAST, best.total, section.size or LEAST) // 2
-    if single:
-        # Hardly any unit is small enough: rather cut them than search next to nothing.
-        best = _gone_through(rows, units(True), prompts, section.size or MOST_SEARCHED, fits)
-    rest = best.total - best.core
-    parts = min(MOST_PARTS, -(-rest // section.part))
-    return Split(best.below, best.apart, best.core, rest, parts, single)
-
-
-def _gone_through(rows: Rows, unit: Unit, prompts: PromptBuilder, most: int, fits: bool) -> _Chosen:
-    """What fits; units that turn out to be too large by themselves have no part in it."""
-    apart: frozenset[int] = frozenset()
-    for _ in range(_PASSES):
-        found = _Chosen(most, prompts.room if fits else END, apart)
-        for example in rows:
-            found.add(unit(example), lambda example=example: prompts.measured(example))  # type: ignore[misc]
-        if not found.large:
-            break
-        apart |= found.large
-    return found

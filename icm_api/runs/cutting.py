@@ -17,7 +17,8 @@ from icm_api.prompts import PromptBuilder
 from icm_api.result import LABELS_FILE, SUMMARY_FILE, Result
 from icm_api.runs.aside import allowed
 from icm_api.runs.batching import Batch, cut_batches
-from icm_api.runs.core import Rows, Split, Unit, choose_core, units_of
+from icm_api.runs.choosing import Core, choose_core
+from icm_api.runs.core import Rows, Split, Unit, units_of
 from icm_api.runs.executing import Executor
 from icm_api.runs.folder import CONFIG_FILE, CORE_KEY, data_fingerprint, folder_of
 from icm_api.runs.frozen import FROZEN_FILE, Frozen, freeze
@@ -107,7 +108,8 @@ class Large:
         if batches is not None and batches.count is not None:
             own = batches.count * (batches.size - batches.shared)
             section = (section or CoreSection()).changed(size=batches.shared + own)
-        return self._at(choose_core(self.rows, self.unit, prompts, section, fits=batches is None))
+        core = choose_core(self.rows, self.unit, prompts, section, fits=batches is None)
+        return self._at(None) if core is None else self._around(core)
 
     def cut_before(self, inputs: Mapping[str, Any]) -> Cut:
         """What a run searches that began before.
@@ -136,13 +138,14 @@ class Large:
             cut = () if self.config.batches is None else cut_batches(dataset, unit, self.config.batches)
             return Cut(self.rows, self.task, dataset, start, None, unit, Labeling(), cut)
         unit = self.unit(split.single)
-        dataset = self.rows.chosen(split, unit)
+        return self._around(Core(split, self.rows.chosen(split, unit), unit))
+
+    def _around(self, core: Core) -> Cut:
+        dataset, known = core.dataset, frozenset(core.dataset.ids)
         start = self.start or load_start(self.config, self._named(dataset), self.task)
-        known = frozenset(dataset.ids)
-        cut = () if self.config.batches is None else cut_batches(dataset, unit, self.config.batches)
-        return Cut(
-            self.rows, self.task, dataset, start.among(dataset.ids), split, unit, start.fixed.without(known), cut
-        )
+        cut = () if self.config.batches is None else cut_batches(dataset, core.unit, self.config.batches)
+        fixed = start.fixed.without(known)
+        return Cut(self.rows, self.task, dataset, start.among(dataset.ids), core.split, core.unit, fixed, cut)
 
     def _named(self, core: Dataset) -> Dataset:
         """The core, and the examples of the rest that a person labelled."""

@@ -5,7 +5,7 @@ Nothing is searched here, and nothing written.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -87,8 +87,7 @@ def load_dataset(config: Config) -> Dataset:
 
 def data_source(config: Config) -> DataSource:
     """Where the examples come from. Only keys that the prompt shows or a constraint names are loaded from rows."""
-    data, sections = config.data, config.constraints
-    named = ({getattr(section, key, None) for key in _CONSTRAINT_KEYS} for section in sections)
+    data = config.data
     shown = PromptTemplate(config.prompt.template).fields if find_format(data.format).by_columns else None
     return DataSource(
         str(data.path),
@@ -97,7 +96,7 @@ def data_source(config: Config) -> DataSource:
         id=data.id,
         group=data.group,
         answer=data.answer,
-        metadata=tuple(sorted({key for keys in named for key in keys if key} - {"answer", "group"})),
+        metadata=tuple(key for key in keys_of(config.constraints) if key not in ("answer", "group")),
         name=data.name,
         split=data.split,
         limit=data.limit,
@@ -106,6 +105,16 @@ def data_source(config: Config) -> DataSource:
         delimiter=data.delimiter,
         on_empty=data.on_empty,
     )
+
+
+def keys_of(sections: Sequence[ConstraintSection]) -> tuple[str, ...]:
+    """The keys of the examples that constraints read, in the order of the alphabet.
+
+    Args:
+        sections: of the configuration.
+    """
+    named = {getattr(section, key, None) for section in sections for key in _CONSTRAINT_KEYS}
+    return tuple(sorted(key for key in named if key))
 
 
 def load_start(config: Config, dataset: Dataset, task: Task) -> Start:

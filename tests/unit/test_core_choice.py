@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -12,12 +13,15 @@ import pytest
 
 from icm_api.config import Config, ConstraintSection, CoreSection
 from icm_api.consistency import AbsentKeyError
-from icm_api.data import DataSource
-from icm_api.errors import RunError
+from icm_api.data import DataChecking, DataSource, Row, read_rows
+from icm_api.errors import ConfigError, RunError
 from icm_api.journal import Journal
 from icm_api.prompts import PromptBuilder
+from icm_api.runs import plan
 from icm_api.runs.auditing import audit_config
-from icm_api.runs.core import Rows, Split, Unit, choose_core, units_of
+from icm_api.runs.choosing import choose_core
+from icm_api.runs.core import Rows, Split, Unit, units_of
+from icm_api.runs.parts import data_source
 from icm_api.runs.spill import read_part, spill
 from icm_api.types import Dataset, Example, PromptTemplate, Verbalizer
 
@@ -43,9 +47,11 @@ def grouped(sizes: Sequence[int]) -> list[Example]:
 
 
 def core_of(found: Rows, settings: CoreSection | None = None, **given: Sequence[ConstraintSection]) -> frozenset[str]:
-    split = choose_core(found, units(found, **given), BUILDER, settings)
-    assert split is not None
-    return frozenset(found.chosen(split, units(found, **given)(split.single)).ids)
+    core = choose_core(found, units(found, **given), BUILDER, settings)
+    assert core is not None
+    again = found.chosen(core.split, units(found, **given)(core.split.single))
+    assert again.ids == core.dataset.ids
+    return frozenset(again.ids)
 
 
 def constraint(**values: object) -> ConstraintSection:
@@ -133,11 +139,10 @@ def test_a_split_is_read_back_and_a_damaged_one_is_refused() -> None:
 def test_parts_hold_the_rest_in_whole_units_and_are_cut_once(tmp_path: Path) -> None:
     examples = grouped([1, 2, 3] * 100)
     found = rows(examples)
-    split = choose_core(found, units(found), BUILDER, CoreSection(part=100))
-    assert split is not None
-    unit = units(found)(False)
+    chosen = choose_core(found, units(found), BUILDER, CoreSection(part=100))
+    assert chosen is not None
+    split, core, unit = chosen.split, chosen.dataset, chosen.unit
     index = spill(found, split, unit, tmp_path, "one")
-    core = found.chosen(split, unit)
     assert len(index.examples) == -(-(600 - len(core)) // 100)
     parts = [read_part(tmp_path, part) for part in range(len(index.examples))]
     held = [example for part in parts for _, example in part]
@@ -186,3 +191,66 @@ def test_a_large_set_is_audited_in_parts_with_the_same_answer(tmp_path: Path, mo
     wrong = config.changed(constraints=[{"kind": "equivalent", "by": "nothing"}])
     with pytest.raises(AbsentKeyError, match="nothing"):
         audit_config(wrong)
+
+
+@pytest.fixture
+def groups_apart(tmp_path: Path) -> Config:
+    """Groups whose rows do not follow one another, rows without a group or a value, and equal numbers."""
+    lines: list[dict[str, object]] = [
+        {"id": f"r{at}", "text": f"text {at}", "group": f"g{at % 41}", "answer": str(at % 3), "score": (3, 3.0, "3")[at % 3]}
+        for at in range(123)
+    ]
+    lines += [{"id": f"alone{at}", "text": f"alone {at}"} for at in range(4)]
+    # No labeling of two equal answers has exactly one of them right.
+    lines += [{"id": f"same{at}", "text": f"same {at}", "group": f"h{at // 2}", "answer": "7"} for at in range(4)]
+    Random(0).shuffle(lines)
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    kinds = [
+        {"kind": "mutually_exclusive", "label": "True"},
+        {"kind": "equivalent", "by": "answer"},
+        {"kind": "mutually_exclusive", "label": "False", "by": "score"},
+        {"kind": "exactly_one", "label": "True"},
+    ]
+    values = {"data": {"path": tmp_path / "rows.jsonl"}, "constraints": kinds, "run": {"folder": tmp_path / "run"}}
+    return Config.model_validate(values | {"cache": {"enabled": False}})
+
+
+def test_groups_that_are_alike_are_audited_once_with_the_same_answer(
+    groups_apart: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = audit_config(groups_apart)
+    monkeypatch.setattr("icm_api.runs.core.MOST_WHOLE", 50)
+    parts = audit_config(groups_apart)
+    assert parts.lines()[:6] == whole.lines()[:6]
+    assert parts.histogram == whole.histogram == ((2, 0, 2), (3, 3, 41))
+    assert parts.constraints == whole.constraints
+    assert sorted(parts.unreached) == sorted(whole.unreached) == [f"alone{at}" for at in range(4)]
+    assert {(frozenset(one.ids), one.constraints) for one in parts.contradictions} == {
+        (frozenset(one.ids), one.constraints) for one in whole.contradictions
+    }
+    with pytest.raises(AbsentKeyError, match="nothing"):
+        audit_config(groups_apart.changed(constraints=[{"kind": "equivalent", "by": "nothing"}]))
+    with pytest.raises(ConfigError, match="'no label' is none of the labels"):
+        audit_config(groups_apart.changed(constraints=[{"kind": "exactly_one", "label": "no label"}]))
+
+
+def test_a_large_set_is_read_once_to_be_audited_or_planned(
+    groups_apart: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+
+    def counted(*given: object, **more: object) -> Iterator[Row]:
+        for row in read_rows(*given, **more):  # type: ignore[arg-type]
+            read.append(row.id)
+            yield row
+
+    monkeypatch.setattr("icm_api.data.registry.read_rows", counted)
+    monkeypatch.setattr("icm_api.runs.core.MOST_WHOLE", 50)
+    checking = DataChecking(data_source(groups_apart))
+    audit_config(groups_apart, checking)
+    assert (checking.found().examples, len(read)) == (131, 131)
+    read.clear()
+    found = asyncio.run(plan(groups_apart.changed(core={"size": 20})))
+    assert (found.examples, found.rest > 100) == (131, True)
+    # A glance at how many there are comes first.
+    assert len(read) <= 131 + 51
