@@ -6,6 +6,7 @@ make them, are in `icm_api.consistency.constraints`. Nothing here chooses betwee
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, islice, product
@@ -17,6 +18,8 @@ from icm_api.types import Constraint, Dataset, Label, Labeling, Relation
 
 MOST_WAYS = 64
 """The labelings of a component are enumerated if there are at most this many."""
+MOST_RELATIONS = 1_000_000
+"""More take gigabytes, and come of examples that have one group by mistake."""
 
 
 class Relations(Sequence[Relation]):
@@ -266,7 +269,8 @@ def compile_relations(dataset: Dataset, labels: tuple[Label, ...], constraints: 
         constraints: whose order is the order of their relations.
 
     Raises:
-        ConfigError: a relation names an id or a label that does not exist, or is made twice with two weights.
+        ConfigError: a relation names an id or a label that does not exist, or is made twice with two weights; or there
+            are more than `MOST_RELATIONS`, as of a column of groups that is none.
     """
     known, allowed = frozenset(dataset.ids), frozenset(labels)
     found: dict[tuple[str, object], Relation] = {}
@@ -277,6 +281,8 @@ def compile_relations(dataset: Dataset, labels: tuple[Label, ...], constraints: 
             _check_names(relation, known, allowed)
             patterns = frozenset(frozenset(zip(relation.ids, pattern, strict=True)) for pattern in relation.forbidden)
             first = found.setdefault((relation.constraint, patterns), relation)
+            if len(found) > MOST_RELATIONS:
+                raise _too_many(dataset, name)
             if first.weight != relation.weight:
                 raise ConfigError(
                     f"constraint {relation.constraint}: the relation over {list(relation.ids)} comes with "
@@ -284,6 +290,15 @@ def compile_relations(dataset: Dataset, labels: tuple[Label, ...], constraints: 
                     "relations different constraint names to count both"
                 )
     return Relations(found.values(), dataset.ids, labels)
+
+
+def _too_many(dataset: Dataset, name: str) -> ConfigError:
+    groups = Counter(example.group for example in dataset if example.group is not None)
+    largest = "".join(f"; the largest group, {group!r}, has {size:,}" for group, size in groups.most_common(1))
+    return ConfigError(
+        f"constraint {name}: there are more than {MOST_RELATIONS:,} relations among {len(dataset):,} examples"
+        f"{largest}. Name another column as [data] group, or leave the constraint out"
+    )
 
 
 def _check_names(relation: Relation, known: frozenset[str], allowed: frozenset[Label]) -> None:

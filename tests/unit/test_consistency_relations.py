@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from icm_api.consistency import Relations, compile_relations, constraint_name
+from icm_api.consistency import Relations, compile_relations, constraint_name, mutually_exclusive
 from icm_api.errors import ConfigError
 from icm_api.types import Dataset, Example, Label, Labeling, Relation
 
@@ -233,3 +233,11 @@ def test_a_relation_that_means_nothing_cannot_be_made(
 ) -> None:
     with pytest.raises(ConfigError):
         Relation(ids, forbidden, weight)
+
+
+def test_a_group_that_is_all_there_is_makes_too_many_relations(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("icm_api.consistency.relations.MOST_RELATIONS", 40)
+    few, many = (Dataset(Example(str(at), {}, "all", str(at)) for at in range(size)) for size in (9, 12))
+    assert len(compile_relations(few, BINARY, [mutually_exclusive("True")])) == 36
+    with pytest.raises(ConfigError, match="more than 40 relations among 12 examples; the largest group, 'all', has 12"):
+        compile_relations(many, BINARY, [mutually_exclusive("True")])
