@@ -16,11 +16,21 @@ from icm_api.runs.searching import UNWATCHED, Work
 from icm_api.runs.trace import trace_record
 
 
+PARTS_BY_JOBS = 5
+"""Parts whose questions travel together: jobs one after the other would each take up to a day."""
+
+
 class Here:
-    """This process; implements `Executor`."""
+    """This process; implements `Executor`.
+
+    Args:
+        side_by_side: parts of the rest that are worked on at once.
+    """
 
     line: Line | None = None
-    side_by_side = 1
+
+    def __init__(self, side_by_side: int = 1) -> None:
+        self.side_by_side = side_by_side
 
     async def search(self, work: Work, aside: Aside, heard: Heard) -> Result:
         """Search one batch, and judge it.
@@ -65,7 +75,7 @@ async def executing(config: Config) -> AsyncIterator[Executor]:
         ClusterError: no cluster answers.
     """
     if config.run.executor is None:
-        yield Here()
+        yield Here(PARTS_BY_JOBS if config.client.tier == "batch" else 1)
         return
     from icm_api.runs.on_ray import ray_executor
 

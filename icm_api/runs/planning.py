@@ -17,6 +17,7 @@ from icm_api.runs.cutting import Large
 from icm_api.runs.earlier import Earlier, earlier_runs
 from icm_api.runs.folder import folder_of
 from icm_api.runs.frozen import HELD_OUT
+from icm_api.runs.here import PARTS_BY_JOBS
 from icm_api.runs.pace import Pace, Wave
 from icm_api.runs.parts import old_prices, open_model, prices_of
 from icm_api.runs.rates import Cost, Probed, Rates, largest, measured_lengths, probed, stated_rates
@@ -119,7 +120,8 @@ async def _plans(config: Config, *, probe: bool, compare: bool = False) -> list[
         dataset = cut.batches[0].dataset if cut.batches else cut.dataset
         task, start = cut.task, cut.start.among(dataset.ids)
         shown_to_rest = min(len(cut.dataset), (config.core or CoreSection()).demonstrations)
-        rest = None if cut.split is None else Asked(shown_to_rest, questions=cut.split.rest + HELD_OUT, waits=1.0)
+        waits = -(-cut.split.parts // PARTS_BY_JOBS) if cut.split and config.client.tier == "batch" else 1.0
+        rest = None if cut.split is None else Asked(shown_to_rest, questions=cut.split.rest + HELD_OUT, waits=waits)
         own = estimator_of(config.search, model, len(dataset)).name
         others = _others(config.search, own, inside=model.capabilities.prompt_logprobs) if compare else ()
         searches = [config.search, *others]
