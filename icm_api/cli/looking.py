@@ -31,7 +31,7 @@ def runs_verb(arguments: Namespace) -> None:
 def _cells(row: RunRow, folder: Path) -> tuple[str, ...]:
     return (
         str(row.folder.relative_to(folder)) if row.folder != folder else row.folder.name,
-        row.state,
+        row.told,
         row.model,
         f"{row.examples:,}" if row.examples else "",
         "" if row.utility is None else f"{row.utility:.3f}",
@@ -70,15 +70,14 @@ def show_verb(arguments: Namespace) -> None:
         print(json.dumps(row.as_json()))
         return
     if row.state in ("unfinished", "running"):
-        waiting = f", {row.waiting:,} questions in batch jobs that are not paid for yet" if row.waiting else ""
-        print(f"{arguments.run}: {row.state}, {row.model}, {row.requests:,} requests sent{waiting}")
+        print(f"{arguments.run}: {row.told}, {row.model}, {row.requests:,} requests sent")
         print(f"to go on: icm-api resume {arguments.run}")
         return
     if row.state == "damaged" and not row.model:
         raise RunError(f"{no_run(arguments.run)}, or its inputs are damaged")
     # Whatever is damaged says so itself.
     run = FinishedRun.open(arguments.run)
-    lines = [f"{arguments.run}: {row.state}, {row.model}", *result_lines(run.result, run.folder)]
+    lines = [f"{arguments.run}: {row.told}, {row.model}", *result_lines(run.result, run.folder)]
     if row.state == "finished" and run.rest is not None:
         lines += lines_of_rest(run.rest, run.folder / PARTS_FOLDER)
     if run.sent is not None:

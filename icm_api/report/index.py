@@ -57,9 +57,9 @@ def _cells(row: RunRow, folder: Path, beside: Path) -> Iterator[str]:
         link = quote(Path(os.path.relpath(page, beside)).as_posix())
         name = f'<a href="{escape(link)}">{name}</a>'
     yield f"<td>{name}</td>"
-    for text in (row.state, row.model):
+    for text in (row.told, row.model):
         yield f"<td>{escape(clean(text))}</td>"
-    yield f'<td class="n">{row.examples:,}</td>'
+    yield f'<td class="n">{f"{row.examples:,}" if row.examples else ""}</td>'
     yield f'<td class="n">{"" if row.utility is None else f"{row.utility:.3f}"}</td>'
     yield f"<td>{escape(clean(row.verdict or ''))}</td>"
     yield f'<td class="n">{row.requests:,}</td>'

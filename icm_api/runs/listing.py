@@ -13,10 +13,11 @@ from typing import Any
 from icm_api.errors import IcmError, RunError
 from icm_api.evaluation.coherence import best_naming
 from icm_api.model import read_sent
-from icm_api.model.client.job_book import questions_waiting
+from icm_api.model.client.job_book import open_jobs
 from icm_api.result import SUMMARY_FILE
 from icm_api.runs.finished import FinishedRun
 from icm_api.runs.folder import INPUTS_FILE, JOBS_FOLDER, SESSIONS_FILE, SPENDING_FILE, in_use, read_inputs
+from icm_api.runs.spill import PARTS_FOLDER
 from icm_api.runs.trace import TRACE_FILE
 from icm_api.types import Label
 
@@ -36,9 +37,9 @@ class RunRow:
         utility: U of what was searched; None if it is not finished.
         verdict: of the judge; None if there is none.
         requests: that were really sent.
-        waiting: questions in batch jobs that are not paid for yet.
         money: that they cost; None if no prices are known.
         age: seconds since the run was last written to.
+        jobs: batch jobs that were sent and are not over.
     """
 
     folder: Path
@@ -50,7 +51,12 @@ class RunRow:
     requests: int
     money: float | None
     age: float
-    waiting: int = 0
+    jobs: int = 0
+
+    @property
+    def told(self) -> str:
+        """The state in words."""
+        return f"{self.state}, {self.jobs:,} batch job{'s' * (self.jobs > 1)} open" if self.jobs else self.state
 
     def as_json(self) -> dict[str, Any]:
         """As plain values."""
@@ -75,7 +81,12 @@ def _folders(folder: Path, deep: int) -> Iterator[Path]:
     if (folder / INPUTS_FILE).is_file():
         yield folder
         return
-    for each in sorted(folder.iterdir()) if deep >= 0 else ():
+    try:
+        inside = sorted(folder.iterdir()) if deep >= 0 else []
+    except OSError:
+        # Nothing of the user's runs is in a folder that is closed to the user.
+        return
+    for each in inside:
         if each.is_dir() and not each.is_symlink() and not each.name.startswith("."):
             yield from _folders(each, deep - 1)
 
@@ -86,12 +97,13 @@ def run_row(folder: Path) -> RunRow:
     Args:
         folder: of the run.
     """
-    there = [path for path in (folder / TRACE_FILE, folder / SUMMARY_FILE, folder / INPUTS_FILE) if path.exists()]
+    written = [folder / name for name in (TRACE_FILE, SUMMARY_FILE, INPUTS_FILE, SPENDING_FILE)]
+    there = [path for path in (*written, *(folder / PARTS_FOLDER).glob("*.jsonl")) if path.exists()]
     age = time() - max((path.stat().st_mtime for path in there), default=time())
-    model, requests, money = "", 0, None
+    model, requests, money, jobs = "", 0, None, 0
     examples, utility, verdict = 0, None, None
     try:
-        model = str(read_inputs(folder).get("model", ""))
+        model, jobs = str(read_inputs(folder).get("model", "")), open_jobs(folder / JOBS_FOLDER)
         sent = read_sent(folder / SESSIONS_FILE, folder / SPENDING_FILE)
         if sent is not None:
             requests, money = sent.usage.requests, sent.money
@@ -108,10 +120,9 @@ def run_row(folder: Path) -> RunRow:
                 state = "rest unfinished"
     except IcmError:
         state = "damaged"
-    waiting = 0 if state == "finished" else questions_waiting(folder / JOBS_FOLDER)
     if state in ("unfinished", "rest unfinished") and in_use(folder):
         state = "running"
-    return RunRow(folder, state, model, examples, utility, verdict, requests, money, max(0.0, age), waiting)
+    return RunRow(folder, state, model, examples, utility, verdict, requests, money, max(0.0, age), jobs)
 
 
 @dataclass(frozen=True, slots=True)

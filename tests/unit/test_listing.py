@@ -59,14 +59,17 @@ def test_a_run_is_shown_whatever_its_state(runs: Path, capsys: Printed) -> None:
     assert "is not the folder of a run: it is a file; `icm-api runs FOLDER`" in capsys.readouterr().err
 
 
-def test_what_waits_in_a_batch_job_is_shown(runs: Path, capsys: Printed) -> None:
+def test_batch_jobs_that_are_not_over_are_counted(runs: Path, capsys: Printed) -> None:
     jobs = runs / "begun" / "run" / "jobs"
     jobs.mkdir()
-    (jobs / "a.jsonl").write_text('{"name": "a", "size": 7}\n{"id": "batch_1"}\n')
-    (jobs / "b.jsonl").write_text('{"name": "b", "size": 3}\n{"settled": true}\n')
-    (jobs / "c.jsonl").write_text("no JSON\n")
+    (jobs / "a.jsonl").write_text('{"model": "made/up", "name": "a", "keys": ["k"]}\n{"id": "batch_1"}\n')
+    (jobs / "b.jsonl").write_text('{"model": "made/up", "id": "batch_2", "questions": 1, "over": true}\n')
+    assert main(["runs", str(runs)]) == 0
+    assert re.search(r"^begun/run +unfinished, 1 batch job open ", capsys.readouterr().out, re.MULTILINE)
     assert main(["show", str(runs / "begun" / "run")]) == 0
-    assert "7 questions in batch jobs that are not paid for yet" in capsys.readouterr().out
+    assert "unfinished, 1 batch job open" in capsys.readouterr().out
+    assert main(["report", str(runs), "--index"]) == 0
+    assert "unfinished, 1 batch job open" in (runs / "index.html").read_text()
 
 
 def test_runs_that_found_the_inverse_are_said_to_differ_in_names(runs: Path, capsys: Printed) -> None:
