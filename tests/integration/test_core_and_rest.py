@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import random
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from icm_api.cli.main import main
+from icm_api.model import spent
 from icm_api.runs import FinishedRun
 from icm_api.testing import Faults, Server, serve
 from tests.hosted import HOSTED, KEY_VARIABLES
@@ -69,9 +70,10 @@ def asked(server: Server) -> int:
 
 def written(run: Path) -> dict[str, bytes]:
     """What must be the same for the same questions."""
-    names = ["labels.jsonl", "trace.jsonl", "summary.json", "frozen.json", "inputs.json"]
+    names = ["labels.jsonl", "trace.jsonl", "summary.json", "frozen.json"]
     parts = sorted(path.relative_to(run).as_posix() for path in (run / "parts").iterdir())
-    return {name: (run / name).read_bytes() for name in (*names, *parts)}
+    batches = sorted(path.relative_to(run).as_posix() for path in (run / "batches").glob("*/*"))
+    return {name: (run / name).read_bytes() for name in (*names, *parts, *batches)}
 
 
 def gold_of(folder: Path) -> dict[str, str]:
@@ -228,30 +230,49 @@ def test_parts_that_were_changed_since_are_noticed(labelled: Path, tmp_path: Pat
 
 
 @pytest.mark.slow
-def test_killed_at_random_moments_of_core_and_parts_same_bytes(tmp_path: Path) -> None:
-    rng, met = random.Random(3), 0
-    with serve(dialect=COMPLETIONS.dialect, instant=True) as server:
-        assert main(["run", str(hosted_world(tmp_path / "one", server, size=120)), "--json"]) == 0
+@pytest.mark.parametrize("batches", ["", "\n[batches]\nsize = 12\ncount = 3\noverlap = 4\n"])
+def test_killed_at_random_moments_same_bytes_and_nothing_paid_twice_but_what_was_under_way(
+    batches: str, tmp_path: Path
+) -> None:
+    """25 kills each of a core and its parts, and of batches and their parts: at random requests, and between them."""
+    kills, slots, budget, rng = 0, 8, 600, random.Random(3)
+    limits = f"\n[client]\nconcurrency = {slots}\nmax_concurrency = {slots}\n\n[budget]\nrequests = {budget}\n"
+    slow = Faults(("slow",), 0.0, latency=(0.005, 0.02))
+    with serve(dialect=COMPLETIONS.dialect, instant=True, faults=slow) as server:
+
+        def world(name: str) -> Path:
+            return hosted_world(tmp_path / name, server, size=120, extra=batches + limits)
+
+        assert main(["run", str(world("one")), "--json"]) == 0
         expected, once = written(tmp_path / "one" / "run"), asked(server)
-        for at in range(10):
-            before = asked(server)
-            config, run = hosted_world(tmp_path / str(at), server, size=120), tmp_path / str(at) / "run"
-            command = [sys.executable, "-m", "icm_api.cli.main"]
-            process = subprocess.Popen([*command, "run", str(config)], env={**os.environ}, stderr=subprocess.DEVNULL)
-            lines = rng.randrange(96)
-            while process.poll() is None and len(lines_of_now(run / "parts")) < lines:
-                time.sleep(0.002)
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            met += not (run / "parts" / "rest.json").exists()
-            assert subprocess.run([*command, "resume", str(run)], check=False, capture_output=True).returncode == 0
-            now = written(run)
-            assert {name: now[name] for name in now if name != "inputs.json"} == {
-                name: expected[name] for name in expected if name != "inputs.json"
-            }
-            assert asked(server) - before <= once + 64
-    assert met, "no kill met a run under way: no test"
+        for at in count():
+            config, run, before, own = world(str(at)), tmp_path / str(at) / "run", asked(server), 0
+            while kills < 25 and killed(config, run, once - asked(server) + before, server, rng):
+                kills, own = kills + 1, own + 1
+            assert ended(config, run) == 0
+            assert written(run) == expected
+            assert asked(server) - before <= once + own * slots
+            assert asked(server) - before <= spent(run / "spending.jsonl").requests <= budget
+            if kills == 25:
+                return
 
 
-def lines_of_now(folder: Path) -> list[bytes]:
-    return [line for path in folder.glob("[0-9]*.jsonl") for line in path.read_bytes().splitlines()]
+def killed(config: Path, run: Path, left: int, server: Server, rng: random.Random) -> bool:
+    """Kill a run, begun or resumed, some time after some of so many requests; false if it ended before."""
+    before, requests = asked(server), rng.randint(1, max(1, left))
+    process = subprocess.Popen(verb_of(config, run), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while process.poll() is None and asked(server) - before < requests:
+        time.sleep(0.001)
+    time.sleep(0.05 * rng.random())
+    process.kill()
+    return process.wait() == -signal.SIGKILL
+
+
+def ended(config: Path, run: Path) -> int:
+    return subprocess.run(verb_of(config, run), check=False, capture_output=True).returncode
+
+
+def verb_of(config: Path, run: Path) -> list[str]:
+    begun = (run / "inputs.json").exists()
+    verb = ["resume", str(run)] if begun else ["run", str(config), "--yes"]
+    return [sys.executable, "-m", "icm_api.cli.main", *verb]
