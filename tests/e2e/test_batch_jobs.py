@@ -173,7 +173,7 @@ def test_the_parts_of_a_large_set_go_side_by_side_by_jobs_of_many_examples(tmp_p
     assert found[0] == found[1]
     # One of all parts, and one each for the check, zero-shot, rounds and what is held out.
     assert jobs[0] == 0
-    assert jobs[1] <= 8
+    assert jobs[1] <= 1 + 8
 
 
 @pytest.mark.slow
