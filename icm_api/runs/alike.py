@@ -6,7 +6,16 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from icm_api.consistency import AbsentKeyError, Audit, ComponentAudit, ConstraintAudit, audit, compared, constraint_name, value_of
+from icm_api.consistency import (
+    AbsentKeyError,
+    Audit,
+    ComponentAudit,
+    ConstraintAudit,
+    audit,
+    compared,
+    constraint_name,
+    value_of,
+)
 from icm_api.types import Constraint, Dataset, Example, Label
 
 _LIMIT = 10_000
@@ -25,7 +34,10 @@ class _Kind:
 
 
 def audit_alike(
-    groups: Iterable[Sequence[Example]], labels: tuple[Label, ...], constraints: Sequence[Constraint], keys: Sequence[str]
+    groups: Iterable[Sequence[Example]],
+    labels: tuple[Label, ...],
+    constraints: Sequence[Constraint],
+    keys: Sequence[str],
 ) -> Audit:
     """The same as `audit` of all groups together, with components as an audit in parts has them.
 

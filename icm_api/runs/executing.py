@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from icm_api.runs.rest import Rest
     from icm_api.runs.searching import Work
 
+PARTS_BY_JOBS = 5
+"""Parts whose questions travel together: jobs one after the other would each take up to a day."""
 MOST_LOST = 5
 """Workers that one piece may lose before the run stops."""
 

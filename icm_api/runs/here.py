@@ -10,14 +10,10 @@ from icm_api.config import Config
 from icm_api.model.client.line import Line
 from icm_api.result import Result
 from icm_api.runs.aside import Aside
-from icm_api.runs.executing import Executor, Heard, Labelled, Stretch
+from icm_api.runs.executing import PARTS_BY_JOBS, Executor, Heard, Labelled, Stretch
 from icm_api.runs.rest import Rest
 from icm_api.runs.searching import UNWATCHED, Work
 from icm_api.runs.trace import trace_record
-
-
-PARTS_BY_JOBS = 5
-"""Parts whose questions travel together: jobs one after the other would each take up to a day."""
 
 
 class Here:

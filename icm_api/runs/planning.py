@@ -15,9 +15,9 @@ from icm_api.objective import Joint, Objective
 from icm_api.runs.aside import Aside, too_long
 from icm_api.runs.cutting import Large
 from icm_api.runs.earlier import Earlier, earlier_runs
+from icm_api.runs.executing import PARTS_BY_JOBS
 from icm_api.runs.folder import folder_of
 from icm_api.runs.frozen import HELD_OUT
-from icm_api.runs.here import PARTS_BY_JOBS
 from icm_api.runs.pace import Pace, Wave
 from icm_api.runs.parts import old_prices, open_model, prices_of
 from icm_api.runs.rates import Cost, Probed, Rates, largest, measured_lengths, probed, stated_rates

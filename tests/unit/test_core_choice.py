@@ -197,7 +197,13 @@ def test_a_large_set_is_audited_in_parts_with_the_same_answer(tmp_path: Path, mo
 def groups_apart(tmp_path: Path) -> Config:
     """Groups whose rows do not follow one another, rows without a group or a value, and equal numbers."""
     lines: list[dict[str, object]] = [
-        {"id": f"r{at}", "text": f"text {at}", "group": f"g{at % 41}", "answer": str(at % 3), "score": (3, 3.0, "3")[at % 3]}
+        {
+            "id": f"r{at}",
+            "text": f"text {at}",
+            "group": f"g{at % 41}",
+            "answer": str(at % 3),
+            "score": (3, 3.0, "3")[at % 3],
+        }
         for at in range(123)
     ]
     lines += [{"id": f"alone{at}", "text": f"alone {at}"} for at in range(4)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -56,7 +55,7 @@ def test_grades_and_names_of_models_reach_no_example() -> None:
         values: dict[str, object] = {"question": one.values["question"], "ground_truth": "none"}
         models = [v for v in one.values.values() if isinstance(v, Mapping)]
         values |= {f"other{at}": {**v, "is_correct": at == 0} for at, v in enumerate(reversed(models))}
-        changed.append(replace(one, values=values))
+        changed.append(one._replace(values=values))
     assert list(gsm8k_examples(changed)) == plain
     assert not any("finetuning" in repr(example) or "verification" in repr(example) for example in plain)
 
@@ -85,7 +84,7 @@ def test_without_grades_gold_is_the_official_answer() -> None:
 
 def test_official_questions_with_solutions_added_can_be_read() -> None:
     answers = {"1": "113", "2": "1250", "3": "-3"}
-    rows = [replace(one, values={**one.values, "solutions": [one.values["answer"]]}) for one in read_rows(OFFICIAL)]
+    rows = [one._replace(values={**one.values, "solutions": [one.values["answer"]]}) for one in read_rows(OFFICIAL)]
     assert {str(e.group): e.answer for e in gsm8k_examples(rows)} == answers
     assert {label for _, label in gsm8k_gold(rows)} == {"True"}
 
