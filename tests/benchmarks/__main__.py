@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 
 from tests.benchmarks import (
+    assistant,
     cluster,
     coverage,
     engines,
@@ -32,6 +33,7 @@ from tests.benchmarks.price.table import report as price
 from tests.benchmarks.worlds import report as worlds
 
 REPORTS = {
+    "assistant": assistant.report,
     "coverage": coverage.report,
     "engines": engines.report,
     "estimators": estimators.report,
