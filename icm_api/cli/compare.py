@@ -102,15 +102,19 @@ async def _compared(config: Config, arguments: Namespace, folder: Path, console:
     )
     with LiveView(console) as view:
 
+        def begun(what: str) -> None:
+            console.print(what)
+            view.doing(what)
+
         def search(seed: int, method: str) -> Watch:
-            console.print(f"seed {seed}: searching, {method}")
+            begun(f"seed {seed}: searching, {method}")
             return replace(view.watch, on_warning=warned)
 
         def warned(warning: str) -> None:
             console.print(f"warning: {warning}")
 
         def measure(seed: int, method: str) -> None:
-            console.print(f"seed {seed}: measuring, {method}")
+            begun(f"seed {seed}: measuring, {method}")
 
         watch = PanelWatch(search, measure, warned)
         results = await search_all(config, splits, folder, watch)

@@ -88,6 +88,11 @@ class LiveView:
         self._drawn = 0.0
         self._redraw()
 
+    def doing(self, what: str) -> None:
+        """Say what comes next; the last search is over, and nothing of it is shown any more."""
+        self._state, self._last = what, None
+        self._redraw()
+
     def labelled(self, done: int, total: int) -> None:
         """Say how much of the rest is labelled."""
         self._state = f"labelled {done:,} of the other {total:,} examples"

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 from types import ModuleType
-from typing import Any
+from typing import IO, Any
 
 import pytest
 from rich.console import Console
@@ -40,8 +40,18 @@ async def test_neither_terminal_nor_notebook_gets_a_line_now_and_then() -> None:
     assert any("step " in line and "8 labelled, U " in line and "after 0:00:0" in line for line in said.splitlines())
 
 
-def until_shown(file: io.StringIO, words: str) -> None:
+async def test_what_comes_after_a_search_shows_nothing_of_it() -> None:
+    console = Console(file=io.StringIO())
+    dataset, truth = pairs(4)
+    with icm.LiveView(console, every=0.005) as view:
+        await icm.run(dataset, icm.Task(), BayesModel(truth), search=SETTINGS, watch=view.watch)
+        view.doing("measuring, golden")
+        until_shown(console.file, "measuring, golden, after 0:00:0")
+
+
+def until_shown(file: IO[str], words: str) -> None:
     # A terminal is told colours between the words.
+    assert isinstance(file, io.StringIO)
     while words not in re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", file.getvalue()):
         time.sleep(0.01)
 
