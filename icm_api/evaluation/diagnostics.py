@@ -153,9 +153,11 @@ class _Judge:
         judged, settings, objective, seed = self.judged, self.settings, self.objective, self.seed
         known = [await objective.completed(score) for score in judged.reordered]
         score, relations = over_orders([judged.score, *known]), _related(objective)
-        # Labels that a person gave need not be what the model would say; those that are count as any other.
-        given = [key for key, label in judged.fixed.items() if score.distributions[key].best != label]
-        found = coherence(score, relations, given, objective.worth(score))
+        # Labels that a person gave need not be what the model would say, and are left out: all, or, if the others tell
+        # more of the labels then, those that it would not say.
+        against = [key for key, label in judged.fixed.items() if score.distributions[key].best != label]
+        counted = [(coherence(score, relations, out, objective.worth(score)), out) for out in (judged.fixed, against)]
+        found, given = max(counted, key=lambda pair: pair[0].share)
         # Rivals need not agree on what a person said.
         free = score.labeling.without(judged.fixed) or score.labeling
         lopsided = one_sided(found, given)
@@ -171,7 +173,7 @@ class _Judge:
             labels=objective.labels,
             found=found,
             one_sided=lopsided,
-            core=core_share(score, _without(given, objective.relations.components), relations),
+            core=core_share(score, objective.relations.components, relations),
             counts=_counts(score.labeling, objective.labels),
             drift=_drift(judged.path, objective.labels),
             chance=await self._chance(("second opinion", other, Labeling()) if lopsided else ("found", found, given)),
@@ -271,12 +273,6 @@ class _Judge:
             if other is not None:
                 gains.append(coherence(await self._scored(other), _related(self.objective), given).gain)
         return Chance(name, one.gain, tuple(gains)) if gains else None
-
-
-def _without(given: Collection[str], components: Sequence[Sequence[str]]) -> list[Sequence[str]]:
-    """What is left of each component; all of them if nothing would be left."""
-    free = [[key for key in component if key not in given] for component in components]
-    return [component for component in free if component] or list(components)
 
 
 def _related(objective: Objective) -> Relations | None:

@@ -111,7 +111,7 @@ def lead_needed(noise: float, units: float) -> float:
         >>> lead_needed(0.1, 24), round(lead_needed(0.7, 24), 2), round(lead_needed(0.1, 8), 2)
         (0.3, 0.2, 0.42)
     """
-    return min(AHEAD, BEYOND * max(0.0, 1 - noise)) * max(1.0, sqrt(NULL_ENOUGH / max(1.0, units)))
+    return min(AHEAD, BEYOND * max(0.0, 1 - noise)) * max(1.0, sqrt(NULL_ENOUGH / max(NULL_LEAST, units)))
 
 
 async def null_of(

@@ -25,7 +25,7 @@ BEYOND = 2 / 3
 to be ahead by. Chosen on families of whims and of belief noise that are in no table of the guide."""
 NULL_ENOUGH = 16
 """Unrelated examples of made-up words from which what they tell is as good as known; of n fewer, the labels must be
-ahead by sqrt(NULL_ENOUGH / n) times as much, as the error of a mean grows."""
+ahead by sqrt(NULL_ENOUGH / n) times as much, as the error of a mean grows, n taken as 8 at least."""
 CORE_COHERENT = 0.6
 """Share explained of the best two thirds of the components from which a part may be coherent by itself. Chosen for
 being best, such a part of noise explains up to 0.4; if a third of the questions had no answer, 0.68 to 0.95."""
