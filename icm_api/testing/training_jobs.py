@@ -158,6 +158,7 @@ class TrainingJobs:
             "updated_at": "2026-11-26T12:00:00Z",
             "model": body["model"],
             "model_output_name": job.model,
+            "adapter_output_name": None,
             "training_file": body["training_file"],
             "suffix": body.get("suffix"),
             "n_epochs": body["n_epochs"],
