@@ -1,10 +1,10 @@
-"""A better assistant, by labels of three kinds: the same recipes on each, judged by arithmetic, which none learned from.
+"""A better assistant, by labels of three kinds: the same recipes on each, judged by arithmetic that none learned from.
 
 The embedded model is first taught to reply with a number, any number, to a prompt such as "45>". What is wanted is a
-small one. Two of its replies to each of `PAIRS` prompts are labelled: by ICM, which asks the embedded model which of two
-numbers is larger and knows no labels; by the truth; and by the truth with `1 - HUMAN` of the pairs the wrong way round,
-as far as people agree with each other in the paper's comparisons. On each a reward model is trained, which picks the
-best of `SAMPLES` replies, or has the model trained to prefer them (DPO).
+small one. Two of its replies to each of `PAIRS` prompts are labelled: by ICM, which asks the embedded model which of
+two numbers is larger and knows no labels; by the truth; and by the truth with `1 - HUMAN` of the pairs the wrong way
+round, as far as people agree with each other in the paper's comparisons. On each a reward model is trained, which picks
+the best of `SAMPLES` replies, or has the model trained to prefer them (DPO).
 """
 
 from __future__ import annotations
