@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.cookbook_build import COOKBOOK, README, executed, numbered, read, readme, said, written
+from tests.redis_server import needs_redis
 
 SWITCH = re.compile(r'^MODEL = "pocket"  # or "', re.MULTILINE)
 HERE = "|".join(re.escape(f"{folder}/") for folder in (COOKBOOK.parent.parent, sys.prefix, Path.home(), gettempdir()))
@@ -24,13 +25,20 @@ MINUTES = ("02", "03", "04", "05", "06", "07", "08", "09", "10", "12", "13", "14
 """Notebooks that are run before a release only."""
 REAL = "11"
 """The notebook on a real model, whose numbers vary with the machine."""
+CLUSTER = "16"
+"""The notebook on a cluster, which CI does not run: it has no Ray, which is large, and no Redis server."""
 EMBEDDED = tuple(path for path in numbered() if not path.name.startswith(REAL))
 
 
-@pytest.mark.parametrize(
-    "path",
-    [pytest.param(path, id=path.stem, marks=pytest.mark.slow if path.name[:2] in MINUTES else ()) for path in EMBEDDED],
-)
+def marked(path: Path) -> Any:
+    """A notebook with what it needs to be run."""
+    marks = [pytest.mark.slow] if path.name[:2] in (*MINUTES, CLUSTER) else []
+    if path.name.startswith(CLUSTER):
+        marks += [needs_redis, pytest.mark.skipif(find_spec("ray") is None, reason="needs pip install 'icm-api[ray]'")]
+    return pytest.param(path, id=path.stem, marks=marks)
+
+
+@pytest.mark.parametrize("path", map(marked, EMBEDDED))
 def test_from_a_clean_kernel_a_notebook_prints_what_is_kept_in_it(path: Path) -> None:
     assert said(executed(path)) == said(read(path))
 
