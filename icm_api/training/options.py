@@ -266,9 +266,9 @@ class PocketPreferenceTraining(PocketTraining):
     """What training the embedded model on preferences takes (DPO); nothing is drawn at random.
 
     Attributes:
-        learning_rate: of every step.
+        learning_rate: of every step; a large one makes both replies of a pair unlikely, and others likely.
         beta: how strongly the model is held to what it was, above 0; the smaller, the further it may go.
     """
 
-    learning_rate: float = Field(default=1.0, gt=0)
+    learning_rate: float = Field(default=0.02, gt=0)
     beta: float = Field(default=0.1, gt=0)

@@ -57,7 +57,7 @@ async def test_it_descends_the_loss_of_the_paper(tmp_path: Path) -> None:
 
 
 async def test_what_is_preferred_becomes_likelier_after_prompts_that_it_never_saw(tmp_path: Path) -> None:
-    tuned = await trained(preferred(smaller_is_better(40, 2)), tmp_path)
+    tuned = await trained(preferred(smaller_is_better(40, 2)), tmp_path, learning_rate=1)
     held_out = smaller_is_better(30, 9)
     change = gained(tuned, held_out) - gained(WEIGHTS, held_out)
     assert np.mean(change > 0) > 0.8
