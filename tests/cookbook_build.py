@@ -91,12 +91,13 @@ def _stream(output: Any) -> str | None:
 
 
 def _scrubbed(output: Any, root: Path) -> Any:
-    """Without folders and ports of this machine."""
+    """Without folders and ports of this machine, and colours of a terminal."""
     text = json.dumps(output).replace(r"\r\n", r"\n")
     work = re.escape(str(root)) + r"/icm-[^/\s\"'\\]+"
     text = re.sub(work + "/", "", text)
     text = re.sub(work, ".", text)
     text = re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:PORT", text)
+    text = re.sub(r"\\u001b\[[0-9;]*m", "", text)
     return nbformat.from_dict(json.loads(text))  # type: ignore[no-untyped-call]
 
 

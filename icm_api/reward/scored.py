@@ -66,7 +66,7 @@ class ScoredReward:
         heard: called with the number of comparisons each time that some are answered.
 
     Example:
-        ``async with icm_api.open_reward_model("huggingface:tuned") as reward: await reward.score(prompt, reply)``
+        ``async with icm_api.open_reward_model("huggingface:FOLDER") as reward: await reward.score(prompt, reply)``
     """
 
     head: Head

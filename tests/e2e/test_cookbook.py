@@ -38,7 +38,7 @@ def marked(path: Path) -> Any:
     return pytest.param(path, id=path.stem, marks=marks)
 
 
-@pytest.mark.parametrize("path", map(marked, EMBEDDED))
+@pytest.mark.parametrize("path", [marked(path) for path in EMBEDDED])
 def test_from_a_clean_kernel_a_notebook_prints_what_is_kept_in_it(path: Path) -> None:
     assert said(executed(path)) == said(read(path))
 

@@ -79,7 +79,9 @@ def test_the_same_config_gives_the_same_labels_directly_and_over_every_wire_form
         assert any(path.startswith(hosted.route) for path in server.log.requests)
     assert labels_of(tmp_path / "run") == labels_of(direct)
     ours, theirs = (json.loads((folder / "summary.json").read_text()) for folder in (tmp_path / "run", direct))
-    assert ours["utility"] == pytest.approx(theirs["utility"], abs=1e-3)
+    # Decisions are not scored by leave-one-out, which would take a request an example there.
+    if not name.startswith("decisions"):
+        assert ours["utility"] == pytest.approx(theirs["utility"], abs=1e-3)
 
 
 def test_what_was_sent_now_and_for_the_whole_run_is_said_at_the_end(tmp_path: Path, capsys: Printed) -> None:

@@ -263,8 +263,8 @@ async def test_longer_prompts_are_planned_at_their_tier(tmp_path: Path) -> None:
     assert one.money is not None
     assert one.likely.money is not None
     assert dear.money == pytest.approx(2 * one.money)
-    # None of the likely prompts is as long as all examples together.
-    assert dear.likely.money == pytest.approx(one.likely.money)
+    # Few of the likely prompts are about as long as all examples together.
+    assert one.likely.money <= dear.likely.money < 1.2 * one.likely.money
 
 
 async def test_a_witness_is_planned_whole_whatever_judging_may_take(tmp_path: Path) -> None:

@@ -14,12 +14,16 @@ CHECKED = date(2026, 11, 25)
 """When the retirements were looked up, in the lists of models of the official SDKs."""
 NAMED: dict[str, date | None] = {
     "HuggingFaceTB/SmolLM2-135M": None,
+    "HuggingFaceTB/SmolLM2-135M-Instruct": None,
+    "Qwen/Qwen3-0.6B": None,
+    "Qwen/Qwen3-8B": None,
     "Qwen/Qwen3-8B-Base": None,
     "claude-haiku-5-5": None,
     "gpt-6-luna": None,
     "meta-llama/Llama-3.1-8B": None,
     "meta-llama/Meta-Llama-3.1-8B": None,
     "models/smollm2-135m-instruct": None,
+    "Skywork/Skywork-Reward-V2-Qwen3-0.6B": None,
     "pocket": None,
 }
 """Models that users are told to use, with the day of their retirement if one is announced."""
@@ -38,7 +42,7 @@ MENTIONED = {
     "grok-4.20": "gives no logprobs",
 }
 """Models that are spoken of, and which nobody is told to use."""
-PLACEHOLDERS = {"MODEL", "NAME", "NAME_OR_DIR", "DIR", "FOLDER", "DEPLOYMENT"}
+PLACEHOLDERS = {"MODEL", "REWARD", "NAME", "NAME_OR_DIR", "DIR", "FOLDER", "DEPLOYMENT"}
 _SPEC = re.compile(rf"(?<![\w.-])(?:{'|'.join(provider_names())}):([A-Za-z0-9][\w./-]*\w)")
 _FAMILY = re.compile(r"(?<![\w./-])(?:gpt-\d|gpt-oss|claude-|gemini-\d|grok-|[Ll]lama-\d)[\w.-]*\w")
 
