@@ -263,6 +263,7 @@ async def test_longer_prompts_are_planned_at_their_tier(tmp_path: Path) -> None:
     assert one.money is not None
     assert one.likely.money is not None
     assert dear.money == pytest.approx(2 * one.money)
+    assert dear.likely.money is not None
     # Few of the likely prompts are about as long as all examples together.
     assert one.likely.money <= dear.likely.money < 1.2 * one.likely.money
 
