@@ -220,6 +220,8 @@ async def label_rest(
     assert cut.split is not None
     folder = folder_of(config)
     if (folder / PARTS_FOLDER / REST_FILE).exists():
+        # Whoever was killed right at the end has left them.
+        drop_rows(folder / PARTS_FOLDER)
         return
     frozen = await frozen_of(config, objective, result)
     source = data_fingerprint(config, cut.rows)

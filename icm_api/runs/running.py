@@ -186,7 +186,7 @@ async def _all(config: Config, work: Work, model: LanguageModel, watch: Watch, c
         if cut.split is not None:
             # What was paid for is not asked again if the rest is cut short.
             result.save(folder)
-            seal(folder)
+            seal(folder, parts=False)
             watch.on_model(model)
             await label_rest(config, work.objective, result, cut, watch.on_part, executor)
     finally:

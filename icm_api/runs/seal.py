@@ -26,18 +26,20 @@ _MAYBE = (ASIDE_FILE, FROZEN_FILE)
 _BLOCK = 2**20
 
 
-def seal(folder: Path) -> None:
+def seal(folder: Path, *, parts: bool = True) -> None:
     """Write down what the files of a run hold.
 
     Args:
-        folder: of a run that has just ended.
+        folder: of a run that has just ended, or whose core has.
+        parts: whether the parts of its rest are complete. Those that are still written to would look damaged when a
+            run that was killed among them goes on.
 
     Raises:
         StorageError: the disk is full, or the folder cannot be written.
         RunError: a file cannot be read.
     """
-    parts = sorted(path.relative_to(folder).as_posix() for path in (folder / PARTS_FOLDER).glob("*.json*"))
-    names = (*_WHOLE, *_MAYBE, *_GROWING, *parts)
+    complete = (folder / PARTS_FOLDER).glob("*.json*") if parts else ()
+    names = (*_WHOLE, *_MAYBE, *_GROWING, *sorted(path.relative_to(folder).as_posix() for path in complete))
     sizes = {name: (folder / name).stat().st_size for name in names if (folder / name).is_file()}
     found = {name: {"bytes": size, "sha256": _digest(folder / name, size)} for name, size in sizes.items()}
     write_whole(folder / SEAL_FILE, json.dumps(found, indent=2) + "\n")
