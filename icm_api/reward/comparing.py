@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import exp, log
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from icm_api.errors import IcmError
 from icm_api.evaluation import Measure, Undefined, mean_interval
 from icm_api.reward.bradley_terry import SMALLEST
 
+_T = TypeVar("_T")
 Asked: TypeAlias = str | Mapping[str, str]
 """A prompt: its text, or, if the run's template shows several texts above the replies, these by name."""
 
@@ -91,6 +92,24 @@ class Refused:
     """
 
     error: IcmError
+
+
+def answered(found: _T | Refused) -> _T:
+    """What there is, or the error that there is instead.
+
+    Args:
+        found: of one comparison or ranking.
+
+    Raises:
+        IcmError: why there is no answer.
+
+    Example:
+        >>> answered(TIE) is TIE
+        True
+    """
+    if isinstance(found, Refused):
+        raise found.error
+    return found
 
 
 @dataclass(frozen=True, slots=True)

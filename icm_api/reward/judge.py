@@ -13,13 +13,13 @@ from math import fsum
 
 from icm_api.config import CoreSection, SearchSettings
 from icm_api.data.pairs import FIRST, SECOND, rank
-from icm_api.errors import ConfigError, IcmError, PromptError, ProviderError
+from icm_api.errors import ConfigError, PromptError, ProviderError
 from icm_api.evaluation import scaled
 from icm_api.objective import Objective, shifted
 from icm_api.prompts import Shown
 from icm_api.result import Result
 from icm_api.reward.bradley_terry import bradley_terry, first_meetings, next_meetings
-from icm_api.reward.comparing import TIE, Asked, Comparison, Preference, Ranking, Refused
+from icm_api.reward.comparing import TIE, Asked, Comparison, Preference, Ranking, Refused, answered
 from icm_api.runs.frozen import Frozen, freeze
 from icm_api.search import build_objective
 from icm_api.types import Dataset, Example, LabelDistribution, Model, Prompt, PromptTemplate, Task, Usage
@@ -107,7 +107,7 @@ class RewardModel:
             BudgetError: the next request could exceed the budget.
         """
         (found,) = await self.prefer_all([Comparison(prompt, one, other)])
-        return _answered(found)
+        return answered(found)
 
     async def prefer_all(self, comparisons: Iterable[Comparison]) -> tuple[Preference | Refused, ...]:
         """Many comparisons at once; one that is refused or too long costs the others nothing.
@@ -150,7 +150,7 @@ class RewardModel:
         if not against:
             raise ConfigError("score: give replies to compare it with (against=[...]), as a reply alone has no score")
         told = await self.prefer_all(Comparison(prompt, reply, other) for other in against)
-        return fsum(_answered(each).probability for each in told) / len(told)
+        return fsum(answered(each).probability for each in told) / len(told)
 
     async def rank(self, prompt: Asked, replies: Sequence[str]) -> Ranking:
         """Order replies to one prompt: up to four all meet; of more, each two that follow one another in the end.
@@ -167,9 +167,7 @@ class RewardModel:
             PromptError, ProviderError, BudgetError: as for `prefer`.
         """
         (found,) = await self.rank_all([(prompt, replies)])
-        if isinstance(found, Refused):
-            raise found.error
-        return found
+        return answered(found)
 
     async def rank_all(self, questions: Sequence[tuple[Asked, Sequence[str]]]) -> tuple[Ranking | Refused, ...]:
         """The replies to many prompts, each ranked by itself; one that is refused costs the others nothing.
@@ -350,10 +348,3 @@ def _filled(shown: Mapping[str, str]) -> Mapping[str, str]:
 
 def _swapped(each: Comparison) -> tuple[Asked, str, str]:
     return each.prompt, each.other, each.one
-
-
-def _answered(found: Preference | Refused) -> Preference:
-    if isinstance(found, Refused):
-        error: IcmError = found.error
-        raise error
-    return found

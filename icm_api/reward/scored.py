@@ -14,7 +14,7 @@ from math import exp
 from typing import Protocol
 
 from icm_api.errors import ConfigError, IcmError, PromptError
-from icm_api.reward.comparing import TIE, Asked, Comparison, Preference, Ranking, Refused
+from icm_api.reward.comparing import TIE, Asked, Comparison, Preference, Ranking, Refused, answered
 from icm_api.types import Usage
 
 STRETCH = 64
@@ -101,11 +101,9 @@ class ScoredReward:
         """
         if against:
             told = await self.prefer_all(Comparison(prompt, reply, other) for other in against)
-            return sum(_answered(each).probability for each in told) / len(told)
+            return sum(answered(each).probability for each in told) / len(told)
         (found,) = await self.scores([(prompt, reply)])
-        if isinstance(found, Refused):
-            raise found.error
-        return found
+        return answered(found)
 
     async def scores(self, asked: Sequence[tuple[Asked, str]]) -> tuple[float | Refused, ...]:
         """The scores of many replies; one that is empty or too long costs the others nothing.
@@ -158,7 +156,7 @@ class ScoredReward:
             ConfigError: the prompt has several texts.
         """
         (found,) = await self.prefer_all([Comparison(prompt, one, other)])
-        return _answered(found)
+        return answered(found)
 
     async def prefer_all(self, comparisons: Iterable[Comparison]) -> tuple[Preference | Refused, ...]:
         """Many comparisons at once; one that is refused costs the others nothing.
@@ -174,10 +172,12 @@ class ScoredReward:
         """
         wanted = list(comparisons)
         scores = iter(await self.scores([(each.prompt, text) for each in wanted for text in (each.one, each.other)]))
-        found = []
+        found: list[Preference | Refused] = []
         for one, other in zip(scores, scores, strict=True):
-            refused = next((each for each in (one, other) if isinstance(each, Refused)), None)
-            found.append(refused or _preference(one, other))
+            if isinstance(one, Refused):
+                found.append(one)
+            else:
+                found.append(other if isinstance(other, Refused) else _preference(one, other))
         self.heard(len(found))
         return tuple(found)
 
@@ -193,9 +193,7 @@ class ScoredReward:
             PromptError: a reply is empty or too long.
         """
         (found,) = await self.rank_all([(prompt, replies)])
-        if isinstance(found, Refused):
-            raise found.error
-        return found
+        return answered(found)
 
     async def rank_all(self, questions: Sequence[tuple[Asked, Sequence[str]]]) -> tuple[Ranking | Refused, ...]:
         """The replies to many prompts, each ranked by itself.
@@ -218,17 +216,17 @@ class ScoredReward:
 
 
 def _ranking(replies: Sequence[str], scores: Sequence[float | Refused]) -> Ranking | Refused:
-    known = [each for each in scores if not isinstance(each, Refused)]
-    if len(known) < len(scores):
-        return next(each for each in scores if isinstance(each, Refused))
+    known = []
+    for score in scores:
+        if isinstance(score, Refused):
+            return score
+        known.append(score)
     different = dict(zip(replies, known, strict=True)).values()
     centre = sum(different) / len(different)
     return Ranking(tuple(score - centre for score in known))
 
 
-def _preference(one: float | Refused, other: float | Refused) -> Preference:
-    assert not isinstance(one, Refused)
-    assert not isinstance(other, Refused)
+def _preference(one: float, other: float) -> Preference:
     if one == other:
         return TIE
     p = 1 / (1 + exp(min(other - one, 700.0)))
@@ -242,10 +240,3 @@ def _text(prompt: Asked) -> str:
     if len(prompt) > 1:
         raise ConfigError(f"a trained reward model takes one text as the prompt, and this one has {list(prompt)}")
     return next(iter(prompt.values()), "") if isinstance(prompt, Mapping) else ""
-
-
-def _answered(found: Preference | Refused) -> Preference:
-    if isinstance(found, Refused):
-        error: IcmError = found.error
-        raise error
-    return found
