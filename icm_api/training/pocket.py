@@ -7,6 +7,7 @@ probabilities of all tokens, of which there are more than the state has numbers.
 from __future__ import annotations
 
 import shutil
+from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from time import monotonic
@@ -22,14 +23,71 @@ from icm_api.export import FormatName
 from icm_api.model.endpoints.pocket import load_model
 from icm_api.pocket.model import WEIGHTS, PocketModel
 from icm_api.training.here import MODEL, OnStep, TrainerHere, read_rows
-from icm_api.training.options import PocketTraining
+from icm_api.training.options import PocketTraining, TrainingOptions
 from icm_api.training.values import Estimate, Job, TrainingData, Tuned
 
 Floats = NDArray[np.float64]
 HEAD, NORM, WEIGHTS_FILE = "lm_head.weight", "model.norm.weight", "model.safetensors"
 
 
-class PocketTrainer(TrainerHere):
+class OnPocket(TrainerHere):
+    """Training on top of the embedded model; implements `Trainer` but for what is trained, and on which rows.
+
+    Args:
+        model: folder of a model of its kind; empty for the one in the package.
+        options: of the user.
+        place: folder of its jobs.
+        passes: how often the model reads each row.
+
+    Raises:
+        ProviderError: the weights cannot be read.
+    """
+
+    def __init__(self, model: str, options: TrainingOptions, place: Path, passes: int) -> None:
+        super().__init__(place, options)
+        self._folder, self._passes = Path(model) if model else WEIGHTS, passes
+        self._network = load_model(Path(model) if model else None)
+
+    @property
+    def identity(self) -> str:
+        """The model's name, which holds a hash of its weights."""
+        return f"pocket/{self._network.name}"
+
+    @abstractmethod
+    def texts(self, row: Mapping[str, Any]) -> Mapping[str, tuple[str, str]]:
+        """What is read of a row: its name -> a prompt, and what follows straight after it.
+
+        Args:
+            row: of the export.
+        """
+
+    async def estimate(self, data: TrainingData) -> Estimate:
+        """Tokens by the model's own tokenizer.
+
+        Args:
+            data: to train on.
+
+        Raises:
+            DataError: a text with its prompt is longer than the context window.
+        """
+        rows, counts = read_rows(data.path), []
+        for number, row in enumerate(rows, 1):
+            for what, texts in self.texts(row).items():
+                counts.append(sum(len(self._network.encode(text)) for text in texts))
+                if counts[-1] >= self._network.context_window:
+                    raise DataError(f"{data.path}:{number}: {what} has {counts[-1]} tokens, more than the model takes")
+        return Estimate(len(rows), self._passes, sum(counts) * self._passes, 0.0)
+
+    def result(self, job: Job) -> Tuned:
+        """The folder of the model that came out.
+
+        Args:
+            job: that has succeeded.
+        """
+        return Tuned(f"pocket:{job.model}")
+
+
+class PocketTrainer(OnPocket):
     """The embedded model's last layer; implements `Trainer`.
 
     Args:
@@ -42,36 +100,21 @@ class PocketTrainer(TrainerHere):
     """
 
     def __init__(self, model: str, options: PocketTraining, place: Path) -> None:
-        super().__init__(place, options)
+        super().__init__(model, options, place, options.epochs)
         self.options = options
-        self._folder = Path(model) if model else WEIGHTS
-        self._network = load_model(Path(model) if model else None)
-
-    @property
-    def identity(self) -> str:
-        """The model's name, which holds a hash of its weights."""
-        return f"pocket/{self._network.name}"
 
     @property
     def format(self) -> FormatName:
         """Prompts and completions."""
         return "trl-sft"
 
-    async def estimate(self, data: TrainingData) -> Estimate:
-        """Tokens by the model's own tokenizer.
+    def texts(self, row: Mapping[str, Any]) -> Mapping[str, tuple[str, str]]:
+        """The row.
 
         Args:
-            data: to train on.
-
-        Raises:
-            DataError: a row is longer than the context window.
+            row: of "trl-sft".
         """
-        rows, counts = read_rows(data.path), []
-        for number, row in enumerate(rows, 1):
-            counts.append(len(self._network.encode(row["prompt"])) + len(self._network.encode(row["completion"])))
-            if counts[-1] >= self._network.context_window:
-                raise DataError(f"{data.path}:{number}: the row has {counts[-1]} tokens, more than the model takes")
-        return Estimate(len(rows), self.options.epochs, sum(counts) * self.options.epochs, 0.0)
+        return {"the row": (row["prompt"], row["completion"])}
 
     def train(self, rows: list[dict[str, Any]], folder: Path, on_step: OnStep) -> str | None:
         """Gradient descent on the mean cross-entropy of all completions' tokens, all rows a step.
@@ -102,14 +145,6 @@ class PocketTrainer(TrainerHere):
         tuned = {**tensors, HEAD: head.astype(tensors[HEAD].dtype)}
         copied(self._folder, folder / MODEL, {WEIGHTS_FILE: save_tensors(tuned)})
         return None
-
-    def result(self, job: Job) -> Tuned:
-        """The folder of the trained weights.
-
-        Args:
-            job: that has succeeded.
-        """
-        return Tuned(f"pocket:{job.model}")
 
 
 def _states(network: PocketModel, rows: list[dict[str, Any]], head: Floats) -> tuple[Floats, NDArray[np.intp]]:

@@ -5,6 +5,7 @@ A pair adds -log sigmoid(beta * (what the better reply has gained in log probabi
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -14,16 +15,13 @@ from numpy.typing import NDArray
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from icm_api.errors import DataError
 from icm_api.export import FormatName
-from icm_api.training.here import MODEL, OnStep, read_rows
+from icm_api.training.here import MODEL, OnStep
 from icm_api.training.options import PocketPreferenceTraining
 from icm_api.training.pocket import HEAD, NORM, WEIGHTS_FILE, PocketTrainer, copied
-from icm_api.training.pocket_reward import asked_in
-from icm_api.training.values import Estimate, TrainingData
+from icm_api.training.pocket_reward import REPLIES, asked_in
 
 Floats = NDArray[np.float64]
-_KEYS = ("chosen", "rejected")
 
 
 class PocketPreferenceTrainer(PocketTrainer):
@@ -40,30 +38,18 @@ class PocketPreferenceTrainer(PocketTrainer):
 
     options: PocketPreferenceTraining
 
-    def __init__(self, model: str, options: PocketPreferenceTraining, place: Path) -> None:
-        super().__init__(model, options, place)
-
     @property
     def format(self) -> FormatName:
         """Preferences."""
         return "trl-dpo"
 
-    async def estimate(self, data: TrainingData) -> Estimate:
-        """Tokens by the model's own tokenizer.
+    def texts(self, row: Mapping[str, Any]) -> Mapping[str, tuple[str, str]]:
+        """Both replies.
 
         Args:
-            data: to train on.
-
-        Raises:
-            DataError: a reply with its prompt is longer than the context window.
+            row: of "trl-dpo".
         """
-        rows, counts = read_rows(data.path), []
-        for number, row in enumerate(rows, 1):
-            for key in _KEYS:
-                counts.append(sum(map(len, self._encoded(row, key))))
-                if counts[-1] >= self._network.context_window:
-                    raise DataError(f"{data.path}:{number}: {key!r} has {counts[-1]} tokens, more than the model takes")
-        return Estimate(len(rows), self.options.epochs, sum(counts) * self.options.epochs, 0.0)
+        return {repr(key): _asked(row, key) for key in REPLIES}
 
     def train(self, rows: list[dict[str, Any]], folder: Path, on_step: OnStep) -> str | None:
         """Gradient descent on the mean loss of all pairs, all of them a step.
@@ -95,18 +81,12 @@ class PocketPreferenceTrainer(PocketTrainer):
         copied(self._folder, folder / MODEL, {WEIGHTS_FILE: save_tensors(tuned)})
         return None
 
-    def _encoded(self, row: dict[str, Any], key: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Tokens of a prompt and of a reply to it, straight after it."""
-        asked, replied = row["prompt"], row[key]
-        prompt, reply = (asked, replied) if isinstance(asked, str) else asked_in([*asked, *replied])
-        return self._network.encode(prompt), self._network.encode(reply)
-
     def _tokens(self, rows: list[dict[str, Any]], scale: Floats) -> _Tokens:
         """All tokens of all replies."""
         sequences, wanted, pair, sign = [], [], [], []
         for at, row in enumerate(rows):
-            for key, side in zip(_KEYS, (1.0, -1.0), strict=True):
-                prompt, reply = self._encoded(row, key)
+            for key, side in zip(REPLIES, (1.0, -1.0), strict=True):
+                prompt, reply = map(self._network.encode, _asked(row, key))
                 for place, token in enumerate(reply):
                     sequences.append((prompt, reply[:place]))
                     wanted.append(token)
@@ -114,6 +94,12 @@ class PocketPreferenceTrainer(PocketTrainer):
                     sign.append(side)
         states = self._network.states(sequences) * scale
         return _Tokens(states, np.array(wanted), np.array(pair), np.array(sign), len(rows))
+
+
+def _asked(row: Mapping[str, Any], key: str) -> tuple[str, str]:
+    """A prompt, and a reply to it, straight after it."""
+    asked, replied = row["prompt"], row[key]
+    return (asked, replied) if isinstance(asked, str) else asked_in([*asked, *replied])
 
 
 class _Tokens:

@@ -14,21 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save as save_tensors
 
-from icm_api.errors import DataError
 from icm_api.export import FormatName
-from icm_api.model.endpoints.pocket import load_model
-from icm_api.pocket.model import WEIGHTS
 from icm_api.reward.pocket_head import HEAD, HEAD_FILE, features
-from icm_api.training.here import MODEL, OnStep, TrainerHere, read_rows
+from icm_api.training.here import MODEL, OnStep
 from icm_api.training.options import PocketRewardTraining
-from icm_api.training.pocket import copied
-from icm_api.training.values import Estimate, Job, TrainingData, Tuned
+from icm_api.training.pocket import OnPocket, copied
 
 Floats = NDArray[np.float64]
+REPLIES = ("chosen", "rejected")
+"""To a prompt: where a row has the better one and the worse one."""
 _EXACT = 1e-9
 
 
-class PocketRewardTrainer(TrainerHere):
+class PocketRewardTrainer(OnPocket):
     """A head on the embedded model; implements `Trainer`.
 
     Args:
@@ -41,39 +39,22 @@ class PocketRewardTrainer(TrainerHere):
     """
 
     def __init__(self, model: str, options: PocketRewardTraining, place: Path) -> None:
-        super().__init__(place, options)
+        # What the head gets of each reply is computed once.
+        super().__init__(model, options, place, 1)
         self.options = options
-        self._folder = Path(model) if model else WEIGHTS
-        self._network = load_model(Path(model) if model else None)
-
-    @property
-    def identity(self) -> str:
-        """The model's name, which holds a hash of its weights."""
-        return f"pocket/{self._network.name}"
 
     @property
     def format(self) -> FormatName:
         """Pairs with a margin."""
         return "trl-reward"
 
-    async def estimate(self, data: TrainingData) -> Estimate:
-        """Tokens by the model's own tokenizer.
+    def texts(self, row: Mapping[str, Any]) -> Mapping[str, tuple[str, str]]:
+        """Both replies.
 
         Args:
-            data: to train on.
-
-        Raises:
-            DataError: a reply with its prompt is longer than the context window.
+            row: of "trl-reward".
         """
-        rows, total = read_rows(data.path), 0
-        for number, row in enumerate(rows, 1):
-            for key in ("chosen", "rejected"):
-                prompt, reply = asked_in(row[key])
-                count = len(self._network.encode(prompt)) + len(self._network.encode(reply))
-                if count >= self._network.context_window:
-                    raise DataError(f"{data.path}:{number}: {key!r} has {count} tokens, more than the model takes")
-                total += count
-        return Estimate(len(rows), 1, total, 0.0)
+        return {repr(key): asked_in(row[key]) for key in REPLIES}
 
     def train(self, rows: list[dict[str, Any]], folder: Path, on_step: OnStep) -> str | None:
         """Newton's method on the mean loss of all pairs with a penalty on the weights.
@@ -86,7 +67,7 @@ class PocketRewardTrainer(TrainerHere):
         Raises:
             StorageError: the folder cannot be written.
         """
-        both = [features(self._network, [asked_in(row[key]) for row in rows]) for key in ("chosen", "rejected")]
+        both = [features(self._network, [asked_in(row[key]) for row in rows]) for key in REPLIES]
         margins = np.array([row["margin"] if self.options.margin else 0.0 for row in rows])
         spread = np.vstack(both).std(axis=0) + _EXACT
         gains = (both[0] - both[1]) / spread
@@ -103,14 +84,6 @@ class PocketRewardTrainer(TrainerHere):
                 break
         copied(self._folder, folder / MODEL, {HEAD_FILE: save_tensors({HEAD: weights / spread})})
         return None
-
-    def result(self, job: Job) -> Tuned:
-        """The folder of the model with its head.
-
-        Args:
-            job: that has succeeded.
-        """
-        return Tuned(f"pocket:{job.model}")
 
 
 def _step(weights: Floats, gains: Floats, margins: Floats, penalty: float) -> Floats:
