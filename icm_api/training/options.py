@@ -129,8 +129,8 @@ class FireworksPreferenceTraining(FireworksTraining):
     beta: float = Field(default=0.1, gt=0, lt=0.5)
 
 
-class LocalTraining(TrainingOptions):
-    """What training on this machine takes.
+class LoraTraining(TrainingOptions):
+    """What training of matrices beside the weights takes (LoRA, arXiv 2106.09685), wherever it is.
 
     Attributes:
         epochs: how often each row is trained on.
@@ -138,37 +138,35 @@ class LocalTraining(TrainingOptions):
         seed: of what is drawn at random.
         learning_rate: at its peak.
         lora_rank: of the matrices that are trained.
+    """
+
+    epochs: int = Field(default=3, ge=1)
+    batch_size: int = Field(default=8, ge=1)
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    learning_rate: float = Field(default=2e-4, gt=0)
+    lora_rank: int = Field(default=16, ge=1)
+
+
+class LocalTraining(LoraTraining):
+    """What training on this machine takes.
+
+    Attributes:
         device: "cpu", or "auto" for the fastest that there is.
         data: "completion" for prompts and labels as the search shows them, "chat" for messages by the chat template.
     """
 
-    epochs: int = Field(default=3, ge=1)
-    batch_size: int = Field(default=8, ge=1)
-    seed: int = Field(default=0, ge=0, lt=2**31)
-    learning_rate: float = Field(default=2e-4, gt=0)
-    lora_rank: int = Field(default=16, ge=1)
     device: Literal["auto", "cpu"] = "auto"
     data: Literal["chat", "completion"] = "completion"
 
 
-class TinkerTraining(TrainingOptions):
-    """What training at Tinker takes.
+class TinkerTraining(LoraTraining):
+    """What training at Tinker takes; the learning rate is that of every step.
 
     Attributes:
-        epochs: how often each row is trained on.
-        batch_size: rows a step.
-        seed: of what is drawn at random.
-        learning_rate: of every step.
-        lora_rank: of the matrices that are trained.
         price: what Tinker charges per million tokens that are trained on; None if you do not know.
         currency: of the price.
     """
 
-    epochs: int = Field(default=3, ge=1)
-    batch_size: int = Field(default=8, ge=1)
-    seed: int = Field(default=0, ge=0, lt=2**31)
-    learning_rate: float = Field(default=2e-4, gt=0)
-    lora_rank: int = Field(default=16, ge=1)
     price: float | None = Field(default=None, ge=0)
     currency: str = "USD"
 

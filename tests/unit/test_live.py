@@ -47,6 +47,8 @@ async def test_what_comes_after_a_search_shows_nothing_of_it() -> None:
         await icm.run(dataset, icm.Task(), BayesModel(truth), search=SETTINGS, watch=view.watch)
         view.doing("measuring, golden")
         until_shown(console.file, "measuring, golden, after 0:00:0")
+    assert isinstance(console.file, io.StringIO)
+    assert " of at most " not in console.file.getvalue().splitlines()[-1]
 
 
 def until_shown(file: IO[str], words: str) -> None:
