@@ -208,7 +208,7 @@ class SearchSettings(Section):
         estimator: how P(D) is estimated: "leave_one_out" exactly; "joint", all labels of an ordering in one request,
             if the model gives logprobs of its prompts; "shared", a fold of examples after the same demonstrations; by
             default "joint" or "shared" as the model allows (rounds), or exactly (the other engines).
-        demonstrations: the most in a context of estimator "shared"; by default a quarter of the examples, 16 to 64.
+        demonstrations: the most in a context of estimator "shared"; by default 16, or 4 for each label.
         exact: the most examples for which the labels handed out are scored by leave-one-out too, if another estimator
             was searched with; 0 for never. Decision endpoints take a request for each, so there only if it is stated.
         moves: "groups" moves whole groups of related examples, "single" one example and then repairs (anneal).

@@ -77,7 +77,7 @@ def _narrowed(work: Work, dataset: Dataset, start: Start) -> Work:
         whole,
         dataset=dataset,
         relations=whole.relations.among(dataset.ids),
-        estimator=estimator_of(work.settings, whole.model, len(dataset)),
+        estimator=estimator_of(work.settings, whole.model, len(dataset), len(whole.labels)),
         tally=Tally(),
     )
     return replace(work, objective=objective, start=start.among(dataset.ids))

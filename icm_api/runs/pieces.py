@@ -49,7 +49,7 @@ def _objective(
 ) -> Objective:
     task, search = build_task(config), config.search
     prompts = PromptBuilder(task.template, task.verbalizer, model.count_tokens, model.capabilities.context_window)
-    estimator = estimator_of(search, model, len(dataset))
+    estimator = estimator_of(search, model, len(dataset), len(task.verbalizer.labels))
     return Objective(dataset, prompts, model, relations, search.alpha, statistic, estimator)
 
 

@@ -122,7 +122,7 @@ async def _plans(config: Config, *, probe: bool, compare: bool = False) -> list[
         shown_to_rest = min(len(cut.dataset), (config.core or CoreSection()).demonstrations)
         waits = -(-cut.split.parts // PARTS_BY_JOBS) if cut.split and config.client.tier == "batch" else 1.0
         rest = None if cut.split is None else Asked(shown_to_rest, questions=cut.split.rest + HELD_OUT, waits=waits)
-        own = estimator_of(config.search, model, len(dataset)).name
+        own = estimator_of(config.search, model, len(dataset), len(task.verbalizer.labels)).name
         others = _others(config.search, own, inside=model.capabilities.prompt_logprobs) if compare else ()
         searches = [config.search, *others]
         objectives = [build_objective(dataset, model, task, search) for search in searches]

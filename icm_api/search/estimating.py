@@ -20,28 +20,33 @@ from icm_api.types import Model, ReadsInside
 
 TURNS = 4
 """Labels inside a prompt that are compared with next tokens."""
-LEAST_SHOWN, MOST_SHOWN = 16, 64
-"""Demonstrations in a context of `shared`, if nobody says: a quarter of the examples within these bounds."""
-ALIKE_FOLDS = 2
-"""Parts of the data set at decision endpoints, if nobody says; then demonstrations are half of the examples."""
+SHOWN, SHOWN_OF_EACH = 16, 4
+"""Demonstrations in a context of `shared`, if nobody says: so many, or so many for each label if a fold is as large.
+
+Rounds add up predictions after many contexts, so that more in each cost tokens and change no label (`python -m
+tests.benchmarks price`).
+"""
+ALIKE_FOLDS, MOST_ALIKE = 2, 64
+"""Parts of the data set at decision endpoints, where a context is paid once, and the most examples shown there."""
 
 
-def estimator_of(settings: SearchSettings, model: Model, size: int, *, inside: bool = True) -> Estimator:
+def estimator_of(settings: SearchSettings, model: Model, size: int, labels: int, *, inside: bool = True) -> Estimator:
     """The estimator of a search.
 
     Args:
         settings: of the search.
         model: whom to ask.
         size: examples in the data set.
+        labels: how many there are to choose from.
         inside: whether logprobs of prompts may be used, if the model gives any and the settings leave it open.
 
     Example:
         >>> from icm_api.config import SearchSettings
-        >>> estimator_of(SearchSettings(estimator="shared", folds=8), None, 100).demonstrations
-        25
+        >>> estimator_of(SearchSettings(estimator="shared", folds=4), None, 100, labels=5).demonstrations
+        20
     """
     name = settings.estimator
-    shown = settings.demonstrations or min(max(size // 4, LEAST_SHOWN), MOST_SHOWN)
+    shown = settings.demonstrations or max(SHOWN, min(SHOWN_OF_EACH * labels, size // settings.folds))
     if name == "auto":
         name = "leave_one_out"
         if settings.engine == "rounds":
@@ -55,7 +60,7 @@ def estimator_of(settings: SearchSettings, model: Model, size: int, *, inside: b
         return LeaveOneOut()
     if not {"folds", "demonstrations"} & settings.model_fields_set and model.capabilities.alike:
         # As many demonstrations in all, in half the requests.
-        return Shared(ALIKE_FOLDS, min(max(size // ALIKE_FOLDS, LEAST_SHOWN), MOST_SHOWN))
+        return Shared(ALIKE_FOLDS, min(max(size // ALIKE_FOLDS, SHOWN), MOST_ALIKE))
     return Shared(settings.folds, shown)
 
 
@@ -107,6 +112,6 @@ async def believed(objective: Objective, settings: SearchSettings) -> Believed:
         return Believed(objective)
     if settings.estimator == "joint":
         raise LogprobsUnavailableError(f'estimator = "joint": {found.trouble}; use "shared" or "leave_one_out"')
-    other = estimator_of(settings, model, len(objective.dataset), inside=False)
+    other = estimator_of(settings, model, len(objective.dataset), len(objective.labels), inside=False)
     told = f"prompt logprobs are not used, but estimator {other.name}: {found.trouble}"
     return Believed(replace(objective, estimator=other), told)

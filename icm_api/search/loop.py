@@ -93,7 +93,7 @@ def build_objective(
     relations = compile_relations(dataset, task.verbalizer.labels, task.constraints)
     by_default = "mean_logprob" if relations.rule_out_alike() else INFORMATION
     statistic = settings.statistic or by_default
-    estimator = estimator_of(settings, model, len(dataset))
+    estimator = estimator_of(settings, model, len(dataset), len(task.verbalizer.labels))
     return Objective(dataset, prompts, model, relations, settings.alpha, statistic, estimator)
 
 

@@ -126,8 +126,15 @@ class AndDoesSo(SaysSo, InsideBayesModel):
 
 def test_auto_takes_joint_of_a_model_that_reads_inside_and_not_of_one_that_only_says_so() -> None:
     auto = SearchSettings()
-    assert estimator_of(auto, AndDoesSo(TRUTH), 100).name == "joint"
-    assert estimator_of(auto, SaysSo(TRUTH), 100).name == "shared"
+    assert estimator_of(auto, AndDoesSo(TRUTH), 100, 2).name == "joint"
+    assert estimator_of(auto, SaysSo(TRUTH), 100, 2).name == "shared"
+
+
+@pytest.mark.parametrize(("size", "labels", "shown"), [(64, 2, 16), (1_000, 2, 16), (200, 10, 40), (100, 10, 25)])
+def test_shared_shows_few_whatever_the_size_but_every_label_several_times(size: int, labels: int, shown: int) -> None:
+    estimator = estimator_of(SearchSettings(estimator="shared"), BayesModel(TRUTH), size, labels)
+    assert isinstance(estimator, Shared)
+    assert estimator.demonstrations == shown
 
 
 async def test_shared_with_a_fold_per_example_is_leave_one_out() -> None:

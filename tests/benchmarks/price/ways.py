@@ -59,7 +59,7 @@ WAYS: Mapping[str, Way] = {
     "default, with echo, exact = 0": Way({"exact": 0}),
     "default, top-k only": _TOP_K,
     "default, prompt lists, no echo": Way(options={"echo": False}),
-    "default, prompt lists, 16 shown": Way({"demonstrations": 16}, options={"echo": False}),
+    "default, prompt lists, 32 shown": Way({"demonstrations": 32}, options={"echo": False}),
     "default, decisions": Way(host="vllm-decisions"),
     "leave-one-out, top-k only": replace(_TOP_K, search={"estimator": "leave_one_out"}),
     "bootstrap, top-k only": replace(_TOP_K, search={"engine": "bootstrap"}),
