@@ -180,6 +180,16 @@ async def test_where_alternatives_are_free_more_are_asked_for_if_no_label_is_amo
     assert asked == [20, 20, 20, 20, 500, 500]
 
 
+@pytest.mark.parametrize("api", ["chat", "completions"])
+async def test_more_are_asked_for_too_if_some_labels_are_among_the_first_and_others_are_not(api: str) -> None:
+    # Of bytes that are all about as unlikely, one is listed by chance, and the other is not.
+    mixed = Verbalizer({"yes": ["p"], "no": ["^"]})
+    with serve(dialect="llama.cpp") as running:
+        readings = await scored(f"llamacpp:m@{running.url}", {"api": api}, prompts(mixed))
+    for reading, wanted in zip(readings, await oracle(prompts(mixed)), strict=True):
+        assert_close(reading.forms, wanted)
+
+
 async def test_labels_that_are_not_listed_are_never_given_a_number() -> None:
     with serve(dialect="llama.cpp", faults=Faults(("missing-label",), times=None)) as running:
         readings = await scored(f"llamacpp:m@{running.url}", {}, prompts())

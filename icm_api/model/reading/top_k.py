@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import exp, log
 from typing import Protocol
 
@@ -21,6 +21,9 @@ from icm_api.model.request import Asks, Body, Request
 from icm_api.types import Answers, Prompt, Usage
 
 logger = logging.getLogger(__name__)
+
+SLIGHT = 0.01
+"""Share of what is known of the other labels up to which a label that is not listed is left at a bound."""
 
 
 class _Next(Protocol):
@@ -55,31 +58,36 @@ class TopK:
             ProviderError: a request failed, or an answer can't be used.
         """
         answers = await client.ask([self._questions.next(prompt) for prompt in prompts])
-        answers = await self._longer(prompts, answers, client)
+        found = [_Found() for _ in prompts]
+        branches = self._heard(prompts, dict(enumerate(answers)), found)
+        if self._then is not None:
+            listed = tuple(Reading(each.forms, "top_k") for each in found)
+            return await self._then.settle(prompts, Answers(listed, answers.costs), client)
+        costs = dict(answers.costs)
+        await self._walk(prompts, found, branches, costs, client)
+        longer = await self._longer(prompts, found, costs, client)
+        await self._walk(prompts, found, self._heard(prompts, longer, found), costs, client)
+        readings = (
+            Reading(each.forms, "token_walk" if each.walked else "top_k", instead=each.instead) for each in found
+        )
+        return Answers(tuple(readings), costs)
+
+    def _heard(self, prompts: Sequence[Prompt], bodies: Mapping[int, Body], found: Sequence[_Found]) -> list[Branch]:
+        """Read lists, into `found`; returns the forms that they begin and that are not known yet."""
         loose = self._host.chat
-        forms: list[dict[str, float | Below]] = []
-        instead: list[Mapping[str, float]] = []
         branches: list[Branch] = []
-        for at, (prompt, body) in enumerate(zip(prompts, answers, strict=True)):
+        for at, body in bodies.items():
             place = next_place(body)
-            read = read_forms(place, forms_of(prompt.verbalizer), loose_space=loose)
-            forms.append(dict(read.forms))
-            instead.append(likeliest(place) if _covered(read) < ENOUGH else {})
+            read = read_forms(place, forms_of(prompts[at].verbalizer), loose_space=loose)
+            known = {form for form, value in found[at].forms.items() if isinstance(value, float)}
+            found[at].forms.update({form: value for form, value in read.forms.items() if form not in known})
+            found[at].instead = likeliest(place) if _covered(found[at].forms) < ENOUGH else {}
             if read.stripped:
                 # Where the space is missing, what is written so far is not known.
                 self._tell()
             else:
-                branches += branches_of(at, read, loose_space=loose)
-        if self._then is not None:
-            found = Answers(tuple(Reading(read, "top_k") for read in forms), answers.costs)
-            return await self._then.settle(prompts, found, client)
-        costs = dict(answers.costs)
-        walked = await self._walk(prompts, forms, branches, costs, client) if self._host.walks else set()
-        methods = ("token_walk" if at in walked else "top_k" for at in range(len(forms)))
-        readings = (
-            Reading(read, method, instead=other) for read, method, other in zip(forms, methods, instead, strict=True)
-        )
-        return Answers(tuple(readings), costs)
+                branches += (each for each in branches_of(at, read, loose_space=loose) if each.form not in known)
+        return branches
 
     def _tell(self) -> None:
         if not self._told:
@@ -90,46 +98,68 @@ class TopK:
             )
         self._told = True
 
-    async def _longer(self, prompts: Sequence[Prompt], answers: Answers[Body], client: Asks) -> Answers[Body]:
-        """The answers, with a longer list in place of each that holds no label, if the host gives longer ones."""
+    async def _longer(
+        self, prompts: Sequence[Prompt], found: Sequence[_Found], costs: dict[str, Usage], client: Asks
+    ) -> dict[int, Body]:
+        """A longer list for each prompt with a label that is not known, if the host gives longer ones."""
         plenty = self._host.entry.plenty
         if plenty <= self._host.most:
-            return answers
-        reads = (
-            read_forms(next_place(body), forms_of(prompt.verbalizer), loose_space=self._host.chat)
-            for prompt, body in zip(prompts, answers, strict=True)
-        )
-        without = [at for at, read in enumerate(reads) if not _covered(read) and not read.begun]
-        found = await client.ask([self._questions.next(prompts[at], most=plenty) for at in without])
-        longer = dict(zip(without, found, strict=True))
-        bodies = (longer.get(at, body) for at, body in enumerate(answers))
-        return Answers(tuple(bodies), {**answers.costs, **found.costs})
+            return {}
+        unknown = [at for at, prompt in enumerate(prompts) if _leaves_open(prompt, found[at].forms)]
+        answers = await client.ask([self._questions.next(prompts[at], most=plenty) for at in unknown])
+        costs |= answers.costs
+        return dict(zip(unknown, answers, strict=True))
 
     async def _walk(
         self,
         prompts: Sequence[Prompt],
-        forms: list[dict[str, float | Below]],
+        found: Sequence[_Found],
         branches: list[Branch],
         costs: dict[str, Usage],
         client: Asks,
-    ) -> set[int]:
-        """Follow the branches to their ends, into `forms` and `costs`; returns which prompts had any."""
-        walked = set()
-        while branches:
+    ) -> None:
+        """Follow the branches to their ends, if the host can, into `found` and `costs`."""
+        while branches and self._host.walks:
             nodes = list(dict.fromkeys((branch.at, branch.prefix) for branch in branches))
             answers = await client.ask([self._questions.next(prompts[at], prefix) for at, prefix in nodes])
             costs |= answers.costs
             places = {node: next_place(body) for node, body in zip(nodes, answers, strict=True)}
-            walked |= {at for at, _ in nodes}
-            found, branches = grown(branches, places)
-            for at, form, value in found:
-                forms[at][form] = value
-        return walked
+            for at, _ in nodes:
+                found[at].walked = True
+            ends, branches = grown(branches, places)
+            for at, form, value in ends:
+                found[at].forms[form] = value
 
 
-def _covered(read: FormsRead) -> float:
-    """The probability of the forms that were listed."""
-    return sum(exp(value) for value in read.forms.values() if isinstance(value, float))
+def _covered(forms: Mapping[str, float | Below]) -> float:
+    """The probability of the forms that are known."""
+    return sum(exp(value) for value in forms.values() if isinstance(value, float))
+
+
+def _leaves_open(prompt: Prompt, forms: Mapping[str, float | Below]) -> bool:
+    """Whether a label of which no form is known may have more than a slight share of what is known of the others."""
+    slight = SLIGHT * _covered(forms)
+    for label in prompt.verbalizer.labels:
+        values = [forms[form] for form in prompt.verbalizer.forms(label)]
+        bounds = [exp(value.logprob) for value in values if isinstance(value, Below)]
+        if len(bounds) == len(values) and max(bounds) > slight:
+            return True
+    return False
+
+
+@dataclass(slots=True)
+class _Found:
+    """What is known of one prompt by now.
+
+    Attributes:
+        forms: log p of each form, or a bound.
+        instead: what the model would write, if that is mostly no label.
+        walked: whether forms were followed token by token.
+    """
+
+    forms: dict[str, float | Below] = field(default_factory=dict)
+    instead: Mapping[str, float] = field(default_factory=dict)
+    walked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
