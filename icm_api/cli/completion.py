@@ -8,7 +8,7 @@ from __future__ import annotations
 from argparse import Action, ArgumentParser, Namespace
 from collections.abc import Iterator, Sequence
 
-from icm_api.cli.flags import VERBS
+from icm_api.cli.verbs import VERBS
 
 _BASH = """\
 # {source}

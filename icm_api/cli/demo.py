@@ -15,7 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from icm_api.cli.flags import DEMO_TASKS
+from icm_api.cli.flags.outside import DEMO_TASKS
 from icm_api.cli.running import watched
 from icm_api.compare import Bar, WithGold, baseline_panel, recovered_of_bars
 from icm_api.config import Config, load_config

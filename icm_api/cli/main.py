@@ -1,8 +1,8 @@
-"""The command `icm-api`: finds the verb, runs it, and turns what happened into an exit code. Verbs are in `flags`.
+"""The command `icm-api`: finds the verb, runs it, and turns what happened into an exit code.
 
 Exit codes: 0 done; 2 something to mend (arguments, configuration, data, model); 3 stopped short by the disk or the
 budget, to be resumed; 4 not begun, as nobody confirmed what it is likely to cost; 130 interrupted, to be resumed. No
-traceback reaches a user who made a mistake.
+traceback reaches a user who made a mistake. The verbs are listed in `verbs`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from importlib import import_module
 from io import TextIOWrapper
 from typing import Any, NoReturn
 
-from icm_api.cli.flags import VERBS
+from icm_api.cli.verbs import VERBS
 from icm_api.errors import IcmError
 
 INTERRUPTED = 130

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from icm_api.cli.flags import VERBS
 from icm_api.cli.main import main
+from icm_api.cli.verbs import VERBS
 
 ICM = [sys.executable, "-m", "icm_api"]
 IDS = ("例1", "café", "😀")

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import icm_api
-from icm_api.cli.flags import VERBS
 from icm_api.cli.main import main
+from icm_api.cli.verbs import VERBS
 
 
 def test_all_is_sorted_and_each_name_is_there() -> None:
