@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from icm_api.config.sections import Section
+from icm_api.config.section import Section
 
 
 class ConstraintSection(Section):

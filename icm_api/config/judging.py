@@ -11,8 +11,9 @@ from typing import Any, get_args
 
 from pydantic import Field, field_validator, model_validator
 
+from icm_api.config.costs import Prices
 from icm_api.config.presets import BaselineName, MethodName, RowName
-from icm_api.config.sections import Prices, Section
+from icm_api.config.section import Section
 
 NULL_EXAMPLES, NULL_LEAST = 24, 8
 """Examples that the null is measured on, at most and at least: with few, noise is fitted better, not worse."""

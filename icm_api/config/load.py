@@ -17,24 +17,16 @@ from typing import Any, Self, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, PrivateAttr, ValidationError, model_validator
 
-from icm_api.config.batches import BatchesSection
 from icm_api.config.constraints import Constraints
-from icm_api.config.core import CoreSection
+from icm_api.config.costs import Budget, Prices
 from icm_api.config.judging import CompareSettings, DiagnosticsSettings
+from icm_api.config.large import BatchesSection, CoreSection
+from icm_api.config.model import CacheSection, ClientSettings, ModelSection
 from icm_api.config.presets import ENGINE_NAMES
-from icm_api.config.sections import (
-    Budget,
-    CacheSection,
-    ClientSettings,
-    DataSection,
-    ModelSection,
-    Prices,
-    PromptSection,
-    RunSection,
-    SearchSettings,
-    Section,
-    described,
-)
+from icm_api.config.run import RunSection
+from icm_api.config.search import SearchSettings
+from icm_api.config.section import Section, described
+from icm_api.config.task import DataSection, PromptSection
 from icm_api.errors import ConfigError
 
 ENVIRONMENT_PREFIX = "ICM_"
