@@ -26,6 +26,7 @@ from icm_api.runs.folder import (
     has_run,
     locked,
 )
+from icm_api.runs.forecast import Plan
 from icm_api.runs.listing import Difference, RunRow, diff_runs, list_runs, run_row
 from icm_api.runs.more import label_more
 from icm_api.runs.parts import (
@@ -41,7 +42,7 @@ from icm_api.runs.parts import (
     open_model,
     prices_of,
 )
-from icm_api.runs.planning import Plan, compare_plans, plan
+from icm_api.runs.planning import compare_plans, plan
 from icm_api.runs.rates import Cost
 from icm_api.runs.rest import read_rest
 from icm_api.runs.running import resume, run, run_config

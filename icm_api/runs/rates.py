@@ -20,7 +20,7 @@ from icm_api.model.findings import Recorder, limits_found, seconds_found
 from icm_api.objective import LeaveOneOut, Lengths, Objective, Shared
 from icm_api.runs.pace import Pace, Wave
 from icm_api.search import Asked
-from icm_api.types import Example, Labeling, Prompt, Usage
+from icm_api.types import Example, Labeling, Model, Prompt, Usage
 
 FEWER = 0.75
 """Tokens that a server counts for each that is estimated: a token for every three bytes is estimated, and English has
@@ -160,6 +160,15 @@ def measured_lengths(objective: Objective, model: LanguageModel, *, noise: bool 
     shown = tuple(round(sum(count(text + end) for end in ends) / len(ends)) for text in texts)
     head = count(template.instruction + template.separator) if template.instruction else 0
     return Lengths(head, shown, tuple(map(count, texts)), model.capabilities.context_window)
+
+
+def longest_prompt(objective: Objective, model: Model) -> int:
+    """Tokens of a prompt that shows all examples with their labels, cut to no window."""
+    template, verbalizer = objective.prompts.template, objective.prompts.verbalizer
+    texts = [template.render(example) for example in objective.dataset]
+    answer = max((verbalizer.written(label) for label in verbalizer.labels), key=model.count_tokens)
+    shown = sum(model.count_tokens(text + answer + template.separator) for text in texts)
+    return shown + model.count_tokens(template.instruction + template.separator)
 
 
 def _made_up(example: Example) -> Example:

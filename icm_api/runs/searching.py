@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 from icm_api.config import DiagnosticsSettings, SearchSettings
 from icm_api.errors import BudgetError, PromptError, ProviderError
 from icm_api.model import LanguageModel, check_endpoint
-from icm_api.model.probe import window_warning
+from icm_api.model.checking import window_warning
 from icm_api.model.reading.coverage import coverage_warning
 from icm_api.objective import Objective
 from icm_api.result import LABELS_FILE, Result
 from icm_api.runs.aside import Aside, too_long
 from icm_api.runs.judging import Trail, judged, with_zero_shot
-from icm_api.runs.planning import longest_prompt
+from icm_api.runs.rates import longest_prompt
 from icm_api.search import Found, Progress, Start, believed, result_of
 from icm_api.search import search as search_engine
 from icm_api.types import Model
@@ -169,10 +169,10 @@ def _about_unknown(ids: Sequence[str]) -> str:
 
 async def _window_warning(objective: Objective) -> str | None:
     """What to say if the server's window is shorter than the prompts may be, so that the run does not die late."""
-    model, prompts = objective.model, objective.prompts
+    model = objective.model
     if not isinstance(model, LanguageModel):
         return None
-    needed = longest_prompt(objective.dataset, prompts.template, prompts.verbalizer, model)
+    needed = longest_prompt(objective, model)
     # Shorter ones fit any server's window, so that none has to be asked for.
     stated = await model.stated_window() if needed > _SHORT_PROMPT else None
     return None if stated is None else window_warning(stated, model.capabilities, needed)
