@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from icm_api.config import ClientSettings
 from icm_api.errors import ConfigError, ProviderError
-from icm_api.model.catalog import ENTRIES, Entry, Host
+from icm_api.model.catalog import ENTRIES
 from icm_api.model.client.client import Client
 from icm_api.model.client.keeping import open_cache
 from icm_api.model.client.limits import Limiting
 from icm_api.model.client.meter import Meter, Metering
 from icm_api.model.decision_hosts import DECISION_ENTRIES, DecisionEntry, DecisionHost
+from icm_api.model.host import Entry, Host
 from icm_api.model.job import TakesJobs
 from icm_api.model.language_model import LanguageModel
 from icm_api.model.options import (

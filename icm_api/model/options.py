@@ -10,8 +10,8 @@ from typing import Any, ClassVar, Literal, Protocol, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from icm_api.errors import ConfigError
-from icm_api.model.catalog import Api, ChatStyle, Entry, Prefill
 from icm_api.model.decision_hosts import DecisionEntry
+from icm_api.model.host import Api, ChatStyle, Entry, Prefill
 
 # The most alternatives that Gemini lists.
 _MOST_GEMINI_LOGPROBS = 20

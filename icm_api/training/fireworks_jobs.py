@@ -14,7 +14,7 @@ from typing import Any
 
 from icm_api.errors import ConfigError, DataError, RequestError
 from icm_api.export import FormatName
-from icm_api.model.catalog import Entry
+from icm_api.model.host import Entry
 from icm_api.training.hosted import Ask, HostedTrainer, number_in
 from icm_api.training.options import FireworksPreferenceTraining, FireworksTraining
 from icm_api.training.values import Job, Method, State, TrainingData, Tuned

@@ -13,9 +13,11 @@ import pytest
 
 from icm_api.cli.main import main
 from icm_api.errors import LogprobsUnavailableError
+from icm_api.model.checking import check_endpoint
 from icm_api.model.client.cache import ResponseCache
 from icm_api.model.open import open_endpoint, open_model
-from icm_api.model.probe import check_endpoint, probe, short_prompt
+from icm_api.model.probe import probe
+from icm_api.model.probe_prompts import short_prompt
 from icm_api.model.reading.label_tokens import Place
 from icm_api.model.reading.openai import echoed_places
 from icm_api.model.request import Body

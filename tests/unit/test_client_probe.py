@@ -11,8 +11,11 @@ import pytest
 from icm_api.config import Budget
 from icm_api.errors import BudgetError, LogprobsUnavailableError, RequestError
 from icm_api.model import Meter, open_endpoint, open_model
+from icm_api.model.checking import check_endpoint
 from icm_api.model.findings import Finding, Findings, Probe
-from icm_api.model.probe import check_endpoint, echo_agreement, long_prompt, probe, short_prompt
+from icm_api.model.probe import probe
+from icm_api.model.probe_echo import echo_agreement
+from icm_api.model.probe_prompts import long_prompt, short_prompt
 from icm_api.model.reading.reading import Below, Readers, Reading, forms_of
 from icm_api.model.request import Asks, Body, Request, Response
 from icm_api.types import Answers, Capabilities, Prompt, Usage, Verbalizer

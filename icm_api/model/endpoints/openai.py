@@ -18,7 +18,6 @@ import httpx2
 from pydantic import SecretStr
 
 from icm_api.errors import ConfigError, RequestError
-from icm_api.model.catalog import Host
 from icm_api.model.endpoints.advice import not_found
 from icm_api.model.endpoints.answers import read_capped, read_object
 from icm_api.model.endpoints.headers import limits_of, retry_after, wait_said
@@ -27,6 +26,7 @@ from icm_api.model.endpoints.lists import listed, parted
 from icm_api.model.endpoints.network import PerLoop, check_headers, network, proxy_variable
 from icm_api.model.endpoints.on_demand import on_demand
 from icm_api.model.endpoints.usage import charged
+from icm_api.model.host import Host
 from icm_api.model.job import JobHost
 from icm_api.model.request import Request, Response
 from icm_api.types import Capabilities

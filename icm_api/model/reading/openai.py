@@ -10,7 +10,8 @@ from hashlib import sha256
 from typing import Any
 
 from icm_api.errors import CapabilityError, ProviderError
-from icm_api.model.catalog import HEAD_TOKENS, TURN_TOKENS, Family, Host, family_of
+from icm_api.model.catalog import Family, family_of
+from icm_api.model.host import HEAD_TOKENS, TURN_TOKENS, Host
 from icm_api.model.reading.chat import chat_messages, instructed, replies
 from icm_api.model.reading.echo import METHOD, PromptLogprobs, check_echo
 from icm_api.model.reading.label_tokens import Place, alternatives

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from icm_api.errors import LogprobsUnavailableError, RequestError
-from icm_api.model.catalog import Host
+from icm_api.model.host import Host
 from icm_api.model.reading import openai
 from icm_api.model.reading.echo import PromptLogprobs, check_echo
 from icm_api.model.reading.exact_ids import METHOD, ExactIds, Ids, logprobs_by_id

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from math import exp, log
 from typing import Protocol
 
-from icm_api.model.catalog import Host
+from icm_api.model.host import Host
 from icm_api.model.reading.coverage import ENOUGH, likeliest
 from icm_api.model.reading.echo import PromptLogprobs
 from icm_api.model.reading.label_tokens import FormsRead, Place, TokenLogprob, logprob_of, read_forms

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from icm_api.model.catalog import Host
+from icm_api.model.host import Host
 from icm_api.model.reading import openai
 from icm_api.model.reading.exact_ids import METHOD, ExactIds, Ids, logprobs_by_id
 from icm_api.model.reading.openai import COMPLETIONS, Questions
