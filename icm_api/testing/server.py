@@ -22,6 +22,7 @@ from icm_api.testing.wire import Dialect, RecordedRequest, ServerLog, get_dialec
 
 if TYPE_CHECKING:
     import uvicorn
+    from starlette.applications import Starlette
     from starlette.routing import Route
 
     from icm_api.testing.app import Journal
@@ -111,21 +112,20 @@ def serve(
         _listen(port) as listening,
         closing(Service(backend, chosen, faults, seed, journal, jobs or JobPlan())) as service,
     ):
-        # "critical": a fault that cuts a connection is no error to report.
-        config = uvicorn.Config(
-            service.app(_more_routes(training)),
-            log_config=None,
-            log_level="critical",
-            access_log=False,
-            lifespan="off",
-            ws="none",
-        )
-        config.timeout_graceful_shutdown = _PATIENCE
-        # By default a connection closes after 5 s without a request, which may be just as one is sent.
-        config.timeout_keep_alive = _KEEP_ALIVE
         root = f"http://{_HOST}:{listening.getsockname()[1]}"
-        with _running(uvicorn.Server(config), listening):
+        with _running(uvicorn.Server(_configured(service.app(_more_routes(training)))), listening):
             yield Server(root, backend.name, journal)
+
+
+def _configured(app: Starlette) -> uvicorn.Config:
+    import uvicorn
+
+    # "critical": a fault that cuts a connection is no error to report.
+    config = uvicorn.Config(app, log_config=None, log_level="critical", access_log=False, lifespan="off", ws="none")
+    config.timeout_graceful_shutdown = _PATIENCE
+    # By default a connection closes after 5 s without a request, which may be just as one is sent.
+    config.timeout_keep_alive = _KEEP_ALIVE
+    return config
 
 
 def _more_routes(training: TrainingJobs | None) -> list[Route]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from math import isfinite
 from random import uniform
 from typing import NamedTuple, NoReturn, TypeVar
@@ -68,7 +69,7 @@ async def with_retries(
         RequestError: at once if it is not worth another try.
         GaveUpError: the last one, with what was tried.
     """
-    began = clock()
+    tries = _Tries(settings, clock, tell, pace, clock())
     first: RequestError | None
     try:
         # Most requests succeed at once, and need none of what follows.
@@ -85,31 +86,46 @@ async def with_retries(
             raise error
         return await attempt()
 
-    def enough(state: RetryCallState) -> bool:
-        late = clock() - began + state.upcoming_sleep > settings.retry_seconds
-        return state.attempt_number >= settings.attempts or late
-
-    def give_up(state: RetryCallState) -> NoReturn:
-        error = _error(state)
-        raise _gave_up(error, state.attempt_number, clock() - began) from error
-
-    def wait(state: RetryCallState) -> float:
-        return _pause(_error(state), pace(state.attempt_number))
-
-    def note(state: RetryCallState) -> None:
-        logger.info("%s; trying again in %.1f s", _error(state), state.upcoming_sleep)
-        tell(str(_error(state)), state.upcoming_sleep)
-
     retrying = AsyncRetrying(
         sleep=sleep,
-        stop=enough,
-        wait=wait,
+        stop=tries.enough,
+        wait=tries.wait,
         retry=retry_if_exception(lambda error: isinstance(error, RequestError) and error.retryable),
-        before_sleep=note,
-        retry_error_callback=give_up,
+        before_sleep=tries.note,
+        retry_error_callback=tries.give_up,
         reraise=True,
     )
     return await retrying(next_attempt)
+
+
+@dataclass(frozen=True, slots=True)
+class _Tries:
+    """What is decided after each failure of one request."""
+
+    settings: ClientSettings
+    clock: Callable[[], float]
+    tell: Callable[[str, float], None]
+    pace: Callable[[int], Pace]
+    began: float
+
+    @property
+    def seconds(self) -> float:
+        return self.clock() - self.began
+
+    def enough(self, state: RetryCallState) -> bool:
+        late = self.seconds + state.upcoming_sleep > self.settings.retry_seconds
+        return state.attempt_number >= self.settings.attempts or late
+
+    def wait(self, state: RetryCallState) -> float:
+        return _pause(_error(state), self.pace(state.attempt_number))
+
+    def note(self, state: RetryCallState) -> None:
+        logger.info("%s; trying again in %.1f s", _error(state), state.upcoming_sleep)
+        self.tell(str(_error(state)), state.upcoming_sleep)
+
+    def give_up(self, state: RetryCallState) -> NoReturn:
+        error = _error(state)
+        raise _gave_up(error, state.attempt_number, self.seconds) from error
 
 
 def _gave_up(error: RequestError, attempts: int, seconds: float) -> GaveUpError:
