@@ -10,6 +10,7 @@ import pytest
 
 from icm_api.cli.main import main
 from icm_api.evaluation.coherence import best_naming
+from icm_api.model.client.job_book import open_jobs
 from tests.finished import DIAGNOSIS, MadeUp, finished_run
 from tests.worlds import write_world
 
@@ -70,6 +71,15 @@ def test_batch_jobs_that_are_not_over_are_counted(runs: Path, capsys: Printed) -
     assert "unfinished, 1 batch job open" in capsys.readouterr().out
     assert main(["report", str(runs), "--index"]) == 0
     assert "unfinished, 1 batch job open" in (runs / "index.html").read_text()
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    ['{"model": "made/up", "questions": 1, "over": true', '{"model": "made/up", "id": {"over": true}}', "", "[" * 5000],
+)
+def test_a_damaged_note_of_a_batch_job_counts_as_open(damaged: str, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(damaged)
+    assert open_jobs(tmp_path) == 1
 
 
 def test_runs_that_found_the_inverse_are_said_to_differ_in_names(runs: Path, capsys: Printed) -> None:

@@ -23,7 +23,7 @@ from icm_api.result import write_whole
 from icm_api.types import Usage
 
 _LOCK = ".{}.lock"
-# A note of a job that is over is no longer than this.
+# The most bytes of a note of a job that is over.
 _SHORT = 1000
 
 
@@ -58,9 +58,20 @@ def open_jobs(folder: Path) -> int:
         StorageError: a file cannot be read.
     """
     try:
-        return sum(b'"over": true' not in path.read_bytes()[:_SHORT] for path in folder.glob("*.jsonl"))
+        return sum(not _is_over(path) for path in folder.glob("*.jsonl"))
     except OSError as error:
         raise StorageError(f"cannot read {folder}: {error.strerror or error}") from error
+
+
+def _is_over(path: Path) -> bool:
+    """Whether a note says so; of one that is too long to say it, no more is read."""
+    with path.open("rb") as file:
+        line = file.readline(_SHORT)
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(record, dict) and record.get("over") is True
 
 
 class JobBook:
