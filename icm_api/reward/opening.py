@@ -11,7 +11,7 @@ from icm_api.config import CoreSection, Prices, Section
 from icm_api.errors import ConfigError
 from icm_api.model.options import LocalOptions, checked_options
 from icm_api.reward.judge import RewardModel, check_comparing, prompt_names
-from icm_api.reward.scored import ScoredReward
+from icm_api.reward.scored import ScoredReward, Scoring
 from icm_api.runs import FinishedRun
 from icm_api.runs.cutting import frozen_of
 from icm_api.runs.frozen import freeze
@@ -53,10 +53,10 @@ def open_trained(spec: str, options: Mapping[str, Any] | None = None) -> ScoredR
 
         if options:
             raise ConfigError(f"{spec} takes no options, got {', '.join(options)}", option=next(iter(options)))
-        return ScoredReward(PocketHead(Path(model)))
+        return ScoredReward(Scoring(PocketHead(Path(model))))
     from icm_api.reward.local_head import LocalHead
 
-    return ScoredReward(LocalHead(model, checked_options(LocalOptions, name, options or {})))
+    return ScoredReward(Scoring(LocalHead(model, checked_options(LocalOptions, name, options or {}))))
 
 
 @asynccontextmanager

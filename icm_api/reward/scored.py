@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from math import exp
 from typing import Protocol
@@ -48,11 +48,61 @@ class Head(Protocol):
         """
 
 
-@dataclass
-class _Tally:
-    """What was scored so far."""
+class Scoring:
+    """Scores replies by a head, and counts them; whoever shares it shares the count.
 
-    usage: Usage = field(default_factory=Usage)
+    Args:
+        head: computes the scores.
+    """
+
+    def __init__(self, head: Head) -> None:
+        self._head = head
+        self._usage = Usage()
+
+    @property
+    def identity(self) -> str:
+        """The model, with a fingerprint of its weights."""
+        return self._head.identity
+
+    @property
+    def usage(self) -> Usage:
+        """Replies that were scored, as requests, and their tokens."""
+        return self._usage
+
+    async def scores(self, asked: Sequence[tuple[str, str]]) -> tuple[float | Refused, ...]:
+        """The scores of many replies; one that is empty or too long costs the others nothing.
+
+        Args:
+            asked: prompts, each with a reply; what is asked twice is scored once.
+
+        Returns:
+            A score for each, nats.
+
+        Raises:
+            ProviderError: the weights cannot be loaded.
+        """
+        found: dict[tuple[str, str], float | Refused] = {}
+        for each in dict.fromkeys(asked):
+            error = self._refused(*each)
+            if error is not None:
+                found[each] = Refused(error)
+        waiting = iter([each for each in dict.fromkeys(asked) if each not in found])
+        while stretch := [*islice(waiting, STRETCH)]:
+            scores = await asyncio.to_thread(self._head.scores, stretch)
+            found |= dict(zip(stretch, map(float, scores), strict=True))
+            self._usage += Usage(len(stretch), sum(self._head.length(*each) for each in stretch))
+        return tuple(found[each] for each in asked)
+
+    def _refused(self, prompt: str, reply: str) -> IcmError | None:
+        if not reply.strip():
+            return PromptError("a reply is empty: there is nothing to score")
+        length = self._head.length(prompt, reply)
+        if length > self._head.window:
+            return PromptError(
+                f"a prompt with its reply has {length} tokens, more than the context window of {self._head.window} of "
+                f"{self.identity}; shorten one of them"
+            )
+        return None
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,26 +112,25 @@ class ScoredReward:
     It has no order of two replies, so that none can have an influence.
 
     Attributes:
-        head: computes the scores.
+        scoring: scores the replies.
         heard: called with the number of comparisons each time that some are answered.
 
     Example:
         ``async with icm_api.open_reward_model("huggingface:FOLDER") as reward: await reward.score(prompt, reply)``
     """
 
-    head: Head
+    scoring: Scoring
     heard: Callable[[int], object] = lambda answered: None
-    _tally: _Tally = field(default_factory=_Tally, repr=False)
 
     @property
     def identity(self) -> str:
         """The model, with a fingerprint of its weights."""
-        return self.head.identity
+        return self.scoring.identity
 
     @property
     def usage(self) -> Usage:
         """Replies that were scored, as requests, and their tokens."""
-        return self._tally.usage
+        return self.scoring.usage
 
     async def score(self, prompt: Asked, reply: str, against: Sequence[str] = ()) -> float:
         """How good a reply is.
@@ -118,30 +167,7 @@ class ScoredReward:
             ConfigError: a prompt has several texts.
             ProviderError: the weights cannot be loaded.
         """
-        texts = [(_text(prompt), reply) for prompt, reply in asked]
-        found: dict[tuple[str, str], float | Refused] = {}
-        for each in dict.fromkeys(texts):
-            error = self._refused(*each)
-            if error is not None:
-                found[each] = Refused(error)
-        waiting = iter([each for each in dict.fromkeys(texts) if each not in found])
-        while stretch := [*islice(waiting, STRETCH)]:
-            scores = await asyncio.to_thread(self.head.scores, stretch)
-            found |= dict(zip(stretch, map(float, scores), strict=True))
-            tokens = sum(self.head.length(*each) for each in stretch)
-            self._tally.usage = self._tally.usage + Usage(len(stretch), tokens)
-        return tuple(found[each] for each in texts)
-
-    def _refused(self, prompt: str, reply: str) -> IcmError | None:
-        if not reply.strip():
-            return PromptError("a reply is empty: there is nothing to score")
-        length = self.head.length(prompt, reply)
-        if length > self.head.window:
-            return PromptError(
-                f"a prompt with its reply has {length} tokens, more than the context window of {self.head.window} of "
-                f"{self.identity}; shorten one of them"
-            )
-        return None
+        return await self.scoring.scores([(_text(prompt), reply) for prompt, reply in asked])
 
     async def prefer(self, prompt: Asked, one: str, other: str) -> Preference:
         """Which of two replies is better.

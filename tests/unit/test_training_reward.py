@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -17,8 +19,10 @@ from icm_api.export import LabelledData
 from icm_api.pocket.model import WEIGHTS, PocketModel
 from icm_api.reward import BestOf, Comparison, Preference, Refused, ScoredReward, open_trained, rank_written
 from icm_api.reward.pocket_head import HEAD, HEAD_FILE, features
+from icm_api.reward.scored import Scoring
 from icm_api.training import follow, open_trainer, start, training_data
 from icm_api.training.rewarded import Rewarding
+from icm_api.types import Usage
 from tests.finished import MadeUp, finished_run
 from tests.labelled import preferred
 
@@ -102,6 +106,28 @@ async def test_one_that_is_empty_or_too_long_costs_the_others_nothing(tmp_path: 
         await reward.rank("50>", [])
     with pytest.raises(ConfigError, match="one text"):
         await reward.score({"prompt": "50>", "more": "x"}, "15")
+
+
+class ByLength:
+    """A head that likes long replies."""
+
+    identity, window = "made/up", 100
+
+    def length(self, prompt: str, reply: str) -> int:
+        return len(prompt) + len(reply)
+
+    def scores(self, asked: Sequence[tuple[str, str]]) -> Sequence[float]:
+        return [float(len(reply)) for _, reply in asked]
+
+
+async def test_copies_of_a_reward_model_count_together() -> None:
+    reward = ScoredReward(Scoring(ByLength()))
+    listening = replace(reward, heard=list[int]().append)
+    assert (await listening.prefer("?", "long", "no")).probability > 0.5
+    assert await reward.score("?", "no") == 2.0
+    # One that is refused is not scored, and one that is asked twice at once is scored once.
+    await reward.scores([("?", "yes"), ("?", "yes"), ("?", "")])
+    assert reward.usage == listening.usage == Usage(4, 5 + 3 + 3 + 4)
 
 
 async def test_what_is_no_trained_reward_model_is_said(tmp_path: Path) -> None:
