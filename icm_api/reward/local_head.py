@@ -79,12 +79,7 @@ class LocalHead:
         return self._window
 
     def length(self, prompt: str, reply: str) -> int:
-        """Tokens of a prompt with a reply.
-
-        Args:
-            prompt: "" if there is none.
-            reply: to it.
-        """
+        """Tokens of a prompt with a reply."""
         return len(scored_tokens(self._tokenizer, messages_of(prompt, reply)))
 
     def scores(self, asked: Sequence[tuple[str, str]]) -> Sequence[float]:

@@ -55,12 +55,7 @@ class PocketHead:
         return self._model.context_window - 1
 
     def length(self, prompt: str, reply: str) -> int:
-        """Tokens of a prompt with a reply.
-
-        Args:
-            prompt: "" if there is none.
-            reply: to it.
-        """
+        """Tokens of a prompt with a reply."""
         return len(self._model.encode(prompt)) + len(self._model.encode(reply))
 
     def scores(self, asked: Sequence[tuple[str, str]]) -> Sequence[float]:

@@ -29,30 +29,12 @@ class Here:
         self.side_by_side = side_by_side
 
     async def search(self, work: Work, aside: Aside, heard: Heard) -> Result:
-        """Search one batch, and judge it.
-
-        Args:
-            work: of the batch.
-            aside: how many examples may be set aside.
-            heard: what to call meanwhile.
-
-        Raises:
-            IcmError: as `Work.result`.
-        """
+        """Search one batch, and judge it."""
         quiet = replace(UNWATCHED, on_step=lambda progress: heard.record(trace_record(progress)), on_warning=heard.warn)
         return await work.result(aside, quiet, lambda aside: heard.anew())
 
     def label(self, rest: Rest, stretches: Sequence[Stretch], aside: Aside) -> AsyncGenerator[Labelled]:
-        """Label stretches of the rest, in their order.
-
-        Args:
-            rest: how.
-            stretches: whole units.
-            aside: what is set aside by now.
-
-        Raises:
-            IcmError: as `Rest.label`.
-        """
+        """Label stretches of the rest, in their order."""
         return rest.labelled(stretches, aside)
 
     async def refresh(self) -> None:

@@ -65,17 +65,7 @@ class RayExecutor:
         self.side_by_side = max(1, int(_PARTS_A_PROCESSOR * processors))
 
     async def search(self, work: Work, aside: Aside, heard: Heard) -> Result:
-        """Search one batch, and judge it.
-
-        Args:
-            work: of the batch.
-            aside: how many examples may be set aside.
-            heard: what to call meanwhile.
-
-        Raises:
-            WorkerLostError: begin anew.
-            IcmError: as `Work.result`.
-        """
+        """Search one batch, and judge it."""
         result: Result | None = None
         async with aclosing(self._told(BatchPiece.of(work, aside), None)) as told:
             async for kind, value in told:
@@ -92,17 +82,7 @@ class RayExecutor:
         return result
 
     async def label(self, rest: Rest, stretches: Sequence[Stretch], aside: Aside) -> AsyncGenerator[Labelled]:
-        """Label stretches of the rest, in their order.
-
-        Args:
-            rest: how.
-            stretches: whole units.
-            aside: what is set aside by now.
-
-        Raises:
-            WorkerLostError: go on with those that nothing was yielded of.
-            IcmError: as `Rest.label`.
-        """
+        """Label stretches of the rest, in their order."""
         # Once for all parts: the store keeps one copy a machine.
         if id(rest) not in self._shown:
             self._shown[id(rest)] = self._ray.put(Shown.of(rest))

@@ -24,6 +24,8 @@ from icm_api.types import Dataset, Label, Labeling, Score
 class Annealing:
     """Algorithm 1: draw an example, give it the label the model finds most probable, repair, accept or not.
 
+    Implements `Kernel`.
+
     Attributes:
         objective: U(D).
         settings: of the search.
@@ -35,11 +37,7 @@ class Annealing:
     start: Start = field(default_factory=Start)
 
     async def init(self) -> tuple[State, Info]:
-        """K examples with random labels beside the fixed ones, or the labels to start from; then repaired.
-
-        Raises:
-            ProviderError: the model gave no usable logprobs.
-        """
+        """K examples with random labels beside the fixed ones, or the labels to start from; then repaired."""
         rng = draw(self.settings.seed, 0, "seed labels")
         first = self.start.given
         if not self.start.warm and self.settings.start == "zero-shot":
@@ -55,14 +53,7 @@ class Annealing:
         return state, Info(0, 0, "begin", "seed", examples, old, new, change, self._temperature(state), True, score)
 
     async def step(self, state: State) -> tuple[State, Info]:
-        """One turn of Algorithm 1's loop.
-
-        Args:
-            state: after the step before.
-
-        Raises:
-            ProviderError: the model gave no usable logprobs.
-        """
+        """One turn of Algorithm 1's loop."""
         number = state.step + 1
         settings, objective = self.settings, self.objective
         weights = sampling_weights(objective.dataset, objective.relations, state.labeling, settings.related_weight)
@@ -104,11 +95,7 @@ class Annealing:
         return not self.start.free(self.objective.dataset)
 
     def most_requests(self, steps: int) -> int:
-        """Every step may score the labeling, and every option of `repairs` conflicts, at full size.
-
-        Args:
-            steps: that the search may take.
-        """
+        """Every step may score the labeling, and every option of `repairs` conflicts, at full size."""
         objective, size = self.objective, len(self.objective.dataset)
         per_score = objective.requests(size)
         options = _most_options(objective.relations, len(objective.labels)) * self.settings.repairs

@@ -35,7 +35,7 @@ _KINDS: Mapping[str, Kind] = {"seed": "begin", "challenge": "begin", "grow": "gr
 
 @dataclass(frozen=True)
 class ComponentAnnealing:
-    """The kernel of the `default` preset.
+    """The kernel of engine "anneal" that moves whole groups; implements `Kernel`.
 
     Attributes:
         objective: U(D).
@@ -54,22 +54,11 @@ class ComponentAnnealing:
         return units(self.objective.dataset, self.objective.relations, LARGEST_UNIT)
 
     async def init(self) -> tuple[State, Info]:
-        """The first restart's seeds, or the labels to start from.
-
-        Raises:
-            ProviderError: the model gave no usable logprobs.
-        """
+        """The first restart's seeds, or the labels to start from."""
         return await self._seed(State(await self.objective(Labeling())), number=0, restart=0)
 
     async def step(self, state: State) -> tuple[State, Info]:
-        """Relabel what promises to raise U, else grow while something is unlabelled, else begin the next restart.
-
-        Args:
-            state: after the step before.
-
-        Raises:
-            ProviderError: the model gave no usable logprobs.
-        """
+        """Relabel what promises to raise U, else grow while something is unlabelled, else begin the next restart."""
         number = state.step + 1
         updates = self._relabeling(state)
         if updates is not None:
@@ -87,11 +76,7 @@ class ComponentAnnealing:
         return done or not self.start.free(self.objective.dataset)
 
     def most_requests(self, steps: int) -> int:
-        """Every step scores one labeling of at most full size; growth asks once more per example it adds.
-
-        Args:
-            steps: that the search may take.
-        """
+        """Every step scores one labeling of at most full size; growth asks once more per example it adds."""
         size = len(self.objective.dataset)
         per_step = self.objective.requests(size)
         return (steps + 2) * per_step + (self.settings.restarts + 1) * size

@@ -33,6 +33,8 @@ from icm_api.types import LabelDistribution, Labeling
 class Folds:
     """Every fold in turn gets what is predicted from the labels outside it, relations kept.
 
+    Implements `Update`.
+
     Attributes:
         objective: U(D), and the predictions.
         settings: of the search.

@@ -31,6 +31,8 @@ from icm_api.types import Label, Labeling
 class Gibbs:
     """Every component in turn, in random order, gets labels drawn given all others.
 
+    Implements `Update`.
+
     Attributes:
         objective: U(D), and the conditionals.
         settings: of the search.

@@ -63,6 +63,8 @@ class Update(Protocol):
 class Restarts:
     """Restarts of at most `settings.rounds` updates; a restart ends early when a labeling that it had returns.
 
+    Implements `Kernel`.
+
     Attributes:
         objective: U(D).
         settings: of the search.
@@ -76,22 +78,11 @@ class Restarts:
     update: Update
 
     async def init(self) -> tuple[State, Info]:
-        """The first restart's first labels.
-
-        Raises:
-            ProviderError: the model gave no usable logprobs.
-        """
+        """The first restart's first labels."""
         return await self._begin(State(await self.objective(Labeling())), 0, 0)
 
     async def step(self, state: State) -> tuple[State, Info]:
-        """One update, or the first labels of the next restart if this one is over.
-
-        Args:
-            state: after the step before.
-
-        Raises:
-            ProviderError: the model gave no usable logprobs.
-        """
+        """One update, or the first labels of the next restart if this one is over."""
         number = state.step + 1
         if self._over(state):
             return await self._begin(state, number, state.restart + 1)
@@ -123,11 +114,7 @@ class Restarts:
         return (last and self._over(state)) or not self.start.free(self.objective.dataset)
 
     def most_requests(self, steps: int) -> int:
-        """Every step scores one labeling; before that, it predicts every free example, or updates.
-
-        Args:
-            steps: that the search may take.
-        """
+        """Every step scores one labeling; before that, it predicts every free example, or updates."""
         free = len(self.start.free(self.objective.dataset))
         update = self.update.requests()
         begun = min(self.settings.restarts, steps + 1) if free > update else 1
@@ -172,6 +159,8 @@ class Restarts:
 class Bootstrap:
     """Every example gets what was predicted from all the others, relations kept.
 
+    Implements `Update`.
+
     Attributes:
         objective: gives the predictions.
         settings: how they are calibrated.
@@ -189,14 +178,7 @@ class Bootstrap:
         return 0.0
 
     async def __call__(self, state: State) -> Labeling:
-        """The labels most probable given all the others; no request if the score at hand has their distributions.
-
-        Args:
-            state: after the step before, with a complete labeling.
-
-        Raises:
-            ProviderError: the model gave no usable logprobs.
-        """
+        """The labels most probable given all the others; no request if the score at hand has their distributions."""
         fixed = self.start.fixed
         free = [key for key in state.score.logprobs if key not in fixed]
         predicted = await self.objective.conditionals(free, state.labeling, near=state.score)

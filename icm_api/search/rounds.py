@@ -99,7 +99,7 @@ class RoundsState(State):
 
 @dataclass(frozen=True)
 class Rounds:
-    """The kernel of engine "rounds".
+    """The kernel of engine "rounds"; implements `Kernel`.
 
     Attributes:
         objective: what is maximised.
@@ -112,22 +112,11 @@ class Rounds:
     start: Start
 
     async def init(self) -> tuple[State, Info]:
-        """Zero-shot predictions, and the first chain's first labels.
-
-        Raises:
-            ProviderError: the model gave no usable logprobs.
-        """
+        """Zero-shot predictions, and the first chain's first labels."""
         return await self._begin(RoundsState(await self.objective(Labeling())), 0, 0)
 
     async def step(self, state: State) -> tuple[State, Info]:
-        """One round, the first labels of the next chain if this one is over, or the choice between all ends.
-
-        Args:
-            state: after the step before.
-
-        Raises:
-            ProviderError: the model gave no usable logprobs.
-        """
+        """One round, the first labels of the next chain if this one is over, or the choice between all ends."""
         assert isinstance(state, RoundsState)
         number = state.step + 1
         if not self._over(state):
@@ -145,11 +134,7 @@ class Rounds:
         return state.chosen or not self.start.free(self.objective.dataset)
 
     def most_requests(self, steps: int) -> int:
-        """Zero-shot once; then every step scores one labeling, and the choice scores each candidate in every order.
-
-        Args:
-            steps: that the search may take.
-        """
+        """Zero-shot once; then every step scores one labeling, and the choice scores each candidate in every order."""
         size = len(self.objective.dataset)
         chains = min(len(self.chains), steps + 1)
         random_chains = sum(chain.witness for chain in self.chains[:chains])

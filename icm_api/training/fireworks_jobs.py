@@ -72,11 +72,7 @@ class FireworksTrainer(HostedTrainer):
         self.jobs_path = self._path(f"{self._kind}s")
 
     def jobs_url(self, url: str) -> str:
-        """Jobs are taken beside questions, not below them.
-
-        Args:
-            url: where it answers questions.
-        """
+        """Jobs are taken beside questions, not below them."""
         return url.removesuffix("/inference/v1") + "/v1"
 
     @property
@@ -171,23 +167,12 @@ class FireworksTrainer(HostedTrainer):
             raise
 
     async def cancel(self, job: str) -> Job:
-        """Cancel a job.
-
-        Args:
-            job: its id.
-
-        Raises:
-            RequestError: the host refuses it.
-        """
+        """Cancel a job."""
         await self.ask(Ask("POST", f"{self.jobs_path}/{job}:cancel", {}))
         return await self.look(job)
 
     def result(self, job: Job) -> Tuned:
-        """The model by its name at Fireworks, asked by messages, as it was trained.
-
-        Args:
-            job: that has succeeded.
-        """
+        """The model by its name at Fireworks, asked by messages, as it was trained."""
         elsewhere = "" if self.options.base_url is None else f"@{self.url}"
         return Tuned(f"fireworks:{job.model}{elsewhere}", {"api": "chat"}, _DEPLOY)
 

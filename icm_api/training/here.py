@@ -135,11 +135,7 @@ class TrainerHere(ABC):
         return await self.look(mark) if (self._place / mark / _GIVEN).is_file() else None
 
     async def look(self, job: str) -> Job:
-        """What the job's folder says of it.
-
-        Args:
-            job: its id.
-        """
+        """What the job's folder says of it."""
         folder = self._place / job
         if (folder / MODEL).is_dir():
             return Job(job, "succeeded", model=str((folder / MODEL).resolve()), done=1.0)
@@ -186,11 +182,7 @@ class TrainerHere(ABC):
         yield await self.look(job)
 
     async def cancel(self, job: str) -> Job:
-        """Have the job stop after its step under way, whichever process trains it.
-
-        Args:
-            job: its id.
-        """
+        """Have the job stop after its step under way, whichever process trains it."""
         seen = await self.look(job)
         if not seen.ended:
             write_whole(self._place / job / _CANCELLED, "")

@@ -132,11 +132,7 @@ class HostedTrainer(ABC):
         return ()
 
     async def estimate(self, data: TrainingData) -> Estimate:
-        """Counted here, from the bytes of the data; the price by `options.price`.
-
-        Args:
-            data: to train on.
-        """
+        """Counted here, from the bytes of the data; the price by `options.price`."""
         once = await asyncio.to_thread(_tokens_of, data)
         tokens = once * (self.options.epochs or 1)
         price = self.options.price
@@ -144,12 +140,7 @@ class HostedTrainer(ABC):
         return Estimate(data.rows, self.options.epochs, tokens, money, self.options.currency, notes=self.notes())
 
     async def quote(self, data: TrainingData, file: str) -> Estimate | None:
-        """Most hosts say nothing.
-
-        Args:
-            data: to train on.
-            file: id of the file.
-        """
+        """Most hosts say nothing."""
         return None
 
     @abstractmethod
@@ -188,14 +179,7 @@ class HostedTrainer(ABC):
         return self.job_in(await self.ask(Ask("GET", f"{self.jobs_path}/{job}")))
 
     async def cancel(self, job: str) -> Job:
-        """Cancel a job.
-
-        Args:
-            job: its id.
-
-        Raises:
-            RequestError: the host refuses it.
-        """
+        """Cancel a job."""
         return self.job_in(await self.ask(Ask("POST", f"{self.jobs_path}/{job}/cancel")))
 
     @abstractmethod

@@ -171,9 +171,5 @@ class LocalTrainer(TrainerHere):
             return train(replace(ordered, reward=reward), rows, on_step)
 
     def result(self, job: Job) -> Tuned:
-        """The folder of the trained weights.
-
-        Args:
-            job: that has succeeded.
-        """
+        """The folder of the trained weights."""
         return Tuned(f"huggingface:{job.model}", {"chat_template": True} if self._chat else {})

@@ -140,15 +140,7 @@ class OpenAITrainer(HostedTrainer):
             raise RequestError(f"{error} ({CLOSING})", kind=error.kind, status=error.status) from error
 
     async def find(self, file: str, mark: str) -> Job | None:
-        """The job of this file or mark in the host's list, the newest first.
-
-        Args:
-            file: id of the file.
-            mark: of the job.
-
-        Raises:
-            RequestError: the host does not answer.
-        """
+        """The job of this file or mark in the host's list, the newest first."""
         after: dict[str, str] = {}
         for _ in range(_MOST_PAGES):
             answer = await self.ask(Ask("GET", self.jobs_path, query={"limit": str(_PAGE), **after}))
@@ -164,11 +156,7 @@ class OpenAITrainer(HostedTrainer):
         return None
 
     def result(self, job: Job) -> Tuned:
-        """The model by its name at OpenAI; at Azure by the name that its deployment shall have.
-
-        Args:
-            job: that has succeeded.
-        """
+        """The model by its name at OpenAI; at Azure by the name that its deployment shall have."""
         if self._azure:
             return Tuned(f"azure:{job.model}@{self.url}", note=_DEPLOY)
         elsewhere = "" if self.options.base_url is None else f"@{self.url}"

@@ -79,11 +79,7 @@ class OnPocket(TrainerHere):
         return Estimate(len(rows), self._passes, sum(counts) * self._passes, 0.0)
 
     def result(self, job: Job) -> Tuned:
-        """The folder of the model that came out.
-
-        Args:
-            job: that has succeeded.
-        """
+        """The folder of the model that came out."""
         return Tuned(f"pocket:{job.model}")
 
 

@@ -52,16 +52,7 @@ class PocketPreferenceTrainer(PocketTrainer):
         return {repr(key): _asked(row, key) for key in REPLIES}
 
     def train(self, rows: list[dict[str, Any]], folder: Path, on_step: OnStep) -> str | None:
-        """Gradient descent on the mean loss of all pairs, all of them a step.
-
-        Args:
-            rows: of the export.
-            folder: of the job.
-            on_step: to be called after each step.
-
-        Raises:
-            StorageError: the folder cannot be written.
-        """
+        """Gradient descent on the mean loss of all pairs, all of them a step."""
         tensors = load_tensors((self._folder / WEIGHTS_FILE).read_bytes())
         head, scale = tensors[HEAD].astype(np.float64), tensors[NORM].astype(np.float64)
         tokens = self._tokens(rows, scale)

@@ -67,11 +67,7 @@ class TinkerTrainer(TrainerHere):
         return "trl-sft"
 
     async def estimate(self, data: TrainingData) -> Estimate:
-        """Counted here, from the bytes of the data; the price by `options.price`.
-
-        Args:
-            data: to train on.
-        """
+        """Counted here, from the bytes of the data; the price by `options.price`."""
         rows = await asyncio.to_thread(read_rows, data.path)
         once = sum(bytes_in_tokens(row["prompt"]) + bytes_in_tokens(row["completion"]) for row in rows)
         tokens, price = once * self.options.epochs, self.options.price

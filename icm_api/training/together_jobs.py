@@ -224,26 +224,14 @@ class TogetherTrainer(HostedTrainer):
         return {"type": "Lora", "lora_r": rank, "lora_alpha": 2 * rank, "lora_trainable_modules": "all-linear"}
 
     async def find(self, file: str, mark: str) -> Job | None:
-        """The job of this file or mark among all of the account.
-
-        Args:
-            file: id of the file.
-            mark: of the job.
-
-        Raises:
-            RequestError: the host does not answer.
-        """
+        """The job of this file or mark among all of the account."""
         for each in list_in(await self.ask(Ask("GET", self.jobs_path))):
             if each.get("training_file") == file or each.get("suffix") == mark:
                 return self.job_in(each)
         return None
 
     def result(self, job: Job) -> Tuned:
-        """The model by its name at Together, asked as it was trained.
-
-        Args:
-            job: that has succeeded.
-        """
+        """The model by its name at Together, asked as it was trained."""
         elsewhere = "" if self.options.base_url is None else f"@{self.url}"
         options = {"api": "chat"} if self.options.data == "chat" else {}
         return Tuned(f"together:{job.model}{elsewhere}", options, _DEPLOY)

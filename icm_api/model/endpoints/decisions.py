@@ -54,11 +54,7 @@ class DecisionsEndpoint:
         return bytes_in_tokens(text)
 
     async def send(self, requests: Sequence[Request]) -> Sequence[Response]:
-        """Ask several of one group as questions of one request, and others one after the other.
-
-        Raises:
-            RequestError: a request failed: which kind of failure, and how long the server asks to wait.
-        """
+        """Ask several of one group as questions of one request, and others one after the other."""
         if len(requests) > 1 and len({request.group for request in requests}) == 1:
             return await self._send_together(requests)
         responses = []

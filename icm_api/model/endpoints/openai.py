@@ -104,11 +104,7 @@ class OpenAIEndpoint:
         return self._host.count_tokens(text)
 
     async def send(self, requests: Sequence[Request]) -> Sequence[Response]:
-        """Ask several of one group in one list of prompts, and others one after the other.
-
-        Raises:
-            RequestError: a request failed: which kind of failure, and how long the server asks to wait.
-        """
+        """Ask several of one group in one list of prompts, and others one after the other."""
         if len(requests) > 1 and requests[0].group and len({request.group for request in requests}) == 1:
             where = self._host.identity
             asked = listed(requests) | dict(self._unkeyed)
