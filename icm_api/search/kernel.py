@@ -170,6 +170,26 @@ def touched(
     return ids, tuple(old.get(key) for key in ids), tuple(new.get(key) for key in ids)
 
 
+def taken(
+    before: State, score: Score, kind: Kind, move: str, *, step: int, restart: int, temperature: float = 0.0
+) -> Info:
+    """What a step did that is taken whatever it does to U; a beginning proposes all its labels.
+
+    Args:
+        before: the state before.
+        score: of the labeling after it.
+        kind: of the step.
+        move: the engine's own name for it.
+        step: its number.
+        restart: it belongs to.
+        temperature: T at this step.
+    """
+    anew = tuple(score.labeling) if kind == "begin" else ()
+    examples, old, new = touched(before.labeling, score.labeling, drawn=anew)
+    change = score.value - before.score.value
+    return Info(step, restart, kind, move, examples, old, new, change, temperature, True, score)
+
+
 Schedule = Callable[[int], float]
 
 

@@ -21,7 +21,7 @@ from icm_api.chance import draw
 from icm_api.config import SearchSettings
 from icm_api.objective import Objective
 from icm_api.search.align import align, most_probable
-from icm_api.search.kernel import Info, State, better, touched
+from icm_api.search.kernel import Info, State, better, taken, touched
 from icm_api.search.start import Start, calibration_of, random_start
 from icm_api.types import Labeling
 
@@ -92,12 +92,8 @@ class Restarts:
         # Sampling can change nothing, and then the score is known.
         same = labeling == state.labeling
         score = state.score if same else await self.objective(labeling, near=state.score)
-        temperature = self.update.temperature(state)
-        examples, old, new = touched(state.labeling, labeling)
-        change = score.value - state.score.value
-        info = Info(
-            number, state.restart, "relabel", self.update.move, examples, old, new, change, temperature, True, score
-        )
+        move, temperature = self.update.move, self.update.temperature(state)
+        info = taken(state, score, "relabel", move, step=number, restart=state.restart, temperature=temperature)
         after = replace(
             state,
             score=score,
@@ -127,9 +123,7 @@ class Restarts:
     async def _begin(self, state: State, number: int, restart: int) -> tuple[State, Info]:
         labeling = await self._first_labels(number, restart)
         score = await self.objective(labeling)
-        _, old, new = touched(state.labeling, labeling, drawn=tuple(labeling))
-        change = score.value - state.score.value
-        info = Info(number, restart, "begin", "seed", tuple(labeling), old, new, change, 0.0, True, score)
+        info = taken(state, score, "begin", "seed", step=number, restart=restart)
         best = better(state.best, score, len(self.objective.dataset))
         return State(score, best, number, state.accepted, restart, number, seen=frozenset({labeling})), info
 

@@ -33,7 +33,7 @@ from icm_api.chance import draw
 from icm_api.config import SearchSettings
 from icm_api.objective import INFORMATION, Calibration, Objective, explained, pooled
 from icm_api.search.align import align, most_probable
-from icm_api.search.kernel import Info, State, better, touched
+from icm_api.search.kernel import Info, State, better, taken
 from icm_api.search.start import Start, random_start
 from icm_api.types import Labeling, Predictions, Score
 
@@ -194,9 +194,7 @@ class Rounds:
         if restart == 0:
             labeling = labeling.assign(self.start.given)
         score = await self._ordered(number)(labeling)
-        examples, old, new = touched(state.labeling, labeling, drawn=tuple(labeling))
-        change = score.value - state.score.value
-        info = Info(number, restart, "begin", "seed", examples, old, new, change, 0.0, True, score)
+        info = taken(state, score, "begin", "seed", step=number, restart=restart)
         begun = RoundsState(
             score,
             better(state.best, score, len(self.objective.dataset)),
@@ -219,10 +217,8 @@ class Rounds:
         heard = recent if chain.witness else (chain.calibration(state.zero_shot), *recent)
         labeling = self._aligned(heard)
         score = await self._ordered(number)(labeling, near=state.score)
-        examples, old, new = touched(state.labeling, labeling)
         same = labeling == state.labeling
-        change = score.value - state.score.value
-        info = Info(number, state.restart, "relabel", "round", examples, old, new, change, 0.0, True, score)
+        info = taken(state, score, "relabel", "round", step=number, restart=state.restart)
         after = replace(
             state,
             score=score,
@@ -253,9 +249,7 @@ class Rounds:
             if self._share(scores[chosen]) < self._share(scores[raw]) + AHEAD:
                 chosen = own
         score = scores[chosen][0]
-        examples, old, new = touched(state.labeling, chosen)
-        change = score.value - state.score.value
-        info = Info(number, state.restart, "choose", "choose", examples, old, new, change, 0.0, True, score)
+        info = taken(state, score, "choose", "choose", step=number, restart=state.restart)
         rivals = tuple(own for labeling, (own, *_) in scores.items() if labeling != chosen)
         reordered = tuple(scores[chosen][1:])
         after = replace(state, score=score, best=score, step=number, chosen=True, rivals=rivals, reordered=reordered)

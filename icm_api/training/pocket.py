@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -113,7 +113,7 @@ class PocketTrainer(OnPocket):
         return {"the row": (row["prompt"], row["completion"])}
 
     def train(self, rows: list[dict[str, Any]], folder: Path, on_step: OnStep) -> str | None:
-        """Gradient descent on the mean cross-entropy of all completions' tokens, all rows a step.
+        """Gradient descent on the mean loss of all rows, all of them a step.
 
         Args:
             rows: of the export.
@@ -124,23 +124,39 @@ class PocketTrainer(OnPocket):
             StorageError: the folder cannot be written.
         """
         tensors = load_tensors((self._folder / WEIGHTS_FILE).read_bytes())
-        head, scale = tensors[HEAD].astype(np.float64), tensors[NORM].astype(np.float64)
-        states, wanted = _states(self._network, rows, head * scale)
-        states *= scale
+        head = tensors[HEAD].astype(np.float64)
+        step_down = self.descent(rows, head, tensors[NORM].astype(np.float64))
         began, epochs = monotonic(), self.options.epochs
         for step in range(1, epochs + 1):
-            logits = states @ head.T
-            logits -= logits.max(axis=1, keepdims=True)
-            surprise = np.exp(logits)
-            surprise /= surprise.sum(axis=1, keepdims=True)
-            surprise[np.arange(len(wanted)), wanted] -= 1
-            head -= self.options.learning_rate / len(wanted) * surprise.T @ states
+            head -= step_down(head)
             left = (monotonic() - began) / step * (epochs - step)
             if not on_step(step / epochs, left) and step < epochs:
                 return None
         tuned = {**tensors, HEAD: head.astype(tensors[HEAD].dtype)}
         copied(self._folder, folder / MODEL, {WEIGHTS_FILE: save_tensors(tuned)})
         return None
+
+    def descent(self, rows: list[dict[str, Any]], head: Floats, scale: Floats) -> Callable[[Floats], Floats]:
+        """What a step takes off the last layer: here down the mean cross-entropy of all completions' tokens.
+
+        Args:
+            rows: of the export.
+            head: the last layer before training, [vocabulary, width].
+            scale: of the norm before it, [width].
+        """
+        states, wanted = _states(self._network, rows, head * scale)
+        states *= scale
+
+        def step(head: Floats) -> Floats:
+            logits = states @ head.T
+            logits -= logits.max(axis=1, keepdims=True)
+            surprise = np.exp(logits)
+            surprise /= surprise.sum(axis=1, keepdims=True)
+            surprise[np.arange(len(wanted)), wanted] -= 1
+            off: Floats = self.options.learning_rate / len(wanted) * surprise.T @ states
+            return off
+
+        return step
 
 
 def _states(network: PocketModel, rows: list[dict[str, Any]], head: Floats) -> tuple[Floats, NDArray[np.intp]]:

@@ -5,20 +5,15 @@ A pair adds -log sigmoid(beta * (what the better reply has gained in log probabi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from time import monotonic
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load as load_tensors
-from safetensors.numpy import save as save_tensors
 
 from icm_api.export import FormatName
-from icm_api.training.here import MODEL, OnStep
 from icm_api.training.options import PocketPreferenceTraining
-from icm_api.training.pocket import HEAD, NORM, WEIGHTS_FILE, PocketTrainer, copied
+from icm_api.training.pocket import PocketTrainer
 from icm_api.training.pocket_reward import REPLIES, asked_in
 
 Floats = NDArray[np.float64]
@@ -51,26 +46,21 @@ class PocketPreferenceTrainer(PocketTrainer):
         """
         return {repr(key): _asked(row, key) for key in REPLIES}
 
-    def train(self, rows: list[dict[str, Any]], folder: Path, on_step: OnStep) -> str | None:
-        """Gradient descent on the mean loss of all pairs, all of them a step."""
-        tensors = load_tensors((self._folder / WEIGHTS_FILE).read_bytes())
-        head, scale = tensors[HEAD].astype(np.float64), tensors[NORM].astype(np.float64)
-        tokens = self._tokens(rows, scale)
+    def descent(self, rows: list[dict[str, Any]], head: Floats, scale: Floats) -> Callable[[Floats], Floats]:
+        """What a step takes off the last layer: down the mean loss of all pairs."""
+        tokens, beta = self._tokens(rows, scale), self.options.beta
         before = tokens.gained(tokens.logprobs(head))
-        began, epochs, beta = monotonic(), self.options.epochs, self.options.beta
-        for step in range(1, epochs + 1):
+
+        def step(head: Floats) -> Floats:
             logprobs = tokens.logprobs(head)
             pull = beta / (1 + np.exp(beta * (tokens.gained(logprobs) - before))) / len(rows)
             slopes = np.exp(logprobs)
             slopes[np.arange(len(tokens.wanted)), tokens.wanted] -= 1
             slopes *= (pull[tokens.pair] * tokens.sign)[:, None]
-            head -= self.options.learning_rate * slopes.T @ tokens.states
-            left = (monotonic() - began) / step * (epochs - step)
-            if not on_step(step / epochs, left) and step < epochs:
-                return None
-        tuned = {**tensors, HEAD: head.astype(tensors[HEAD].dtype)}
-        copied(self._folder, folder / MODEL, {WEIGHTS_FILE: save_tensors(tuned)})
-        return None
+            off: Floats = self.options.learning_rate * slopes.T @ tokens.states
+            return off
+
+        return step
 
     def _tokens(self, rows: list[dict[str, Any]], scale: Floats) -> _Tokens:
         """All tokens of all replies."""
