@@ -6,7 +6,6 @@ Reads and writes `labels.jsonl` and `summary.json`. Holds no gold label and meas
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from html import escape
@@ -14,7 +13,8 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from icm_api.errors import ConfigError, RunError, StorageError
+from icm_api.errors import ConfigError, RunError
+from icm_api.files import write_whole
 from icm_api.types import Dataset, Example, Label, LabelDistribution, Labeling, Score, Usage
 
 if TYPE_CHECKING:
@@ -304,31 +304,6 @@ def _guessed(row: LabelledExample, name: str) -> LabelledExample:
         abstained=False,
         review=None,
     )
-
-
-def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a file so that it is either there whole or not at all, also after a power cut.
-
-    Args:
-        path: of the file, whose folders are made.
-        content: text, which is written in UTF-8, or bytes.
-
-    Raises:
-        StorageError: the disk is full or the folder cannot be written.
-    """
-    if path.exists() and not path.is_file():
-        # The file would take the place of the device, pipe or folder.
-        raise StorageError(f"cannot write {path}: it is not a file; choose another place")
-    scratch = path.with_name(path.name + ".part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with scratch.open("wb") as stream:
-            stream.write(content.encode() if isinstance(content, str) else content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        scratch.replace(path)
-    except OSError as error:
-        raise StorageError(f"cannot write {path}: {error.strerror or error}; free or choose another place") from error
 
 
 def _counts(labels: Iterable[Label]) -> dict[Label, int]:

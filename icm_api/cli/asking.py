@@ -26,6 +26,7 @@ from icm_api.data.answers import final_answer
 from icm_api.data.gsm8k import QUESTION, SOLUTIONS, TRUTHS
 from icm_api.data.own_text import without_thoughts
 from icm_api.errors import ConfigError, IcmError, ProviderError
+from icm_api.files import write_whole
 from icm_api.model import Meter, open_model
 from icm_api.model.catalog import ENTRIES
 from icm_api.model.findings import Probe
@@ -35,7 +36,6 @@ from icm_api.model.reading.reading import Sampling
 from icm_api.model.request import Endpoint
 from icm_api.model.writing import write_each
 from icm_api.prompts import PromptBuilder
-from icm_api.result import write_whole
 from icm_api.runs import build_task, default_cache_folder, load_dataset
 from icm_api.types import Example, Prompt, PromptTemplate, Verbalizer
 

@@ -22,8 +22,9 @@ from icm_api.config import Config, load_config
 from icm_api.data import load_gold, load_jsonl
 from icm_api.errors import ConfigError
 from icm_api.evaluation import Evaluation, evaluate, spread
+from icm_api.files import write_whole
 from icm_api.pocket.world import Claim, make_split
-from icm_api.result import Result, write_whole
+from icm_api.result import Result
 from icm_api.runs import Watch, build_task, has_run, load_dataset, open_model, resume, run_config
 
 CONSTRAINTS = MappingProxyType(

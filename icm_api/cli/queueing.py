@@ -21,7 +21,8 @@ from icm_api.data.spreadsheets import escaped, is_rewritten
 from icm_api.errors import ConfigError, RunError
 from icm_api.evaluation import name_settling
 from icm_api.export import LabelledData, Options, export_labels
-from icm_api.result import LabelledExample, write_whole
+from icm_api.files import write_whole
+from icm_api.result import LabelledExample
 from icm_api.runs import FinishedRun, check_labels, draw_labels
 from icm_api.types import Dataset
 

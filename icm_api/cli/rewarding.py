@@ -27,8 +27,8 @@ from icm_api.errors import ConfigError
 from icm_api.evaluation import mean_interval
 from icm_api.export import export_labels
 from icm_api.export.exporting import check_free
+from icm_api.files import write_whole
 from icm_api.model.request import bytes_in_tokens
-from icm_api.result import write_whole
 from icm_api.reward import (
     BestOf,
     Comparison,

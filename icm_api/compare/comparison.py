@@ -18,7 +18,7 @@ from icm_api.compare.crossed import METHOD, OverSeeds
 from icm_api.errors import RunError
 from icm_api.evaluation import Measure
 from icm_api.evaluation.intervals import LEVEL
-from icm_api.result import write_whole
+from icm_api.files import write_whole
 
 LABELS, HELD_OUT = "labels", "held_out"
 """What is measured: the labels that a method gives the searched examples, and what its demonstrations are worth."""

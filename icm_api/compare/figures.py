@@ -17,7 +17,7 @@ from icm_api.compare.comparison import HELD_OUT, Comparison, Point
 from icm_api.compare.crossed import OverSeeds
 from icm_api.errors import ConfigError, StorageError
 from icm_api.evaluation import Interval
-from icm_api.result import write_whole
+from icm_api.files import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -25,10 +25,11 @@ from icm_api.config import (
     SearchSettings,
 )
 from icm_api.errors import ProviderError, RunError
+from icm_api.files import write_whole
 from icm_api.model import note_session, spent
 from icm_api.model.client.meter import most_cost
 from icm_api.objective import Objective
-from icm_api.result import SUMMARY_FILE, write_whole
+from icm_api.result import SUMMARY_FILE
 from icm_api.runs import (
     CONFIG_FILE,
     SESSIONS_FILE,

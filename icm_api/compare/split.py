@@ -17,7 +17,7 @@ from icm_api.chance import draw
 from icm_api.config import Config, DataSection
 from icm_api.data import Gold, load_examples, load_fixed, load_gold_labels
 from icm_api.errors import ConfigError, DataError, RunError
-from icm_api.result import write_whole
+from icm_api.files import write_whole
 from icm_api.runs import build_task, data_source, load_dataset
 from icm_api.types import Dataset, Example, PromptTemplate
 

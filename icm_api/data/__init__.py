@@ -8,18 +8,10 @@ computes a score.
 from icm_api.data.checking import DataCheck, DataChecking, check_data
 from icm_api.data.columns import DataSource, load_jsonl
 from icm_api.data.labels import Gold, answered_ids, load_fixed, load_gold
+from icm_api.data.loading import fingerprint, load_examples, load_gold_labels, stream_examples, warn_left_out
 from icm_api.data.pairs import rank
 from icm_api.data.readers import HUB, read_rows
-from icm_api.data.registry import (
-    Format,
-    find_format,
-    fingerprint,
-    format_names,
-    load_examples,
-    load_gold_labels,
-    stream_examples,
-    warn_left_out,
-)
+from icm_api.data.registry import Format, find_format, format_names
 from icm_api.data.rows import Row
 
 __all__ = [

@@ -12,7 +12,7 @@ from statistics import median
 from typing import Any
 
 from icm_api.data.columns import DataSource
-from icm_api.data.registry import is_skipped, read_tolerantly, warn_left_out
+from icm_api.data.loading import is_skipped, read_tolerantly, warn_left_out
 from icm_api.data.spreadsheets import is_rewritten
 from icm_api.errors import DataError
 from icm_api.types import Example

@@ -8,8 +8,8 @@ from html import escape
 from pathlib import Path
 from urllib.parse import quote
 
+from icm_api.files import write_whole
 from icm_api.report.text import clean
-from icm_api.result import write_whole
 from icm_api.runs import RunRow, list_runs
 
 INDEX_PAGE = "index.html"

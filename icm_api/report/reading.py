@@ -18,10 +18,11 @@ from icm_api.config import Config
 from icm_api.data import Gold
 from icm_api.errors import ConfigError, IcmError, StorageError
 from icm_api.evaluation import Evaluation, Interval, brier, evaluate, expected_calibration_error, wilson_interval
+from icm_api.files import write_whole
 from icm_api.model import Sent
 from icm_api.report.contested import Conflict, ContestedExample, Evidence, conflicts, contested_examples
 from icm_api.report.trace import Stage, Trace, gathered, stages
-from icm_api.result import LabelledExample, Result, write_whole
+from icm_api.result import LabelledExample, Result
 from icm_api.runs import FinishedRun
 from icm_api.types import Label
 

@@ -13,9 +13,9 @@ from math import ceil
 from pathlib import Path
 
 from icm_api.errors import GaveUpError, IcmError, PromptError, ProviderError, RunError
+from icm_api.files import write_whole
 from icm_api.journal import encode_line
 from icm_api.objective import Objective
-from icm_api.result import write_whole
 from icm_api.runs.folder import ASIDE_FILE
 from icm_api.search import Start
 from icm_api.types import Dataset, Tally

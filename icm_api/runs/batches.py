@@ -17,9 +17,10 @@ from typing import Any
 from icm_api.config import Config
 from icm_api.evaluation.coherence import best_naming
 from icm_api.evaluation.thresholds import AGREEING
+from icm_api.files import write_whole
 from icm_api.journal import Journal, encode_line
 from icm_api.objective import Objective
-from icm_api.result import LABELS_FILE, SUMMARY_FILE, LabelledExample, Result, write_whole
+from icm_api.result import LABELS_FILE, SUMMARY_FILE, LabelledExample, Result
 from icm_api.runs.aside import Aside, allowed
 from icm_api.runs.batching import Batch
 from icm_api.runs.executing import Executor, Heard, again_if_lost, together

@@ -16,7 +16,8 @@ from typing import Any
 
 from icm_api.errors import DataError, RunError
 from icm_api.evaluation import Check, check_of, scaled, temperature_of_labels
-from icm_api.result import LABELS_FILE, LabelledExample, Result, write_whole
+from icm_api.files import write_whole
+from icm_api.result import LABELS_FILE, LabelledExample, Result
 from icm_api.runs.judging import FEWEST_GIVEN
 from icm_api.runs.spill import PARTS_FOLDER
 from icm_api.types import Label, LabelDistribution

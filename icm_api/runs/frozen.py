@@ -17,8 +17,9 @@ from icm_api.chance import draw
 from icm_api.config import SearchSettings
 from icm_api.data import rank
 from icm_api.errors import RunError
+from icm_api.files import write_whole
 from icm_api.objective import CENTRES, Calibration, Objective, shifted
-from icm_api.result import LabelledExample, Result, write_whole
+from icm_api.result import LabelledExample, Result
 from icm_api.types import Dataset, Example, Label, LabelDistribution
 
 FROZEN_FILE = "frozen.json"

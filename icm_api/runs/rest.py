@@ -18,10 +18,11 @@ from typing import Any
 from icm_api.consistency import AbsentKeyError, Relations, compile_relations
 from icm_api.errors import PromptError, ProviderError, RunError
 from icm_api.evaluation import legal_posterior, scaled
+from icm_api.files import write_whole
 from icm_api.journal import Journal
 from icm_api.objective import Objective, shifted
 from icm_api.prompts import PromptBuilder
-from icm_api.result import LabelledExample, labelled, write_whole
+from icm_api.result import LabelledExample, labelled
 from icm_api.runs.aside import Aside, guilty, too_long
 from icm_api.runs.executing import Executor, Labelled, Stretch, again_if_lost, together
 from icm_api.runs.frozen import Frozen

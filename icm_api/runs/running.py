@@ -17,9 +17,10 @@ import tomli_w
 
 from icm_api.config import TOLERATE, Config, DiagnosticsSettings, SearchSettings
 from icm_api.errors import DeadlineError, RunError
+from icm_api.files import write_whole
 from icm_api.journal import Journal
 from icm_api.model import LanguageModel, note_session
-from icm_api.result import LABELS_FILE, SUMMARY_FILE, Result, write_whole
+from icm_api.result import LABELS_FILE, SUMMARY_FILE, Result
 from icm_api.runs.aside import Aside, allowed, read_aside
 from icm_api.runs.batches import search_batches
 from icm_api.runs.cutting import Cut, Large, forget_rest, label_rest, searched_before

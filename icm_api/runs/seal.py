@@ -12,7 +12,8 @@ from hashlib import sha256
 from pathlib import Path
 
 from icm_api.errors import RunError
-from icm_api.result import LABELS_FILE, SUMMARY_FILE, write_whole
+from icm_api.files import write_whole
+from icm_api.result import LABELS_FILE, SUMMARY_FILE
 from icm_api.runs.folder import ASIDE_FILE, CONFIG_FILE, INPUTS_FILE, SESSIONS_FILE, SPENDING_FILE
 from icm_api.runs.frozen import FROZEN_FILE
 from icm_api.runs.spill import PARTS_FOLDER

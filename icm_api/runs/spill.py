@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from icm_api.errors import RunError, StorageError
-from icm_api.result import write_whole
+from icm_api.files import write_whole
 from icm_api.runs.core import Rows, Split, Unit
 from icm_api.types import Example
 

@@ -22,11 +22,12 @@ from typing import Any, TypeAlias
 from icm_api.config import Config, DiagnosticsSettings
 from icm_api.errors import ConfigError, RunError, StorageError
 from icm_api.export import LabelledData
+from icm_api.files import write_whole
 from icm_api.model import LanguageModel
 from icm_api.model.client.meter import Metering
 from icm_api.objective import Estimate, Lengths, Shared
 from icm_api.prompts import PromptBuilder
-from icm_api.result import LabelledExample, Result, write_whole
+from icm_api.result import LabelledExample, Result
 from icm_api.runs import build_task, folder_of, load_dataset, load_start, locked, open_model
 from icm_api.runs.aside import Aside, allowed
 from icm_api.runs.folder import ROUNDS_FOLDER, inputs_of

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 
 from icm_api.errors import DataError, StorageError
 from icm_api.export import FormatName
-from icm_api.result import write_whole
+from icm_api.files import write_whole
 from icm_api.training.options import TrainingOptions
 from icm_api.training.values import Estimate, Job, TrainingData, Tuned
 

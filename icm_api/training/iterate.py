@@ -20,8 +20,9 @@ import tomli_w
 from icm_api.config import Config
 from icm_api.errors import ConfigError, ProviderError, RunError
 from icm_api.export import LabelledData
+from icm_api.files import write_whole
 from icm_api.model import LanguageModel
-from icm_api.result import LABELS_FILE, SUMMARY_FILE, Result, write_whole
+from icm_api.result import LABELS_FILE, SUMMARY_FILE, Result
 from icm_api.runs import (
     CONFIG_FILE,
     INPUTS_FILE,

@@ -21,7 +21,7 @@ from typing import Any
 from icm_api.errors import ConfigError, DataError, GaveUpError, RequestError, RunError, StorageError
 from icm_api.export import FORMATS, Options, export_labels
 from icm_api.export.rows import LabelledData
-from icm_api.result import write_whole
+from icm_api.files import write_whole
 from icm_api.runs import FinishedRun, locked
 from icm_api.training.records import Attempt, Record, read_last
 from icm_api.training.values import Estimate, Job, Method, Trainer, TrainingData

@@ -19,8 +19,8 @@ from typing import Any
 from icm_api.chance import draw
 from icm_api.errors import ProviderError, RunError
 from icm_api.export import FormatName
+from icm_api.files import write_whole
 from icm_api.model.request import bytes_in_tokens
-from icm_api.result import write_whole
 from icm_api.training.here import MODEL, OnStep, TrainerHere, read_rows
 from icm_api.training.options import TinkerTraining
 from icm_api.training.values import Estimate, Job, TrainingData, Tuned

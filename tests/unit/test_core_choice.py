@@ -250,7 +250,7 @@ def test_a_large_set_is_read_once_to_be_audited_or_planned(
             read.append(row.id)
             yield row
 
-    monkeypatch.setattr("icm_api.data.registry.read_rows", counted)
+    monkeypatch.setattr("icm_api.data.loading.read_rows", counted)
     monkeypatch.setattr("icm_api.runs.core.MOST_WHOLE", 50)
     checking = DataChecking(data_source(groups_apart))
     audit_config(groups_apart, checking)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from icm_api.errors import StorageError
+from icm_api.files import write_whole
 from icm_api.journal import Journal
-from icm_api.result import write_whole
 
 
 def test_a_pipe_is_not_replaced_by_a_file(tmp_path: Path) -> None:

@@ -17,9 +17,9 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from icm_api.errors import RunError, StorageError
+from icm_api.files import write_whole
 from icm_api.journal import Journal
 from icm_api.model.job import Bundle
-from icm_api.result import write_whole
 from icm_api.types import Usage
 
 _LOCK = ".{}.lock"
