@@ -11,8 +11,9 @@ import pytest
 from icm_api.config import ClientSettings
 from icm_api.errors import RequestError, RequestErrorKind
 from icm_api.model.client import retry
+from icm_api.model.client.batch import Batch
 from icm_api.model.client.crowding import Crowding
-from icm_api.model.client.dispatch import Batch, Dispatcher
+from icm_api.model.client.dispatch import Dispatcher
 from icm_api.model.client.meter import Meter
 from icm_api.model.request import Request, Response
 from icm_api.types import Capabilities, Usage

@@ -19,7 +19,8 @@ from icm_api.errors import (
     RequestErrorKind,
     Unanswered,
 )
-from icm_api.model.client.dispatch import _GRACE, Batch, Dispatcher
+from icm_api.model.client.batch import _GRACE, Batch
+from icm_api.model.client.dispatch import Dispatcher
 from icm_api.model.client.meter import Meter
 from icm_api.model.request import Request, Response
 from icm_api.types import Capabilities, Prompt, Turn, Usage, Verbalizer

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import pytest
 
 from icm_api.config import ClientSettings
-from icm_api.model.client.dispatch import Batch, Dispatcher
+from icm_api.model.client.batch import Batch
+from icm_api.model.client.dispatch import Dispatcher
 from icm_api.model.client.meter import Meter
 from icm_api.model.request import Request, Response
 from icm_api.runs.pace import Pace, Wave, trips

@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING
 
 from icm_api.config import ClientSettings
 from icm_api.errors import LogprobsUnavailableError, ProviderError, Unanswered
+from icm_api.model.client.batch import Batch
 from icm_api.model.client.cuts import CutWatch
-from icm_api.model.client.dispatch import Batch, Dispatcher
+from icm_api.model.client.dispatch import Dispatcher
 from icm_api.model.client.entries import Writes, cache_key, encode_body
 from icm_api.model.client.keeping import AnswerCache
 from icm_api.model.client.limits import Limiting
