@@ -233,9 +233,9 @@ def use(recorder: Recorder, name: str, run: Path, gold: Path, flags: Sequence[st
 
 def resumes(recorder: Recorder) -> None:
     """Runs cut off, by a kill and by a torn journal: their ends are those of the unbroken run."""
-    whole = config(recorder.work / "whole", "comparisons", 14, "seed = 2")
+    whole = config(recorder.work / "whole", "comparisons", 14, 'engine = "anneal"\nseed = 2')
     recorder.call("resumes/whole", "run", whole, "--json")
-    killed = config(recorder.work / "killed", "comparisons", 14, "seed = 2")
+    killed = config(recorder.work / "killed", "comparisons", 14, 'engine = "anneal"\nseed = 2')
     trace = killed.parent / "run" / "trace.jsonl"
     process = subprocess.Popen([sys.executable, "-m", "icm_api.cli.main", "run", str(killed), "--json"], cwd=ROOT,
                                stdout=subprocess.DEVNULL)  # fmt: skip
