@@ -94,13 +94,11 @@ class AnthropicReader:
             Request(
                 asked(text),
                 _PATH,
-                sample=sample,
                 tokens=estimated_tokens(text),
                 completion_tokens=sampling.max_tokens,
                 check=self._check,
             )
             for text in texts
-            for sample in range(sampling.samples)
         ]
         return await replies(requests, client, _text, sampling.samples)
 

@@ -55,15 +55,16 @@ async def replies(
     """What a model writes, `samples` replies to each text; fewer if some were refused or can't be used.
 
     Args:
-        requests: for each text so many, one after the other.
+        requests: one for each text.
         client: asks them.
         text_of: an answer's text.
-        samples: replies to each text.
+        samples: replies to each text; a request for each.
 
     Raises:
         ProviderError: a request failed for a reason that is not its own, or all did.
     """
-    left = list(requests)
+    wanted = [replace(request, sample=sample) for request in requests for sample in range(samples)]
+    left = wanted
     while True:
         try:
             answers = await client.ask(left)
@@ -74,8 +75,8 @@ async def replies(
             if not fewer or len(fewer) == len(left):
                 raise
             left = fewer
-    written: list[list[str]] = [[] for _ in range(0, len(requests), samples)]
-    places = {id(request): at // samples for at, request in enumerate(requests)}
+    written: list[list[str]] = [[] for _ in requests]
+    places = {id(request): at // samples for at, request in enumerate(wanted)}
     # Half a surrogate pair can be written to no file.
     for request, body in zip(left, answers, strict=True):
         written[places[id(request)]].append(_LONE.sub("\ufffd", text_of(body)))

@@ -70,13 +70,11 @@ class GeminiReader:
             Request(
                 {"generationConfig": config, "contents": [{"role": "user", "parts": [{"text": text}]}]},
                 self._path,
-                sample=sample,
                 tokens=estimated_tokens(text),
                 completion_tokens=sampling.max_tokens,
                 check=self._check_text,
             )
             for text in texts
-            for sample in range(sampling.samples)
         ]
         return await replies(requests, client, written_text, sampling.samples)
 

@@ -122,13 +122,11 @@ class WritesText:
                     "temperature": float(sampling.temperature),
                     **({"chat": True} if self._chat else {}),
                 },
-                sample=sample,
                 tokens=self._endpoint.count_tokens(text),
                 completion_tokens=sampling.max_tokens,
                 check=self._text,
             )
             for text in texts
-            for sample in range(sampling.samples)
         ]
         return await replies(requests, client, self._text, sampling.samples)
 

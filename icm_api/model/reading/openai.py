@@ -110,13 +110,11 @@ class Questions:
             Request(
                 body := self.body(text, sampling.max_tokens, sampling.temperature),
                 self._path,
-                sample=sample,
                 tokens=len(text) // 3,
                 completion_tokens=_most_reply_tokens(body),
                 check=named(self.host.identity, self.host.blot, self._text),
             )
             for text in texts
-            for sample in range(sampling.samples)
         ]
         return await replies(requests, client, self._text, sampling.samples)
 
