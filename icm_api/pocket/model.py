@@ -11,21 +11,16 @@ everything behind them is computed for the wanted positions alone.
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from safetensors.numpy import load as load_tensors
 
 from icm_api.pocket.tokenizer import PocketTokenizer
+from icm_api.pocket.trie import Floats, Node, Segment, build_trie, first_batch
 
 WEIGHTS = Path(__file__).parent / "weights"
-Floats = NDArray[np.float64]
-Segment = tuple[int, ...]
-
-# Tokens, those of the prefixes included, whose keys and values one batch of nodes may hold. Small stays in cache.
-_BATCH_TOKENS = 4096
 # Multiply-adds in one call to BLAS: few enough that none starts threads, which cost more than they save here.
 _BLAS_WORK = 2**18
 
@@ -41,39 +36,6 @@ class _Layer:
     out: Floats
     gate_up: Floats
     down: Floats
-
-
-@dataclass
-class _Node:
-    """A stretch of the trie without a fork.
-
-    Attributes:
-        tokens: The tokens after the parent's.
-        parent: The node before this one.
-        children: While the trie is built, the nodes after this one, by their first segment.
-        branches: What is computed after this node, from the keys and values of its first tokens.
-        ends: Sequences that end here, each with how many of the node's tokens it has.
-        start: Position of the first of `tokens`. The parent may have further tokens that are not before them.
-        keys: Per layer, [start + len(tokens), width]: the keys of all nodes before included.
-        values: The same for the values.
-    """
-
-    tokens: list[int]
-    parent: "_Node | None" = None
-    children: dict[Segment, "_Node"] = field(default_factory=dict)
-    branches: "list[_Node]" = field(default_factory=list)
-    ends: list[tuple[int, int]] = field(default_factory=list)
-    start: int = 0
-    keys: list[Floats] = field(default_factory=list)
-    values: list[Floats] = field(default_factory=list)
-
-    def extend(self, depth: int, keys: Floats, values: Floats) -> None:
-        """Keep one more layer's keys and values of this node's tokens, behind the parent's."""
-        if self.parent is not None:
-            keys = np.concatenate((self.parent.keys[depth][: self.start], keys))
-            values = np.concatenate((self.parent.values[depth][: self.start], values))
-        self.keys.append(keys)
-        self.values.append(values)
 
 
 class PocketModel:
@@ -157,9 +119,9 @@ class PocketModel:
         result = np.empty((len(sequences), width))
         if not sequences:
             return result
-        work = [[_build_trie(self._tokenizer.bos, sequences, self._check)]]
+        work = [[build_trie(self._tokenizer.bos, sequences, self._check)]]
         while work:
-            nodes = _first_batch(work)
+            nodes = first_batch(work)
             places = [sorted({length - 1 for _, length in node.ends}) for node in nodes]
             hidden = self._forward(nodes, places)
             if len(hidden):
@@ -194,7 +156,7 @@ class PocketModel:
         if not ids:
             return np.empty((0, self.vocab_size))
         self._check(0, ids, len(ids))
-        node = _Node([self._tokenizer.bos, *ids[:-1]])
+        node = Node([self._tokenizer.bos, *ids[:-1]])
         return self._logprobs(self._forward([node], [list(range(len(ids)))]))
 
     def _check(self, index: int, tokens: Sequence[int], length: int) -> None:
@@ -209,7 +171,7 @@ class PocketModel:
                 "encode the text with this model's own encode()"
             )
 
-    def _forward(self, nodes: list[_Node], wanted: list[list[int]]) -> Floats:
+    def _forward(self, nodes: list[Node], wanted: list[list[int]]) -> Floats:
         """Compute the nodes' keys and values, and the last layer's output at their wanted positions, [wanted, width].
 
         `wanted` holds per node the wanted positions, counted within the node.
@@ -241,7 +203,7 @@ class PocketModel:
             x = x + _times(gate * up * (0.5 + 0.5 * np.tanh(0.5 * gate)), layer.down)
         return x
 
-    def _attend(self, q: Floats, node: _Node, depth: int, rows: list[int]) -> Floats:
+    def _attend(self, q: Floats, node: Node, depth: int, rows: list[int]) -> Floats:
         """Mix the values for the queries `q` [len(rows), width] at `rows` of the node, a block of rows at a time."""
         queries, keys, values = map(self._by_head, (q, node.keys[depth], node.values[depth]))
         mixed = np.empty_like(queries)
@@ -305,66 +267,3 @@ def _times(x: Floats, weights: Floats) -> Floats:
         np.matmul(x[:whole].reshape(blocks), weights, out=result[:whole].reshape(blocks))
     np.matmul(x[whole:], weights, out=result[whole:])
     return result
-
-
-def _build_trie(bos: int, sequences: Sequence[Sequence[Segment]], check: Callable[[int, Segment, int], None]) -> _Node:
-    """The root of the trie of all sequences, each behind BOS.
-
-    `check` is called with the index of a sequence, a segment not seen before at its place, and the sequence's length
-    in tokens up to that segment's end; it raises if they don't suit the model.
-    """
-    root = _Node([bos])
-    for index, segments in enumerate(sequences):
-        node, length = root, 0
-        for segment in segments:
-            if not segment:
-                continue
-            length += len(segment)
-            child = node.children.get(segment)
-            if child is None:
-                check(index, segment, length)
-                child = node.children[segment] = _Node(list(segment))
-            node = child
-        node.ends.append((index, len(node.tokens)))
-    _compress(root)
-    return root
-
-
-def _compress(root: _Node) -> None:
-    """Join every node with the child that most tokens follow, and tell the others their parents and positions."""
-    order = [root]
-    for node in order:
-        order += node.children.values()
-    weights: dict[int, int] = {}
-    for node in reversed(order):
-        weights[id(node)] = len(node.tokens) + sum(weights[id(child)] for child in node.children.values())
-    stack = [root]
-    while stack:
-        node = stack.pop()
-        children = list(node.children.values())
-        while children:
-            ahead = max(children, key=lambda child: weights[id(child)])
-            _branch_off(node, [child for child in children if child is not ahead], stack)
-            node.ends += [(index, len(node.tokens) + length) for index, length in ahead.ends]
-            node.tokens += ahead.tokens
-            children = list(ahead.children.values())
-        node.children = {}
-
-
-def _branch_off(node: _Node, children: list[_Node], stack: list[_Node]) -> None:
-    for child in children:
-        child.parent, child.start = node, node.start + len(node.tokens)
-    node.branches += children
-    stack += children
-
-
-def _first_batch(work: list[list[_Node]]) -> list[_Node]:
-    """Take the last list of nodes off the stack `work`, or as much of it as may be held at once."""
-    nodes = work.pop()
-    held = 0
-    for count, node in enumerate(nodes):
-        held += node.start + len(node.tokens)
-        if held > _BATCH_TOKENS and count:
-            work.append(nodes[count:])
-            return nodes[:count]
-    return nodes

@@ -8,7 +8,6 @@ import pytest
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
-from icm_api.pocket import model as model_module
 from icm_api.pocket.measure import accuracy, broken, mutual_predictability
 from icm_api.pocket.model import WEIGHTS, PocketModel
 from icm_api.pocket.world import make_claims, make_split
@@ -95,7 +94,7 @@ def test_company_order_and_cuts_change_nothing(model: PocketModel, monkeypatch: 
     alone = np.concatenate([model.next_token_logprobs([segments]) for segments in sequences])
     uncut = model.next_token_logprobs([(joined(segments),) for segments in sequences])
     backwards = model.next_token_logprobs(sequences[::-1])[::-1]
-    monkeypatch.setattr(model_module, "_BATCH_TOKENS", 40)
+    monkeypatch.setattr("icm_api.pocket.trie._BATCH_TOKENS", 40)
     few_at_once = model.next_token_logprobs(sequences)
     for other in (alone, uncut, backwards, few_at_once):
         np.testing.assert_allclose(other, together, rtol=0, atol=1e-9)

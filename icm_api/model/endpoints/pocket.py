@@ -18,7 +18,8 @@ from safetensors import SafetensorError
 from icm_api.errors import ProviderError
 from icm_api.model.endpoints.local_questions import Asked, is_writing, seed_of
 from icm_api.model.request import Request, Response
-from icm_api.pocket.model import Floats, PocketModel
+from icm_api.pocket.model import PocketModel
+from icm_api.pocket.trie import Floats
 from icm_api.types import Capabilities, Usage
 
 _BOS_TOKENS = 1
