@@ -43,7 +43,8 @@ def read_rows(
         source: a file that ends in .json (a list of objects), .csv or .tsv (with a header; a value is a string,
             an empty cell a null); a Parquet file, or the first sheet of an Excel workbook; "hub:OWNER/NAME" for
             `datasets.load_dataset`, also with a local file or folder in place of OWNER/NAME; any other file is read as
-            JSON Lines. Files packed by gzip, xz, bzip2, zstd or zip are unpacked.
+            JSON Lines, or as a table if it begins with none and its first line has tabs. Files packed by gzip, xz,
+            bzip2, zstd or zip are unpacked.
         id_field: the key of the ids, on every row or on none. Without ids, an id is the line number in JSON Lines,
             and elsewhere the row's number, from 1 and without the header.
         name: the hub's configuration name.
@@ -70,10 +71,14 @@ def _file_rows(path: str, delimiter: str | None, bad: Callable[[DataError], None
         return workbook_rows(path)
     if found.ending in (".csv", ".tsv") or delimiter is not None:
         return csv_rows(path, found.ending, delimiter, bad)
-    begins = _beginning(path)
+    beginning = _beginning(path)
+    begins = beginning[:1]
     if found.ending == ".json" or begins == "[":
         return _json_rows(path, bad)
     if begins not in ("", "{") and found.ending not in _LINES:
+        if "\t" in beginning.splitlines()[0]:
+            # What a spreadsheet program calls "Unicode text" is named .txt.
+            return csv_rows(path, ".tsv", delimiter, bad)
         raise DataError(
             f"{path}: no JSON Lines, as it begins with {begins!r}; if it is a table with a header, name it .csv or "
             ".tsv, or say under [data] what is between its cells: delimiter = ..."
@@ -82,10 +87,9 @@ def _file_rows(path: str, delimiter: str | None, bad: Callable[[DataError], None
 
 
 def _beginning(path: str) -> str:
-    """The first character of a file's text that is no white space; "" if its first lines are empty."""
+    """A file's first text, without the white space before it; "" if its first lines are empty."""
     with opened(path, "JSON Lines") as file:
-        text = file.read(_HEAD).decode("utf-8", "replace").removeprefix("\ufeff").lstrip()
-    return text[:1]
+        return file.read(_HEAD).decode("utf-8", "replace").removeprefix("\ufeff").lstrip()
 
 
 def read_json_lines(path: str | PathLike[str], id_field: str = "id") -> Iterator[Row]:

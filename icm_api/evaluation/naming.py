@@ -132,6 +132,7 @@ class Naming:
 
 
 UNSETTLED = "unsettled"
+_EXCHANGED = "the division may be a good one with the names exchanged, or be about something else than was asked"
 
 
 def name(prior: Prior, given: int, readings: Sequence[Reading] = ()) -> Naming:
@@ -153,14 +154,16 @@ def name(prior: Prior, given: int, readings: Sequence[Reading] = ()) -> Naming:
     auroc, kept = prior.auroc, tuple(readings)
     if auroc is None:
         return Naming(UNSETTLED, "all labels are one and the same, so there is nothing to name")
-    if prior.spread < NAMING_SPREAD or (auroc >= NAMED and prior.alone < TOLD):
-        alike = (
-            "without any other label the model sees nearly no difference between the examples (spread "
-            f"{prior.spread:.2f} nats): the division may be a good one with the names exchanged, or be about something "
-            "else than was asked"
-        )
-        return Naming(UNSETTLED, alike, kept)
     share = f"{auroc:.0%} of the pairs with different labels"
+    if prior.spread < NAMING_SPREAD:
+        alike = "without any other label the model sees nearly no difference between the examples"
+        return Naming(UNSETTLED, f"{alike} (spread {prior.spread:.2f} nats): {_EXCHANGED}", kept)
+    if auroc >= NAMED and prior.alone < TOLD:
+        faint = (
+            f"asked about each text by itself, the model orders {share} as the labels do, but that tells only "
+            f"{max(prior.alone, 0):.0%} of what could be known of them"
+        )
+        return Naming(UNSETTLED, f"{faint}: {_EXCHANGED}", kept)
     if prior.names:
         strongly = auroc >= STRONGLY and prior.spread >= STRONG_SPREAD
         told = f"asked about each text by itself, the model already leans to these names: it orders {share} as they do"

@@ -224,6 +224,12 @@ def test_a_name_that_says_nothing_leaves_it_to_the_first_character(tmp_path: Pat
     assert read(written(tmp_path, "rows.txt", CSV.encode()), delimiter=";") == ROWS
 
 
+def test_what_a_spreadsheet_calls_unicode_text_is_a_table(tmp_path: Path) -> None:
+    tabs = CSV.replace(";", "\t")
+    for encoding in ("utf-16", "utf-8"):
+        assert read(written(tmp_path, "rows.txt", tabs.encode(encoding))) == ROWS
+
+
 @pytest.mark.parametrize(
     ("path", "what"),
     [("https://host/rows.csv", "downloaded first"), ("~/rows.csv", "the home folder"), ("rows.csv", "check the path")],

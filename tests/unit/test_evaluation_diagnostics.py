@@ -555,6 +555,14 @@ def test_the_prior_names_labels_or_a_person_does_or_nothing(prior: Prior, given:
     assert name(prior, given).answer == answer
 
 
+def test_names_that_nothing_settles_are_explained_by_what_was_seen() -> None:
+    assert (
+        "nearly no difference between the examples (spread 0.10 nats)" in name(Prior(0.1, 1.0, 0.0, 0.9, 0.9), 0).says
+    )
+    faint = name(Prior(3.2, 0.8, 0.04, 0.9, 0.94), 0).says
+    assert "orders 80% of the pairs with different labels as the labels do, but that tells only 4%" in faint
+
+
 def test_the_opposite_of_the_prior_is_said_to_be_exchanged() -> None:
     assert "probably exchanged" in name(Prior(1.5, 0.06, 0.4, 0.9, 1.3), 0).says
 
