@@ -136,6 +136,32 @@ async def test_a_full_disk_stops_with_its_own_error(
             await client.ask(named(*range(50)))
 
 
+@pytest.mark.parametrize("milliseconds", [0, 5])
+async def test_a_full_disk_stops_at_what_is_under_way_and_all_is_kept_once_there_is_room(
+    milliseconds: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, write, slots = Hosted(milliseconds), ResponseCache.put_encoded, 4
+
+    def full(self: ResponseCache, encoded: Mapping[str, bytes]) -> None:
+        if encoded and len(self) + len(encoded) > 20:
+            raise StorageError("disk full")
+        write(self, encoded)
+
+    settings = ClientSettings(concurrency=slots, max_concurrency=slots)
+    async with open_client(tmp_path, model, settings) as client:
+        with monkeypatch.context() as patched:
+            patched.setattr(ResponseCache, "put_encoded", full)
+            for _ in range(2):
+                # Two at once, which share the slots.
+                asking = (client.ask(named(*some)) for some in (range(50), range(50, 100)))
+                found = await asyncio.gather(*asking, return_exceptions=True)
+                assert [str(each) for each in found] == ["disk full"] * 2
+        # Those whose answers could not be written, and those sent before that was known.
+        assert len(model.sent) <= len(ResponseCache(tmp_path)) + 2 * slots
+        await client.ask(named(*range(100)))
+    assert len(model.sent) == len(ResponseCache(tmp_path)) == 100
+
+
 async def test_two_clients_on_one_cache_pay_twice_only_for_what_both_asked_before_either_had_it(
     tmp_path: Path,
 ) -> None:

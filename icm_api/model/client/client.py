@@ -181,6 +181,8 @@ class Client:
 
     async def _fetch(self, requests: Mapping[str, Request]) -> dict[str, _Kept]:
         """Answers from disk, and the rest from the endpoint."""
+        # What could not be written before may have room by now; if not, nothing more is asked.
+        self._flush()
         version = None if self._cache is None else self._cache.version()
         kept = self._on_disk(requests)
         absent = {key: request for key, request in requests.items() if key not in kept}
@@ -193,6 +195,8 @@ class Client:
                 self._writes.put(key, kept[key].body, response.usage)
 
         def known(keys: Sequence[str]) -> Sequence[str]:
+            if self._writes is not None:
+                self._writes.check()
             # Another process on the same cache may have got them since.
             if self._cache is not None and self._cache.version() != version:
                 kept.update(self._on_disk(keys))

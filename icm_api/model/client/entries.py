@@ -126,7 +126,7 @@ class Writes:
     """Writes to a cache, gathered over one turn of the event loop.
 
     A transaction costs as much as ten entries; waiting longer than a turn would let another process ask for what
-    is already here.
+    is already here. What could not be written, as on a full disk, is held until `flush` can write it.
 
     Args:
         cache: where to.
@@ -148,30 +148,35 @@ class Writes:
             usage: what the answer cost.
 
         Raises:
-            StorageError: an earlier one could not be written.
+            StorageError: an earlier one could not be written; this one is held as well.
         """
-        self._raise_failure()
         if not self._entries:
             asyncio.get_running_loop().call_soon(self._write)
         self._entries[key] = encode_entry(key, body, usage, self._source())
+        self.check()
+
+    def check(self) -> None:
+        """Nothing more is worth asking while answers cannot be kept.
+
+        Raises:
+            StorageError: the last ones could not be written.
+        """
+        if self._failure is not None:
+            raise self._failure
 
     def flush(self) -> None:
         """Write now what is left.
 
         Raises:
-            StorageError: it could not be written, or something before it.
+            StorageError: it could not be written.
         """
         self._write()
-        self._raise_failure()
+        self.check()
 
     def _write(self) -> None:
-        entries, self._entries = self._entries, {}
         try:
-            self._cache.put_encoded(entries)
+            self._cache.put_encoded(self._entries)
         except StorageError as error:
             self._failure = error
-
-    def _raise_failure(self) -> None:
-        failure, self._failure = self._failure, None
-        if failure is not None:
-            raise failure
+        else:
+            self._entries, self._failure = {}, None
