@@ -30,4 +30,6 @@ def write_whole(path: Path, content: str | bytes) -> None:
             os.fsync(stream.fileno())
         scratch.replace(path)
     except OSError as error:
-        raise StorageError(f"cannot write {path}: {error.strerror or error}; free or choose another place") from error
+        raise StorageError(
+            f"cannot write {path}: {error.strerror or error}; free some space, or choose another place"
+        ) from error

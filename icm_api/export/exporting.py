@@ -248,7 +248,7 @@ def _whole_folder(folder: Path, *, force: bool) -> Iterator[Path]:
         scratch.replace(folder)
     except OSError as error:
         raise StorageError(
-            f"cannot write {folder}: {error.strerror or error}; free or choose another place with --out"
+            f"cannot write {folder}: {error.strerror or error}; free some space, or choose another place with --out"
         ) from error
     except UnicodeEncodeError as error:
         raise DataError(

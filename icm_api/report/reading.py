@@ -273,4 +273,6 @@ def _write_bytes(path: Path, content: bytes) -> None:
     try:
         path.write_bytes(content)
     except OSError as error:
-        raise StorageError(f"cannot write {path}: {error.strerror or error}; free or choose another place") from error
+        raise StorageError(
+            f"cannot write {path}: {error.strerror or error}; free some space, or choose another place"
+        ) from error

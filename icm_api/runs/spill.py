@@ -91,16 +91,17 @@ def spill(rows: Rows, split: Split, unit: Unit, folder: Path, source: str) -> In
         if scratch.exists():
             shutil.rmtree(scratch)
         scratch.mkdir(parents=True)
-        counts = _filled(rows, split, unit, scratch)
+        found = Index(tuple(_filled(rows, split, unit, scratch)), source)
+        if index is not None and index != found:
+            raise RunError(f"{folder}: the data are cut otherwise than before: they changed since the run began")
+        # First the index: rows that are in place are those that it speaks of. Those without one are of nobody.
+        write_whole(folder / INDEX_FILE, json.dumps({"examples": found.examples, "source": source}) + "\n")
+        drop_rows(folder)
         scratch.replace(folder / _ROWS)
     except OSError as error:
         raise StorageError(
             f"cannot write {folder}: {error.strerror or error}; free some space, then resume the run"
         ) from error
-    found = Index(tuple(counts), source)
-    if index is not None and index != found:
-        raise RunError(f"{folder}: the data are cut otherwise than before: they changed since the run began")
-    write_whole(folder / INDEX_FILE, json.dumps({"examples": found.examples, "source": source}) + "\n")
     return found
 
 

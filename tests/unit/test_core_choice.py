@@ -153,6 +153,11 @@ def test_parts_hold_the_rest_in_whole_units_and_are_cut_once(tmp_path: Path) -> 
     assert spill(found, split, unit, tmp_path, "one") == index
     with pytest.raises(RunError, match="other data"):
         spill(found, split, unit, tmp_path, "two")
+    # As whoever stopped between the rows and the index, or between the index and the rows, has left them.
+    for lost in ("parts.json", "rows"):
+        (tmp_path / lost).rename(tmp_path / f"{lost}.lost")
+        assert spill(found, split, unit, tmp_path, "one") == index
+        assert [read_part(tmp_path, part) for part in range(len(index.examples))] == parts
 
 
 def test_lines_written_together_stand_after_those_that_were_kept(tmp_path: Path) -> None:
