@@ -36,6 +36,7 @@ MORE = (
     "\n[batches]\nsize = 12\ncount = 4\noverlap = 4\n\n[core]\npart = 30\n\n[diagnostics]\nenabled = false\n\n"
     "[client]\nretry_seconds = 60\n\n[budget]\nrequests = {budget}\n"
 )
+PIECES = ("BatchPiece", "PartPiece")
 SLOTS = 64
 """Requests that one worker may have under way."""
 
@@ -82,16 +83,20 @@ def children(parent: int) -> dict[int, str]:
     return {pid: name for pid, name in names.items() if below(pid)}
 
 
-def kill_one(process: subprocess.Popen[str], name: str) -> int:
-    """Kill one of the cluster's processes, by its id, once there is one that is called so."""
+def seen(process: subprocess.Popen[str], name: str) -> int:
+    """One of the cluster's processes, once there is one that is called so: its id."""
     until = monotonic() + 90
     while monotonic() < until and process.poll() is None:
         for pid, called in children(process.pid).items():
             if re.match(rf"ray::.*{name}", called):
-                os.kill(pid, signal.SIGKILL)
                 return pid
         sleep(0.05)
     raise AssertionError(f"no process of the cluster was called {name}")
+
+
+def kill_one(process: subprocess.Popen[str], name: str) -> None:
+    """Kill one of the cluster's processes, once there is one that is called so."""
+    os.kill(seen(process, name), signal.SIGKILL)
 
 
 def files(folder: Path) -> Mapping[str, bytes]:
@@ -155,12 +160,16 @@ def test_workers_give_the_bytes_of_one_process_and_ask_as_much(
     assert bodies(server) - before == whole[1]
 
 
-@pytest.mark.parametrize("victim", ["BatchPiece", "PartPiece", "LimiterActor"])
+@pytest.mark.parametrize(
+    ("victim", "during"),
+    [("BatchPiece", "BatchPiece"), ("PartPiece", "PartPiece"), *(("LimiterActor", each) for each in PIECES)],
+)
 def test_whoever_is_killed_the_bytes_are_the_same_and_only_what_was_in_flight_is_paid_again(
-    victim: str, server: Server, redis: RedisServer, whole: Whole, tmp_path: Path
+    victim: str, during: str, server: Server, redis: RedisServer, whole: Whole, tmp_path: Path
 ) -> None:
     before = bodies(server)
     process = started("run", configured(tmp_path, server, f'url = "{redis.url}"'))
+    seen(process, during)
     kill_one(process, victim)
     code, told = ended(process)
     assert code == 0, told
@@ -169,11 +178,13 @@ def test_whoever_is_killed_the_bytes_are_the_same_and_only_what_was_in_flight_is
     assert sum(twice.values()) <= SLOTS
 
 
+@pytest.mark.parametrize("during", PIECES)
 def test_a_server_of_the_cache_that_restarts_loses_nothing(
-    server: Server, redis: RedisServer, whole: Whole, tmp_path: Path
+    during: str, server: Server, redis: RedisServer, whole: Whole, tmp_path: Path
 ) -> None:
     before = bodies(server)
     process = started("run", configured(tmp_path, server, f'url = "{redis.url}"'))
+    seen(process, during)
     wait_for(lambda: sum((bodies(server) - before).values()) > 50)
     redis.kill()
     sleep(1.0)
