@@ -78,7 +78,7 @@ class Rest:
             BudgetError: the next request could exceed the budget.
             StorageError: the disk is full.
         """
-        left, done = _Left(Aside(aside_reasons(folder), aside)), 0
+        left, done = _Left(Aside(aside_reasons(folder, unfinished=True), aside)), 0
         turn = asyncio.Semaphore(executor.side_by_side)
 
         async def one(part: int, size: int) -> None:
@@ -253,16 +253,18 @@ def read_rest(folder: Path) -> Mapping[str, Any]:
     return found
 
 
-def aside_reasons(folder: Path) -> dict[str, str]:
+def aside_reasons(folder: Path, *, unfinished: bool = False) -> dict[str, str]:
     """The examples of all parts that were set aside, by id, and why.
 
     Args:
         folder: of the parts.
+        unfinished: some parts are still to be labelled, so that a last line may be torn.
 
     Raises:
         RunError: a line is damaged.
     """
-    return {str(line["id"]): str(line["set_aside"]) for _, _, line in labelled_lines(folder) if "set_aside" in line}
+    lines = labelled_lines(folder, unfinished=unfinished)
+    return {str(line["id"]): str(line["set_aside"]) for _, _, line in lines if "set_aside" in line}
 
 
 def labelled_examples(folder: Path) -> Iterator[LabelledExample]:

@@ -166,11 +166,12 @@ def drop_rows(folder: Path) -> None:
         raise StorageError(f"cannot remove {folder / _ROWS}: {error.strerror or error}") from error
 
 
-def labelled_lines(folder: Path) -> Iterator[tuple[Path, int, Mapping[str, Any]]]:
+def labelled_lines(folder: Path, *, unfinished: bool = False) -> Iterator[tuple[Path, int, Mapping[str, Any]]]:
     """Every line of every part: the file, the number of the line, and what it says.
 
     Args:
         folder: of the parts; nothing comes of one that is not there.
+        unfinished: some parts are still to be labelled; a torn last line, which has no end, is no line then.
 
     Raises:
         RunError: a line is damaged.
@@ -178,6 +179,8 @@ def labelled_lines(folder: Path) -> Iterator[tuple[Path, int, Mapping[str, Any]]
     for path in sorted(folder.glob("[0-9]*.jsonl")):
         with path.open("rb") as stream:
             for number, raw in enumerate(stream, 1):
+                if unfinished and not raw.endswith(b"\n"):
+                    break
                 try:
                     line = json.loads(raw)
                     if not isinstance(line, dict):

@@ -179,6 +179,9 @@ def test_cut_short_by_the_budget_and_resumed_without_a_cache_same_bytes_and_noth
         # Twice: a run that goes on with its parts may be cut short among them too.
         for allowed, more, code in ((once - 34, once - 10, 3), (once - 10, once + 20, 0)):
             assert 0 <= len(lines_of(run / "parts")) < 36
+            # As a disk that was full, or a kill in the middle of a write, leaves it.
+            with (run / "parts" / "0000.jsonl").open("ab") as part:
+                part.write(b'{"id": "torn')
             text = (run / "config.toml").read_text()
             (run / "config.toml").write_text(text.replace(f"requests = {allowed}", f"requests = {more}"))
             assert main(["resume", str(run)]) == code
