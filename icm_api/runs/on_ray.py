@@ -23,7 +23,7 @@ from icm_api.runs.aside import Aside
 from icm_api.runs.executing import Executor, Heard, Labelled, Stretch, WorkerLostError
 from icm_api.runs.parts import run_meter
 from icm_api.runs.pieces import ANEW, STEP, WARNING, BatchPiece, PartPiece, Shown
-from icm_api.runs.ray_worker import DONE, FAILED, LOGGED, FarLimiter, LimiterActor, work_on
+from icm_api.runs.ray_worker import DONE, FAILED, LOGGED, FarLimiter, LimiterActor, in_own_words, work_on
 from icm_api.runs.rest import Rest
 from icm_api.runs.searching import Work
 
@@ -99,7 +99,7 @@ class RayExecutor:
         """Have the line know what was sent by now."""
         assert self.line is not None
         with suppress(self._ray.exceptions.RayActorError):
-            self.line.totals, said = await self._actor.totals.remote()
+            self.line.totals, said = await in_own_words(self._actor.totals.remote())
             for each in said:
                 _LOG.warning("%s", each)
 
@@ -140,7 +140,7 @@ class RayExecutor:
         """Have the limiter wait for nothing of a worker any more; one that begins anew knows of none."""
         for _ in range(_LEAVES):
             try:
-                await self._actor.leave.remote(worker)
+                await in_own_words(self._actor.leave.remote(worker))
                 return
             except self._ray.exceptions.RayActorError:
                 await asyncio.sleep(_LOOK)
@@ -189,7 +189,7 @@ async def ray_executor(config: Config) -> AsyncIterator[Executor]:
             .remote(config)
         )
         try:
-            await actor.totals.remote()
+            await in_own_words(actor.totals.remote())
             executor = RayExecutor(config, actor, ray.cluster_resources().get("CPU", 1))
             watching = asyncio.create_task(executor.watch())
             try:
@@ -200,7 +200,7 @@ async def ray_executor(config: Config) -> AsyncIterator[Executor]:
                 await executor.line.finish()
         finally:
             with suppress(ray.exceptions.RayActorError):
-                await actor.close.remote()
+                await in_own_words(actor.close.remote())
             ray.kill(actor)
     except ray.exceptions.RayActorError as error:
         raise ClusterError(f"what holds budget and limits of the run cannot begin: {error}") from error

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from time import monotonic
-from typing import Any
+from typing import Any, TypeVar
 
 from filelock import FileLock
 
@@ -31,6 +31,8 @@ DONE, FAILED, LOGGED = "done", "failed", "logged"
 # Seconds: until another process has left the ledger, or the limiter is back; from which on a wait is worth a line.
 _PATIENCE = 60.0
 _LONG_WAIT = 10.0
+
+_T = TypeVar("_T")
 
 
 class LimiterActor:
@@ -118,7 +120,7 @@ class FarLimiter:
         from ray.exceptions import RayActorError
 
         try:
-            answer = await call
+            answer = await in_own_words(call)
         except RayActorError as error:
             self._away = self._away or monotonic()
             if monotonic() - self._away > _PATIENCE:
@@ -129,6 +131,25 @@ class FarLimiter:
             raise LimiterAwayError from error
         self._away = None
         return answer
+
+
+async def in_own_words(call: Awaitable[_T]) -> _T:
+    """What a call to another process gives; an error of the library comes without that process's traceback.
+
+    Args:
+        call: as `remote` gives it.
+
+    Raises:
+        IcmError: as the call raises it.
+    """
+    from ray.exceptions import RayTaskError
+
+    try:
+        return await call
+    except RayTaskError as error:
+        if isinstance(error.cause, IcmError):
+            raise error.cause from None
+        raise
 
 
 def work_on(

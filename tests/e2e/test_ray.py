@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from time import monotonic, sleep
@@ -21,6 +22,8 @@ import pytest
 
 from icm_api.model.client.ledger import spent
 from icm_api.testing import Faults, Server, serve
+from tests.cable import Cable, cable
+from tests.disk import small_disk
 from tests.redis_server import RedisServer, needs_redis, redis_server
 from tests.worlds import write_world
 
@@ -60,6 +63,14 @@ def started(verb: str, target: Path, executor: str = "ray") -> subprocess.Popen[
 def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
     out, err = process.communicate(timeout=240)
     return process.returncode, out + err
+
+
+def check_stopped(process: subprocess.Popen[str], run: Path) -> None:
+    code, told = ended(process)
+    assert code == 3, told
+    assert f"to go on: icm-api resume {run}\n" in told
+    # One line, and nothing of what a worker or an actor would tell a developer.
+    assert re.search(r"^icm-api: [^\n]+\n*\Z", told, re.MULTILINE), told
 
 
 def children(parent: int) -> dict[int, str]:
@@ -209,6 +220,43 @@ def test_a_run_that_is_killed_with_its_cluster_goes_on(
     assert code == 0, told
     assert files(tmp_path) == whole[0]
     assert sum(((bodies(server) - before) - whole[1]).values()) <= 2 * SLOTS
+
+
+@pytest.mark.parametrize("during", PIECES)
+@pytest.mark.parametrize("end", [Cable.cut, Cable.hush])
+def test_a_network_that_is_cut_stops_the_run_and_it_goes_on(
+    end: Callable[[Cable], None], during: str, server: Server, redis: RedisServer, whole: Whole, tmp_path: Path
+) -> None:
+    before = bodies(server)
+    with cable(server.root) as network:
+        config = configured(tmp_path, replace(server, root=network.root), f'url = "{redis.url}"')
+        config.write_text(config.read_text().replace("retry_seconds = 60", "retry_seconds = 2\ntimeout = 1.0"))
+        process = started("run", config)
+        seen(process, during)
+        end(network)
+        check_stopped(process, tmp_path / "run")
+        network.mend()
+        code, told = ended(started("resume", tmp_path / "run"))
+    assert code == 0, told
+    assert files(tmp_path) == whole[0]
+    assert sum(((bodies(server) - before) - whole[1]).values()) <= 2 * SLOTS
+
+
+@pytest.mark.parametrize("share", [0.15, 0.5, 0.9])
+def test_a_disk_that_is_full_stops_the_run_and_it_goes_on_once_there_is_room(
+    share: float, server: Server, redis: RedisServer, whole: Whole, tmp_path: Path
+) -> None:
+    """Of what the files of a whole run take, the disk has room for a share: for the ledger, batches, and parts."""
+    before, size = bodies(server), sum(map(len, whole[0].values()))
+    with small_disk(tmp_path / "disk", int(share * size) // 1024) as disk:
+        config, run = configured(tmp_path, server, f'url = "{redis.url}"'), disk.folder / "run"
+        config.write_text(config.read_text().replace('folder = "run"', f'folder = "{run}"'))
+        check_stopped(started("run", config), run)
+        disk.resize()
+        code, told = ended(started("resume", run))
+        assert code == 0, told
+        assert files(disk.folder) == whole[0]
+    assert sum(((bodies(server) - before) - whole[1]).values()) <= SLOTS
 
 
 @pytest.mark.parametrize("victim", ["", "BatchPiece", "LimiterActor"])

@@ -18,7 +18,7 @@ import pytest
 
 from icm_api.cli.main import main
 from icm_api.config import load_config
-from icm_api.errors import BudgetError, ClusterError, ConfigError
+from icm_api.errors import BudgetError, ClusterError, ConfigError, StorageError
 from icm_api.model.client.line import Line
 from icm_api.result import Result
 from icm_api.runs import here, on_ray, ray_worker
@@ -223,3 +223,14 @@ def test_the_table_knows_no_other_executor(tmp_path: Path, monkeypatch: pytest.M
     assert main(["run", str(configured(tmp_path))]) == 2
     assert "ICM_RUN__EXECUTOR" in capsys.readouterr().err
     assert here.Here().side_by_side == 1
+
+
+async def test_an_error_of_another_process_is_told_in_its_own_words() -> None:
+    exceptions = pytest.importorskip("ray.exceptions")
+
+    async def failed() -> None:
+        raise exceptions.RayTaskError("close", "Traceback: line 1", StorageError("no room")).as_instanceof_cause()
+
+    with pytest.raises(StorageError) as caught:
+        await ray_worker.in_own_words(failed())
+    assert str(caught.value) == "no room"
