@@ -202,8 +202,12 @@ def make_tokenizer() -> Any:
     )
 
 
-def make_model(folder: Path, kind: str) -> Any:
-    """A tiny random Llama: a language model, or one with a single number as output. DPO reads it once more."""
+def make_model(folder: Path, kind: str, *, spread: float = 0.02) -> Any:
+    """A tiny random Llama: a language model, or one with a single number as output. DPO reads it once more.
+
+    Its weights are drawn with a standard deviation of `spread`. By default no change inside it makes a token much more
+    likely than another, since the last layer, which is not trained, has weights too small for that.
+    """
     transformers, torch = pytest.importorskip("transformers"), pytest.importorskip("torch")
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -217,6 +221,7 @@ def make_model(folder: Path, kind: str) -> Any:
         max_position_embeddings=512,
         num_labels=1,
         pad_token_id=1,
+        initializer_range=spread,
     )
     made = getattr(transformers, kind)
     made.from_config(config).save_pretrained(folder)

@@ -184,21 +184,24 @@ async def test_preferences_move_what_the_model_would_write(tiny: Path, tmp_path:
         assert len((await model.generate(["q 1"], max_tokens=3, samples=2))[0]) == 2
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the mean reward falls from 7.9 to 7.7 on this network of random weights: not mended"
-)
 async def test_what_the_reward_model_likes_is_written_more_often(tiny: Path, tmp_path: Path) -> None:
-    """TRL's GRPOTrainer; replies are ranked beside each other by a reward model of another kind."""
+    """TRL's GRPOTrainer; replies are ranked beside each other by a reward model of another kind.
+
+    The network has weights large enough to prefer a token to another, as those of a trained model are.
+    """
+    make_model(tmp_path / "able", LANGUAGE, spread=0.5)
+    make_tokenizer().save_pretrained(tmp_path / "able")
+    able = f"huggingface:{tmp_path / 'able'}"
     head = open_trainer("pocket", place=tmp_path / "head", method="reward")
     longer = [("", word * 6, word) for word in ("a", "bc", "1", "x y", "Fenn", "9>")]
     data = training_data(preferred(longer), head, tmp_path / "head")
     reward = head.result(await follow(head, tmp_path / "head", await start(head, lambda: data, tmp_path / "head"))).spec
-    given = {**ORDER, "reward": reward, "epochs": 8, "batch_size": 2, "learning_rate": 0.02, "generations": 8}
-    trainer = open_trainer(f"huggingface:{tiny}", {**given, "max_tokens": 8}, place=tmp_path, method="grpo")
+    given = {**ORDER, "reward": reward, "epochs": 24, "batch_size": 2, "learning_rate": 0.02, "generations": 8}
+    trainer = open_trainer(able, {**given, "max_tokens": 8}, place=tmp_path, method="grpo")
     prompts = ["q 1", "q 2", "q 3", "q 4"]
     estimate = await trainer.estimate(prompt_data(prompts, tmp_path))
     assert estimate.rows == 4
-    assert "scores 256 replies" in estimate.notes[0]
+    assert "scores 768 replies" in estimate.notes[0]
     told: list[float] = []
     job = await start(trainer, lambda: prompt_data(prompts, tmp_path), tmp_path)
     job = await follow(trainer, tmp_path, job, lambda job: told.append(job.done or 0.0))
@@ -207,13 +210,14 @@ async def test_what_the_reward_model_likes_is_written_more_often(tiny: Path, tmp
     tuned, means = trainer.result(job), []
     async with open_reward_model(reward) as scores:
         assert isinstance(scores, ScoredReward)
-        for spec in (f"huggingface:{tiny}", tuned.spec):
+        for spec in (able, tuned.spec):
             async with open_model(spec, options=tuned.options) as model:
                 found = await model.generate(prompts, max_tokens=8, samples=24)
             replies = [(prompt, text) for prompt, some in zip(prompts, found, strict=True) for text in some]
             known = [each for each in await scores.scores(replies) if isinstance(each, float)]
             means.append(sum(known) / len(known))
-    assert means[1] > means[0], means
+    # It was 3.3 to 4.1 in three seeds.
+    assert means[1] > means[0] + 2, means
 
 
 def test_the_command_trains_and_names_the_model(
