@@ -181,8 +181,8 @@ class Client:
 
     async def _fetch(self, requests: Mapping[str, Request]) -> dict[str, _Kept]:
         """Answers from disk, and the rest from the endpoint."""
-        # What could not be written before may have room by now; if not, nothing more is asked.
-        self._flush()
+        if self._writes is not None:
+            self._writes.retry()
         version = None if self._cache is None else self._cache.version()
         kept = self._on_disk(requests)
         absent = {key: request for key, request in requests.items() if key not in kept}

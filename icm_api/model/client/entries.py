@@ -164,6 +164,15 @@ class Writes:
         if self._failure is not None:
             raise self._failure
 
+    def retry(self) -> None:
+        """Write what could not be written before, for which there may be room by now.
+
+        Raises:
+            StorageError: there is none yet.
+        """
+        if self._failure is not None:
+            self.flush()
+
     def flush(self) -> None:
         """Write now what is left.
 
