@@ -143,7 +143,8 @@ _ALL = (
         completion_logprobs=20,
         plenty=500,
         prefill="always",
-        notes="top_logprobs may be any number. Refuses echo.",
+        notes="top_logprobs may be any number. Refuses echo. What it still had of a prompt changes the last digits of "
+        "an answer: set extra_body.cache_prompt=false, and runs repeat to the byte.",
     ),
     Entry(
         "lmstudio",
