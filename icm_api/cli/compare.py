@@ -34,7 +34,7 @@ from icm_api.compare import (
 from icm_api.compare.searches import Place
 from icm_api.config import Config, load_config
 from icm_api.data import HUB
-from icm_api.errors import BudgetError, ConfigError, DataError, GaveUpError, StorageError
+from icm_api.errors import BudgetError, ClusterError, ConfigError, DataError, GaveUpError, StorageError
 from icm_api.evaluation import Measure
 from icm_api.runs import Watch, folder_of
 
@@ -53,7 +53,7 @@ def compare_verb(arguments: Namespace) -> None:
     before, paid = place.sent()
     try:
         comparison = asyncio.run(_compared(config, arguments, folder, console))
-    except (KeyboardInterrupt, StorageError, BudgetError, GaveUpError):
+    except (KeyboardInterrupt, StorageError, BudgetError, ClusterError, GaveUpError):
         console.print("to go on: the same command again")
         raise
     written = comparison.save(folder)

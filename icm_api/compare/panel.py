@@ -23,6 +23,7 @@ from icm_api.compare.searches import (
     constraints_of,
     method_config,
     searched,
+    seeds_executor,
     settings_of,
 )
 from icm_api.compare.split import Split
@@ -32,6 +33,7 @@ from icm_api.data import Gold
 from icm_api.errors import ConfigError, ProviderError
 from icm_api.model import LanguageModel, Ledger, Meter, check_endpoint, note_session, open_model
 from icm_api.runs import JOBS_FOLDER, FinishedRun, Watch, build_task, cache_place, locked, prices_of
+from icm_api.runs.executing import Executor, together
 from icm_api.search import Start, build_kernel, build_objective, steps_of
 
 Searched = Mapping[tuple[str, int], FinishedRun]
@@ -137,6 +139,8 @@ def _longest(config: Config, splits: Sequence[Split], aside: Collection[str]) ->
 async def search_all(config: Config, splits: Sequence[Split], folder: Path, watch: PanelWatch) -> Searched:
     """Run every search of the panel, or go on with it; no gold label is loaded yet.
 
+    With `[run] executor`, seeds are searched side by side, and the methods of a seed one after the other.
+
     Args:
         config: of the comparison.
         splits: a seed each.
@@ -148,18 +152,27 @@ async def search_all(config: Config, splits: Sequence[Split], folder: Path, watc
         IcmError: whatever stops a search; what was paid for is kept, and the same call goes on.
     """
     _check(config)
+    place, found = Place(config, folder), dict[tuple[str, int], FinishedRun]()
+
+    async def search_seed(split: Split, executor: Executor | None) -> None:
+        for method in SEARCHES:
+            if method not in config.compare.methods or (method == "icm-unconstrained" and not config.constraints):
+                continue
+            listen = watch.on_search(split.seed, method)
+            settings = method_config(method, split, place)
+            if method == "bootstrap-equal":
+                settings = await at_equal_cost(settings, found["icm", split.seed], place, executor)
+            found[method, split.seed] = await searched(settings, place, listen, executor)
+
     with locked(folder):
-        place, found = Place(config, folder), dict[tuple[str, int], FinishedRun]()
-        for split in splits:
-            for method in SEARCHES:
-                if method not in config.compare.methods or (method == "icm-unconstrained" and not config.constraints):
-                    continue
-                listen = watch.on_search(split.seed, method)
-                settings = method_config(method, split, place)
-                if method == "bootstrap-equal":
-                    settings = await at_equal_cost(settings, found["icm", split.seed], place)
-                found[method, split.seed] = await searched(settings, place, listen)
-        return found
+        async with seeds_executor(place) as executor:
+            if executor is not None:
+                await together([search_seed(split, executor) for split in splits])
+            else:
+                for split in splits:
+                    await search_seed(split, None)
+    ran = [(method, split.seed) for split in splits for method in SEARCHES]
+    return {key: found[key] for key in ran if key in found}
 
 
 async def measure_all(

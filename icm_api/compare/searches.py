@@ -6,8 +6,8 @@ over the whole comparison. Judging without gold is left out: it changes no label
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -42,12 +42,14 @@ from icm_api.runs import (
     has_run,
     load_dataset,
     load_start,
-    open_model,
     prices_of,
     resume,
     run_config,
 )
 from icm_api.runs.aside import Aside, allowed
+from icm_api.runs.executing import Executor
+from icm_api.runs.here import executing
+from icm_api.runs.parts import open_models
 from icm_api.search import Start, build_kernel, build_objective, iterate, steps_of
 from icm_api.types import Usage
 
@@ -191,13 +193,38 @@ def settings_of(search: SearchSettings, method: str, seed: int) -> SearchSetting
     return SearchSettings(engine="bootstrap", seed=seed, **values)
 
 
-async def searched(config: Config, place: Place, watch: Watch) -> FinishedRun:
+@asynccontextmanager
+async def seeds_executor(place: Place) -> AsyncIterator[Executor | None]:
+    """What works on the searches of several seeds side by side, under one budget; None for one after the other.
+
+    Args:
+        place: the folder of the comparison, which is locked.
+
+    Raises:
+        ConfigError: its package is missing, or the cache is of one machine and the workers are on several.
+        ClusterError: no cluster answers.
+    """
+    if place.config.run.executor is None:
+        yield None
+        return
+    # Its ledger is that of the comparison; what single runs spent without it is over.
+    config = place.config.changed(
+        run=place.config.run.changed(folder=place.folder.resolve()),
+        budget=place.left(but=place.folder),
+        diagnostics=DiagnosticsSettings(enabled=False),
+    )
+    async with executing(config) as executor:
+        yield executor
+
+
+async def searched(config: Config, place: Place, watch: Watch, executor: Executor | None = None) -> FinishedRun:
     """A run: opened if it is finished, gone on with if it was cut short, else begun.
 
     Args:
         config: of the run, as `method_config` makes it.
         place: the folder of the comparison, with what is left of its budget.
         watch: is told how the run goes.
+        executor: of all searches; None for this process.
 
     Raises:
         RunError: the folder holds a run of another configuration.
@@ -205,13 +232,13 @@ async def searched(config: Config, place: Place, watch: Watch) -> FinishedRun:
     """
     folder = folder_of(config)
     if not has_run(folder):
-        return FinishedRun(folder, await run_config(_within(config, place), watch))
+        return FinishedRun(folder, await run_config(_within(config, place), watch, executor))
     _check_same(folder, config)
     if (folder / SUMMARY_FILE).exists():
         return FinishedRun.open(folder)
     if config.budget != Budget():
         write_whole(folder / CONFIG_FILE, tomli_w.dumps(_plain(_within(config, place))))
-    return FinishedRun(folder, await resume(folder, watch))
+    return FinishedRun(folder, await resume(folder, watch, executor))
 
 
 def _within(config: Config, place: Place) -> Config:
@@ -233,7 +260,7 @@ def _check_same(folder: Path, config: Config) -> None:
             )
 
 
-async def at_equal_cost(config: Config, icm: FinishedRun, place: Place) -> Config:
+async def at_equal_cost(config: Config, icm: FinishedRun, place: Place, executor: Executor | None = None) -> Config:
     """Bootstrapping with restarts until it has asked at least as many requests as ICM, as a configuration.
 
     The steps that this takes are found by taking them; the run then gets its answers from the cache. It asks less only
@@ -243,6 +270,7 @@ async def at_equal_cost(config: Config, icm: FinishedRun, place: Place) -> Confi
         config: of the run, as `method_config` makes it.
         icm: the search to ask as much as; what it set aside is not asked about.
         place: the folder of the comparison, with what is left of its budget.
+        executor: of all searches; None for this process.
 
     Returns:
         The configuration with `search.steps`, at least 1.
@@ -251,15 +279,16 @@ async def at_equal_cost(config: Config, icm: FinishedRun, place: Place) -> Confi
         IcmError: whatever stops the search.
     """
     folder = folder_of(config)
-    steps = config_of(folder).search.steps if has_run(folder) else await _steps(config, icm, place)
+    steps = config_of(folder).search.steps if has_run(folder) else await _steps(config, icm, place, executor)
     return config.changed(search=config.search.changed(steps=steps))
 
 
-async def _steps(config: Config, icm: FinishedRun, place: Place) -> int:
+async def _steps(config: Config, icm: FinishedRun, place: Place, executor: Executor | None) -> int:
     dataset, task = load_dataset(config), build_task(config)
     start, began = load_start(config, dataset, task), monotonic()
     aside = Aside(icm.set_aside, allowed(config.run.tolerate, len(dataset)))
-    async with open_model(_within(config, place)) as model:
+    line = None if executor is None else executor.line
+    async with open_models(_within(config, place), line) as (model, _):
         whole = build_objective(dataset, model, task, config.search)
         try:
             while True:
@@ -268,7 +297,8 @@ async def _steps(config: Config, icm: FinishedRun, place: Place) -> int:
                 except ProviderError as error:
                     aside = await aside.blaming(error, whole)
         finally:
-            note_session(place.sessions(), model, monotonic() - began)
+            if executor is None:
+                note_session(place.sessions(), model, monotonic() - began)
 
 
 async def _taken(objective: Objective, start: Start, settings: SearchSettings, requests: int) -> int:

@@ -24,8 +24,8 @@ class RunSection(Section):
             refused them or gave no readable answer: a count such as 5, or a share of the data set such as 0.05,
             rounded up. With 0 the first ends the run.
         deadline: when the run stops, to be resumed, such as 2026-12-01T08:00:00; local time if it names no other.
-        executor: "ray" spreads batches and the parts of the rest over the workers of a Ray cluster, or over this
-            machine's processors; by default this process does all.
+        executor: "ray" spreads batches, the parts of the rest, and the seeds of a comparison over the workers of a Ray
+            cluster, or over this machine's processors; by default this process does all.
     """
 
     folder: Path | None = None

@@ -93,7 +93,11 @@ async def _searched(config: Config, work: Work, folder: Path, watch: Watch, exec
     async def once() -> Result:
         with Journal(folder / TRACE_FILE) as journal:
             aside = Aside(most=allowed(config.run.tolerate, len(work.objective.dataset)))
-            result = await executor.search(work, aside, Heard(journal.write, watch.on_warning, journal.restart))
+
+            def anew(aside: Aside) -> None:
+                journal.restart()
+
+            result = await executor.search(work, aside, Heard(journal.write, watch.on_warning, anew))
             journal.finish()
         return result
 

@@ -43,12 +43,12 @@ class Heard:
     Attributes:
         record: called with the line of the trace after each step.
         warn: called with what to know of the endpoint, and of examples that are set aside.
-        anew: called before the search begins anew without some examples.
+        anew: called before the search begins anew without some examples, with all that is set aside then.
     """
 
     record: Callable[[Mapping[str, Any]], None]
     warn: Callable[[str], None]
-    anew: Callable[[], None]
+    anew: Callable[[Aside], None]
 
 
 class Executor(Protocol):
@@ -65,7 +65,7 @@ class Executor(Protocol):
         ...
 
     async def search(self, work: Work, aside: Aside, heard: Heard) -> Result:
-        """Search one batch, and judge it.
+        """Search one batch, or all examples of one of several runs, and judge what was found.
 
         Args:
             work: of the batch.

@@ -31,7 +31,7 @@ class Here:
     async def search(self, work: Work, aside: Aside, heard: Heard) -> Result:
         """Search one batch, and judge it."""
         quiet = replace(UNWATCHED, on_step=lambda progress: heard.record(trace_record(progress)), on_warning=heard.warn)
-        return await work.result(aside, quiet, lambda aside: heard.anew())
+        return await work.result(aside, quiet, heard.anew)
 
     def label(self, rest: Rest, stretches: Sequence[Stretch], aside: Aside) -> AsyncGenerator[Labelled]:
         """Label stretches of the rest, in their order."""

@@ -74,7 +74,7 @@ class RayExecutor:
                 elif kind == WARNING:
                     heard.warn(value)
                 elif kind == ANEW:
-                    heard.anew()
+                    heard.anew(value)
                 else:
                     result = value
         if result is None:

@@ -11,7 +11,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from icm_api.config import Config
+from icm_api.config import Config, DiagnosticsSettings, SearchSettings
 from icm_api.consistency import Relations
 from icm_api.model import LanguageModel
 from icm_api.objective import Objective
@@ -45,9 +45,14 @@ def plain(examples: Sequence[Example] | Dataset) -> tuple[Plain, ...]:
 
 
 def _objective(
-    config: Config, model: LanguageModel, dataset: Dataset, relations: Relations, statistic: str
+    config: Config,
+    search: SearchSettings,
+    model: LanguageModel,
+    dataset: Dataset,
+    relations: Relations,
+    statistic: str,
 ) -> Objective:
-    task, search = build_task(config), config.search
+    task = build_task(config)
     prompts = PromptBuilder(task.template, task.verbalizer, model.count_tokens, model.capabilities.context_window)
     estimator = estimator_of(search, model, len(dataset), len(task.verbalizer.labels))
     return Objective(dataset, prompts, model, relations, search.alpha, statistic, estimator)
@@ -62,13 +67,17 @@ class BatchPiece:
         relations: among them.
         statistic: that is maximised.
         start: labels known beforehand.
-        aside: how many examples may be set aside.
+        search: how to search, as the run says to which the batch belongs.
+        diagnostics: how much to spend on judging, likewise.
+        aside: what is set aside from the start, and how many examples may be.
     """
 
     examples: tuple[Plain, ...]
     relations: Relations
     statistic: str
     start: Start
+    search: SearchSettings
+    diagnostics: DiagnosticsSettings
     aside: Aside
 
     @classmethod
@@ -77,10 +86,10 @@ class BatchPiece:
 
         Args:
             work: of the batch.
-            aside: how many examples may be set aside.
+            aside: what is set aside from the start, and how many examples may be.
         """
-        objective = work.objective
-        return cls(plain(objective.dataset), objective.relations, objective.statistic, work.start, aside)
+        objective, settings = work.objective, (work.settings, work.diagnostics)
+        return cls(plain(objective.dataset), objective.relations, objective.statistic, work.start, *settings, aside)
 
     async def done(self, config: Config, models: tuple[LanguageModel, LanguageModel | None], tell: Tell) -> Result:
         """Search it.
@@ -92,9 +101,11 @@ class BatchPiece:
         """
         model, witness = models
         dataset = Dataset(Example(*each) for each in self.examples)
-        objective = _objective(config, model, dataset, self.relations, self.statistic)
-        work = Work(objective, self.start, config.search, config.diagnostics, witness)
-        heard = Heard(lambda line: tell(STEP, line), lambda warning: tell(WARNING, warning), lambda: tell(ANEW, None))
+        objective = _objective(config, self.search, model, dataset, self.relations, self.statistic)
+        work = Work(objective, self.start, self.search, self.diagnostics, witness)
+        heard = Heard(
+            lambda line: tell(STEP, line), lambda warning: tell(WARNING, warning), lambda aside: tell(ANEW, aside)
+        )
         return await Here().search(work, self.aside, heard)
 
 
@@ -158,7 +169,7 @@ class PartPiece:
         """
         task, core = build_task(config), Dataset(Example(*each) for each in shown.examples)
         relations = Relations((), core.ids, task.verbalizer.labels)
-        objective = _objective(config, model, core, relations, shown.statistic)
+        objective = _objective(config, config.search, model, core, relations, shown.statistic)
         rest = Rest(objective, core, task.constraints, shown.frozen, shown.fixed, config.diagnostics.abstain_below)
         stretches = [[Example(*each) for each in stretch] for stretch in self.stretches]
         async with aclosing(rest.labelled(stretches, self.aside)) as found:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import replace
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from time import monotonic, time
@@ -24,7 +26,7 @@ from icm_api.result import LABELS_FILE, SUMMARY_FILE, Result
 from icm_api.runs.aside import Aside, allowed, read_aside
 from icm_api.runs.batches import search_batches
 from icm_api.runs.cutting import Cut, Large, forget_rest, label_rest, searched_before
-from icm_api.runs.executing import Executor
+from icm_api.runs.executing import Executor, Heard, again_if_lost
 from icm_api.runs.folder import (
     CONFIG_FILE,
     HASHED,
@@ -96,11 +98,17 @@ async def run(
     return (await work.result(Aside(most=allowed(tolerate, len(dataset))), watch)).in_order_of(dataset)
 
 
-async def run_config(config: Config, watch: Watch = UNWATCHED) -> Result:
+async def run_config(config: Config, watch: Watch = UNWATCHED, executor: Executor | None = None) -> Result:
     """Run a configuration in a new run folder. If it is refused before its first step, it leaves none.
 
     Of a data set that does not fit the context window, a core is searched, and the rest is labelled from it, into files
     in the folder `parts`: see `icm_api.runs.core`.
+
+    Args:
+        config: resolved.
+        watch: what to hear of.
+        executor: works on several runs side by side, and holds their budget; by default what the configuration names,
+            for this run alone.
 
     Returns:
         What was searched, with its labels: all examples, or the core.
@@ -119,7 +127,7 @@ async def run_config(config: Config, watch: Watch = UNWATCHED) -> Result:
     check_free(folder, text)
     large = Large.open(config)
     with new_folder(folder):
-        async with executing(config) as executor, open_models(config, executor.line) as (model, witness):
+        async with _executor(config, executor) as own, open_models(config, own.line) as (model, witness):
             cut = large.cut(model)
             objective = build_objective(cut.dataset, model, cut.task, config.search)
             # Whatever does not fit the data shows before anything is written.
@@ -128,13 +136,18 @@ async def run_config(config: Config, watch: Watch = UNWATCHED) -> Result:
             inputs = {**inputs_of(config, large.rows, model), ORDER_KEY: HASHED, **cut.inputs()}
             write_whole(folder / INPUTS_FILE, json.dumps(inputs, indent=2) + "\n")
             work = Work(objective, cut.start, config.search, config.diagnostics, witness)
-            return await _worked(config, work, model, watch, cut, executor)
+            return await _worked(_Doing(config, watch, own, shared=executor is not None), work, model, cut)
 
 
-async def resume(folder: Path, watch: Watch = UNWATCHED) -> Result:
+async def resume(folder: Path, watch: Watch = UNWATCHED, executor: Executor | None = None) -> Result:
     """Go on with a run that stopped, to the same bytes as if it had not; a finished run is only checked.
 
     Examples that were set aside are asked about again first. If some are answered now, the run begins anew with them.
+
+    Args:
+        folder: of the run.
+        watch: what to hear of.
+        executor: as for `run_config`.
 
     Raises:
         RunError: no run is there, it is damaged, in use, or its data or model changed since it began.
@@ -150,26 +163,50 @@ async def resume(folder: Path, watch: Watch = UNWATCHED) -> Result:
         config = config.changed(run=config.run.changed(folder=folder.resolve()))
     large = Large.open(config)
     with locked(folder):
-        async with executing(config) as executor, open_models(config, executor.line) as (model, witness):
+        async with _executor(config, executor) as own, open_models(config, own.line) as (model, witness):
             check_inputs(folder, config, inputs_of(config, large.rows, model))
             inputs = read_inputs(folder)
             cut, by_file = large.cut_before(inputs), inputs.get(ORDER_KEY) != HASHED
             objective = build_objective(cut.dataset, model, cut.task, config.search, in_file_order=by_file)
             work = Work(objective, cut.start, config.search, config.diagnostics, witness)
-            return await _worked(config, work, model, watch, cut, executor)
+            return await _worked(_Doing(config, watch, own, shared=executor is not None), work, model, cut)
 
 
-async def _worked(
-    config: Config, work: Work, model: LanguageModel, watch: Watch, cut: Cut, executor: Executor
-) -> Result:
+@dataclass(frozen=True, slots=True)
+class _Doing:
+    """How a run is worked on.
+
+    Attributes:
+        config: of the run.
+        watch: what to hear of.
+        executor: works on its pieces.
+        shared: it works on other runs too, so that what it sent is not this run's alone.
+    """
+
+    config: Config
+    watch: Watch
+    executor: Executor
+    shared: bool
+
+
+@asynccontextmanager
+async def _executor(config: Config, given: Executor | None) -> AsyncIterator[Executor]:
+    if given is not None:
+        yield given
+        return
+    async with executing(config) as own:
+        yield own
+
+
+async def _worked(doing: _Doing, work: Work, model: LanguageModel, cut: Cut) -> Result:
     """All the work of a run until its deadline."""
-    deadline = config.run.deadline
+    config, deadline = doing.config, doing.config.run.deadline
     if deadline is None:
-        return await _all(config, work, model, watch, cut, executor)
+        return await _all(doing, work, model, cut)
     limit = asyncio.timeout(deadline.timestamp() - time())
     try:
         async with limit:
-            return await _all(config, work, model, watch, cut, executor)
+            return await _all(doing, work, model, cut)
     except TimeoutError as error:
         if not limit.expired():
             raise
@@ -179,38 +216,38 @@ async def _worked(
         ) from error
 
 
-async def _all(config: Config, work: Work, model: LanguageModel, watch: Watch, cut: Cut, executor: Executor) -> Result:
+async def _all(doing: _Doing, work: Work, model: LanguageModel, cut: Cut) -> Result:
     """The search, unless the rest alone is left to do, and the rest, if there is one."""
-    folder, began = folder_of(config), monotonic()
+    folder, began = folder_of(doing.config), monotonic()
     try:
-        result = searched_before(folder, cut) or await _searched(config, work, model, watch, cut, executor)
+        result = searched_before(folder, cut) or await _searched(doing, work, model, cut)
         if cut.split is not None:
             # What was paid for is not asked again if the rest is cut short.
             result.save(folder)
             seal(folder, parts=False)
-            watch.on_model(model)
-            await label_rest(config, work.objective, result, cut, watch.on_part, executor)
+            doing.watch.on_model(model)
+            await label_rest(doing.config, work.objective, result, cut, doing.watch.on_part, doing.executor)
     finally:
-        await executor.refresh()
-        note_session(folder / SESSIONS_FILE, model, monotonic() - began)
+        await doing.executor.refresh()
+        if not doing.shared:
+            note_session(folder / SESSIONS_FILE, model, monotonic() - began)
     if cut.split is None:
         result.save(folder)
     seal(folder)
     return result
 
 
-async def _searched(
-    config: Config, work: Work, model: LanguageModel, watch: Watch, cut: Cut, executor: Executor
-) -> Result:
+async def _searched(doing: _Doing, work: Work, model: LanguageModel, cut: Cut) -> Result:
     if not cut.batches:
-        return (await _search(config, work, model, watch)).in_order_of(cut.dataset)
-    watch.on_model(model)
-    found = await search_batches(config, work, cut.batches, watch, executor)
+        return (await again_if_lost(lambda: _search(doing, work, model))).in_order_of(cut.dataset)
+    doing.watch.on_model(model)
+    found = await search_batches(doing.config, work, cut.batches, doing.watch, doing.executor)
     return found.in_order_of(cut.dataset)
 
 
-async def _search(config: Config, work: Work, model: LanguageModel, watch: Watch) -> Result:
-    folder = folder_of(config)
+async def _search(doing: _Doing, work: Work, model: LanguageModel) -> Result:
+    """One search: in this process, step by step, or as a piece of the executor that several runs share."""
+    config, watch, folder = doing.config, doing.watch, folder_of(doing.config)
     aside = Aside(read_aside(folder), allowed(config.run.tolerate, len(work.objective.dataset)))
     with Journal(folder / TRACE_FILE) as journal:
 
@@ -234,7 +271,11 @@ async def _search(config: Config, work: Work, model: LanguageModel, watch: Watch
         if journal.recorded or journal.torn:
             watch.on_resume(journal.recorded, journal.torn)
         expected = await planned(work.objective, work.settings, work.diagnostics, work.start, model)
-        result = await work.result(aside, replace(watch, on_step=record, on_judging=searched), anew)
+        if doing.shared:
+            watch.on_model(model)
+            result = await doing.executor.search(work, aside, Heard(journal.write, watch.on_warning, anew))
+        else:
+            result = await work.result(aside, replace(watch, on_step=record, on_judging=searched), anew)
         result = replace(result, about={**result.about, "planned": expected})
         journal.finish()
     return result

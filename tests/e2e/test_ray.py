@@ -272,3 +272,34 @@ def test_no_worker_spends_more_than_the_budget_of_all(
     assert "budget" in told
     assert 0 < posted(server) - before <= budget
     assert spent(tmp_path / "run" / "spending.jsonl").requests <= budget
+
+
+@pytest.mark.parametrize("victim", ["", "BatchPiece"])
+def test_the_seeds_of_a_comparison_are_searched_side_by_side(
+    victim: str, server: Server, redis: RedisServer, tmp_path: Path
+) -> None:
+    """With a budget that both seeds share; the same numbers as one after the other, and nothing asked twice."""
+    found, asked = {}, {}
+    for executor in ("", "ray"):
+        cache = f'url = "{redis.url}"' if executor else 'folder = "cache"'
+        config = configured(tmp_path / f"place-{executor}", server, cache)
+        text = config.read_text().replace("\n[batches]\nsize = 12\ncount = 4\noverlap = 4\n", "")
+        methods = '["icm", "bootstrap-equal", "golden"]'
+        config.write_text(f"{text}\n[compare]\nseeds = 2\nheld_out = 0.5\nmethods = {methods}\n")
+        before = bodies(server)
+        gold = str(config.parent / "gold.jsonl")
+        command = [sys.executable, "-m", "icm_api.cli.main", "compare", str(config), "--gold", gold, "--json"]
+        environment = {**os.environ, **({"ICM_RUN__EXECUTOR": executor} if executor else {})}
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        if victim and executor:
+            kill_one(process, victim)
+        code, told = ended(process)
+        assert code == 0, told
+        place = config.parent / "run-compare"
+        found[executor] = (place / "comparison.json").read_bytes(), (place / "table.csv").read_bytes()
+        asked[executor] = bodies(server) - before
+        if executor:
+            counted = spent(place / "spending.jsonl").requests
+    assert found["ray"] == found[""]
+    assert sum((asked["ray"] - asked[""]).values()) <= (SLOTS if victim else 0)
+    assert 0 < counted <= 5000

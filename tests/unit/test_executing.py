@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 from icm_api.cli.main import main
-from icm_api.config import load_config
+from icm_api.compare import searches
+from icm_api.config import Config, load_config
 from icm_api.errors import BudgetError, ClusterError, ConfigError, StorageError
 from icm_api.model.client.line import Line
 from icm_api.result import Result
@@ -77,7 +78,7 @@ class Apart:
             if kind == STEP:
                 heard.record(json.loads(json.dumps(value)))
             elif kind == ANEW:
-                heard.anew()
+                heard.anew(value)
             elif kind == "done":
                 return value  # type: ignore[no-any-return]
             elif kind == "failed":
@@ -131,6 +132,34 @@ def test_pieces_done_elsewhere_give_the_same_bytes_also_if_workers_are_lost(
     assert len(apart.pieces) == 2 + 2 + len(lost)
     for piece in apart.pieces:
         copy.deepcopy(piece)
+
+
+def test_the_seeds_of_a_comparison_side_by_side_give_the_same_bytes_also_if_workers_are_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared = '\n[compare]\nseeds = 2\nheld_out = 0.5\ncurve = false\nmethods = ["icm", "bootstrap"]\n'
+    found = {}
+    for name, executor in (("here", ""), ("apart", '\nexecutor = "ray"\n')):
+        config = write_world(tmp_path / name, "comparisons", 16, 'engine = "bootstrap"\nrestarts = 1\nrounds = 1\n')
+        config.write_text(config.read_text() + executor + compared)
+        apart = Apart(config, [1, 0])
+
+        @asynccontextmanager
+        async def executing(config: Config, apart: Apart = apart) -> AsyncGenerator[Executor]:
+            assert config.run.folder == tmp_path / "apart" / "run-compare"
+            assert not config.diagnostics.enabled
+            yield apart
+
+        monkeypatch.setattr(searches, "executing", executing)
+        assert main(["compare", str(config), "--gold", str(config.parent / "gold.jsonl"), "--json"]) == 0
+        place = tmp_path / name / "run-compare"
+        runs = [path for run in place.glob("runs/*") for path in map(run.joinpath, NAMES[:3])]
+        names = [place / "comparison.json", place / "table.csv", *runs]
+        found[name] = {path.relative_to(place): path.read_bytes() for path in names}
+    assert found["here"] == found["apart"]
+    # Two files of the comparison, three of each of four runs.
+    assert len(found["here"]) == 2 + 3 * 4
+    assert len(apart.pieces) == 4 + 2
 
 
 def test_a_piece_that_loses_worker_after_worker_ends_the_run_which_goes_on_later(
