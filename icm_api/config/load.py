@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -27,6 +26,7 @@ from icm_api.config.run import RunSection
 from icm_api.config.search import SearchSettings
 from icm_api.config.section import Section, described
 from icm_api.config.task import DataSection, PromptSection
+from icm_api.config.toml_file import read_toml
 from icm_api.errors import ConfigError
 
 ENVIRONMENT_PREFIX = "ICM_"
@@ -133,7 +133,7 @@ def load_config(path: str | Path, flags: Mapping[str, Any] | None = None, *, env
     """
     path = Path(path)
     variables = {name.upper(): text for name, text in os.environ.items()} if environment else {}
-    sources = _Sources(path, _read(path), variables, flags or {})
+    sources = _Sources(path, read_toml(path), variables, flags or {})
     sources.check_names()
     try:
         found = Config.model_validate(sources.merged())
@@ -142,20 +142,6 @@ def load_config(path: str | Path, flags: Mapping[str, Any] | None = None, *, env
     sources.check_engine(found.search.engine)
     found._sources = sources
     return _with_absolute_paths(found, path)
-
-
-def _read(path: Path) -> Mapping[str, Any]:
-    if not path.is_file():
-        raise ConfigError(f"{path}: {'this is a folder; name a TOML file' if path.is_dir() else 'no such file'}")
-    try:
-        # Editors on Windows begin a file with a byte order mark.
-        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: not TOML: {error}") from error
-    except RecursionError:
-        raise ConfigError(f"{path}: nested too deeply to be a configuration") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from error
 
 
 def _with_absolute_paths(config: Config, path: Path) -> Config:

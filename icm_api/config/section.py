@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -39,6 +40,9 @@ class Section(BaseModel):
             raise ConfigError(described(first, ".".join(map(str, first["loc"])))) from error
 
 
+_MEANT = {"model_type": "Input should be a table", "dict_type": "Input should be a table"}
+
+
 def described(problem: ErrorDetails, key: str) -> str:
     """A validation error in one line.
 
@@ -46,7 +50,10 @@ def described(problem: ErrorDetails, key: str) -> str:
         problem: one of `ValidationError.errors()`.
         key: the full key of the value; empty for what is wrong between two sections, which names its keys itself.
     """
-    reason = problem["msg"].removeprefix("Value error, ")
+    reason = _MEANT.get(problem["type"]) or problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "string_type" and isinstance(problem["input"], int | float):
+        # TOML's own spelling: true, not True.
+        reason += f", write it in quotes: {json.dumps(json.dumps(problem['input']))}"
     if not key or reason.startswith(f"{key}."):
         return reason
     # What is wrong between the keys of a table names them; the others are not to blame, and one may be a password.

@@ -126,6 +126,18 @@ def test_values_of_variables(
         ('[cache]\nurl = "cache.example:6379"', {}, {}, "{file}: cache.url is no address: write .* cache.folder$"),
         ('[cache]\nfolder = "a"\nurl = "x://:pw@h"', {}, {}, "{file}: cache.folder and .*: leave one of them out$"),
         ("[search", {}, {}, "{file}: not TOML: "),
+        (
+            "[search]\nseed = 1\nseed = 2",
+            {},
+            {},
+            "{file}: not TOML: .*; the key occurs twice in its table: keep",
+        ),
+        ("[model]\nprovider = \u201cpocket\u201d", {}, {}, "{file}: not TOML: .*line 4.*; the quotes are typographic"),
+        ('[run]\nfolder = "C:\\Users"', {}, {}, "{file}: not TOML: .*line 4.*; a backslash .* begins an escape"),
+        ('[run]\nfolder = "D:\\data"', {}, {}, "{file}: not TOML: .*line 4.*; a backslash .* begins an escape"),
+        ("[prompt]\nlabels = [1, 2]", {}, {}, '{file}: prompt.labels.0: .* write it in quotes: "1", got 1 [(]and 1'),
+        ("[prompt]\nlabels = [true]", {}, {}, '{file}: prompt.labels.0: .* write it in quotes: "true", got True$'),
+        ("", {}, {"model": "pocket"}, "flags: model: Input should be a table, got 'pocket'$"),
     ],
 )
 def test_a_mistake_is_one_line_that_names_its_source(
@@ -143,6 +155,15 @@ def test_a_mistake_is_one_line_that_names_its_source(
     with pytest.raises(ConfigError, match="^" + message.replace("?", "[?]").format(file=file)) as caught:
         load_config(file, flags)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("encoding", "line"), [("cp1252", 2), ("utf-16", 1)])
+def test_a_file_that_is_not_utf8_is_told_where_and_what_to_do(encoding: str, line: int, tmp_path: Path) -> None:
+    file = tmp_path / "x.toml"
+    file.write_bytes('[data]\npath = "Gr\u00fc\u00dfe.jsonl"\n'.encode(encoding))
+    with pytest.raises(ConfigError) as caught:
+        load_config(file)
+    assert str(caught.value) == f"{file}: line {line} is not UTF-8; save the file as UTF-8"
 
 
 @pytest.mark.parametrize("old", RENAMED)
