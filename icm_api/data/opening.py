@@ -111,6 +111,8 @@ def opened(path: str, what: str) -> Iterator[BinaryIO]:
             if (inside := _kind(path, head)) != "plain":
                 raise DataError(f"{path}: holds a file of another kind ({inside}) and no {what}; unpack it")
             encoding = next((name for mark, name in _WIDE_MARKS if head.startswith(mark)), None)
+            if encoding is None and _is_wide(head):
+                raise DataError(f"{path}: UTF-16 without its byte-order mark; save the file as UTF-8")
             yield stream if encoding is None else BytesIO(stream.read().decode(encoding).encode())
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; {_where_to_look(path)}") from None
@@ -122,6 +124,11 @@ def opened(path: str, what: str) -> Iterator[BinaryIO]:
         raise DataError(f"{path}: damaged, it can't be unpacked to its end ({error}); fetch or pack it anew") from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def _is_wide(head: bytes) -> bool:
+    """Whether every second byte is NUL, as in UTF-16 of mostly Latin text; a stray NUL in UTF-8 is not that."""
+    return len(head) >= 4 and any(head[start::2].count(0) * 10 >= len(head) // 2 * 9 for start in (0, 1))
 
 
 def _where_to_look(path: str) -> str:

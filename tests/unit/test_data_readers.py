@@ -154,6 +154,17 @@ def test_a_trailing_comma_in_a_list_is_no_row(tmp_path: Path) -> None:
     assert ": row 2: not valid JSON: Expecting value at character 12" in message(source)
 
 
+@pytest.mark.parametrize("name", ["rows.csv", "rows.txt", "rows.jsonl"])
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf_16_without_its_mark_is_named(tmp_path: Path, name: str, encoding: str) -> None:
+    source = write(tmp_path, name, "id\ttext\r\n1\tone\r\n".encode(encoding))
+    assert message(source) == f"{source}: UTF-16 without its byte-order mark; save the file as UTF-8"
+
+
+def test_a_nul_inside_a_cell_is_not_utf_16(tmp_path: Path) -> None:
+    assert values(write(tmp_path, "rows.csv", "id,text\n1,o\0ne\n")) == [{"id": "1", "text": "o\0ne"}]
+
+
 def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
     for name in ("none.csv", "none.json"):
         assert message(str(tmp_path / name)) == f"{tmp_path / name}: no such file; check the path"
