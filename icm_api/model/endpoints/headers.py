@@ -21,10 +21,14 @@ _HEADER = re.compile(
 )
 _PER_MINUTE = {"requests_per_minute": "requests", "tokens_per_minute": "tokens"}
 _SECONDS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|[dhms])")
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s?(ms|[dhms])")
+_LONG_UNITS = re.compile(r"\b(days?|hours?|minutes?|mins?|seconds?|secs?)\b", re.IGNORECASE)
 _QUOTA = re.compile(r"(\d{1,15})\s*;\s*w=(\d{1,15})")
+# All in one header: "limit=100, remaining=0, reset=50", or "default";r=0;t=50.
+_ITEM = re.compile(r"\b(limit|remaining|reset|r|t)=(\d{1,15})")
+_ITEMS = {"r": "remaining", "t": "reset"}
 _AGAIN = re.compile(
-    r"(?:again|retry|wait)\b.{0,20}?\b(?:in|after|for)\b.{0,12}?"
+    r"(?:again|retry|wait)\b(?:.{0,20}?\b(?:in|after|for)\b.{0,12}?|\s)"
     r"((?:\d{1,9}(?:\.\d{1,9})?\s?"
     r"(?:ms|milliseconds?|days?|hours?|minutes?|mins?|seconds?|secs?|[dhms](?![a-z]))?[\s,]*)+)",
     re.IGNORECASE,
@@ -64,7 +68,7 @@ def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> floa
 
 
 def wait_said(error: object, text: str, now: datetime | None = None) -> float | None:
-    """Seconds that an error asks to wait: by headers that a router puts into it, else by what it says.
+    """Seconds that an error asks to wait: by headers that a router puts into it, by its details, or by what it says.
 
     Args:
         error: the error's object in the answer.
@@ -84,6 +88,11 @@ def wait_said(error: object, text: str, now: datetime | None = None) -> float | 
     headers = metadata.get("headers") if isinstance(metadata, Mapping) else None
     if isinstance(headers, Mapping):
         named = retry_after({str(name).lower(): str(value) for name, value in headers.items()}, now)
+        if named is not None:
+            return named
+    details = error.get("details") if isinstance(error, Mapping) else None
+    for detail in details if isinstance(details, list) else ():
+        named = _wait(str(detail.get("retryDelay", "")), datetime.now(UTC)) if isinstance(detail, Mapping) else None
         if named is not None:
             return named
     found = _AGAIN.search(text)
@@ -120,7 +129,9 @@ def _limits(headers: Mapping[str, str]) -> Mapping[str, Mapping[str, str]]:
     found: dict[str, dict[str, str]] = {}
     for name, value in headers.items():
         match = _HEADER.fullmatch(name.lower())
-        if match is not None:
+        if name.lower() == "ratelimit":
+            found[""] = {_ITEMS.get(item, item): said for item, said in _ITEM.findall(value)}
+        elif match is not None:
             field, what, other, last = match.groups()
             found.setdefault(what or other or "", {})[field or last] = value
     return found
@@ -141,8 +152,9 @@ def _wait(text: str | None, now: datetime) -> float | None:
         if number < _EPOCH:
             return number
         return max(0.0, (number / 1000 if number > _EPOCH_MS else number) - now.timestamp())
-    parts = _DURATION.findall(text or "")
-    if parts and "".join(amount + unit for amount, unit in parts) == (text or "").replace(" ", ""):
+    short = _LONG_UNITS.sub(lambda unit: unit[0][0].lower(), text or "")
+    parts = _DURATION.findall(short)
+    if parts and "".join(amount + unit for amount, unit in parts) == short.replace(" ", ""):
         return sum(float(amount) * _SECONDS[unit] for amount, unit in parts)
     date = _date(text or "")
     return None if date is None else max(0.0, (date - now).total_seconds())
