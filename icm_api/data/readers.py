@@ -151,7 +151,8 @@ def _json_lines(path: str, bad: Callable[[DataError], None] | None) -> Iterator[
                 if not text.strip():
                     continue
                 empty = False
-                values, _ = _parsed(path, line, text.rstrip(), 0, "line")
+                # Lines of a list without its brackets end in commas.
+                values, _ = _parsed(path, line, text.rstrip().removesuffix(","), 0, "line")
             except DataError as error:
                 if bad is None:
                     raise
@@ -205,7 +206,7 @@ def _parsed(path: str, at: int, text: str, start: int, unit: Unit) -> tuple[dict
             # JSON can escape half of a surrogate pair, which no UTF-8 request or file could carry later.
             json.dumps(value, ensure_ascii=False).encode("utf-8")
     except json.JSONDecodeError as error:
-        what = f"not valid JSON: {error.msg} at character {error.pos + 1}, {_near(text, error.pos)}"
+        what = f"not valid JSON: {_wrong(error)} at character {error.pos + 1}, {_near(text, error.pos)}"
         raise error_at(path, at, what, unit) from None
     except UnicodeEncodeError:
         half = "a \\u escape is half of a surrogate pair; write the character itself"
@@ -222,6 +223,16 @@ def _parsed(path: str, at: int, text: str, start: int, unit: Unit) -> tuple[dict
         where = "on each line" if unit == "line" else "for each row"
         raise error_at(path, at, f"{kind(value)}, not a JSON object; write {{...}} {where}", unit)
     return value, end
+
+
+def _wrong(error: json.JSONDecodeError) -> str:
+    """What is wrong, in the words of who wrote the file."""
+    here, before = error.doc[error.pos : error.pos + 1], error.doc[: error.pos].rstrip()
+    if here == "'":
+        return "single quotes, as Python prints, where json.dumps writes double ones,"
+    if here in ("}", "]") and before.endswith(","):
+        return f"a comma too many before the {here!r}"
+    return error.msg
 
 
 def _near(text: str, at: int) -> str:

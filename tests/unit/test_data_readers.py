@@ -151,7 +151,7 @@ def test_a_bad_row_is_named_with_its_place_and_reason(
 def test_a_trailing_comma_in_a_list_is_no_row(tmp_path: Path) -> None:
     # Python's own reader refuses it too.
     source = write(tmp_path, "a.json", '[{"a": 1}, ]')
-    assert ": row 2: not valid JSON: Expecting value at character 12" in message(source)
+    assert ": row 2: not valid JSON: a comma too many before the ']' at character 12" in message(source)
 
 
 @pytest.mark.parametrize("name", ["rows.csv", "rows.txt", "rows.jsonl"])
@@ -252,3 +252,19 @@ def test_the_package_is_loaded_only_for_the_hub(tmp_path: Path) -> None:
     source = write(tmp_path, "a.csv", "text\na\n")
     code = f"import sys; from icm_api.data import *; list(read_rows({source!r})); sys.exit('datasets' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_json_that_is_nearly_json_is_read_or_told_what_is_wrong(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text('{"id": "a", "text": "x"},\n{"id": "b", "text": "y"}\n')
+    assert [row.values["id"] for row in read_rows(file)] == ["a", "b"]
+    for text, what in (
+        ('{"id": "a",}', "a comma too many before the '}' at character 12"),
+        ('{"id": ["a", ]}', "a comma too many before the ']'"),
+        ("{'id': 'a'}", "single quotes, as Python prints, where json.dumps writes double ones"),
+        ('{"id": "a"} x', "Extra data"),
+    ):
+        file.write_text(text + "\n")
+        with pytest.raises(DataError) as caught:
+            list(read_rows(file))
+        assert what in str(caught.value)
