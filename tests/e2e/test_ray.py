@@ -40,6 +40,8 @@ MORE = (
     "[client]\nretry_seconds = 60\n\n[budget]\nrequests = {budget}\n"
 )
 PIECES = ("BatchPiece", "PartPiece")
+PATIENCE = 600
+"""Seconds: Ray gives its workers a low priority, so that on a busy machine they take their time."""
 SLOTS = 64
 """Requests that one worker may have under way."""
 
@@ -61,7 +63,7 @@ def started(verb: str, target: Path, executor: str = "ray") -> subprocess.Popen[
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
-    out, err = process.communicate(timeout=240)
+    out, err = process.communicate(timeout=PATIENCE)
     return process.returncode, out + err
 
 
@@ -96,13 +98,14 @@ def children(parent: int) -> dict[int, str]:
 
 def seen(process: subprocess.Popen[str], name: str) -> int:
     """One of the cluster's processes, once there is one that is called so: its id."""
-    until = monotonic() + 90
+    until = monotonic() + PATIENCE
     while monotonic() < until and process.poll() is None:
         for pid, called in children(process.pid).items():
             if re.match(rf"ray::.*{name}", called):
                 return pid
         sleep(0.05)
-    raise AssertionError(f"no process of the cluster was called {name}")
+    process.kill()
+    raise AssertionError(f"no process of the cluster was called {name}: {ended(process)}")
 
 
 def kill_one(process: subprocess.Popen[str], name: str) -> None:
@@ -115,7 +118,7 @@ def files(folder: Path) -> Mapping[str, bytes]:
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    until = monotonic() + 120
+    until = monotonic() + PATIENCE
     while not condition():
         assert monotonic() < until
         sleep(0.02)
