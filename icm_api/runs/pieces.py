@@ -88,8 +88,16 @@ class BatchPiece:
             work: of the batch.
             aside: what is set aside from the start, and how many examples may be.
         """
-        objective, settings = work.objective, (work.settings, work.diagnostics)
-        return cls(plain(objective.dataset), objective.relations, objective.statistic, work.start, *settings, aside)
+        objective = work.objective
+        return cls(
+            plain(objective.dataset),
+            objective.relations,
+            objective.statistic,
+            work.start,
+            work.settings,
+            work.diagnostics,
+            aside,
+        )
 
     async def done(self, config: Config, models: tuple[LanguageModel, LanguageModel | None], tell: Tell) -> Result:
         """Search it.

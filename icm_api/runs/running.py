@@ -136,7 +136,7 @@ async def run_config(config: Config, watch: Watch = UNWATCHED, executor: Executo
             inputs = {**inputs_of(config, large.rows, model), ORDER_KEY: HASHED, **cut.inputs()}
             write_whole(folder / INPUTS_FILE, json.dumps(inputs, indent=2) + "\n")
             work = Work(objective, cut.start, config.search, config.diagnostics, witness)
-            return await _worked(_Doing(config, watch, own, shared=executor is not None), work, model, cut)
+            return await _worked(_Handling(config, watch, own, shared=executor is not None), work, model, cut)
 
 
 async def resume(folder: Path, watch: Watch = UNWATCHED, executor: Executor | None = None) -> Result:
@@ -169,11 +169,11 @@ async def resume(folder: Path, watch: Watch = UNWATCHED, executor: Executor | No
             cut, by_file = large.cut_before(inputs), inputs.get(ORDER_KEY) != HASHED
             objective = build_objective(cut.dataset, model, cut.task, config.search, in_file_order=by_file)
             work = Work(objective, cut.start, config.search, config.diagnostics, witness)
-            return await _worked(_Doing(config, watch, own, shared=executor is not None), work, model, cut)
+            return await _worked(_Handling(config, watch, own, shared=executor is not None), work, model, cut)
 
 
 @dataclass(frozen=True, slots=True)
-class _Doing:
+class _Handling:
     """How a run is worked on.
 
     Attributes:
@@ -198,15 +198,15 @@ async def _executor(config: Config, given: Executor | None) -> AsyncIterator[Exe
         yield own
 
 
-async def _worked(doing: _Doing, work: Work, model: LanguageModel, cut: Cut) -> Result:
+async def _worked(handling: _Handling, work: Work, model: LanguageModel, cut: Cut) -> Result:
     """All the work of a run until its deadline."""
-    config, deadline = doing.config, doing.config.run.deadline
+    config, deadline = handling.config, handling.config.run.deadline
     if deadline is None:
-        return await _all(doing, work, model, cut)
+        return await _all(handling, work, model, cut)
     limit = asyncio.timeout(deadline.timestamp() - time())
     try:
         async with limit:
-            return await _all(doing, work, model, cut)
+            return await _all(handling, work, model, cut)
     except TimeoutError as error:
         if not limit.expired():
             raise
@@ -216,20 +216,20 @@ async def _worked(doing: _Doing, work: Work, model: LanguageModel, cut: Cut) -> 
         ) from error
 
 
-async def _all(doing: _Doing, work: Work, model: LanguageModel, cut: Cut) -> Result:
+async def _all(handling: _Handling, work: Work, model: LanguageModel, cut: Cut) -> Result:
     """The search, unless the rest alone is left to do, and the rest, if there is one."""
-    folder, began = folder_of(doing.config), monotonic()
+    folder, began = folder_of(handling.config), monotonic()
     try:
-        result = searched_before(folder, cut) or await _searched(doing, work, model, cut)
+        result = searched_before(folder, cut) or await _searched(handling, work, model, cut)
         if cut.split is not None:
             # What was paid for is not asked again if the rest is cut short.
             result.save(folder)
             seal(folder, parts=False)
-            doing.watch.on_model(model)
-            await label_rest(doing.config, work.objective, result, cut, doing.watch.on_part, doing.executor)
+            handling.watch.on_model(model)
+            await label_rest(handling.config, work.objective, result, cut, handling.watch.on_part, handling.executor)
     finally:
-        await doing.executor.refresh()
-        if not doing.shared:
+        await handling.executor.refresh()
+        if not handling.shared:
             note_session(folder / SESSIONS_FILE, model, monotonic() - began)
     if cut.split is None:
         result.save(folder)
@@ -237,17 +237,17 @@ async def _all(doing: _Doing, work: Work, model: LanguageModel, cut: Cut) -> Res
     return result
 
 
-async def _searched(doing: _Doing, work: Work, model: LanguageModel, cut: Cut) -> Result:
+async def _searched(handling: _Handling, work: Work, model: LanguageModel, cut: Cut) -> Result:
     if not cut.batches:
-        return (await again_if_lost(lambda: _search(doing, work, model))).in_order_of(cut.dataset)
-    doing.watch.on_model(model)
-    found = await search_batches(doing.config, work, cut.batches, doing.watch, doing.executor)
+        return (await again_if_lost(lambda: _search(handling, work, model))).in_order_of(cut.dataset)
+    handling.watch.on_model(model)
+    found = await search_batches(handling.config, work, cut.batches, handling.watch, handling.executor)
     return found.in_order_of(cut.dataset)
 
 
-async def _search(doing: _Doing, work: Work, model: LanguageModel) -> Result:
+async def _search(handling: _Handling, work: Work, model: LanguageModel) -> Result:
     """One search: in this process, step by step, or as a piece of the executor that several runs share."""
-    config, watch, folder = doing.config, doing.watch, folder_of(doing.config)
+    config, watch, folder = handling.config, handling.watch, folder_of(handling.config)
     aside = Aside(read_aside(folder), allowed(config.run.tolerate, len(work.objective.dataset)))
     with Journal(folder / TRACE_FILE) as journal:
 
@@ -271,9 +271,9 @@ async def _search(doing: _Doing, work: Work, model: LanguageModel) -> Result:
         if journal.recorded or journal.torn:
             watch.on_resume(journal.recorded, journal.torn)
         expected = await planned(work.objective, work.settings, work.diagnostics, work.start, model)
-        if doing.shared:
+        if handling.shared:
             watch.on_model(model)
-            result = await doing.executor.search(work, aside, Heard(journal.write, watch.on_warning, anew))
+            result = await handling.executor.search(work, aside, Heard(journal.write, watch.on_warning, anew))
         else:
             result = await work.result(aside, replace(watch, on_step=record, on_judging=searched), anew)
         result = replace(result, about={**result.about, "planned": expected})

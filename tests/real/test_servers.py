@@ -114,7 +114,8 @@ def free_port() -> int:
 def served(kind: Kind, port: int, log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """The server, once it says which models it has; killed in the end."""
     quiet = {"HF_HUB_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": "2", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
-    path = os.pathsep.join((str(Path(_vllm()).parent), os.environ["PATH"]))
+    # vLLM starts compilers of its own environment.
+    path = os.pathsep.join((*([str(Path(_vllm()).parent)] if _vllm() else []), os.environ["PATH"]))
     with log.open("ab") as out:
         process = subprocess.Popen(
             kind.command(port), stdout=out, stderr=out, env={**os.environ, **quiet, "PATH": path}

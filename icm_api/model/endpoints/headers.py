@@ -84,6 +84,7 @@ def wait_said(error: object, text: str, now: datetime | None = None) -> float | 
         >>> wait_said({"metadata": {"headers": {"Retry-After": "3"}}}, "Rate limit exceeded")
         3.0
     """
+    now = now or datetime.now(UTC)
     metadata = error.get("metadata") if isinstance(error, Mapping) else None
     headers = metadata.get("headers") if isinstance(metadata, Mapping) else None
     if isinstance(headers, Mapping):
@@ -92,7 +93,7 @@ def wait_said(error: object, text: str, now: datetime | None = None) -> float | 
             return named
     details = error.get("details") if isinstance(error, Mapping) else None
     for detail in details if isinstance(details, list) else ():
-        named = _wait(str(detail.get("retryDelay", "")), datetime.now(UTC)) if isinstance(detail, Mapping) else None
+        named = _wait(str(detail.get("retryDelay", "")), now) if isinstance(detail, Mapping) else None
         if named is not None:
             return named
     found = _AGAIN.search(text)
