@@ -122,7 +122,7 @@ class Answers(Sequence[_T], Generic[_T]):
         (['True', 'False'], 22)
     """
 
-    values: tuple[_T, ...]
+    values: Sequence[_T]
     costs: Mapping[str, Usage] = field(default_factory=dict)
 
     @overload

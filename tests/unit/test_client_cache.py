@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from icm_api.errors import StorageError
 from icm_api.model.client.cache import ResponseCache
-from icm_api.model.client.entries import cache_key
+from icm_api.model.client.entries import Bodies, cache_key
 from icm_api.model.request import Request, Response
 from icm_api.types import Usage
 
@@ -369,3 +369,14 @@ def test_entries_of_three_numbers_without_source_or_time_are_still_read(cache: R
     cache.put_encoded({"old": checksum + content})
     [entry] = cache.entries()
     assert (entry.source, entry.time, entry.response) == ("", None, Response({"n": 1}, Usage(1, 12, 3)))
+
+
+def test_bodies_are_decoded_when_looked_at_and_no_earlier() -> None:
+    bodies = Bodies([b'{"a":1}', b"broken", b'{"b":[2]}'])
+    assert (len(bodies), bodies[0], bodies[-1]) == (3, {"a": 1}, {"b": [2]})
+    assert list(bodies[::2]) == [{"a": 1}, {"b": [2]}]
+    # Nobody can change what the next one finds.
+    bodies[0]["a"] = 2  # type: ignore[index]
+    assert bodies[0] == {"a": 1}
+    with pytest.raises(ValueError, match="Expecting value"):
+        list(bodies)

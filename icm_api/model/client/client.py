@@ -9,7 +9,6 @@ It does not: know a wire format, change a number, or keep an error or an answer 
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -22,7 +21,7 @@ from icm_api.errors import LogprobsUnavailableError, ProviderError, Unanswered
 from icm_api.model.client.batch import Batch
 from icm_api.model.client.cuts import CutWatch
 from icm_api.model.client.dispatch import Dispatcher
-from icm_api.model.client.entries import Writes, cache_key, encode_body
+from icm_api.model.client.entries import Bodies, Writes, cache_key, encode_body
 from icm_api.model.client.keeping import AnswerCache
 from icm_api.model.client.limits import Limiting
 from icm_api.model.client.meter import Meter, Metering
@@ -137,8 +136,7 @@ class Client:
         # A share of what several requests have once is no count of one prompt.
         self._cuts.look((each, answers[key].usage.prompt_tokens) for key, each in asked.items() if not each.shared)
         costs = {key: replace(answers[key].usage, cached_tokens=0) for key in asked}
-        bodies = {key: json.loads(answers[key].body) for key in asked}
-        return Answers(tuple(bodies[key] for key in keys), costs)
+        return Answers(Bodies([answers[key].body for key in keys]), costs)
 
     async def close(self) -> None:
         """Give up what is in flight, and close the endpoint, the cache and the meter.

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from time import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from icm_api.errors import StorageError
-from icm_api.model.request import Request, Response
+from icm_api.model.request import Body, Request, Response
 from icm_api.types import Usage
 
 if TYPE_CHECKING:
@@ -78,6 +78,33 @@ def encode_body(body: Mapping[str, Any]) -> bytes:
         ValueError: it holds NaN or an infinity.
     """
     return _canonical(body)
+
+
+class Bodies(Sequence[Body]):
+    """Bodies as they are kept, each decoded whenever it is looked at.
+
+    Whoever reads one after the other holds one as objects, of which many keep the garbage collector busy.
+
+    Args:
+        encoded: as `encode_body` gave them.
+    """
+
+    def __init__(self, encoded: Sequence[bytes]) -> None:
+        self._encoded = encoded
+
+    @overload
+    def __getitem__(self, index: int) -> Body: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Body]: ...
+    def __getitem__(self, index: int | slice) -> Body | Sequence[Body]:
+        found = self._encoded[index]
+        if isinstance(found, bytes):
+            body: Body = json.loads(found)
+            return body
+        return Bodies(found)
+
+    def __len__(self) -> int:
+        return len(self._encoded)
 
 
 def encode_entry(key: str, body: bytes, usage: Usage, source: str = "") -> bytes:

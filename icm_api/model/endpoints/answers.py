@@ -53,9 +53,9 @@ def read_object(content: bytes, status: int, where: str, key: str) -> Mapping[st
     Raises:
         RequestError: it is no JSON, none that can be read, or no object; or it holds an error: classified.
     """
-    shown = blotted(content[:2000].decode("utf-8", "replace"), key)[:80]
 
     def broken(reason: str) -> RequestError:
+        shown = blotted(content[:2000].decode("utf-8", "replace"), key)[:80]
         return RequestError(f"{where}: the answer is {reason}: {shown!r}", kind="broken_answer", status=status)
 
     try:

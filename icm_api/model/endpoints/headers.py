@@ -115,8 +115,10 @@ def limits_of(headers: Mapping[str, str]) -> Mapping[str, float] | None:
         ...            "x-ratelimit-limit-tokens": "6000", "x-ratelimit-reset-tokens": "7s"})
         {'tokens_per_minute': 6000.0}
     """
-    limits, now = _limits(headers), datetime.now(UTC)
-    found = {}
+    limits = _limits(headers)
+    if not limits:
+        return None
+    now, found = datetime.now(UTC), {}
     for name, what in _PER_MINUTE.items():
         known = limits.get(f"{what}-minute") or limits.get(what) or {}
         limit, reset = _a_minute(known.get("limit")), _wait(known.get("reset"), now)
@@ -129,8 +131,11 @@ def _limits(headers: Mapping[str, str]) -> Mapping[str, Mapping[str, str]]:
     """Per thing that is limited what the headers say: its limit, what remains, when that is renewed."""
     found: dict[str, dict[str, str]] = {}
     for name, value in headers.items():
-        match = _HEADER.fullmatch(name.lower())
-        if name.lower() == "ratelimit":
+        name = name.lower()
+        if "ratelimit" not in name:
+            continue
+        match = _HEADER.fullmatch(name)
+        if name == "ratelimit":
             found[""] = {_ITEMS.get(item, item): said for item, said in _ITEM.findall(value)}
         elif match is not None:
             field, what, other, last = match.groups()

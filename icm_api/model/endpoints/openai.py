@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import httpx2
 from pydantic import SecretStr
+from pydantic_core import to_json
 
 from icm_api.errors import ConfigError, RequestError
 from icm_api.model.endpoints.advice import not_found
@@ -213,7 +214,8 @@ async def post(
         RequestError: it failed; classified.
     """
     try:
-        response = await sdk.post(path, cast_to=httpx2.Response, body=dict(body))
+        # The SDK would take several times as long to write it.
+        response = await sdk.post(path, cast_to=httpx2.Response, content=to_json(dict(body)))
     except openai.APIError as error:
         raise request_error(error, where, sdk.api_key, str(sdk.base_url)) from None
     return read_object(response.content, response.status_code, where, sdk.api_key), response.headers

@@ -77,11 +77,12 @@ def _counts(body: Body) -> Mapping[str, Any]:
 
 def _first(usage: Mapping[str, Any], names: tuple[str, ...]) -> tuple[int | None, object]:
     """The first count under one of these names, and what stood there; None if none is a count."""
-    said = list(_values(usage, names))
-    for value in said:
+    first = None
+    for value in _values(usage, names):
         if (number := _count(value)) is not None:
             return number, value
-    return None, said[0] if said else None
+        first = value if first is None else first
+    return None, first
 
 
 def _values(usage: Mapping[str, Any], names: tuple[str, ...]) -> Iterator[object]:
