@@ -1,6 +1,7 @@
 """Keys of the answers that users have paid for: each request's body, endpoint, identity and key, as they always were.
 
-`python -m tests.unit.test_cache_keys` adds the requests of new cases to the file. Those in it never change.
+`python -m tests.unit.test_cache_keys` adds the requests of new cases to the file. Those in it never change, but for
+what a server's tokenizer is asked, which costs nothing.
 """
 
 from __future__ import annotations

@@ -1,10 +1,12 @@
 """vLLM's exact scores against the embedded model behind real HTTP."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from icm_api.errors import CapabilityError, LogprobsUnavailableError
+from icm_api.model.reading.boundaries import WORDS
 from icm_api.model.reading.exact_ids import (
     checked_forms,
     form_logprobs,
@@ -16,7 +18,9 @@ from icm_api.model.reading.exact_ids import (
 from icm_api.model.reading.label_tokens import Place, TokenLogprob
 from icm_api.model.reading.reading import Below
 from icm_api.model.reading.vllm import exact_request
+from icm_api.pocket.model import PocketModel
 from icm_api.testing import Faults, serve
+from icm_api.testing.backend import Backend
 from icm_api.types import Prompt, Verbalizer
 from tests.unit.wire_helpers import LONG, ONE_TOKEN, TWO_TOKENS, oracle, prompts, questions_of, scored, scored_inside
 
@@ -40,6 +44,27 @@ async def test_one_token_labels_cost_one_request_a_prompt(api: str) -> None:
         await scored(f"vllm:m@{running.url}", {"api": api}, prompts())
         asked = running.log.requests
     assert sum(count for path, count in asked.items() if path != "/tokenize") == len(prompts())
+
+
+class Joining(Backend):
+    """A tokenizer that has, for all that it says of common words, tokens of several words."""
+
+    def encode(self, text: str) -> tuple[int, ...]:
+        return super().encode(text)[: 5 if text == WORDS else None]
+
+
+@pytest.mark.parametrize("backend", [Backend, Joining])
+async def test_a_tokenizer_that_joins_words_is_asked_about_whole_prompts(backend: type[Backend]) -> None:
+    asked = [*prompts(), replace(prompts()[0], query="8>3")]
+    with serve(dialect="vllm", record=99, backend=backend(PocketModel.load())) as running:
+        readings = await scored(f"vllm:m@{running.url}", {}, asked)
+        texts = [each.body["prompt"] for each in running.requests if each.path == "/tokenize"]
+    for reading, wanted in zip(readings, await oracle(asked), strict=True):
+        assert dict(reading.forms) == pytest.approx(dict(wanted), abs=CLOSE)
+    # They all end in a digit.
+    short = [WORDS, "0", "0 True", "0 False"]
+    whole = [prompt.text + form for prompt in asked for form in ("", " True", " False")]
+    assert texts == short + (whole if backend is Joining else [])
 
 
 @pytest.mark.parametrize("api", ["completions", "chat"])

@@ -12,6 +12,7 @@ from math import exp, log
 from typing import Any, TypeAlias
 
 from icm_api.errors import CapabilityError, LogprobsUnavailableError
+from icm_api.model.reading.boundaries import WORDS, boundary, joins_words
 from icm_api.model.reading.label_tokens import Place, alternatives
 from icm_api.model.reading.openai import Questions
 from icm_api.model.reading.reading import Below, Reading, forms_of, named
@@ -21,6 +22,9 @@ from icm_api.types import Answers, Prompt, Usage, logsumexp
 Ids: TypeAlias = tuple[int, ...]
 FormIds: TypeAlias = Mapping[str, tuple[Ids, ...]]
 """Per form the ways to write it."""
+
+_Place: TypeAlias = tuple[str, str]
+"""A text, or what stands for it, and what follows it."""
 
 METHOD = "exact_ids"
 
@@ -80,23 +84,49 @@ class ExactIds:
         return Answers(tuple(readings), {**costs, **answers.costs})
 
     async def _form_ids(self, prompts: Sequence[Prompt], client: Asks, costs: dict[str, Usage]) -> list[FormIds]:
-        """The ids of each prompt's forms, as they stand after its last word, or at the start of an answer."""
+        """The ids of each prompt's forms, as they stand after its text, or at the start of an answer.
+
+        They are asked for once for all prompts with the same `boundary`; of a tokenizer that joins words, after each
+        whole prompt. The client keeps what the server says, so that it is not asked again.
+        """
+        if not prompts:
+            return []
         chat = self._host.chat
-        wanted = [("" if chat else _last_word(prompt), tuple(forms_of(prompt.verbalizer))) for prompt in prompts]
-        known = {}
-        first: dict[tuple[str, tuple[str, ...]], Prompt] = {}
-        for kind, prompt in zip(wanted, prompts, strict=True):
-            first.setdefault(kind, prompt)
-        for (tail, forms), prompt in first.items():
-            ways = {form: self._ways(form) for form in forms}
-            bodies = [self._beginning(tail)]
-            bodies += [self._continued(tail, way) for form in forms for way in ways[form]]
-            before, *rest = await self._tokens([(body, prompt) for body in bodies], client, costs)
-            whole = iter(rest)
-            known[tail, forms] = checked_forms(
-                {form: [ids_after(before, next(whole), form) for _ in ways[form]] for form in forms}
-            )
-        return [known[key] for key in wanted]
+        places = [
+            [("" if chat else boundary(prompt.text, form), form) for form in forms_of(prompt.verbalizer)]
+            for prompt in prompts
+        ]
+        # Of a conversation the server says itself where an answer begins.
+        words = [] if chat else [(self._beginning(WORDS), prompts[0])]
+        asked = self._asked(places, prompts)
+        tokens = await self._tokens([*words, *asked.values()], client, costs)
+        if words and joins_words(tokens.pop(0)):
+            places = [[(prompt.text, form) for _, form in each] for prompt, each in zip(prompts, places, strict=True)]
+            asked = self._asked(places, prompts)
+            tokens = await self._tokens([*asked.values()], client, costs)
+        found = dict(zip(asked, tokens, strict=True))
+        checked = {key: checked_forms(self._written(key, found)) for key in dict.fromkeys(map(tuple, places))}
+        return [checked[tuple(each)] for each in places]
+
+    def _asked(
+        self, places: Sequence[Sequence[_Place]], prompts: Sequence[Prompt]
+    ) -> dict[_Place, tuple[Body, Prompt]]:
+        """What the tokenizer is asked about these places: for each text before a form, and each way to go on."""
+        asked: dict[_Place, tuple[Body, Prompt]] = {}
+        for prompt, each in zip(prompts, places, strict=True):
+            for before, form in each:
+                asked.setdefault((before, ""), (self._beginning(before), prompt))
+                for way in self._ways(form):
+                    if (before, way) not in asked:
+                        asked[before, way] = (self._continued(before, way), prompt)
+        return asked
+
+    def _written(self, places: Sequence[_Place], tokens: Mapping[_Place, Ids]) -> dict[str, list[Ids]]:
+        """The ways to write each form, by what the tokenizer made of the texts before it, without it and with it."""
+        return {
+            form: [ids_after(tokens[before, ""], tokens[before, way], form) for way in self._ways(form)]
+            for before, form in places
+        }
 
     async def _tokens(self, asked: Sequence[tuple[Body, Prompt]], client: Asks, costs: dict[str, Usage]) -> list[Ids]:
         """What the server's tokenizer makes of texts or conversations, each of a prompt; what it cost into `costs`."""
@@ -241,17 +271,6 @@ def form_logprobs(forms: FormIds, answers: Mapping[Ids, Mapping[int, float | Bel
         # A way without a number adds next to nothing to one that has one.
         read[form] = min(logsumexp(exact), 0.0) if exact else Below(min(logsumexp(bounds), 0.0))
     return read
-
-
-def _last_word(prompt: Prompt) -> str:
-    """What follows the last white space: tokens don't reach over it, and few prompts differ in it.
-
-    Example:
-        >>> from icm_api.types import Verbalizer
-        >>> _last_word(Prompt("", (), "Is it right?", Verbalizer.plain(["True", "False"])))
-        'right?'
-    """
-    return prompt.text.split()[-1]
 
 
 def _tokens_of(body: Body) -> Ids:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, lru_cache, partial
 from math import exp
 from typing import TypeAlias
 
 from icm_api.errors import CapabilityError, LogprobsUnavailableError
+from icm_api.model.reading.boundaries import WORDS, boundary, joins_words
 from icm_api.model.reading.echo import inside_places
 from icm_api.model.reading.exact_ids import METHOD, Ids, ids_after
 from icm_api.model.reading.reading import Below, Reading, forms_of, named
@@ -25,6 +26,7 @@ TokensOf: TypeAlias = Callable[[str, bool], tuple[list[int], list[int]]]
 _PATH = "target_prompt_logprobs"
 _LARGEST_SUM = 1.02
 _PLACEHOLDER = -9999.0
+_MEMOISED_FORMS = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,7 @@ class TargetedIds:
 
     def __init__(self, identity: str, tokens_of: TokensOf) -> None:
         self._identity, self._tokens_of = identity, tokens_of
-        self._known: dict[tuple[str, str], Ids] = {}
+        self._cut_after = lru_cache(_MEMOISED_FORMS)(self._cut)
 
     async def read(self, prompts: Sequence[Prompt], client: Asks) -> Answers[Reading]:
         """All forms of each prompt: one request, and one more for each further form of several tokens.
@@ -153,8 +155,7 @@ class TargetedIds:
         self, verbalizer: Verbalizer, text: str, tokens: tuple[Sequence[int], Mapping[int, int]], mark: tuple[int, str]
     ) -> Spot:
         (ids, places), (start, written) = tokens, mark
-        tail = text[:start].split()[-1]
-        forms = {form: self._form(tail, form) for form in dict.fromkeys((*forms_of(verbalizer), written))}
+        forms = {form: self._form(text[:start], form) for form in dict.fromkeys((*forms_of(verbalizer), written))}
         at, own = places.get(start), forms[written]
         if at is None or tuple(ids[at : at + len(own)]) != own:
             raise CapabilityError(
@@ -163,12 +164,18 @@ class TargetedIds:
             )
         return Spot(at, own, forms)
 
-    def _form(self, tail: str, form: str) -> Ids:
-        """The tokens of a form after a word; tokens don't reach over white space, and few texts differ in the word."""
-        if (tail, form) not in self._known:
-            before, whole = self._tokens_of(tail, False)[0], self._tokens_of(tail + form, False)[0]
-            self._known[tail, form] = ids_after(before, whole, form)
-        return self._known[tail, form]
+    def _form(self, text: str, form: str) -> Ids:
+        """The tokens of a form after a text."""
+        return self._cut(text, form) if self._joins else self._cut_after(boundary(text, form), form)
+
+    def _cut(self, before: str, form: str) -> Ids:
+        start, whole = (self._tokens_of(text, False)[0] for text in (before, before + form))
+        return ids_after(start, whole, form)
+
+    @cached_property
+    def _joins(self) -> bool:
+        """Whether no less than all of a text says how a form is cut after it."""
+        return joins_words(self._tokens_of(WORDS, False)[0])
 
 
 def _found(body: Body, spots: Sequence[Spot]) -> dict[int, dict[int, float]]:
