@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from statistics import median
 from time import perf_counter
 
 from icm_api.config import SearchSettings
 from icm_api.model import open_model
+from icm_api.model.host import PROMPT_LIST
 from icm_api.pocket.world import make_claims
 from icm_api.search import search_labels
 from icm_api.testing import Faults, serve
@@ -19,19 +21,21 @@ from icm_api.types import Dataset, Example
 
 KINDS = ("429-none", "503", "529", "200-error", "truncated-json", "cut", "slow")
 LATENCY = (0.02, 0.05)
+SEEDS = 5
 ENGINES = {
     "rounds": SearchSettings(restarts=1, rounds=2, estimator="leave_one_out"),
     "bootstrap": SearchSettings(engine="bootstrap", restarts=1, rounds=3),
 }
 
 
-async def taken(settings: SearchSettings, size: int, rate: float, seed: int = 0) -> tuple[float, int]:
-    """Seconds, and requests sent, of a search for so many labels."""
+async def taken(settings: SearchSettings, together: int, size: int, rate: float, seed: int = 0) -> tuple[float, int]:
+    """Seconds, and requests sent, of a search for so many labels, with so many prompts in a request at most."""
     claims = make_claims("comparisons", size, seed=seed)
     data = Dataset(Example(claim.id, {"text": claim.text}) for claim in claims)
     faults = Faults(KINDS, rate, seed, times=None, delay=0.2, latency=LATENCY)
     with serve(faults=faults, instant=True) as server:
-        async with open_model(f"vllm:{server.model}@{server.url}") as model:
+        options = {"prompt_list": together}
+        async with open_model(f"vllm:{server.model}@{server.url}", options=options) as model:
             began = perf_counter()
             await search_labels(data, model, settings=settings, seed=seed)
             return perf_counter() - began, sum(server.log.requests.values())
@@ -39,7 +43,17 @@ async def taken(settings: SearchSettings, size: int, rate: float, seed: int = 0)
 
 def report(size: int = 100) -> Iterator[str]:
     """The ratios, a line each."""
-    yield f"half of all requests fail, {size} labels: times as long, times as many requests"
+    yield f"half of all requests fail, {size} labels, medians of {SEEDS} seeds: times as long, times as many requests"
     for name, settings in ENGINES.items():
-        calm, broken = (asyncio.run(taken(settings, size, rate)) for rate in (0.0, 0.5))
-        yield f"  {name:22} {broken[0] / calm[0]:4.1f}   {broken[1] / calm[1]:4.1f}   ({calm[1]} requests)"
+        for together in (1, PROMPT_LIST):
+            longer, more, sent = [], [], 0
+            for seed in range(SEEDS):
+                calm, broken = (asyncio.run(taken(settings, together, size, rate, seed)) for rate in (0.0, 0.5))
+                longer.append(broken[0] / calm[0])
+                more.append(broken[1] / calm[1])
+                sent = calm[1]
+            way = f"{name}, lists of {together}"
+            yield (
+                f"  {way:22} {median(longer):4.1f} ({min(longer):.1f} to {max(longer):.1f})   {median(more):4.1f}"
+                f"   ({sent} requests)"
+            )
