@@ -1,0 +1,85 @@
+"""What a further row takes of a server, by each way to ask one: all requests over HTTP, whatever they ask."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from icm_api.config import load_config
+from icm_api.runs import run_config
+from icm_api.testing import Server, serve
+from tests.hosted import HOSTED, KEY_VARIABLES, Hosted
+
+ENDS = ("?", "", " apples", "!", " in 19{at}", " 😂", ' "so {at}"', "。", " (see [{at}])", " naïve{at}é")
+"""Rows end in words, numbers and signs of their own."""
+
+
+@pytest.fixture(autouse=True)
+def keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in KEY_VARIABLES:
+        monkeypatch.setenv(variable, "k")
+
+
+@contextmanager
+def counted() -> Iterator[Counter[str]]:
+    """Requests that this process sends, by path."""
+    sent, send = Counter[str](), httpx2.AsyncClient.send
+
+    async def counting(self: httpx2.AsyncClient, request: httpx2.Request, **options: object) -> httpx2.Response:
+        sent[request.url.path] += 1
+        return await send(self, request, **options)  # type: ignore[arg-type]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(httpx2.AsyncClient, "send", counting)
+        yield sent
+
+
+async def run(folder: Path, host: Hosted, server: Server, rows: int, core: int) -> Counter[str]:
+    """What a run on so many rows sends, of which so many are searched. Its answers are kept in the folder."""
+    folder.mkdir(exist_ok=True)
+    texts = [f"Is number {at} of the rows larger than {at * 7919 % rows}" + ENDS[at % len(ENDS)] for at in range(rows)]
+    lines = [json.dumps({"id": f"r{at}", "text": text.format(at=at)}) for at, text in enumerate(texts)]
+    (folder / "rows.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    options = "".join(f"{name} = {json.dumps(value)}\n" for name, value in host.options.items())
+    number = len(list(folder.glob("run*")))
+    (folder / "config.toml").write_text(
+        f'[data]\npath = "rows.jsonl"\n\n[model]\nprovider = "{host.spec(server)}"\n\n[model.options]\n{options}\n'
+        '[search]\nengine = "bootstrap"\nrestarts = 1\nrounds = 1\n\n[diagnostics]\nenabled = false\n\n'
+        f'[core]\nsize = {core}\n\n[cache]\nfolder = "cache"\n\n[run]\nfolder = "run{number}"\n',
+        encoding="utf-8",
+    )
+    with counted() as sent:
+        await run_config(load_config(folder / "config.toml"))
+    return sent
+
+
+async def test_a_further_row_takes_a_fraction_of_a_request_where_prompts_travel_in_lists(tmp_path: Path) -> None:
+    host = HOSTED["vllm"]
+    with serve(dialect=host.dialect, instant=True) as server:
+        few, many = [await run(tmp_path / str(rows), host, server, rows, core=100) for rows in (200, 600)]
+        again = await run(tmp_path / "600", host, server, 600, core=100)
+    assert 0 < many.total() - few.total() <= 0.05 * 400
+    assert few["/tokenize"] > 0
+    # A cache has all but what the model's window is.
+    assert set(again) <= {"/v1/models"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", HOSTED)
+async def test_what_is_asked_besides_the_questions_is_the_same_for_any_number_of_rows(
+    name: str, tmp_path: Path
+) -> None:
+    host = HOSTED[name]
+    if "samples" in host.options:
+        host = replace(host, options={**host.options, "samples": 2})
+    with serve(dialect=host.dialect, instant=True) as server:
+        sent = [await run(tmp_path / str(rows), host, server, rows, core=40) for rows in (80, 240)]
+    beside = [{path: count for path, count in each.items() if host.route not in path} for each in sent]
+    assert beside[0] == beside[1]
