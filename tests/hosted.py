@@ -7,10 +7,15 @@ It does not: patch a transport; what is sent here goes through the official SDKs
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
+
+import httpx2
 
 from icm_api.model.catalog import ENTRIES
 from icm_api.model.decision_hosts import DECISION_ENTRIES
@@ -95,6 +100,19 @@ def write_config(
     text = text.replace('provider = "pocket"\n', f'provider = "{spec}"\n\n[model.options]\n{given}')
     config.write_text(text + extra)
     return config
+
+
+@contextmanager
+def counted() -> Iterator[Counter[str]]:
+    """All requests that this process sends over HTTP in the meantime, by path."""
+    sent, send = Counter[str](), httpx2.AsyncClient.send
+
+    async def counting(self: httpx2.AsyncClient, request: httpx2.Request, **options: Any) -> httpx2.Response:
+        sent[request.url.path] += 1
+        return await send(self, request, **options)
+
+    with patch.object(httpx2.AsyncClient, "send", counting):
+        yield sent
 
 
 def labels_of(run: Path) -> dict[str, str]:

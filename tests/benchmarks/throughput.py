@@ -44,11 +44,11 @@ _TWO = Verbalizer.plain(["True", "False"])
 
 
 @contextmanager
-def instant_server() -> Iterator[tuple[str, str]]:
+def instant_server(dialect: str = "openai") -> Iterator[tuple[str, str]]:
     """A server in a process of its own that answers at once; its address and its model."""
     with serve() as here:
         model = here.model
-    command = [sys.executable, "-m", "icm_api.testing", "--instant", "--dialect", "openai"]
+    command = [sys.executable, "-m", "icm_api.testing", "--instant", "--dialect", dialect]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]) as process:
         assert process.stdout is not None
         try:

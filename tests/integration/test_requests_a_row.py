@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-import httpx2
 import pytest
 
 from icm_api.config import load_config
 from icm_api.runs import run_config
 from icm_api.testing import Server, serve
-from tests.hosted import HOSTED, KEY_VARIABLES, Hosted
+from tests.hosted import HOSTED, KEY_VARIABLES, Hosted, counted
 
 ENDS = ("?", "", " apples", "!", " in 19{at}", " 😂", ' "so {at}"', "。", " (see [{at}])", " naïve{at}é")
 """Rows end in words, numbers and signs of their own."""
@@ -25,20 +22,6 @@ ENDS = ("?", "", " apples", "!", " in 19{at}", " 😂", ' "so {at}"', "。", " (
 def keys(monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in KEY_VARIABLES:
         monkeypatch.setenv(variable, "k")
-
-
-@contextmanager
-def counted() -> Iterator[Counter[str]]:
-    """Requests that this process sends, by path."""
-    sent, send = Counter[str](), httpx2.AsyncClient.send
-
-    async def counting(self: httpx2.AsyncClient, request: httpx2.Request, **options: object) -> httpx2.Response:
-        sent[request.url.path] += 1
-        return await send(self, request, **options)  # type: ignore[arg-type]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(httpx2.AsyncClient, "send", counting)
-        yield sent
 
 
 async def run(folder: Path, host: Hosted, server: Server, rows: int, core: int) -> Counter[str]:
