@@ -8,7 +8,15 @@ computes a score.
 from icm_api.data.checking import DataCheck, DataChecking, check_data
 from icm_api.data.columns import DataSource, load_jsonl
 from icm_api.data.labels import Gold, answered_ids, load_fixed, load_gold
-from icm_api.data.loading import fingerprint, load_examples, load_gold_labels, stream_examples, warn_left_out
+from icm_api.data.left_out import LeftOut
+from icm_api.data.loading import (
+    as_dataset,
+    fingerprint,
+    load_examples,
+    load_few,
+    load_gold_labels,
+    stream_examples,
+)
 from icm_api.data.pairs import rank
 from icm_api.data.readers import HUB, read_rows
 from icm_api.data.registry import Format, find_format, format_names
@@ -21,13 +29,16 @@ __all__ = [
     "DataSource",
     "Format",
     "Gold",
+    "LeftOut",
     "Row",
     "answered_ids",
+    "as_dataset",
     "check_data",
     "find_format",
     "fingerprint",
     "format_names",
     "load_examples",
+    "load_few",
     "load_fixed",
     "load_gold",
     "load_gold_labels",
@@ -35,5 +46,4 @@ __all__ = [
     "rank",
     "read_rows",
     "stream_examples",
-    "warn_left_out",
 ]

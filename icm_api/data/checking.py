@@ -12,7 +12,8 @@ from statistics import median
 from typing import Any
 
 from icm_api.data.columns import DataSource
-from icm_api.data.loading import is_skipped, read_tolerantly, warn_left_out
+from icm_api.data.left_out import LeftOut
+from icm_api.data.loading import is_skipped, read_tolerantly
 from icm_api.data.spreadsheets import is_rewritten
 from icm_api.errors import DataError
 from icm_api.types import Example
@@ -72,6 +73,7 @@ class DataChecking:
     def __init__(self, source: DataSource) -> None:
         self._source = source
         self._bad: list[DataError] = []
+        self._left_out = LeftOut()
         self._texts, self._sizes, self._rewritten = array("Q"), array("Q"), list[str]()
         self._rows = self._gone_through()
 
@@ -80,7 +82,7 @@ class DataChecking:
         return self._rows
 
     def _gone_through(self) -> Iterator[Example]:
-        for example in read_tolerantly(self._source, self._bad.append):
+        for example in read_tolerantly(self._source, self._bad.append, self._left_out.notes.append):
             self._texts.append(_digest(example))
             self._sizes.append(_size(example))
             if is_rewritten(example.id):
@@ -89,11 +91,11 @@ class DataChecking:
 
     def refuse_bad(self) -> None:
         """Raise the first error so far of a row that is bad and not left out for want of a text; say how many are."""
-        skipped = [error for error in self._bad if is_skipped(error, self._source)]
         for error in self._bad:
             if not is_skipped(error, self._source):
                 raise error
-        warn_left_out(skipped)
+        self._left_out.rows = list(self._bad)
+        self._left_out.say()
 
     def found(self) -> DataCheck:
         """What is to be said of all rows, those that nobody had yet included. Raises as `check_data` does."""
@@ -126,7 +128,7 @@ def _named(
     """The ids of what was found to be odd: to hold those of all rows would take most of the memory."""
     alike = defaultdict[tuple[str, ...], list[str]](list)
     far: list[tuple[str, int]] = []
-    for example in read_tolerantly(source, lambda error: None):
+    for example in read_tolerantly(source, lambda error: None, lambda note: None):
         if _digest(example) in twice:
             alike[_texts(example)].append(example.id)
         if (size := _size(example)) >= long:

@@ -23,9 +23,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from logging import getLogger
 
 from icm_api.data.answers import final_answer, without_calculator
+from icm_api.data.left_out import Note, warn
 from icm_api.data.own_text import own_part, without_thoughts
 from icm_api.data.rows import Row, kind
 from icm_api.types import Example, Label
@@ -36,7 +36,6 @@ TRUTHS = ("answer", "ground_truth")
 RIGHT, WRONG = "True", "False"
 
 _ID_DIGITS = 12
-_LOG = getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +56,13 @@ class _Candidates:
     blank: int
 
 
-def gsm8k_examples(rows: Iterable[Row]) -> Iterator[Example]:
+def gsm8k_examples(rows: Iterable[Row], note: Note = warn) -> Iterator[Example]:
     """The unlabelled examples: a question with one candidate solution each, grouped by question.
 
     Args:
         rows: with `question`, and candidates under `solutions` or under each model's name; grades and the official
             solution are not looked at.
+        note: gets how many candidates are left out, if any are; by default the log.
 
     Yields:
         Examples with the fields `question` and `solution`, the row's id as `group`, and as `answer` the final
@@ -80,9 +80,7 @@ def gsm8k_examples(rows: Iterable[Row]) -> Iterator[Example]:
             fields = {QUESTION: question, SOLUTION: candidate.text}
             yield Example(candidate.id, fields, group=row.id, answer=candidate.answer)
     if blank:
-        _LOG.warning(
-            "left out %d candidates that are nothing but thoughts or further questions; the first: %s", blank, first
-        )
+        note(f"left out {blank} candidates that are nothing but thoughts or further questions; the first: {first}")
 
 
 def gsm8k_gold(rows: Iterable[Row]) -> Iterator[tuple[str, Label]]:

@@ -6,11 +6,13 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
+from itertools import islice
 from logging import getLogger
 from typing import Any, TypeVar
 
 from icm_api.data.columns import DataSource
 from icm_api.data.labels import Gold
+from icm_api.data.left_out import LeftOut, Note
 from icm_api.data.own_text import without_thoughts
 from icm_api.data.pairs import CHATS, rank
 from icm_api.data.readers import read_rows
@@ -42,20 +44,55 @@ def load_examples(source: DataSource) -> Dataset:
         Traceback (most recent call last):
         icm_api.errors.DataError: claims.csv: no such file; check the path
     """
-    empty: list[DataError] = []
-    examples = [*stream_examples(source, empty)]
-    warn_left_out(empty)
+    left_out = LeftOut()
+    examples = [*stream_examples(source, left_out)]
+    left_out.say()
+    return as_dataset(source, examples)
+
+
+def load_few(source: DataSource, most: int) -> Dataset | None:
+    """The same, if the source has few examples; they are read once.
+
+    Args:
+        source: where they are, and what their rows mean.
+        most: how many there may be, before `source.limit`.
+
+    Returns:
+        The examples as `load_examples` gives them, or None if there are more; then nothing after them was read.
+
+    Raises:
+        DataError, ConfigError: as for `load_examples`.
+    """
+    left_out = LeftOut()
+    examples = [*islice(stream_examples(source, left_out), most + 1)]
+    if len(examples) > most:
+        return None
+    left_out.say()
+    return as_dataset(source, examples)
+
+
+def as_dataset(source: DataSource, examples: Sequence[Example]) -> Dataset:
+    """All examples of a source as the data set that `load_examples` makes of them.
+
+    Args:
+        source: where they are from; says the format and the limit.
+        examples: all that `stream_examples` yields.
+
+    Raises:
+        DataError: there is none.
+        ConfigError: the limit is smaller than every group.
+    """
     if not examples:
         raise DataError(f"{source.path}: there are rows, but none yields an example; check the format and the texts")
     return _sampled(find_format(source.format).grouped(examples), source.limit, source.seed)
 
 
-def stream_examples(source: DataSource, left_out: list[DataError] | None = None) -> Iterator[Example]:
+def stream_examples(source: DataSource, left_out: LeftOut | None = None) -> Iterator[Example]:
     """The unlabelled examples of a source one at a time, whatever its limit; none of them is held.
 
     Args:
         source: where they are, and what their rows mean.
-        left_out: gets the errors of rows that are left out, as they have no text.
+        left_out: notes what is left out, which is else not said.
 
     Yields:
         Examples in the order of the source, in the groups of their own rows.
@@ -63,17 +100,8 @@ def stream_examples(source: DataSource, left_out: list[DataError] | None = None)
     Raises:
         DataError, ConfigError: as for `load_examples`.
     """
-    yield from _going_on(_examples(source), _rows(source), _skipping(source, [] if left_out is None else left_out))
-
-
-def warn_left_out(errors: Sequence[DataError]) -> None:
-    """Say how many rows were left out, if any were.
-
-    Args:
-        errors: of these rows.
-    """
-    if errors:
-        _LOG.warning("left out %d rows without a text (data.on_empty); the first: %s", len(errors), errors[0])
+    left_out = LeftOut() if left_out is None else left_out
+    yield from _going_on(_examples(source, left_out.notes.append), _rows(source), _skipping(source, left_out.rows))
 
 
 def load_gold_labels(
@@ -108,12 +136,13 @@ def load_gold_labels(
     return Gold(dict(read))
 
 
-def read_tolerantly(source: DataSource, bad: Callable[[DataError], None]) -> Iterator[Example]:
+def read_tolerantly(source: DataSource, bad: Callable[[DataError], None], note: Note) -> Iterator[Example]:
     """The examples of all rows that are good, whatever the source's limit.
 
     Args:
         source: where they are, and what their rows mean.
         bad: gets the error of each other row.
+        note: gets what else is left out.
 
     Raises:
         DataError: the source cannot be read at all.
@@ -124,7 +153,7 @@ def read_tolerantly(source: DataSource, bad: Callable[[DataError], None]) -> Ite
         bad(error)
         return True
 
-    yield from _going_on(_examples(source), _rows(source, bad), listed)
+    yield from _going_on(_examples(source, note), _rows(source, bad), listed)
 
 
 def fingerprint(examples: Iterable[Example]) -> str:
@@ -166,9 +195,9 @@ def _thoughtless(value: Any) -> Any:
     return [_thoughtless(each) for each in value] if isinstance(value, list | tuple) else value
 
 
-def _examples(source: DataSource) -> Callable[[Iterable[Row]], Iterator[Example]]:
+def _examples(source: DataSource, note: Note) -> Callable[[Iterable[Row]], Iterator[Example]]:
     form = find_format(source.format)
-    return lambda rows: form.examples(_named(source, rows), source)
+    return lambda rows: form.examples(_named(source, rows), source, note)
 
 
 def _named(source: DataSource, rows: Iterable[Row]) -> Iterator[Row]:

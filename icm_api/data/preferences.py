@@ -17,10 +17,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from logging import getLogger
 from types import MappingProxyType
 
 from icm_api.data.dialogues import Message, Messages, as_chat, listed, parted, preamble, turns, written
+from icm_api.data.left_out import Note, warn
 from icm_api.data.pairs import Pair, both_labels, both_orders, ordered
 from icm_api.data.rows import EmptyTextError, Row, kind
 from icm_api.data.winners import Winners
@@ -36,7 +36,6 @@ _REPLIES = (
     ("a", "b"),
 )
 _PROMPTS = ("prompt", "instruction", "question", "query")
-_LOG = getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +73,15 @@ class _Comparison:
         )
 
 
-def preference_examples(rows: Iterable[Row], fields: Sequence[str] | None = None) -> Iterator[Example]:
+def preference_examples(
+    rows: Iterable[Row], fields: Sequence[str] | None = None, note: Note = warn
+) -> Iterator[Example]:
     """Two examples for each comparison, one per order of the replies.
 
     Args:
         rows: of any of the layouts.
         fields: the columns of the texts, if they have other names; the last two are the replies.
+        note: gets how many comparisons are left out, if any are; by default the log.
 
     Yields:
         Examples with the fields "first" and "second" beside the texts that are shown with them ("prompt").
@@ -97,8 +99,8 @@ def preference_examples(rows: Iterable[Row], fields: Sequence[str] | None = None
             first = first or f"{comparison.row.unit} {comparison.row.line} of {comparison.row.path}"
             left_out += 1
     if left_out:
-        message = "left out %d of %d comparisons, whose replies are equal or of which one is empty; the first: %s"
-        _LOG.warning(message, left_out, total, first)
+        why = f"whose replies are equal or of which one is empty; the first: {first}"
+        note(f"left out {left_out} of {total} comparisons, {why}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from icm_api.data.columns import DataSource, column_examples
 from icm_api.data.gsm8k import gsm8k_examples, gsm8k_gold
 from icm_api.data.labels import column_gold
+from icm_api.data.left_out import Note
 from icm_api.data.preferences import grouped_by_prompt, preference_examples, preference_gold
 from icm_api.data.rows import Row
 from icm_api.data.truthfulqa import truthfulqa_examples, truthfulqa_gold, truthfulqa_pair_examples, truthfulqa_pair_gold
@@ -27,7 +28,7 @@ class Format:
 
     Attributes:
         name: as `DataSource.format` and `[data] format` give it.
-        examples: from rows and their source to the unlabelled examples.
+        examples: from rows, their source, and what gets notes of parts of rows left out, to the unlabelled examples.
         gold: from rows, their source, the key of the label (None for the format's own) and the label set (None if any
             label will do) to ids and gold labels.
         keys: those of "fields", "group" and "answer" with which `[data]` may name columns; "id" is always one.
@@ -37,7 +38,7 @@ class Format:
     """
 
     name: str
-    examples: Callable[[Iterable[Row], DataSource], Iterator[Example]]
+    examples: Callable[[Iterable[Row], DataSource, Note], Iterator[Example]]
     gold: Callable[[Iterable[Row], DataSource, str | None, Sequence[Label] | None], Iterator[tuple[str, Label]]]
     keys: tuple[str, ...] = ()
     label_keys: tuple[str, ...] = ()
@@ -56,22 +57,22 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
         for each in (
             Format(
                 "rows",
-                column_examples,
+                lambda rows, of, note: column_examples(rows, of),
                 lambda rows, of, label_field, labels: column_gold(rows, label_field, labels),
                 keys=("fields", "group", "answer"),
                 label_keys=GOLD_FIELDS,
             ),
-            Format("gsm8k", lambda rows, of: gsm8k_examples(rows), lambda rows, *_: gsm8k_gold(rows)),
-            Format("truthfulqa", lambda rows, of: truthfulqa_examples(rows), lambda rows, *_: truthfulqa_gold(rows)),
+            Format("gsm8k", lambda rows, of, note: gsm8k_examples(rows, note), lambda rows, *_: gsm8k_gold(rows)),
+            Format("truthfulqa", lambda rows, *_: truthfulqa_examples(rows), lambda rows, *_: truthfulqa_gold(rows)),
             Format(
                 "truthfulqa-pairs",
-                lambda rows, of: truthfulqa_pair_examples(rows),
+                lambda rows, *_: truthfulqa_pair_examples(rows),
                 lambda rows, *_: truthfulqa_pair_gold(rows),
                 pairs=True,
             ),
             Format(
                 "preferences",
-                lambda rows, of: preference_examples(rows, of.fields),
+                lambda rows, of, note: preference_examples(rows, of.fields, note),
                 lambda rows, of, label_field, labels: preference_gold(
                     rows, of.fields, label_field, skip_empty=of.on_empty == "skip"
                 ),

@@ -10,10 +10,10 @@ from tempfile import TemporaryDirectory
 
 from icm_api.config import Config, ConstraintSection
 from icm_api.consistency import AbsentKeyError, Audit, ConstraintAudit, audit, constraint_name
-from icm_api.data import DataChecking
+from icm_api.data import DataChecking, as_dataset
 from icm_api.runs import core
 from icm_api.runs.alike import audit_alike
-from icm_api.runs.core import Rows, reaching, units_of
+from icm_api.runs.core import reaching, units_of
 from icm_api.runs.parts import build_task, data_source, keys_of
 from icm_api.runs.scratch import Scratch
 from icm_api.types import Constraint, Dataset, Example, Task
@@ -42,9 +42,9 @@ def audit_config(config: Config, checking: DataChecking | None = None) -> Audit:
     examples = iter(checking)
     first = [*islice(examples, core.MOST_WHOLE + 1)]
     if source.limit is not None or len(first) <= core.MOST_WHOLE:
-        whole = Rows.open(source).whole
-        assert whole is not None
-        return audit(whole, task.verbalizer.labels, task.constraints)
+        first.extend(examples)
+        checking.refuse_bad()
+        return audit(as_dataset(source, first), task.verbalizer.labels, task.constraints)
     with TemporaryDirectory() as folder:
         return _in_parts(chain(first, examples), config, task, checking, Path(folder))
 

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any, TypeAlias
 
 from icm_api.config import ConstraintSection
-from icm_api.data import DataSource, find_format, load_examples, rank, stream_examples, warn_left_out
-from icm_api.errors import DataError, RunError
+from icm_api.data import DataSource, LeftOut, find_format, load_examples, load_few, rank, stream_examples
+from icm_api.errors import RunError
 from icm_api.runs.folder import CORE_KEY
 from icm_api.types import Dataset, Example
 
@@ -122,8 +121,7 @@ class Rows:
         """
         if source.limit is not None:
             return cls(source, load_examples(source))
-        few = sum(1 for _ in islice(stream_examples(source), MOST_WHOLE + 1)) <= MOST_WHOLE
-        return cls(source, load_examples(source) if few else None)
+        return cls(source, load_few(source, MOST_WHOLE))
 
     def __iter__(self) -> Iterator[Example]:
         """From the first on; raises DataError at a bad row."""
@@ -131,9 +129,9 @@ class Rows:
 
     def counted(self) -> Iterator[Example]:
         """The same, and says at the end how many rows were left out."""
-        empty: list[DataError] = []
-        yield from self if self.whole is not None else stream_examples(self.source, empty)
-        warn_left_out(empty)
+        left_out = LeftOut()
+        yield from self if self.whole is not None else stream_examples(self.source, left_out)
+        left_out.say()
 
     def chosen(self, split: Split, unit: Unit) -> Dataset:
         """The examples of the core, in the order of the source.

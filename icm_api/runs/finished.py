@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,7 @@ class FinishedRun:
         folder: where it is.
         result: labels, U, P, I and cost; under `check` in `about`, what a person's check of the labels says.
         with_rest: whether the labels of the rest are among them, and its examples in the data set.
+        held: the rows of its data, if they were read before.
 
     Example:
         ``FinishedRun.open("runs/claims").result.labeling``
@@ -58,6 +59,7 @@ class FinishedRun:
     folder: Path
     result: Result
     with_rest: bool = False
+    held: Rows | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def open(cls, folder: str | Path) -> FinishedRun:
@@ -91,10 +93,13 @@ class FinishedRun:
         """The same run with the labels of all examples, those of the rest after those of the core, held in memory.
 
         Raises:
-            RunError: the rest is not labelled to its end, or a line of it is damaged.
+            RunError: the rest is not labelled to its end, a line of it is damaged, or the examples have changed since.
+        DataError: the examples cannot be read.
         """
         if self.with_rest or self.rest is None:
             return self
+        self._check_data()
+        rows = self._rows if self._rows.whole is not None else replace(self._rows, whole=load_dataset(self.config))
         parts = self.folder / PARTS_FOLDER
         aside = {**self.set_aside, **aside_reasons(parts)}
         # As they were found: probabilities fitted to a check's answers would be fitted twice.
@@ -102,9 +107,8 @@ class FinishedRun:
         about = {**core.about, **({"set_aside": aside} if aside else {})}
         found = {row.id: row for row in (*core.examples, *labelled_examples(parts))}
         result = with_check(self.folder, replace(core, examples=tuple(found.values()), about=about))
-        run = FinishedRun(self.folder, result, with_rest=True)
-        in_order = tuple(found[key] for key in run.dataset.ids if key in found)
-        return replace(run, result=replace(result, examples=in_order))
+        in_order = tuple(found[example.id] for example in rows if example.id in found and example.id not in aside)
+        return FinishedRun(self.folder, replace(result, examples=in_order), with_rest=True, held=rows)
 
     @cached_property
     def _split(self) -> Split | None:
@@ -153,9 +157,7 @@ class FinishedRun:
             RunError: the examples have changed since.
             DataError: the examples cannot be read.
         """
-        if not self.data_unchanged:
-            path = self.config.data.path
-            raise RunError(f"{path} is not what this run labelled: it changed since; put the data back, or run again")
+        self._check_data()
         aside = self.set_aside
         return Dataset(example for example in self._data if example.id not in aside) if aside else self._data
 
@@ -180,14 +182,25 @@ class FinishedRun:
     @property
     def data_unchanged(self) -> bool:
         """Whether the data are what the run labelled. Raises DataError if they cannot be read."""
-        examples = self._data if self._split is None or self.with_rest else Rows.open(data_source(self.config))
+        examples = self._data if self._split is None or self.with_rest else self._rows
         return data_fingerprint(self.config, examples) == self.inputs.get("data_sha256")
+
+    def _check_data(self) -> None:
+        if not self.data_unchanged:
+            path = self.config.data.path
+            raise RunError(f"{path} is not what this run labelled: it changed since; put the data back, or run again")
+
+    @cached_property
+    def _rows(self) -> Rows:
+        return Rows.open(data_source(self.config)) if self.held is None else self.held
 
     @cached_property
     def _data(self) -> Dataset:
-        if self._split is None or self.with_rest:
+        if self._split is None:
             return load_dataset(self.config)
-        rows, split = Rows.open(data_source(self.config)), self._split
+        rows, split = self._rows, self._split
+        if self.with_rest:
+            return load_dataset(self.config) if rows.whole is None else rows.whole
         unit = units_of(rows, self.config.constraints, self.config.data.seed, single=split.single)
         return rows.chosen(split, unit)
 

@@ -98,6 +98,30 @@ def test_every_example_has_one_label_and_related_ones_agree(labelled: Path) -> N
     assert run.whole.dataset.ids != run.dataset.ids
 
 
+def test_a_verb_says_once_which_rows_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    config, run, answers = large_world(tmp_path, size=24, core=12), str(tmp_path / "run"), tmp_path / "answers.csv"
+    config.write_text(config.read_text().replace("[data]", '[data]\non_empty = "skip"'))
+    with (tmp_path / "claims.jsonl").open("a") as claims:
+        claims.write('{"id": "blank", "text": "", "group": "b", "answer": "1", "left": "1", "right": "2"}\n')
+    verbs = [
+        ["audit", str(config)],
+        ["plan", str(config)],
+        ["run", str(config), "--json"],
+        ["queue", run, "--random", "12", "--out", str(answers)],
+        ["check", run, str(answers)],
+        ["export", run, "--to", "csv", "--out", str(tmp_path / "csv")],
+    ]
+    for verb in verbs:
+        caplog.clear()
+        assert main(verb) == 0, verb
+        assert [message for message in caplog.messages if message.startswith("left out")] == [
+            f"left out 1 rows without a text (data.on_empty); the first: {tmp_path / 'claims.jsonl'}:25: text field "
+            "'text' is empty; give it a text, or leave the line out"
+        ], verb
+        if verb[0] == "queue":
+            answers.write_text(answers.read_text().replace(",,", ",True,"))
+
+
 def test_the_rest_is_as_right_as_the_core(labelled: Path) -> None:
     gold = gold_of(labelled)
     core = FinishedRun.open(labelled / "run").result.labeling

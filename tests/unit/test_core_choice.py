@@ -245,6 +245,23 @@ def test_groups_that_are_alike_are_audited_once_with_the_same_answer(
         audit_config(groups_apart.changed(constraints=[{"kind": "exactly_one", "label": "no label"}]))
 
 
+@pytest.mark.parametrize("most", [10, 4_000], ids=["many", "few"])
+def test_what_a_format_leaves_out_is_said_once_however_often_the_rows_are_gone_through(
+    most: int, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("icm_api.runs.core.MOST_WHOLE", most)
+    path = tmp_path / "pairs.csv"
+    path.write_text("chosen,rejected\nx,x\n" + "".join(f"x,{n}\n" for n in range(20)), encoding="utf-8")
+    found = Rows.open(DataSource(str(path), "preferences"))
+    why = "whose replies are equal or of which one is empty"
+    said = f"left out 1 of 21 comparisons, {why}; the first: line 2 of {path}"
+    assert len({len(list(each)) for each in (found, found, found.counted())}) == 1
+    assert caplog.messages == [said]
+    caplog.clear()
+    audit_config(Config.model_validate({"data": {"path": path, "format": "preferences"}}))
+    assert caplog.messages == [said]
+
+
 def test_a_large_set_is_read_once_to_be_audited_or_planned(
     groups_apart: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,6 +27,7 @@ from icm_api.data import (
     load_gold_labels,
     registry,
 )
+from icm_api.data.left_out import Note
 from icm_api.data.pairs import Pair, both_labels, both_orders, ordered
 from icm_api.errors import ConfigError, DataError
 from icm_api.runs import data_source, load_dataset
@@ -179,7 +180,7 @@ def _duel(row: Row) -> Pair:
     return Pair(row.id, row.id, {}, ordered(row.text("red"), row.text("blue")))
 
 
-def _duels(rows: Iterable[Row], source: DataSource) -> Iterator[Example]:
+def _duels(rows: Iterable[Row], source: DataSource, note: Note) -> Iterator[Example]:
     return (example for row in rows for example in both_orders(_duel(row)))
 
 
