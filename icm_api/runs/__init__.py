@@ -44,7 +44,7 @@ from icm_api.runs.parts import (
 )
 from icm_api.runs.planning import compare_plans, plan
 from icm_api.runs.rates import Cost
-from icm_api.runs.rest import read_rest
+from icm_api.runs.rest_parts import read_rest
 from icm_api.runs.running import resume, run, run_config
 from icm_api.runs.searching import Watch
 from icm_api.runs.spill import PARTS_FOLDER

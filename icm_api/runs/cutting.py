@@ -23,7 +23,8 @@ from icm_api.runs.executing import Executor
 from icm_api.runs.folder import CONFIG_FILE, CORE_KEY, data_fingerprint, folder_of
 from icm_api.runs.frozen import FROZEN_FILE, Frozen, freeze
 from icm_api.runs.parts import build_task, data_source, load_start
-from icm_api.runs.rest import REST_FILE, Rest
+from icm_api.runs.rest import Rest
+from icm_api.runs.rest_parts import REST_FILE, label_parts
 from icm_api.runs.seal import SEAL_FILE, check_seal
 from icm_api.runs.spill import INDEX_FILE, PARTS_FOLDER, drop_rows, spill
 from icm_api.search import Start
@@ -227,7 +228,8 @@ async def label_rest(
     source = data_fingerprint(config, cut.rows)
     index = spill(cut.rows, cut.split, cut.unit, folder / PARTS_FOLDER, source)
     rest = Rest(objective, cut.dataset, cut.task.constraints, frozen, cut.fixed, config.diagnostics.abstain_below)
-    await rest.label(folder / PARTS_FOLDER, index, allowed(config.run.tolerate, index.total), heard, executor)
+    most = allowed(config.run.tolerate, index.total)
+    await label_parts(rest, folder / PARTS_FOLDER, index, most, heard, executor)
 
 
 def forget_rest(folder: Path) -> None:

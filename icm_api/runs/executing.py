@@ -9,17 +9,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from icm_api.errors import ClusterError
 from icm_api.model.client.line import Line
 from icm_api.result import Result
 from icm_api.runs.aside import Aside
-from icm_api.types import Example
-
-if TYPE_CHECKING:
-    from icm_api.runs.rest import Rest
-    from icm_api.runs.searching import Work
+from icm_api.runs.rest import Labelled, Rest, Stretch
+from icm_api.runs.searching import Work
 
 PARTS_BY_JOBS = 5
 """Parts whose questions travel together: jobs one after the other would each take up to a day."""
@@ -27,9 +24,6 @@ MOST_LOST = 5
 """Workers that one piece may lose before the run stops."""
 
 _T = TypeVar("_T")
-Stretch: TypeAlias = Sequence[Example]
-Labelled: TypeAlias = tuple[Sequence[Mapping[str, Any]], Mapping[str, str]]
-"""The lines of a stretch, and which of its examples are set aside, and why."""
 
 
 class WorkerLostError(Exception):
@@ -88,7 +82,7 @@ class Executor(Protocol):
 
         Raises:
             WorkerLostError: go on with those that nothing was yielded of.
-            IcmError: as `Rest.label`.
+            IcmError: as `Rest.labelled`.
         """
         ...
 

@@ -35,7 +35,7 @@ from icm_api.runs.folder import (
     no_run,
 )
 from icm_api.runs.parts import build_task, config_of, data_source, load_dataset, prices_of
-from icm_api.runs.rest import aside_reasons, labelled_examples, read_rest
+from icm_api.runs.rest_parts import aside_reasons, labelled_examples, read_rest
 from icm_api.runs.seal import check_seal
 from icm_api.runs.spill import PARTS_FOLDER
 from icm_api.runs.trace import TRACE_FILE, TraceStep, count_steps, read_trace

@@ -10,8 +10,8 @@ from icm_api.config import Config
 from icm_api.model.client.line import Line
 from icm_api.result import Result
 from icm_api.runs.aside import Aside
-from icm_api.runs.executing import PARTS_BY_JOBS, Executor, Heard, Labelled, Stretch
-from icm_api.runs.rest import Rest
+from icm_api.runs.executing import PARTS_BY_JOBS, Executor, Heard
+from icm_api.runs.rest import Labelled, Rest, Stretch
 from icm_api.runs.searching import UNWATCHED, Work
 from icm_api.runs.trace import trace_record
 

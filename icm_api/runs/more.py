@@ -23,6 +23,7 @@ from icm_api.runs.frozen import FROZEN_FILE
 from icm_api.runs.here import executing
 from icm_api.runs.parts import data_source, open_model
 from icm_api.runs.rest import Rest
+from icm_api.runs.rest_parts import label_parts
 from icm_api.runs.searching import UNWATCHED, Watch
 from icm_api.runs.spill import spill
 from icm_api.search import build_objective
@@ -65,7 +66,7 @@ async def label_more(run: Path, data: str, out: Path | None = None, watch: Watch
         frozen = await frozen_of(config, objective, finished.result)
         index = spill(rows, split, unit, folder, f"{_digest(rows, data)}/{_frozen_digest(run)}")
         rest = Rest(objective, core, finished.task.constraints, frozen, Labeling(), config.diagnostics.abstain_below)
-        await rest.label(folder, index, allowed(config.run.tolerate, total), watch.on_part, executor)
+        await label_parts(rest, folder, index, allowed(config.run.tolerate, total), watch.on_part, executor)
     return folder
 
 

@@ -20,11 +20,11 @@ from icm_api.errors import ClusterError, ConfigError
 from icm_api.model.client.line import Line
 from icm_api.result import Result
 from icm_api.runs.aside import Aside
-from icm_api.runs.executing import Executor, Heard, Labelled, Stretch, WorkerLostError
+from icm_api.runs.executing import Executor, Heard, WorkerLostError
 from icm_api.runs.parts import run_meter
 from icm_api.runs.pieces import ANEW, STEP, WARNING, BatchPiece, PartPiece, Shown
 from icm_api.runs.ray_worker import DONE, FAILED, LOGGED, FarLimiter, LimiterActor, in_own_words, work_on
-from icm_api.runs.rest import Rest
+from icm_api.runs.rest import Labelled, Rest, Stretch
 from icm_api.runs.searching import Work
 
 _LOG = logging.getLogger(__name__)

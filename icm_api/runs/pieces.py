@@ -18,11 +18,11 @@ from icm_api.objective import Objective
 from icm_api.prompts import PromptBuilder
 from icm_api.result import Result
 from icm_api.runs.aside import Aside
-from icm_api.runs.executing import Heard, Stretch
+from icm_api.runs.executing import Heard
 from icm_api.runs.frozen import Frozen
 from icm_api.runs.here import Here
 from icm_api.runs.parts import build_task
-from icm_api.runs.rest import Rest
+from icm_api.runs.rest import Rest, Stretch
 from icm_api.runs.searching import Work
 from icm_api.search import Start
 from icm_api.search.estimating import estimator_of

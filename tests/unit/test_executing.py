@@ -25,10 +25,10 @@ from icm_api.result import Result
 from icm_api.runs import here, on_ray, ray_worker
 from icm_api.runs import running as run_module
 from icm_api.runs.aside import Aside
-from icm_api.runs.executing import MOST_LOST, Executor, Heard, Labelled, Stretch, WorkerLostError
+from icm_api.runs.executing import MOST_LOST, Executor, Heard, WorkerLostError
 from icm_api.runs.parts import open_models
 from icm_api.runs.pieces import ANEW, STEP, BatchPiece, PartPiece, Shown, Tell
-from icm_api.runs.rest import Rest
+from icm_api.runs.rest import Labelled, Rest, Stretch
 from icm_api.runs.searching import Work
 from tests.worlds import write_world
 
@@ -123,7 +123,7 @@ def test_pieces_done_elsewhere_give_the_same_bytes_also_if_workers_are_lost(
     lost: tuple[int, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here_config, apart_config = configured(tmp_path / "here"), configured(tmp_path / "apart")
-    monkeypatch.setattr("icm_api.runs.rest.STRETCH", 4)
+    monkeypatch.setattr("icm_api.runs.rest_parts.STRETCH", 4)
     assert main(["run", str(here_config)]) == 0
     apart = Apart(apart_config, [*lost])
     through(apart, monkeypatch)
