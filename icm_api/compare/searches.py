@@ -48,7 +48,7 @@ from icm_api.runs import (
 )
 from icm_api.runs.aside import Aside, allowed
 from icm_api.runs.executing import Executor
-from icm_api.runs.here import executing
+from icm_api.runs.executors import executing
 from icm_api.runs.parts import open_models
 from icm_api.search import Start, build_kernel, build_objective, iterate, steps_of
 from icm_api.types import Usage

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
 from icm_api.errors import ClusterError
@@ -16,7 +16,8 @@ from icm_api.model.client.line import Line
 from icm_api.result import Result
 from icm_api.runs.aside import Aside
 from icm_api.runs.rest import Labelled, Rest, Stretch
-from icm_api.runs.searching import Work
+from icm_api.runs.searching import UNWATCHED, Work
+from icm_api.runs.trace import trace_record
 
 PARTS_BY_JOBS = 5
 """Parts whose questions travel together: jobs one after the other would each take up to a day."""
@@ -89,6 +90,31 @@ class Executor(Protocol):
     async def refresh(self) -> None:
         """Have the line know what was sent by now."""
         ...
+
+
+class Here:
+    """This process; implements `Executor`.
+
+    Args:
+        side_by_side: parts of the rest that are worked on at once.
+    """
+
+    line: Line | None = None
+
+    def __init__(self, side_by_side: int = 1) -> None:
+        self.side_by_side = side_by_side
+
+    async def search(self, work: Work, aside: Aside, heard: Heard) -> Result:
+        """Search one batch, and judge it."""
+        quiet = replace(UNWATCHED, on_step=lambda progress: heard.record(trace_record(progress)), on_warning=heard.warn)
+        return await work.result(aside, quiet, heard.anew)
+
+    def label(self, rest: Rest, stretches: Sequence[Stretch], aside: Aside) -> AsyncGenerator[Labelled]:
+        """Label stretches of the rest, in their order."""
+        return rest.labelled(stretches, aside)
+
+    async def refresh(self) -> None:
+        """Nothing: the model knows."""
 
 
 async def again_if_lost(piece: Callable[[], Awaitable[_T]]) -> _T:

@@ -17,10 +17,10 @@ from icm_api.runs.aside import allowed
 from icm_api.runs.core import MOST_PARTS, Rows, Split, units_of
 from icm_api.runs.cutting import frozen_of
 from icm_api.runs.executing import Executor
+from icm_api.runs.executors import executing
 from icm_api.runs.finished import FinishedRun
 from icm_api.runs.folder import CONFIG_FILE, SESSIONS_FILE, folder_of, locked
 from icm_api.runs.frozen import FROZEN_FILE
-from icm_api.runs.here import executing
 from icm_api.runs.parts import data_source, open_model
 from icm_api.runs.rest import Rest
 from icm_api.runs.rest_parts import label_parts

@@ -18,9 +18,8 @@ from icm_api.objective import Objective
 from icm_api.prompts import PromptBuilder
 from icm_api.result import Result
 from icm_api.runs.aside import Aside
-from icm_api.runs.executing import Heard
+from icm_api.runs.executing import Heard, Here
 from icm_api.runs.frozen import Frozen
-from icm_api.runs.here import Here
 from icm_api.runs.parts import build_task
 from icm_api.runs.rest import Rest, Stretch
 from icm_api.runs.searching import Work

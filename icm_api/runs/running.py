@@ -27,6 +27,7 @@ from icm_api.runs.aside import Aside, allowed, read_aside
 from icm_api.runs.batches import search_batches
 from icm_api.runs.cutting import Cut, Large, forget_rest, label_rest, searched_before
 from icm_api.runs.executing import Executor, Heard, again_if_lost
+from icm_api.runs.executors import executing
 from icm_api.runs.folder import (
     CONFIG_FILE,
     HASHED,
@@ -43,7 +44,6 @@ from icm_api.runs.folder import (
     new_folder,
     read_inputs,
 )
-from icm_api.runs.here import executing
 from icm_api.runs.parts import config_of, open_models
 from icm_api.runs.planning import planned
 from icm_api.runs.seal import SEAL_FILE, seal

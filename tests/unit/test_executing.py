@@ -22,10 +22,10 @@ from icm_api.config import Config, load_config
 from icm_api.errors import BudgetError, ClusterError, ConfigError, StorageError
 from icm_api.model.client.line import Line
 from icm_api.result import Result
-from icm_api.runs import here, on_ray, ray_worker
+from icm_api.runs import on_ray, ray_worker
 from icm_api.runs import running as run_module
 from icm_api.runs.aside import Aside
-from icm_api.runs.executing import MOST_LOST, Executor, Heard, WorkerLostError
+from icm_api.runs.executing import MOST_LOST, Executor, Heard, Here, WorkerLostError
 from icm_api.runs.parts import open_models
 from icm_api.runs.pieces import ANEW, STEP, BatchPiece, PartPiece, Shown, Tell
 from icm_api.runs.rest import Labelled, Rest, Stretch
@@ -251,7 +251,7 @@ def test_the_table_knows_no_other_executor(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("ICM_RUN__EXECUTOR", "dask")
     assert main(["run", str(configured(tmp_path))]) == 2
     assert "ICM_RUN__EXECUTOR" in capsys.readouterr().err
-    assert here.Here().side_by_side == 1
+    assert Here().side_by_side == 1
 
 
 async def test_an_error_of_another_process_is_told_in_its_own_words() -> None:
