@@ -5,6 +5,7 @@ imported only when a report is written.
 """
 
 from icm_api.report.index import write_index
-from icm_api.report.reading import Report, Written, read_report, write_report
+from icm_api.report.reading import Report, read_report
+from icm_api.report.writing import Written, write_report
 
 __all__ = ["Report", "Written", "read_report", "write_index", "write_report"]

@@ -10,10 +10,10 @@ from urllib.parse import quote
 
 from icm_api.files import write_whole
 from icm_api.report.text import clean
+from icm_api.report.writing import PAGE_FILE
 from icm_api.runs import RunRow, list_runs
 
 INDEX_PAGE = "index.html"
-_PAGE = Path("report") / "report.html"
 _STYLE = (
     "body{font:16px/1.5 system-ui,sans-serif;margin:2rem;color:#222;background:#fff}table{border-collapse:collapse}"
     "th,td{text-align:left;padding:.3rem 1rem .3rem 0;border-bottom:1px solid #ddd}td.n{text-align:right}"
@@ -52,7 +52,7 @@ def write_index(folder: Path, out: Path | None = None) -> Path:
 
 def _cells(row: RunRow, folder: Path, beside: Path) -> Iterator[str]:
     name = escape(clean(str(row.folder.relative_to(folder)) if row.folder != folder else row.folder.name))
-    page = row.folder / _PAGE
+    page = row.folder / PAGE_FILE
     if page.is_file():
         link = quote(Path(os.path.relpath(page, beside)).as_posix())
         name = f'<a href="{escape(link)}">{name}</a>'

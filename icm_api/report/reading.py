@@ -1,7 +1,7 @@
-"""From a finished run to its report: all that the report tells as one value, and the files that tell it.
+"""From a finished run to its report: all that the report tells, as one value.
 
-What is shown is gathered here; `page` lays it out, and `charts` draws it. Texts and relations need the run's data as
-they were. If those are gone or changed, the report does without, and says so.
+What is shown is gathered here; `page` lays it out, `charts` draws it, and `writing` writes the files. Texts and
+relations need the run's data as they were. If those are gone or changed, the report does without, and says so.
 """
 
 from __future__ import annotations
@@ -9,16 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from icm_api.compare import Compared, read_comparison
 from icm_api.config import Config
 from icm_api.data import Gold
-from icm_api.errors import ConfigError, IcmError, StorageError
+from icm_api.errors import IcmError
 from icm_api.evaluation import Evaluation, Interval, brier, evaluate, expected_calibration_error, wilson_interval
-from icm_api.files import write_whole
 from icm_api.model import Sent
 from icm_api.report.contested import Conflict, ContestedExample, Evidence, conflicts, contested_examples
 from icm_api.report.trace import Stage, Trace, gathered, stages
@@ -29,9 +27,6 @@ from icm_api.types import Label
 _PER_BIN = 10
 """Examples that a bin of the reliability curve has at least."""
 _MOST_BINS = 10
-_PAGE_FILE = Path("report") / "report.html"
-"""Where in the run folder a report is written by default."""
-_NEEDED = ("matplotlib", "jinja2")
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,71 +203,3 @@ def _evidence(run: FinishedRun, trace: Trace) -> tuple[Evidence, str]:
     except (IcmError, OSError) as error:
         return bare, f"texts and relations are not shown, since the data cannot be read: {error}"
     return Evidence(result, run.dataset, relations, trace.changes), ""
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """What was written: the page, and the figures beside it."""
-
-    page: Path
-    figures: tuple[Path, ...] = ()
-
-
-def write_report(
-    folder: Path,
-    out: Path | None = None,
-    *,
-    gold: Path | None = None,
-    comparison: Path | None = None,
-    label_field: str | None = None,
-    meanings: Mapping[str, Label] | None = None,
-    png: bool | None = None,
-) -> Written:
-    """Write the report of a finished run; the same run, the same bytes.
-
-    Args:
-        folder: of the run.
-        out: the page to write; by default `report/report.html` in the run folder.
-        gold: a file of gold labels to compare the labels with.
-        comparison: the folder of a comparison, whose bars to show.
-        label_field: key of the gold label; by default "gold", else "label".
-        meanings: the label that something written in the gold file means, e.g. {"0": "False"}.
-        png: write the figures beside the page too; by default if the page goes into the run folder.
-
-    Raises:
-        ConfigError: Matplotlib or Jinja2 is not installed.
-        RunError: the run is not finished, or a file is missing or damaged.
-        DataError: the gold labels cannot be used.
-        StorageError: the page cannot be written.
-    """
-    _check_installed()
-    from icm_api.report.charts import charts
-    from icm_api.report.drawing import png as drawn_png
-    from icm_api.report.page import render
-
-    report = read_report(folder, gold=gold, comparison=comparison, label_field=label_field, meanings=meanings)
-    drawn = charts(report)
-    path = out or folder / _PAGE_FILE
-    write_whole(path, render(report, drawn))
-    figures = []
-    if png or (png is None and out is None):
-        for chart in drawn:
-            figure = path.with_name(f"{path.stem}-{chart.name}.png")
-            _write_bytes(figure, drawn_png(chart))
-            figures.append(figure)
-    return Written(path, tuple(figures))
-
-
-def _check_installed() -> None:
-    missing = [name for name in _NEEDED if find_spec(name) is None]
-    if missing:
-        raise ConfigError(f"a report needs {' and '.join(missing)}: pip install 'icm-api[report]'")
-
-
-def _write_bytes(path: Path, content: bytes) -> None:
-    try:
-        path.write_bytes(content)
-    except OSError as error:
-        raise StorageError(
-            f"cannot write {path}: {error.strerror or error}; free some space, or choose another place"
-        ) from error
