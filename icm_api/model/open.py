@@ -43,7 +43,7 @@ from icm_api.model.reading.reading import Readers, Writes
 from icm_api.model.request import Endpoint
 
 if TYPE_CHECKING:
-    from icm_api.model.endpoints.openai import Connection
+    from icm_api.model.endpoints.openai_sdk import Connection
 
 GROUP = "icm_api.models"
 """Entry points of this group name functions that take a model's name and options and return an `Opened`."""
@@ -228,7 +228,7 @@ def _reached(
 ) -> tuple[Connection, str, Callable[[str], str]]:
     """The connection to a host, the identity of a model there, and what removes the key from a message."""
     from icm_api.model.endpoints.http import blotted, checked_url, host_of, read_key
-    from icm_api.model.endpoints.openai import Connection
+    from icm_api.model.endpoints.openai_sdk import Connection
 
     url = checked_url(entry.base_url, allow_http=given.allow_http)
     key = read_key(entry.key_variable, required=entry.key_required)

@@ -24,7 +24,7 @@ from icm_api.export import FormatName
 from icm_api.model.client.retry import with_retries
 from icm_api.model.endpoints.http import blotted, checked_url, host_of, read_key
 from icm_api.model.endpoints.network import PerLoop
-from icm_api.model.endpoints.openai import Connection, open_sdk, request_error
+from icm_api.model.endpoints.openai_sdk import Connection, open_sdk, request_error
 from icm_api.model.host import Entry
 from icm_api.model.request import bytes_in_tokens
 from icm_api.training.options import HostedTraining

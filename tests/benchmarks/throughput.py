@@ -26,7 +26,7 @@ import openai
 from icm_api.config import ClientSettings, SearchSettings
 from icm_api.model import Client, Readers, open_model
 from icm_api.model.client.cache import ResponseCache
-from icm_api.model.endpoints.openai import Connection, open_sdk
+from icm_api.model.endpoints.openai_sdk import Connection, open_sdk
 from icm_api.model.host import PROMPT_LIST
 from icm_api.model.open import open_endpoint
 from icm_api.model.request import Body, Request

@@ -22,7 +22,7 @@ from icm_api.model.endpoints.answers import MOST_BYTES, error_within, read_cappe
 from icm_api.model.endpoints.headers import limits_of, retry_after, wait_said
 from icm_api.model.endpoints.http import kind_of
 from icm_api.model.endpoints.network import PerLoop
-from icm_api.model.endpoints.openai import Connection, open_sdk, post
+from icm_api.model.endpoints.openai_sdk import Connection, open_sdk, post
 from icm_api.model.open import open_endpoint
 from icm_api.testing import Faults, serve
 from icm_api.types import Prompt, Turn, Verbalizer

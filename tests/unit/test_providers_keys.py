@@ -18,7 +18,7 @@ from icm_api.cli.main import main
 from icm_api.config import ClientSettings
 from icm_api.errors import ConfigError, IcmError
 from icm_api.model.endpoints.http import blotted, read_key
-from icm_api.model.endpoints.openai import Connection, open_sdk, post
+from icm_api.model.endpoints.openai_sdk import Connection, open_sdk, post
 from icm_api.model.open import open_endpoint
 from icm_api.types import Prompt, Turn, Verbalizer
 from tests.hosted import HOSTED, KEY_VARIABLES, write_config

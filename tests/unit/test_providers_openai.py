@@ -16,7 +16,7 @@ from icm_api.config import ClientSettings
 from icm_api.errors import ConfigError, LogprobsUnavailableError, ProviderError, RequestError
 from icm_api.model import open_model
 from icm_api.model.endpoints.headers import retry_after
-from icm_api.model.endpoints.openai import Connection, open_sdk, post
+from icm_api.model.endpoints.openai_sdk import Connection, open_sdk, post
 from icm_api.model.open import open_endpoint
 from icm_api.model.reading.coverage import refuse_unknown
 from icm_api.model.reading.reading import Below, label_distribution

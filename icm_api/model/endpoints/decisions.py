@@ -15,7 +15,7 @@ from icm_api.model.decision_hosts import DecisionHost
 from icm_api.model.endpoints.headers import limits_of
 from icm_api.model.endpoints.lists import divided
 from icm_api.model.endpoints.network import PerLoop
-from icm_api.model.endpoints.openai import Connection, open_sdk, post
+from icm_api.model.endpoints.openai_sdk import Connection, open_sdk, post
 from icm_api.model.endpoints.usage import charged
 from icm_api.model.request import Body, Request, Response, bytes_in_tokens
 from icm_api.types import Capabilities

@@ -19,7 +19,7 @@ from icm_api.errors import ProviderError, RequestError
 from icm_api.model.endpoints.answers import error_within, read_object
 from icm_api.model.endpoints.http import advised, kind_of
 from icm_api.model.endpoints.network import PerLoop
-from icm_api.model.endpoints.openai import request_error
+from icm_api.model.endpoints.openai_sdk import request_error
 from icm_api.model.endpoints.usage import charged
 from icm_api.model.host import Host
 from icm_api.model.job import Bundle, Found, JobState, Status, checked_id
