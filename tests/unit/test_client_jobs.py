@@ -339,8 +339,8 @@ async def test_no_answer_of_a_host_ends_in_a_traceback(vendor: str, body: bytes,
 
     settings = ClientSettings(tier="batch", poll=0.001, attempts=1, timeout=0.5)
     async with open_model(f"{vendor}:m", options=VENDORS[vendor], cache=tmp_path, settings=settings) as model:
-        endpoint = model._client.endpoint
-        sdk = endpoint._sdk.get()  # type: ignore[attr-defined]
+        connected: Any = model._client.endpoint
+        sdk = (connected._host if vendor == "anthropic" else connected)._sdk.get()
         await sdk._client.aclose()
         sdk._client = httpx2.AsyncClient(transport=httpx2.MockTransport(answer))
         with pytest.raises((ProviderError, TimeoutError)):

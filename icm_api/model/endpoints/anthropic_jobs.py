@@ -18,7 +18,7 @@ from anthropic.types.messages import MessageBatch
 
 from icm_api.errors import ProviderError, RequestError
 from icm_api.model.endpoints.answers import error_within
-from icm_api.model.endpoints.anthropic import AnthropicEndpoint
+from icm_api.model.endpoints.anthropic_host import AnthropicHost
 from icm_api.model.endpoints.http import advised, kind_of
 from icm_api.model.job import Bundle, Found, JobState, Status, checked_id
 from icm_api.model.request import Request, Response
@@ -43,23 +43,23 @@ class AnthropicJobs:
     """Jobs of one Claude model; implements `JobHost`.
 
     Args:
-        endpoint: of the model, which has the connections and closes them.
+        host: the model, with the connections, which its endpoint closes.
     """
 
     most_requests = MOST_REQUESTS
     most_bytes = MOST_BYTES
 
-    def __init__(self, endpoint: AnthropicEndpoint) -> None:
-        self._endpoint = endpoint
+    def __init__(self, host: AnthropicHost) -> None:
+        self._host = host
 
     @property
     def identity(self) -> str:
         """That of the model's endpoint."""
-        return self._endpoint.identity
+        return self._host.identity
 
     def line(self, item: str, request: Request) -> bytes:
         """A question of a job."""
-        return json.dumps({"custom_id": item, "params": self._endpoint.body_of(request)}).encode()
+        return json.dumps({"custom_id": item, "params": self._host.body_of(request)}).encode()
 
     async def upload(self, job: Bundle, lines: Sequence[bytes]) -> str:
         """Nothing: the questions go with the job."""
@@ -68,7 +68,7 @@ class AnthropicJobs:
     async def submit(self, job: Bundle, lines: Sequence[bytes]) -> JobState:
         """Send the questions, to be answered within 24 hours."""
         requests = cast("Any", [json.loads(line) for line in lines])
-        return self._state(await self._called(lambda: self._endpoint.sdk.messages.batches.create(requests=requests)))
+        return self._state(await self._called(lambda: self._host.sdk.messages.batches.create(requests=requests)))
 
     async def find(self, job: Bundle) -> Found:
         """Look among the jobs since then for one of as many questions, whose results are those of this one."""
@@ -76,7 +76,7 @@ class AnthropicJobs:
         alike: list[MessageBatch] = []
 
         async def search() -> None:
-            async for batch in self._endpoint.sdk.messages.batches.list(limit=_PAGE):
+            async for batch in self._host.sdk.messages.batches.list(limit=_PAGE):
                 made = getattr(batch, "created_at", None)
                 if isinstance(made, datetime) and made.timestamp() < job.began - _SKEW:
                     break
@@ -93,7 +93,7 @@ class AnthropicJobs:
 
     async def look(self, key: str) -> JobState:
         """How far a job is."""
-        return self._state(await self._called(lambda: self._endpoint.sdk.messages.batches.retrieve(key)))
+        return self._state(await self._called(lambda: self._host.sdk.messages.batches.retrieve(key)))
 
     async def results(self, state: JobState, asked: Mapping[str, Request]) -> Mapping[str, Response | ProviderError]:
         """What came of each question."""
@@ -107,7 +107,7 @@ class AnthropicJobs:
         message = result.get("message")
         if result.get("type") == "succeeded" and isinstance(message, Mapping):
             try:
-                return self._endpoint.response(json.dumps(message).encode(), request)
+                return self._host.response(json.dumps(message).encode(), request)
             except RequestError as error:
                 return error
         # An error of a question is wrapped as the answer to a request of its own is.
@@ -115,13 +115,13 @@ class AnthropicJobs:
         body: Mapping[str, Any] = told if isinstance(told, Mapping) else {"error": told or "no answer"}
         code, status, text = error_within(body) or ("", None, json.dumps(result)[:500])
         kind = kind_of(status or 500, code, text)
-        return RequestError(f"{self.identity}: {advised(self._endpoint.blotted(text), kind)}", kind=kind, status=status)
+        return RequestError(f"{self.identity}: {advised(self._host.blotted(text), kind)}", kind=kind, status=status)
 
     async def _lines(self, key: str) -> list[tuple[str, Mapping[str, Any]]]:
         """The id of each question and its result, as it came."""
         # The SDK's own reading fills in what the answer does not say, and would make another answer of it.
         path = f"/v1/messages/batches/{quote(key, safe='')}/results"
-        response = await self._called(lambda: self._endpoint.sdk.get(path, cast_to=httpx2.Response))
+        response = await self._called(lambda: self._host.sdk.get(path, cast_to=httpx2.Response))
         found: list[tuple[str, Mapping[str, Any]]] = []
         for line in response.content.splitlines():
             try:
@@ -135,14 +135,14 @@ class AnthropicJobs:
         try:
             return await call()
         except anthropic.APIError as error:
-            raise self._endpoint.classified(error) from None
+            raise self._host.classified(error) from None
         except (ValueError, TypeError, AttributeError, RecursionError) as error:
             # The SDK reads answers without asking whether they are any.
             raise RequestError(f"{self.identity}: the answer on a batch job is none", kind="broken_answer") from error
 
     def _state(self, batch: MessageBatch) -> JobState:
         """A job in the words of all hosts; a word that is not known is taken for one on the way."""
-        counts, said = _counts(batch), self._endpoint.blotted(str(getattr(batch, "processing_status", None)))[:40]
+        counts, said = _counts(batch), self._host.blotted(str(getattr(batch, "processing_status", None)))[:40]
         status: Status = "under_way"
         if said == "ended":
             status = "cancelled" if counts["canceled"] else "expired" if counts["expired"] else "completed"
