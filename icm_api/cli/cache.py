@@ -18,7 +18,8 @@ from typing import Any
 
 from icm_api.errors import ConfigError, StorageError
 from icm_api.model.client.entries import Entry
-from icm_api.model.client.keeping import AnswerCache, open_cache
+from icm_api.model.client.keeping import AnswerCache
+from icm_api.model.client.opening import open_cache
 from icm_api.model.client.salvage import is_malformed, salvage
 from icm_api.runs import default_cache_folder
 from icm_api.types import Usage

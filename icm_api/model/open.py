@@ -19,9 +19,9 @@ from icm_api.config import ClientSettings
 from icm_api.errors import ConfigError, ProviderError
 from icm_api.model.catalog import ENTRIES
 from icm_api.model.client.client import Client
-from icm_api.model.client.keeping import open_cache
 from icm_api.model.client.limits import Limiting
 from icm_api.model.client.meter import Meter, Metering
+from icm_api.model.client.opening import open_cache
 from icm_api.model.decision_hosts import DECISION_ENTRIES, DecisionEntry, DecisionHost
 from icm_api.model.host import Entry, Host
 from icm_api.model.job import TakesJobs

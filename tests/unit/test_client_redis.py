@@ -18,7 +18,7 @@ from icm_api.config import CacheSection, load_config
 from icm_api.errors import ConfigError, StorageError, without_password
 from icm_api.model.client.cache import ResponseCache
 from icm_api.model.client.entries import cache_key, encode_entry
-from icm_api.model.client.keeping import open_cache
+from icm_api.model.client.opening import open_cache
 from icm_api.model.client.redis_cache import PASSWORD_VARIABLE, RedisCache
 from icm_api.model.request import Request, Response
 from icm_api.testing import serve

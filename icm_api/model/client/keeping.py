@@ -8,31 +8,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 
 from icm_api.errors import StorageError
 from icm_api.model.client.entries import Entry, decode_entry, encode_body, encode_entry, is_whole
 from icm_api.model.request import Response
-
-
-def open_cache(place: Path | str) -> AnswerCache:
-    """Open the cache at a place, on a disk or on a server.
-
-    Args:
-        place: a directory, or the address of a Redis server: see `RedisCache`.
-
-    Raises:
-        ConfigError: the address is none, or the package redis is missing.
-        StorageError: the directory cannot be written, or the server cannot be reached.
-    """
-    # Each takes its time to load, and only one is needed.
-    if isinstance(place, str) and "://" in place:
-        from icm_api.model.client.redis_cache import RedisCache
-
-        return RedisCache(place)
-    from icm_api.model.client.cache import ResponseCache
-
-    return ResponseCache(Path(place))
 
 
 class AnswerCache(ABC):
