@@ -16,7 +16,8 @@ from icm_api.types.answers import (
     Usage,
     logsumexp,
 )
-from icm_api.types.examples import Dataset, Example, Label, Labeling, Labels
+from icm_api.types.dataset import Dataset
+from icm_api.types.examples import Example, Label, Labeling, Labels
 from icm_api.types.prompting import Prompt, PromptTemplate, Turn, Verbalizer
 from icm_api.types.task import Constraint, Relation, Task
 

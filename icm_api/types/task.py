@@ -8,7 +8,8 @@ from math import isfinite
 from typing import TypeAlias
 
 from icm_api.errors import ConfigError
-from icm_api.types.examples import Dataset, Label
+from icm_api.types.dataset import Dataset
+from icm_api.types.examples import Label
 from icm_api.types.prompting import PromptTemplate, Verbalizer
 
 
