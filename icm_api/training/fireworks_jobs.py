@@ -15,7 +15,8 @@ from typing import Any
 from icm_api.errors import ConfigError, DataError, RequestError
 from icm_api.export import FormatName
 from icm_api.model.host import Entry
-from icm_api.training.hosted import Ask, HostedTrainer, number_in
+from icm_api.training.host import Ask, number_in
+from icm_api.training.hosted import HostedTrainer
 from icm_api.training.options import FireworksPreferenceTraining, FireworksTraining
 from icm_api.training.values import Job, Method, State, TrainingData, Tuned
 
@@ -67,7 +68,7 @@ class FireworksTrainer(HostedTrainer):
         account = options.account or os.environ.get(_ACCOUNT, "").strip()
         if not account:
             raise ConfigError(f"no account: set the environment variable {_ACCOUNT}, or --option account=ID")
-        self._account = self.name_in({"account": account}, "account")
+        self._account = self.host.name_in({"account": account}, "account")
         self._kind = "dpoJob" if method == "dpo" else "supervisedFineTuningJob"
         self.jobs_path = self._path(f"{self._kind}s")
 
@@ -98,11 +99,11 @@ class FireworksTrainer(HostedTrainer):
         if data.size > _MOST_BYTES:
             raise DataError(f"{data.path} has more than {_MOST_BYTES:,} bytes, which Fireworks takes by firectl alone")
         made = {"userUploaded": {}, "exampleCount": str(data.rows), "format": "CHAT"}
-        await self.ask(Ask("POST", self._path("datasets"), {"datasetId": mark, "dataset": made}, there=True))
+        await self.host.ask(Ask("POST", self._path("datasets"), {"datasetId": mark, "dataset": made}, there=True))
         content = await asyncio.to_thread(data.path.read_bytes)
-        await self.ask(Ask("POST", self._path("datasets", f"{mark}:upload"), {}, file=(f"{mark}.jsonl", content)))
+        await self.host.ask(Ask("POST", self._path("datasets", f"{mark}:upload"), {}, file=(f"{mark}.jsonl", content)))
         while True:
-            told = await self.ask(Ask("GET", self._path("datasets", mark)))
+            told = await self.host.ask(Ask("GET", self._path("datasets", mark)))
             status = told.get("status")
             code = status.get("code", "OK") if isinstance(status, Mapping) else "OK"
             if code != "OK":
@@ -147,7 +148,7 @@ class FireworksTrainer(HostedTrainer):
             RequestError: the host refused it, or gave no answer.
         """
         query = {f"{self._kind}Id": mark}
-        return self.job_in(await self.once(Ask("POST", self.jobs_path, self.body(file, mark), query)))
+        return self.job_in(await self.host.once(Ask("POST", self.jobs_path, self.body(file, mark), query)))
 
     async def find(self, file: str, mark: str) -> Job | None:
         """The job of this id, if there is one.
@@ -168,12 +169,12 @@ class FireworksTrainer(HostedTrainer):
 
     async def cancel(self, job: str) -> Job:
         """Cancel a job."""
-        await self.ask(Ask("POST", f"{self.jobs_path}/{job}:cancel", {}))
+        await self.host.ask(Ask("POST", f"{self.jobs_path}/{job}:cancel", {}))
         return await self.look(job)
 
     def result(self, job: Job) -> Tuned:
         """The model by its name at Fireworks, asked by messages, as it was trained."""
-        elsewhere = "" if self.options.base_url is None else f"@{self.url}"
+        elsewhere = "" if self.options.base_url is None else f"@{self.host.url}"
         return Tuned(f"fireworks:{job.model}{elsewhere}", {"api": "chat"}, _DEPLOY)
 
     def _path(self, *parts: str) -> str:
@@ -187,9 +188,9 @@ class FireworksTrainer(HostedTrainer):
         percent = number_in(progress.get("percent")) if isinstance(progress, Mapping) else None
         said = str(status.get("message") or "") if isinstance(status, Mapping) else ""
         return Job(
-            self.name_in(answer, "name").rpartition("/")[2],
+            self.host.name_in(answer, "name").rpartition("/")[2],
             state,
-            self.name_in(told, "outputModel") if state == "succeeded" else None,
+            self.host.name_in(told, "outputModel") if state == "succeeded" else None,
             done=None if percent is None else min(percent, 100) / 100,
             error=(said or "Fireworks gives no reason")[:500] if state == "failed" else "",
         )

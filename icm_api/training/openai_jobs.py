@@ -16,7 +16,8 @@ from openai.types.fine_tuning.job_create_params import Method
 
 from icm_api.errors import DataError, RequestError
 from icm_api.export import FormatName
-from icm_api.training.hosted import Ask, HostedTrainer, list_in, number_in
+from icm_api.training.host import Ask, list_in, number_in
+from icm_api.training.hosted import HostedTrainer
 from icm_api.training.options import OpenAIPreferenceTraining, OpenAITraining
 from icm_api.training.values import Job, State, TrainingData, Tuned
 
@@ -113,11 +114,11 @@ class OpenAITrainer(HostedTrainer):
             RequestError: it could not be sent.
         """
         content = await asyncio.to_thread(data.path.read_bytes)
-        answer = await self.ask(Ask("POST", "/files", {"purpose": "fine-tune"}, file=(f"{mark}.jsonl", content)))
-        file = self.name_in(answer, "id")
+        answer = await self.host.ask(Ask("POST", "/files", {"purpose": "fine-tune"}, file=(f"{mark}.jsonl", content)))
+        file = self.host.name_in(answer, "id")
         while answer.get("status") in _PENDING:
             await asyncio.sleep(self.options.poll_seconds)
-            answer = await self.ask(Ask("GET", f"/files/{file}"))
+            answer = await self.host.ask(Ask("GET", f"/files/{file}"))
         if answer.get("status") == "error":
             raise DataError(f"{data.path}: {self.identity} cannot read it: {str(answer.get('status_details'))[:300]}")
         return file
@@ -143,7 +144,7 @@ class OpenAITrainer(HostedTrainer):
         """The job of this file or mark in the host's list, the newest first."""
         after: dict[str, str] = {}
         for _ in range(_MOST_PAGES):
-            answer = await self.ask(Ask("GET", self.jobs_path, query={"limit": str(_PAGE), **after}))
+            answer = await self.host.ask(Ask("GET", self.jobs_path, query={"limit": str(_PAGE), **after}))
             page = list_in(answer)
             for each in page:
                 metadata = each.get("metadata")
@@ -152,14 +153,14 @@ class OpenAITrainer(HostedTrainer):
                     return self.job_in(each)
             if not page or answer.get("has_more") is not True:
                 return None
-            after = {"after": self.name_in(page[-1], "id")}
+            after = {"after": self.host.name_in(page[-1], "id")}
         return None
 
     def result(self, job: Job) -> Tuned:
         """The model by its name at OpenAI; at Azure by the name that its deployment shall have."""
         if self._azure:
-            return Tuned(f"azure:{job.model}@{self.url}", note=_DEPLOY)
-        elsewhere = "" if self.options.base_url is None else f"@{self.url}"
+            return Tuned(f"azure:{job.model}@{self.host.url}", note=_DEPLOY)
+        elsewhere = "" if self.options.base_url is None else f"@{self.host.url}"
         return Tuned(f"openai:{job.model}{elsewhere}")
 
     def job_in(self, answer: Mapping[str, Any]) -> Job:
@@ -167,9 +168,9 @@ class OpenAITrainer(HostedTrainer):
         error = answer.get("error")
         said = str(error.get("message") or "") if isinstance(error, Mapping) else ""
         return Job(
-            self.name_in(answer, "id"),
+            self.host.name_in(answer, "id"),
             state,
-            self.name_in(answer, "fine_tuned_model") if state == "succeeded" else None,
+            self.host.name_in(answer, "fine_tuned_model") if state == "succeeded" else None,
             tokens=number_in(answer.get("trained_tokens")),
             error=said[:500],
         )

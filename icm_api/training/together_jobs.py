@@ -19,7 +19,8 @@ from icm_api.errors import ConfigError, DataError, ProviderError, RequestError
 from icm_api.export import FORMATS, FormatName
 from icm_api.model.endpoints.http import checked_url, transport_error
 from icm_api.model.endpoints.network import is_loopback, network
-from icm_api.training.hosted import Ask, HostedTrainer, list_in, number_in
+from icm_api.training.host import Ask, list_in, number_in
+from icm_api.training.hosted import HostedTrainer
 from icm_api.training.options import TogetherPreferenceTraining, TogetherTraining
 from icm_api.training.values import Estimate, Job, State, TrainingData, Tuned
 
@@ -76,7 +77,7 @@ class TogetherTrainer(HostedTrainer):
             ConfigError: an option is outside the limits.
             RequestError: the host does not answer, or has no such model to train.
         """
-        limits = await self.ask(Ask("GET", "/fine-tunes/models/limits", query={"model_name": self.model}))
+        limits = await self.host.ask(Ask("GET", "/fine-tunes/models/limits", query={"model_name": self.model}))
         self._check(limits)
         complaints = FORMATS["together-sft"].host.complaints(data.path.name, data.rows, data.size)
         if complaints:
@@ -124,14 +125,14 @@ class TogetherTrainer(HostedTrainer):
             "file_type": "jsonl",
             "checksum": sha256(content).hexdigest(),
         }
-        answer = await self.again(lambda: self.response(Ask("POST", "/files", form, form=True)))
+        answer = await self.host.again(lambda: self.host.response(Ask("POST", "/files", form, form=True)))
         headers = {"id": answer.headers.get("x-together-file-id")}
-        file = self.name_in(headers, "id")
-        await self.again(lambda: self._put(str(answer.headers.get("location")), content))
-        told = await self.ask(Ask("POST", f"/files/{file}/preprocess"))
+        file = self.host.name_in(headers, "id")
+        await self.host.again(lambda: self._put(str(answer.headers.get("location")), content))
+        told = await self.host.ask(Ask("POST", f"/files/{file}/preprocess"))
         while told.get("processing_status") in _CHECKING:
             await asyncio.sleep(self.options.poll_seconds)
-            told = await self.ask(Ask("GET", f"/files/{file}"))
+            told = await self.host.ask(Ask("GET", f"/files/{file}"))
         if told.get("processing_status") in _BAD_FILE:
             report = told.get("validation_report")
             why = report.get("error") if isinstance(report, Mapping) else None
@@ -140,7 +141,7 @@ class TogetherTrainer(HostedTrainer):
 
     async def _put(self, where: str, content: bytes) -> None:
         """Put content where the host says, without the key."""
-        if not is_loopback(httpx2.URL(self.url).host) and not where.startswith("https://"):
+        if not is_loopback(httpx2.URL(self.host.url).host) and not where.startswith("https://"):
             raise RequestError(f"{self.identity}: the host names no https address for the file", kind="broken_answer")
         url = checked_url(where)
         try:
@@ -172,7 +173,7 @@ class TogetherTrainer(HostedTrainer):
         }
         if (lora := self._lora()) is not None:
             body["training_type"] = lora
-        told = await self.ask(Ask("POST", "/fine-tunes/estimate-price", body))
+        told = await self.host.ask(Ask("POST", "/fine-tunes/estimate-price", body))
         if told.get("estimation_available") is not True:
             return None
         money, tokens = told.get("estimated_total_price"), number_in(told.get("estimated_train_token_count"))
@@ -225,14 +226,14 @@ class TogetherTrainer(HostedTrainer):
 
     async def find(self, file: str, mark: str) -> Job | None:
         """The job of this file or mark among all of the account."""
-        for each in list_in(await self.ask(Ask("GET", self.jobs_path))):
+        for each in list_in(await self.host.ask(Ask("GET", self.jobs_path))):
             if each.get("training_file") == file or each.get("suffix") == mark:
                 return self.job_in(each)
         return None
 
     def result(self, job: Job) -> Tuned:
         """The model by its name at Together, asked as it was trained."""
-        elsewhere = "" if self.options.base_url is None else f"@{self.url}"
+        elsewhere = "" if self.options.base_url is None else f"@{self.host.url}"
         options = {"api": "chat"} if self.options.data == "chat" else {}
         return Tuned(f"together:{job.model}{elsewhere}", options, _DEPLOY)
 
@@ -243,9 +244,9 @@ class TogetherTrainer(HostedTrainer):
         left = number_in(progress.get("seconds_remaining")) if known and isinstance(progress, Mapping) else None
         events = [str(event.get("message")) for event in list_in(answer, "events")]
         return Job(
-            self.name_in(answer, "id"),
+            self.host.name_in(answer, "id"),
             state,
-            self.name_in(answer, "model_output_name") if state == "succeeded" else None,
+            self.host.name_in(answer, "model_output_name") if state == "succeeded" else None,
             seconds=None if left is None else float(left),
             tokens=number_in(answer.get("token_count")),
             error=(events[-1] if events else "Together gives no reason")[:500] if state == "failed" else "",
