@@ -32,15 +32,11 @@ from icm_api.model.options import (
     GeminiOptions,
     LocalOptions,
     Options,
-    check_jobs,
     checked_options,
-    no_tier,
-    settled,
-    settled_decisions,
-    unkeyed,
 )
 from icm_api.model.reading.reading import Readers, Writes
 from icm_api.model.request import Endpoint
+from icm_api.model.settling import check_jobs, no_tier, settled, settled_decisions, unkeyed
 
 if TYPE_CHECKING:
     from icm_api.model.endpoints.openai_sdk import Connection

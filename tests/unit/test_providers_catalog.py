@@ -11,9 +11,10 @@ from icm_api.model.catalog import ENTRIES, family_of
 from icm_api.model.endpoints.http import checked_url, read_key
 from icm_api.model.endpoints.pocket import PocketEndpoint
 from icm_api.model.open import Opened, open_endpoint, open_model, provider_names
-from icm_api.model.options import Options, settled
+from icm_api.model.options import Options
 from icm_api.model.reading.local import ReadsForms
 from icm_api.model.reading.reading import Readers
+from icm_api.model.settling import settled
 
 
 def test_every_entry_is_complete_and_encrypted() -> None:
