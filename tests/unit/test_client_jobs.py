@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, cast, get_type_hints
 
 import httpx2
 import pytest
@@ -16,7 +16,9 @@ from openai.types.chat.completion_create_params import CompletionCreateParamsBas
 from icm_api.config import Budget, ClientSettings
 from icm_api.errors import BudgetError, ConfigError, GaveUpError, ProviderError, RequestError, RunError
 from icm_api.model import LanguageModel, Ledger, Meter, open_model, spent
-from icm_api.model.job import Bundle, JobState, checked_id
+from icm_api.model.client.bundling import bundled
+from icm_api.model.job import Bundle, JobHost, JobState, checked_id
+from icm_api.model.request import Request
 from icm_api.testing import Faults, JobPlan, Server, serve
 from icm_api.types import LabelDistribution, Prompt, Turn, Usage, Verbalizer
 from tests.hosted import KEY_VARIABLES
@@ -82,6 +84,40 @@ async def until(done: Callable[[], bool]) -> None:
 def calm() -> Iterator[Server]:
     with serve(jobs=QUICK, record=1000) as server:
         yield server
+
+
+class Lines:
+    """A host whose questions take a tenth of the bytes of a job."""
+
+    most_bytes = 10_000
+
+    def line(self, item: str, request: Request) -> bytes:
+        return b"x" * 999
+
+
+@pytest.mark.parametrize(
+    ("questions", "tokens", "most", "sizes"),
+    [
+        (12, 1, 5, [5, 5, 2]),
+        (25, 1, 99, [10, 10, 5]),
+        # The answers of two would take more than can be read at once.
+        (3, 2_000_000, 99, [1, 1, 1]),
+        (0, 1, 5, []),
+    ],
+    ids=["questions", "bytes", "answers", "none"],
+)
+def test_a_job_has_the_questions_of_one_endpoint_within_all_limits(
+    questions: int, tokens: int, most: int, sizes: list[int]
+) -> None:
+    asked = {
+        f"{endpoint}{at}": Request({"at": at}, endpoint=endpoint, completion_tokens=tokens)
+        for at in range(questions)
+        for endpoint in ("chat", "text")
+    }
+    found = list(bundled(asked, cast("JobHost", Lines()), most))
+    assert [bundle.size for bundle, _ in found] == [len(keys) for _, keys in found] == sizes * 2
+    assert sorted(key for _, keys in found for key in keys) == sorted(asked)
+    assert all(asked[key].endpoint == bundle.endpoint for bundle, keys in found for key in keys)
 
 
 @pytest.mark.parametrize("vendor", VENDORS)

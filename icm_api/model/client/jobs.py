@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from secrets import token_hex
-from time import monotonic, time
+from time import monotonic
 from typing import TypeAlias
 
 from icm_api.config import ClientSettings
 from icm_api.errors import GaveUpError, IcmError, ProviderError, RequestError
+from icm_api.model.client.bundling import bundled
 from icm_api.model.client.job_book import Filed, JobBook
 from icm_api.model.client.job_way import JobWay
 from icm_api.model.client.meter import Meter
@@ -34,11 +34,6 @@ _LINGER = 0.05
 _TRIES = 3
 # Times that a host may say that too much is under way, and the longest wait in between, in seconds.
 _CROWDED, _LONGEST = 20, 1800.0
-
-# Bytes that the answers of one job may have, to be read at once; about what an answer has besides its tokens, a token
-# has with its alternatives, of which readers look at the first few tokens alone, and a token has without.
-_MOST_ANSWERS = 48 * 2**20
-_ANSWER, _LISTED, _FIRST_TOKENS, _WORD = 1000, 2000, 10, 20
 
 Outcome: TypeAlias = Response | IcmError
 Land: TypeAlias = Callable[[str, Response], None]
@@ -235,26 +230,9 @@ class Jobs:
             before = len(self._gathered)
             await self._sleep(_LINGER)
         keys, self._gathered, self._departure = self._gathered, [], None
-        for bundle, chosen in self._cut([key for key in keys if key in self._requests]):
+        asked = {key: self._requests[key] for key in keys if key in self._requests}
+        for bundle, chosen in bundled(asked, self._host, self._most):
             self._begin(bundle.name, chosen, self._new(bundle, chosen))
-
-    def _cut(self, keys: Sequence[str]) -> Iterator[tuple[Bundle, Sequence[str]]]:
-        """Jobs of one endpoint each, within the host's limits."""
-        for endpoint in dict.fromkeys(self._requests[key].endpoint for key in keys):
-            chosen: list[str] = []
-            size = answers = 0
-            for key in keys:
-                request = self._requests[key]
-                if request.endpoint != endpoint:
-                    continue
-                more, answer = len(self._host.line(token_hex(16), request)) + 1, _answer_bytes(request)
-                full = size + more > self._host.most_bytes or answers + answer > _MOST_ANSWERS
-                if chosen and (full or len(chosen) >= self._most):
-                    yield Bundle(token_hex(8), endpoint, len(chosen), time()), chosen
-                    chosen, size, answers = [], 0, 0
-                chosen.append(key)
-                size, answers = size + more, answers + answer
-            yield Bundle(token_hex(8), endpoint, len(chosen), time()), chosen
 
     async def _new(self, bundle: Bundle, keys: Sequence[str]) -> None:
         requests = [self._requests[key] for key in keys]
@@ -362,9 +340,3 @@ class Jobs:
 def _each(requests: Sequence[Request]) -> list[Request]:
     """The same, each of which is a line of a job and counts by itself, whatever it could have travelled with."""
     return [replace(request, group="") for request in requests]
-
-
-def _answer_bytes(request: Request) -> int:
-    """About how large an answer can be."""
-    tokens = request.completion_tokens
-    return _ANSWER + _LISTED * min(tokens, _FIRST_TOKENS) + _WORD * tokens
