@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from icm_api.cli.main import main
+from tests.command_line import Printed, mistake
 from tests.worlds import write_world
-
-Printed = pytest.CaptureFixture[str]
 
 
 @pytest.fixture(scope="module")
@@ -20,20 +19,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("world")
     assert main(["run", str(write_world(folder, size=16)), "--json"]) == 0
     return folder
-
-
-def mistake(printed: Printed, *arguments: object) -> str:
-    """The one line that a mistake gets; exit code 2, nothing on standard output, no traceback."""
-    try:
-        code = main([str(argument) for argument in arguments])
-    except SystemExit as left:
-        code = left.code  # type: ignore[assignment]
-    out, err = printed.readouterr()
-    assert (code, out) == (2, "")
-    assert err.startswith("icm-api: ")
-    assert err.count("\n") == 1, err
-    assert "Traceback" not in err
-    return err
 
 
 def test_demo_prints_every_figure_and_can_be_repeated(

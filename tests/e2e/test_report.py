@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from icm_api.cli.main import main
+from tests.command_line import Printed, mistake
 from tests.finished import DIAGNOSIS, MadeUp, finished_run
 from tests.hostile import HOSTILE, LABEL
 from tests.unit.test_report_reading import compared_row, write_comparison
 from tests.worlds import write_world
 
-Printed = pytest.CaptureFixture[str]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PHONE, DESKTOP = (360, 800), (1280, 900)
 
@@ -27,16 +27,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("world")
     assert main(["run", str(write_world(folder, "facts", 16)), "--json"]) == 0
     return folder
-
-
-def mistake(printed: Printed, *arguments: object) -> str:
-    """The one line that a mistake gets; exit code 2, nothing on standard output, no traceback."""
-    assert main([str(argument) for argument in arguments]) == 2
-    out, err = printed.readouterr()
-    assert out == ""
-    assert err.startswith("icm-api: ")
-    assert err.count("\n") == 1, err
-    return err
 
 
 def test_a_report_goes_into_the_run_folder_with_its_figures(world: Path, capsys: Printed) -> None:

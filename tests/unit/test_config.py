@@ -47,6 +47,15 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
+def settings(text: str, variables: dict[str, str], folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file of a configuration with this text, under these variables of the environment."""
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    file = folder / "x.toml"
+    file.write_text('[data]\npath = "a.jsonl"\n' + text)
+    return file
+
+
 def test_a_config_built_in_python_reads_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     before = Config(data=DataSection(path=Path("a.jsonl")))
     monkeypatch.setenv("ICM_SEARCH__STEPS", "7")
@@ -148,10 +157,7 @@ def test_a_mistake_is_one_line_that_names_its_source(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    file = tmp_path / "x.toml"
-    file.write_text('[data]\npath = "a.jsonl"\n' + text)
+    file = settings(text, variables, tmp_path, monkeypatch)
     with pytest.raises(ConfigError, match="^" + message.replace("?", "[?]").format(file=file)) as caught:
         load_config(file, flags)
     assert "\n" not in str(caught.value)
@@ -254,10 +260,7 @@ def test_a_wrong_option_of_a_model_names_its_source(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    file = tmp_path / "x.toml"
-    file.write_text('[data]\npath = "a.jsonl"\n' + text)
+    file = settings(text, variables, tmp_path, monkeypatch)
     # What is changed later does not hide where the rest is from.
     config = load_config(file, flags).changed(cache=CacheSection(enabled=False))
     assert config == Config.model_validate(config.model_dump())

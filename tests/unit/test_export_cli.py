@@ -13,9 +13,9 @@ from icm_api.cli.main import main
 from icm_api.export import FORMAT_NAMES, FORMATS, export_labels
 from icm_api.runs import FinishedRun
 from icm_api.runs.seal import seal
+from tests.command_line import Printed, mistake
 from tests.worlds import write_world
 
-Printed = pytest.CaptureFixture[str]
 PYARROW = importlib.util.find_spec("pyarrow") is not None
 WRITABLE = [name for name in FORMAT_NAMES if PYARROW or FORMATS[name].kind not in ("parquet", "card")]
 SECRET = "gold-says-so"
@@ -42,20 +42,6 @@ def world(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     seal(tmp_path / "world" / "run")
     monkeypatch.chdir(tmp_path / "world")
     return tmp_path / "world"
-
-
-def mistake(printed: Printed, *arguments: str) -> str:
-    """The one line that a mistake gets; exit code 2, nothing on standard output, no traceback."""
-    printed.readouterr()
-    try:
-        code = main([*arguments])
-    except SystemExit as left:
-        code = left.code  # type: ignore[assignment]
-    out, err = printed.readouterr()
-    assert (code, out) == (2, "")
-    assert err.startswith("icm-api: ")
-    assert err.count("\n") == 1, err
-    return err
 
 
 @pytest.mark.parametrize("to", WRITABLE)

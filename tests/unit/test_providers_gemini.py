@@ -13,6 +13,7 @@ from icm_api.model.endpoints.gemini import GeminiEndpoint
 from icm_api.model.options import GeminiOptions
 from icm_api.types import LabelDistribution, Prompt, Turn, Usage, Verbalizer
 from tests.models import Straight, as_model, gemini
+from tests.unit.wire_helpers import NO_ANSWER
 
 KEY = "AIza-secret-of-the-test"
 TWO = Verbalizer.plain(["True", "False"])
@@ -270,13 +271,7 @@ async def test_an_answer_that_is_no_object_may_be_asked_for_again(text: str) -> 
 
 @pytest.mark.parametrize(
     ("raised", "kind"),
-    [
-        (httpx2.ReadTimeout("slow"), "timeout"),
-        (httpx2.ConnectError("nobody there"), "connection"),
-        (httpx2.ConnectTimeout("nobody there"), "connection"),
-        (httpx2.RemoteProtocolError("cut"), "disconnected"),
-        (httpx2.LocalProtocolError(f"Illegal header value b'Bearer {KEY}'"), "connection"),
-    ],
+    [*NO_ANSWER, (httpx2.LocalProtocolError(f"Illegal header value b'Bearer {KEY}'"), "connection")],
 )
 async def test_no_answer(raised: Exception, kind: RequestErrorKind) -> None:
     error = await failing(raised)

@@ -6,8 +6,18 @@ from icm_api.errors import CapabilityError, LogprobsUnavailableError, RequestErr
 from icm_api.model import open_model
 from icm_api.model.reading.sglang import Generate
 from icm_api.testing import Faults, serve
-from icm_api.types import Prompt, Verbalizer
-from tests.unit.wire_helpers import LONG, ONE_TOKEN, TWO_TOKENS, oracle, prompts, questions_of, scored, scored_inside
+from icm_api.types import Verbalizer
+from tests.unit.wire_helpers import (
+    LONG,
+    ONE_TOKEN,
+    TWO_TOKENS,
+    before_each_answer,
+    oracle,
+    prompts,
+    questions_of,
+    scored,
+    scored_inside,
+)
 
 CLOSE = 2e-5
 
@@ -51,10 +61,6 @@ async def test_an_abort_is_named() -> None:
 
 async def test_answers_inside_a_prompt_and_what_they_cost() -> None:
     whole = prompts()[0]
-    shorter = [
-        Prompt(whole.instruction, whole.turns[:at], turn.text, ONE_TOKEN, whole.separator)
-        for at, turn in enumerate(whole.turns)
-    ]
     with serve(dialect="sglang") as running:
         (inside,) = await scored_inside(f"sglang:m@{running.url}", {}, [whole])
         provider, questions = questions_of(f"sglang:m@{running.url}")
@@ -62,7 +68,7 @@ async def test_answers_inside_a_prompt_and_what_they_cost() -> None:
         assert running.log.requests == {"/generate": 2}
         assert response.usage.prompt_tokens > response.usage.cached_tokens > 0
         await provider.close()
-    for reading, wanted in zip(inside, await oracle(shorter), strict=True):
+    for reading, wanted in zip(inside, await oracle(before_each_answer(whole)), strict=True):
         assert dict(reading.forms) == pytest.approx(dict(wanted), abs=CLOSE)
 
 

@@ -21,8 +21,18 @@ from icm_api.model.reading.vllm import exact_request
 from icm_api.pocket.model import PocketModel
 from icm_api.testing import Faults, serve
 from icm_api.testing.backend import Backend
-from icm_api.types import Prompt, Verbalizer
-from tests.unit.wire_helpers import LONG, ONE_TOKEN, TWO_TOKENS, oracle, prompts, questions_of, scored, scored_inside
+from icm_api.types import Verbalizer
+from tests.unit.wire_helpers import (
+    LONG,
+    ONE_TOKEN,
+    TWO_TOKENS,
+    before_each_answer,
+    oracle,
+    prompts,
+    questions_of,
+    scored,
+    scored_inside,
+)
 
 CLOSE = 2e-5
 
@@ -89,13 +99,9 @@ async def test_a_server_that_ignores_the_ids_is_refused() -> None:
 
 async def test_answers_inside_a_prompt() -> None:
     whole = prompts()[0]
-    shorter = [
-        Prompt(whole.instruction, whole.turns[:at], turn.text, ONE_TOKEN, whole.separator)
-        for at, turn in enumerate(whole.turns)
-    ]
     with serve(dialect="vllm") as running:
         (inside,) = await scored_inside(f"vllm:m@{running.url}", {}, [whole])
-    for reading, wanted in zip(inside, await oracle(shorter), strict=True):
+    for reading, wanted in zip(inside, await oracle(before_each_answer(whole)), strict=True):
         assert dict(reading.forms) == pytest.approx(dict(wanted), abs=CLOSE)
 
 

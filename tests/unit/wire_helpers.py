@@ -3,6 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import httpx2
+
+from icm_api.errors import RequestErrorKind
 from icm_api.model.open import open_endpoint
 from icm_api.model.reading.openai import Questions
 from icm_api.model.reading.reading import Below, Reading
@@ -17,12 +20,29 @@ TWO_TOKENS = Verbalizer({"True": [" True True"], "False": [" False True"]})
 LONG = Verbalizer({"yes": [" correct", " surely so"], "no": [" corrupt"]})
 
 
+NO_ANSWER: Sequence[tuple[Exception, RequestErrorKind]] = (
+    (httpx2.ReadTimeout("slow"), "timeout"),
+    (httpx2.ConnectError("nobody there"), "connection"),
+    (httpx2.ConnectTimeout("nobody there"), "connection"),
+    (httpx2.RemoteProtocolError("cut"), "disconnected"),
+)
+"""What the network does in place of an answer, and of which kind the error is."""
+
+
 def prompts(verbalizer: Verbalizer = ONE_TOKEN) -> list[Prompt]:
     """Two prompts whose text is also what the testing server's chat template makes of their turns."""
     turns = (Turn("27>82", " False"), Turn("82>27", " True"), Turn("5>3", " True"))
     return [
         Prompt("Judge.", turns, "7>3", verbalizer, "\n"),
         Prompt("Judge.", turns[:2], "3>7", verbalizer, "\n"),
+    ]
+
+
+def before_each_answer(whole: Prompt) -> list[Prompt]:
+    """Per turn of a prompt, the prompt that ends right before the turn's answer."""
+    return [
+        Prompt(whole.instruction, whole.turns[:at], turn.text, whole.verbalizer, whole.separator)
+        for at, turn in enumerate(whole.turns)
     ]
 
 
