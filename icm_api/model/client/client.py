@@ -21,10 +21,11 @@ from icm_api.errors import LogprobsUnavailableError, ProviderError, Unanswered
 from icm_api.model.client.batch import Batch
 from icm_api.model.client.cuts import CutWatch
 from icm_api.model.client.dispatch import Dispatcher
-from icm_api.model.client.entries import Bodies, Writes, cache_key, encode_body
+from icm_api.model.client.entries import Bodies, cache_key, encode_body
 from icm_api.model.client.keeping import AnswerCache
 from icm_api.model.client.limits import Limiting
 from icm_api.model.client.meter import Meter, Metering
+from icm_api.model.client.writes import Writes
 from icm_api.model.request import Body, Endpoint, Request, Response
 from icm_api.types import Answers, Capabilities, Usage
 
