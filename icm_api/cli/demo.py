@@ -25,7 +25,17 @@ from icm_api.evaluation import Evaluation, evaluate, spread
 from icm_api.files import write_whole
 from icm_api.pocket.world import Claim, make_split
 from icm_api.result import Result
-from icm_api.runs import Watch, build_task, has_run, load_dataset, open_model, resume, run_config
+from icm_api.runs import (
+    Watch,
+    build_task,
+    config_of,
+    differing_settings,
+    has_run,
+    load_dataset,
+    open_model,
+    resume,
+    run_config,
+)
 
 CONSTRAINTS = MappingProxyType(
     {
@@ -92,6 +102,7 @@ def _name(arguments: Namespace, seed: int) -> str:
 
 def _outcome(folder: Path, arguments: Namespace, seed: int) -> _Outcome:
     config = _write_inputs(folder, arguments, seed)
+    _check_settings(config)
     if not arguments.json:
         print(f"{arguments.task}, seed {seed}: {DEMO_TASKS[arguments.task]}", flush=True)
     result = watched(_run_or_resume(config), _run_folder(config), show=not arguments.json)
@@ -112,6 +123,17 @@ def _write_inputs(folder: Path, arguments: Namespace, seed: int) -> Config:
     )
     write_whole(folder / "config.toml", text)
     return load_config(folder / "config.toml")
+
+
+def _check_settings(config: Config) -> None:
+    """A run that is there already goes on with its own settings, so others would print what they did not do."""
+    folder = _run_folder(config)
+    if has_run(folder) and (others := [key for key, _ in differing_settings(config_of(folder), config)]):
+        tables = ", ".join(dict.fromkeys(f"[{key.partition('.')[0]}]" for key in others))
+        raise ConfigError(
+            f"demo: {folder} holds a run with other settings in {tables}: choose another folder, e.g. "
+            f"--out {folder.parents[1]}-2"
+        )
 
 
 def _run_or_resume(config: Config) -> Callable[[Watch], Coroutine[Any, Any, Result]]:

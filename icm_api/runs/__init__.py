@@ -27,7 +27,7 @@ from icm_api.runs.folder import (
     locked,
 )
 from icm_api.runs.forecast import Plan
-from icm_api.runs.listing import Difference, RunRow, diff_runs, list_runs, run_row
+from icm_api.runs.listing import Difference, RunRow, diff_runs, differing_settings, list_runs, run_row
 from icm_api.runs.more import label_more
 from icm_api.runs.parts import (
     build_constraint,
@@ -80,6 +80,7 @@ __all__ = [
     "data_fingerprint",
     "data_source",
     "diff_runs",
+    "differing_settings",
     "default_cache_folder",
     "draw_labels",
     "folder_of",

@@ -10,6 +10,7 @@ from pathlib import Path
 from time import time
 from typing import Any
 
+from icm_api.config import Config
 from icm_api.errors import IcmError, RunError
 from icm_api.evaluation.coherence import best_naming
 from icm_api.model import read_sent
@@ -173,7 +174,7 @@ def diff_runs(one: FinishedRun, other: FinishedRun) -> Difference:
     flipped = [key for key in shared if first[key].label != second[key].label]
     flipped.sort(key=lambda key: -fsum((first[key].confidence, second[key].confidence)))
     return Difference(
-        dict(_settings(one, other)),
+        dict(differing_settings(one.config, other.config)),
         len(shared),
         sum(a == b for a, b in pairs) / len(pairs) if pairs else None,
         {} if all(a == b for a, b in naming.items()) else naming,
@@ -184,8 +185,17 @@ def diff_runs(one: FinishedRun, other: FinishedRun) -> Difference:
     )
 
 
-def _settings(one: FinishedRun, other: FinishedRun) -> Iterator[tuple[str, tuple[Any, Any]]]:
-    left, right = (dict(_flat("", run.config.model_dump(mode="json", exclude_none=True))) for run in (one, other))
+def differing_settings(one: Config, other: Config) -> Iterator[tuple[str, tuple[Any, Any]]]:
+    """The keys that two configurations give other values, in the order of the alphabet; not where runs and answers are.
+
+    Args:
+        one: a configuration.
+        other: another one.
+
+    Yields:
+        A key with both values; None for one that is not given.
+    """
+    left, right = (dict(_flat("", config.model_dump(mode="json", exclude_none=True))) for config in (one, other))
     for key in sorted(left.keys() | right.keys()):
         if left.get(key) != right.get(key) and not key.startswith(("run.folder", "cache.")):
             yield key, (left.get(key), right.get(key))

@@ -44,6 +44,20 @@ def test_demo_prints_every_figure_and_can_be_repeated(
     assert capsys.readouterr().out == first
 
 
+def test_a_demo_with_other_settings_does_not_print_the_run_of_before(
+    tmp_path: Path, capsys: Printed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ICM_CACHE__FOLDER", str(tmp_path / "cache"))
+    arguments = ["demo", "--out", str(tmp_path / "demo"), "--size", "8"]
+    with monkeypatch.context() as before:
+        before.setenv("ICM_SEARCH__ENGINE", "anneal")
+        assert main([*arguments, "--json"]) == 0
+    told = mistake(capsys, *arguments, "--json")
+    assert "/run holds a run with other settings in [search]: " in told
+    assert f"--out {tmp_path / 'demo'}-2" in told
+    assert main([*arguments[:2], str(tmp_path / "other"), *arguments[3:], "--json"]) == 0
+
+
 def test_demo_as_json_over_seeds(tmp_path: Path, capsys: Printed, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ICM_CACHE__FOLDER", str(tmp_path / "cache"))
     arguments = ["demo", "--out", str(tmp_path / "demo"), "--size", "8", "--seeds", "2", "--json"]
