@@ -41,19 +41,22 @@ async def taken(settings: SearchSettings, together: int, size: int, rate: float,
             return perf_counter() - began, sum(server.log.requests.values())
 
 
+async def ratios(settings: SearchSettings, together: int, size: int) -> list[tuple[float, float]]:
+    """Per seed: times as long, and times as many requests."""
+    found = []
+    for seed in range(SEEDS):
+        calm, broken = [await taken(settings, together, size, rate, seed) for rate in (0.0, 0.5)]
+        found.append((broken[0] / calm[0], broken[1] / calm[1]))
+    return found
+
+
 def report(size: int = 100) -> Iterator[str]:
     """The ratios, a line each."""
     yield f"half of all requests fail, {size} labels, medians of {SEEDS} seeds: times as long, times as many requests"
     for name, settings in ENGINES.items():
         for together in (1, PROMPT_LIST):
-            longer, more, sent = [], [], 0
-            for seed in range(SEEDS):
-                calm, broken = (asyncio.run(taken(settings, together, size, rate, seed)) for rate in (0.0, 0.5))
-                longer.append(broken[0] / calm[0])
-                more.append(broken[1] / calm[1])
-                sent = calm[1]
-            way = f"{name}, lists of {together}"
+            longer, more = zip(*asyncio.run(ratios(settings, together, size)), strict=True)
             yield (
-                f"  {way:22} {median(longer):4.1f} ({min(longer):.1f} to {max(longer):.1f})   {median(more):4.1f}"
-                f"   ({sent} requests)"
+                f"  {name}, up to {together:2} prompts in a request: {median(longer):4.1f} "
+                f"({min(longer):.1f} to {max(longer):.1f})   {median(more):4.1f}"
             )
