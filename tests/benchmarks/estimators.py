@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import random
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -115,6 +116,8 @@ async def compared(
         usage = sum((cost for some in estimates for each in some for cost in each.costs.values()), Usage())
         labels = len(labelings) * len(dataset)
         found[way.name] = Found(p, j, usage.requests / labels, usage.prompt_tokens / labels, seconds / len(labelings))
+        # With a real model each takes many minutes.
+        print(f"{way.name}: P {p:.2f}, J {j:.2f}, {seconds:.0f} s", file=sys.stderr, flush=True)
     return found
 
 

@@ -165,7 +165,7 @@ async def test_half_of_all_attempts_failing_takes_a_distant_server_less_than_fou
     for rate in (0.0, 0.5):
         faults = Faults(kinds, rate=rate, times=None, retry_after=0.2, delay=0.2)
         with serve(dialect="vllm", faults=faults, instant=True) as running:
-            endpoint, readers = open_endpoint(f"vllm:{running.model}@{running.url}")
+            endpoint, readers = open_endpoint(f"vllm:{running.model}@{running.url}", {"prompt_list": 1})
             async with as_model(Opened(Distant(endpoint), readers)) as model:
                 began = time.monotonic()
                 answers.append(list(await model.label_distributions(prompts(100))))
