@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from icm_api.errors import ProviderError, RequestError, Unanswered
@@ -13,12 +14,17 @@ Body: TypeAlias = Mapping[str, Any]
 """The JSON-able content of a request or of an answer."""
 
 
+_NOTHING: Body = MappingProxyType({})
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """One question to a model, with all that the client must know of it.
 
     Attributes:
         body: all that shapes the answer, apart from provider and model.
+        more: sent beside the body, for what else an answer shall hold; no part of the cache key, so that an answer from
+            a cache may lack it.
         endpoint: the path that the request goes to, part of the cache key; empty for local models.
         prompt: what the request asks about, for local models, which compute from it.
         sample: which of several answers to the same body this is, part of the cache key.
@@ -32,6 +38,7 @@ class Request:
 
     body: Body
     endpoint: str = ""
+    more: Body = field(default_factory=lambda: _NOTHING, kw_only=True)
     prompt: Prompt | None = None
     sample: int = 0
     prefix: str = ""

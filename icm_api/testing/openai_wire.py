@@ -65,6 +65,8 @@ def completions(call: Call) -> Answer:
         }
         if asked.prompt_top is not None:
             choice["prompt_logprobs"] = _prompt_logprobs(call, ids, asked.prompt_top)
+        if _tells_ids(call):
+            choice |= {"prompt_token_ids": ids, "token_ids": made.ids}
         choices.append(choice)
         parts.append(Answer(None, len(ids), cached, len(made.ids)))
     return Answer.of(_envelope(call, "text_completion", "cmpl", choices, Answer.of(None, parts)), parts)
@@ -99,6 +101,9 @@ def chat_completions(call: Call) -> Answer:
     payload = _envelope(call, "chat.completion", "chatcmpl", [choice], answer)
     if asked.prompt_top is not None:
         payload["prompt_logprobs"] = _prompt_logprobs(call, ids, asked.prompt_top)
+    if _tells_ids(call):
+        payload["prompt_token_ids"] = ids
+        choice["token_ids"] = made.ids
     return Answer.of(payload, [answer])
 
 
@@ -168,6 +173,10 @@ def _capped(name: str, value: int | None, most: int | None) -> int | None:
     if value is not None and most is not None and value > most:
         raise WireError(f"Requested {name} of {value}, which is greater than max allowed: {most}")
     return value
+
+
+def _tells_ids(call: Call) -> bool:
+    return "return_token_ids" in call.dialect.extensions and bool(call.body.get("return_token_ids"))
 
 
 def _asked(call: Call, top: int | None, most_tokens: int, *, answer: bool = False) -> _Asked:

@@ -68,7 +68,7 @@ class Dialect:
     separator: str = "\n"
 
 
-_VLLM = frozenset({"logprob_token_ids", "return_tokens_as_token_ids", "prompt_logprobs"})
+_VLLM = frozenset({"logprob_token_ids", "return_tokens_as_token_ids", "return_token_ids", "prompt_logprobs"})
 
 DIALECTS = MappingProxyType(
     {

@@ -24,7 +24,9 @@ def keys(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(variable, "k")
 
 
-async def run(folder: Path, host: Hosted, server: Server, rows: int, core: int) -> Counter[str]:
+async def run(
+    folder: Path, host: Hosted, server: Server, rows: int, core: int, forms: str = '{ False = [" False"] }'
+) -> Counter[str]:
     """What a run on so many rows sends, of which so many are searched. Its answers are kept in the folder."""
     folder.mkdir(exist_ok=True)
     texts = [f"Is number {at} of the rows larger than {at * 7919 % rows}" + ENDS[at % len(ENDS)] for at in range(rows)]
@@ -34,8 +36,9 @@ async def run(folder: Path, host: Hosted, server: Server, rows: int, core: int) 
     number = len(list(folder.glob("run*")))
     (folder / "config.toml").write_text(
         f'[data]\npath = "rows.jsonl"\n\n[model]\nprovider = "{host.spec(server)}"\n\n[model.options]\n{options}\n'
-        '[search]\nengine = "bootstrap"\nrestarts = 1\nrounds = 1\n\n[diagnostics]\nenabled = false\n\n'
-        f'[core]\nsize = {core}\n\n[cache]\nfolder = "cache"\n\n[run]\nfolder = "run{number}"\n',
+        f'[prompt]\nforms = {forms}\n\n[search]\nengine = "bootstrap"\nrestarts = 1\nrounds = 1\n\n'
+        f"[diagnostics]\nenabled = false\n\n[core]\nsize = {core}\n\n"
+        f'[cache]\nfolder = "cache"\n\n[run]\nfolder = "run{number}"\n',
         encoding="utf-8",
     )
     with counted() as sent:
@@ -43,11 +46,14 @@ async def run(folder: Path, host: Hosted, server: Server, rows: int, core: int) 
     return sent
 
 
-async def test_a_further_row_takes_a_fraction_of_a_request_where_prompts_travel_in_lists(tmp_path: Path) -> None:
+@pytest.mark.parametrize("forms", ['{ False = [" False"] }', '{ True = [" True True"], False = [" False True"] }'])
+async def test_a_further_row_takes_a_fraction_of_a_request_where_prompts_travel_in_lists(
+    forms: str, tmp_path: Path
+) -> None:
     host = HOSTED["vllm"]
     with serve(dialect=host.dialect, instant=True) as server:
-        few, many = [await run(tmp_path / str(rows), host, server, rows, core=100) for rows in (200, 600)]
-        again = await run(tmp_path / "600", host, server, 600, core=100)
+        few, many = [await run(tmp_path / str(rows), host, server, rows, 100, forms) for rows in (200, 600)]
+        again = await run(tmp_path / "600", host, server, 600, 100, forms)
     assert 0 < many.total() - few.total() <= 0.05 * 400
     assert few["/tokenize"] > 0
     # A cache has all but what the model's window is.

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from icm_api.errors import CapabilityError, LogprobsUnavailableError
+from icm_api.model.client.entries import cache_key
+from icm_api.model.endpoints.lists import listed
 from icm_api.model.reading.boundaries import WORDS
 from icm_api.model.reading.exact_ids import (
     checked_forms,
@@ -21,6 +23,7 @@ from icm_api.model.reading.vllm import exact_request
 from icm_api.pocket.model import PocketModel
 from icm_api.testing import Faults, serve
 from icm_api.testing.backend import Backend
+from icm_api.testing.wire import Dialect, get_dialect
 from icm_api.types import Verbalizer
 from tests.unit.wire_helpers import (
     LONG,
@@ -54,6 +57,37 @@ async def test_one_token_labels_cost_one_request_a_prompt(api: str) -> None:
         await scored(f"vllm:m@{running.url}", {"api": api}, prompts())
         asked = running.log.requests
     assert sum(count for path, count in asked.items() if path != "/tokenize") == len(prompts())
+
+
+SILENT = replace(get_dialect("vllm"), extensions=get_dialect("vllm").extensions - {"return_token_ids"})
+"""As vLLM was before its answers could hold the ids of a prompt."""
+
+
+@pytest.mark.parametrize("api", ["completions", "chat"])
+@pytest.mark.parametrize("dialect", [get_dialect("vllm"), SILENT])
+async def test_the_ids_of_a_prompt_come_with_the_first_answer_or_are_asked_for(api: str, dialect: Dialect) -> None:
+    with serve(dialect=dialect, record=99) as running:
+        readings = await scored(f"vllm:m@{running.url}", {"api": api}, prompts(LONG))
+        bodies = [str(each.body) for each in running.requests if each.path == "/tokenize"]
+    for reading, wanted in zip(readings, await oracle(prompts(LONG)), strict=True):
+        assert dict(reading.forms) == pytest.approx(dict(wanted), abs=CLOSE)
+    whole = [body for body in bodies if prompts()[0].turns[0].text in body]
+    assert len(whole) == (len(prompts()) if dialect is SILENT else 0)
+
+
+async def test_what_else_an_answer_shall_hold_is_no_part_of_its_key() -> None:
+    endpoint, questions = questions_of("vllm:m")
+    short, long = prompts()[0], replace(prompts()[0], query="1>2 " * 30_000)
+    plain, whole, most = [
+        exact_request(questions, each, [1, 2], None, whole=at > 0) for at, each in enumerate([short, short, long])
+    ]
+    assert whole.more == {"return_token_ids": True}
+    assert cache_key(endpoint.identity, whole) == cache_key(endpoint.identity, plain)
+    assert whole.group != plain.group
+    assert listed([whole, whole]) == {**listed([plain, plain]), "return_token_ids": True}
+    # So many ids would make a list's answer too large.
+    assert most.more == {}
+    await endpoint.close()
 
 
 class Joining(Backend):

@@ -29,7 +29,7 @@ def listed(requests: Sequence[Request]) -> dict[str, Any]:
         >>> listed([Request({"prompt": "a", "max_tokens": 1}), Request({"prompt": "b", "max_tokens": 1})])
         {'prompt': ['a', 'b'], 'max_tokens': 1}
     """
-    return {**requests[0].body, "prompt": [request.body["prompt"] for request in requests]}
+    return {**requests[0].body, **requests[0].more, "prompt": [request.body["prompt"] for request in requests]}
 
 
 def parted(body: Body, requests: Sequence[Request], where: str) -> tuple[list[tuple[Body, Usage]], str]:

@@ -89,7 +89,7 @@ class OpenAIEndpoint:
         for request in requests:
             beside = request.endpoint.startswith("/")
             path = self._root + request.endpoint if beside else request.endpoint
-            asked = {**request.body, **({} if beside else self._unkeyed)}
+            asked = {**request.body, **request.more, **({} if beside else self._unkeyed)}
             body, headers = await post(self._sdk.get(), path, asked, self._host.identity)
             usage, doubt = charged(body, request)
             responses.append(Response(body, usage, limits_of(headers), doubt))

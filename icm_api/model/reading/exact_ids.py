@@ -40,17 +40,20 @@ class ExactIds:
 
     Args:
         questions: writes what the server's tokenizer is asked.
-        exact: the request for the logprobs of ids after a prompt, or after other ids, which stand for it and more.
-        place: where an answer to it has them.
+        exact: the request for the logprobs of ids after a prompt, or after other ids, which stand for it and more; and
+            whether the answer shall hold the ids of the whole prompt too, if the server can.
+        place: where an answer to it has the logprobs.
+        ids: the ids of the whole prompt that an answer holds; None if it holds none.
     """
 
     def __init__(
         self,
         questions: Questions,
-        exact: Callable[[Prompt, Sequence[int], Ids | None], Request],
+        exact: Callable[[Prompt, Sequence[int], Ids | None, bool], Request],
         place: Callable[[Body], Place],
+        ids: Callable[[Body], Ids | None],
     ) -> None:
-        self._questions, self._exact, self._place = questions, exact, place
+        self._questions, self._exact, self._place, self._ids = questions, exact, place, ids
         self._host = questions.host
 
     async def read(self, prompts: Sequence[Prompt], client: Asks) -> Answers[Reading]:
@@ -67,21 +70,40 @@ class ExactIds:
         costs: dict[str, Usage] = {}
         forms = await self._form_ids(prompts, client, costs)
         asked = [questions(ids) for ids in forms]
-        long = [at for at, wanted in enumerate(asked) if len(wanted) > 1]
-        whole = await self._tokens([(self._whole(prompts[at]), prompts[at]) for at in long], client, costs)
-        starts = dict(zip(long, whole, strict=True))
-        requests = [
-            self._exact(prompt, with_witness(ids), (*starts[at], *before) if before else None)
-            for at, prompt in enumerate(prompts)
-            for before, ids in asked[at].items()
-        ]
-        answers = await client.ask(requests)
-        bodies = iter(answers)
-        readings = []
-        for ids, wanted in zip(forms, asked, strict=True):
-            found = {before: logprobs_by_id(self._place(next(bodies)), after) for before, after in wanted.items()}
-            readings.append(Reading(form_logprobs(ids, found), METHOD))
-        return Answers(tuple(readings), {**costs, **answers.costs})
+        answers = await client.ask(
+            [
+                self._exact(prompt, with_witness(wanted[()]), None, len(wanted) > 1)
+                for prompt, wanted in zip(prompts, asked, strict=True)
+            ]
+        )
+        costs |= answers.costs
+        found, whole = list[dict[Ids, dict[int, float | Below]]](), dict[int, Ids | None]()
+        for at, (body, wanted) in enumerate(zip(answers, asked, strict=True)):
+            found.append({(): logprobs_by_id(self._place(body), wanted[()])})
+            if len(wanted) > 1:
+                whole[at] = self._ids(body)
+        starts = await self._starts(whole, prompts, client, costs)
+        further = [(at, before) for at in starts for before in asked[at] if before]
+        answers = await client.ask(
+            [
+                self._exact(prompts[at], with_witness(asked[at][before]), (*starts[at], *before), False)
+                for at, before in further
+            ]
+        )
+        costs |= answers.costs
+        for (at, before), body in zip(further, answers, strict=True):
+            found[at][before] = logprobs_by_id(self._place(body), asked[at][before])
+        readings = [Reading(form_logprobs(ids, each), METHOD) for ids, each in zip(forms, found, strict=True)]
+        return Answers(tuple(readings), costs)
+
+    async def _starts(
+        self, whole: Mapping[int, Ids | None], prompts: Sequence[Prompt], client: Asks, costs: dict[str, Usage]
+    ) -> dict[int, Ids]:
+        """The ids of these prompts, by their place; those that no answer held are asked for."""
+        left = [at for at, ids in whole.items() if ids is None]
+        tokens = await self._tokens([(self._whole(prompts[at]), prompts[at]) for at in left], client, costs)
+        told = dict(zip(left, tokens, strict=True))
+        return {at: told[at] if ids is None else ids for at, ids in whole.items()}
 
     async def _form_ids(self, prompts: Sequence[Prompt], client: Asks, costs: dict[str, Usage]) -> list[FormIds]:
         """The ids of each prompt's forms, as they stand after its text, or at the start of an answer.
@@ -273,8 +295,18 @@ def form_logprobs(forms: FormIds, answers: Mapping[Ids, Mapping[int, float | Bel
     return read
 
 
+def listed_ids(found: object) -> Ids | None:
+    """Token ids as a server lists them; None if these are none.
+
+    Example:
+        >>> listed_ids([5, 7]), listed_ids(None), listed_ids([True])
+        ((5, 7), None, None)
+    """
+    return tuple(found) if isinstance(found, list) and all(type(token) is int for token in found) else None
+
+
 def _tokens_of(body: Body) -> Ids:
-    tokens = body.get("tokens")
-    if not isinstance(tokens, list) or not all(type(token) is int for token in tokens):
+    tokens = listed_ids(body.get("tokens"))
+    if tokens is None:
         raise LogprobsUnavailableError(f"the server's tokenizer gave no list of ids: {body!r:.200}")
-    return tuple(tokens)
+    return tokens

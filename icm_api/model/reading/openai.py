@@ -125,6 +125,7 @@ class Questions:
         text: str,
         check: Callable[[Body], object],
         path: str | None = None,
+        more: Body | None = None,
     ) -> Request:
         """The request of a body, with what the client must know of it.
 
@@ -134,7 +135,9 @@ class Questions:
             text: what the model reads, for an estimate of its tokens.
             check: raises if an answer can't be used.
             path: if not the usual one of the host.
+            more: what else to send, beside the body.
         """
+        more = more or {}
         turns = len(prompt.turns) + 1
         tokens = bytes_in_tokens(text) + (turns * TURN_TOKENS + HEAD_TOKENS if self.host.chat else 0)
         return Request(
@@ -142,10 +145,11 @@ class Questions:
             path or self._path,
             prompt,
             prefix=sha256(prompt.shown.encode()).hexdigest()[:16] if prompt.turns else "",
-            group=self._group(body, path or self._path),
+            group=self._group({**body, **more}, path or self._path),
             tokens=tokens,
             completion_tokens=_most_reply_tokens(body),
             check=named(self.host.identity, self.host.blot, check),
+            more=more,
         )
 
     def shown(self, prompt: Prompt, begun: str) -> str | list[dict[str, Any]]:

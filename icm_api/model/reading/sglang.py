@@ -31,7 +31,10 @@ def readers(host: Host) -> Readers:
     questions = Questions(host)
     own = Generate(questions)
     return Readers(
-        ExactIds(questions, own.exact, place), PromptLogprobs(own.echo, echoed, host.most), questions, METHOD
+        ExactIds(questions, own.exact, place, lambda body: None),
+        PromptLogprobs(own.echo, echoed, host.most),
+        questions,
+        METHOD,
     )
 
 
@@ -45,13 +48,14 @@ class Generate:
     def __init__(self, questions: Questions) -> None:
         self._questions = questions
 
-    def exact(self, prompt: Prompt, wanted: Sequence[int], ids: Ids | None) -> Request:
+    def exact(self, prompt: Prompt, wanted: Sequence[int], ids: Ids | None, whole: bool = False) -> Request:
         """How likely are these tokens after the prompt, or after these ids, which stand for it and more?
 
         Args:
             prompt: that is asked about.
             wanted: the ids to give logprobs of.
             ids: stand for the prompt and more; None for the prompt itself.
+            whole: no answer holds the ids of a prompt, also if they are wished for.
         """
         given = {"text": prompt.text} if ids is None else {"input_ids": list(ids)}
         # -1: from the end of the prompt on, so that the prefix cache serves all before.
