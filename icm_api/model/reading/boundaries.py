@@ -23,9 +23,11 @@ _LETTER, _DIGIT, _SYMBOL = "a", "0", "."
 def boundary(text: str, form: str) -> str:
     """What to put before a form in place of a text, so that a tokenizer cuts the form as it would after the text.
 
-    It rests on what tokenizers of language models have in common, unless `joins_words` says otherwise: no token goes on
-    after white space that follows something else, except for white space itself, and newlines that follow symbols.
-    - So before a space, only the last character can matter, and only by its kind. A letter, a digit and a symbol that
+    It rests on how tokenizers of language models are made. Byte-pair ones first cut a text by a pattern, whose pieces
+    have white space at their beginning, or alone, or newlines after symbols; to SentencePiece a space can only begin a
+    token, and other white space is a token by itself. So no token goes on after white space that follows something
+    else, but for newlines that follow symbols. A tokenizer that is made otherwise is known by `joins_words`.
+    - Before a space, only the last character can matter, and only by its kind. A letter, a digit and a symbol that
       is not in ASCII stand for all of their kind; symbols of ASCII for themselves.
     - Before other white space all symbols at the end are kept, with the kind of what they follow.
     - What may be the name of a special token is kept.
@@ -75,8 +77,10 @@ def _from(text: str, kept: int) -> str:
 def _marker(text: str) -> int:
     """The length of what may be the name of a special token at the end."""
     opened = _OPENED.get(text[-1])
+    if opened is None:
+        return 0
     word = text.rsplit(maxsplit=1)[-1]
-    return len(word) - word.rindex(opened) if opened is not None and opened in word else 0
+    return len(word) - word.rindex(opened) if opened in word else 0
 
 
 def _kind(character: str) -> str:
