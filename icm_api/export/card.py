@@ -17,7 +17,21 @@ from icm_api.evaluation import LEGAL, answers_of, headline_of, meaning_of
 from icm_api.export.rows import LabelledData
 from icm_api.export.tables import Column
 from icm_api.export.units import Unit, any_fixed
+from icm_api.result import LABELS, Result
 
+FOUND = LABELS[0]
+_TITLES = {
+    FOUND: "Labels found by Internal Coherence Maximization",
+    "zero-shot": "Labels of a language model with no demonstration",
+    "zero-shot-calibrated": "Labels of a language model with no demonstration, calibrated",
+}
+_HOW = {
+    FOUND: "A search chose the labels that a language model finds most coherent: each predictable from all the others, "
+    "and none contradicting another ([arXiv 2506.10139](https://arxiv.org/abs/2506.10139)).",
+    "zero-shot": "A language model was asked about each example by itself.",
+    "zero-shot-calibrated": "A language model was asked about each example by itself, and its answers were calibrated "
+    "over all examples.",
+}
 CARD, DATA = "README.md", "data"
 """Names in the folder: of the data card, and of the folder that holds the tables."""
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
@@ -26,7 +40,7 @@ _MEANINGS = {
     "id": "of the example",
     "group": "examples that belong together",
     "label": "found by the search",
-    "probability": "of the label, given all other labels",
+    "probability": "of the label",
     "coverage": "probability that the model gave to all labels together",
     "fixed": "whether a person gave the label",
     "abstained": "whether the run left the label open",
@@ -38,6 +52,7 @@ def data_card(
     parts: Mapping[str, Sequence[Unit]],
     columns: Sequence[Column],
     left_out: Mapping[str, int],
+    labels: str = FOUND,
 ) -> str:
     """The text of the data card.
 
@@ -46,8 +61,10 @@ def data_card(
         parts: name of the split -> its rows.
         columns: of the table.
         left_out: reason -> how many examples are not in the table.
+        labels: whose they are, one of `result.LABELS`.
     """
-    return "\n".join([*_front_matter(data, parts), "", *_body(data, parts, columns, left_out)]) + "\n"
+    head = [*_front_matter(data, parts, _TITLES[labels]), "", *_origin(data, parts, labels)]
+    return "\n".join([*head, *_body(data, parts, columns, left_out, found=labels == FOUND)]) + "\n"
 
 
 def verdict_of(about: Mapping[str, Any]) -> tuple[str, tuple[str, ...]] | None:
@@ -82,14 +99,14 @@ def shown_model(identity: str) -> str:
     return provider + slash + rest
 
 
-def _front_matter(data: LabelledData, parts: Mapping[str, Sequence[Unit]]) -> Iterator[str]:
+def _front_matter(data: LabelledData, parts: Mapping[str, Sequence[Unit]], title: str) -> Iterator[str]:
     total = sum(map(len, parts.values()))
     size = next((name for most, name in _SIZES if total < most), "n>1M")
     origin = [
         "machine-generated",
         *(["expert-generated"] if any(any_fixed(data, units) for units in parts.values()) else []),
     ]
-    yield from ("---", "pretty_name: Labels found by Internal Coherence Maximization", "task_categories:")
+    yield from ("---", f"pretty_name: {title}", "task_categories:")
     yield from ("- text-classification", "annotations_creators:", *(f"- {each}" for each in origin))
     yield from ("tags:", "- icm", "- unsupervised-elicitation", "size_categories:", f"- {size}")
     yield from ("configs:", "- config_name: default", "  data_files:")
@@ -98,23 +115,31 @@ def _front_matter(data: LabelledData, parts: Mapping[str, Sequence[Unit]]) -> It
     yield "---"
 
 
-def _body(
-    data: LabelledData, parts: Mapping[str, Sequence[Unit]], columns: Sequence[Column], left_out: Mapping[str, int]
-) -> Iterator[str]:
+def _origin(data: LabelledData, parts: Mapping[str, Sequence[Unit]], labels: str) -> Iterator[str]:
     units = [unit for some in parts.values() for unit in some]
     fixed = any_fixed(data, units)
-    yield "# Labels found by Internal Coherence Maximization"
+    yield f"# {_TITLES[labels]}"
     yield ""
     yield "No human labelled these data" + (
         "." if not fixed else f", apart from {fixed} of the {len(units)} examples, whose labels a person fixed."
     )
     yield (
-        "A search chose the labels that a language model finds most coherent: each predictable from all the others, "
-        "and none contradicting another ([arXiv 2506.10139](https://arxiv.org/abs/2506.10139)). They say what the "
-        "model holds, which need not be true, and what bias it learned. The search saw no gold label."
+        f"{_HOW[labels]} They say what the model holds, which need not be true, and what bias it learned. The "
+        f"{'search' if labels == FOUND else 'model'} saw no gold label."
     )
-    yield from ("", "## Provenance", "", "| | |", "|---|---|", *_provenance(data))
-    yield from _verdict(data)
+
+
+def _body(
+    data: LabelledData,
+    parts: Mapping[str, Sequence[Unit]],
+    columns: Sequence[Column],
+    left_out: Mapping[str, int],
+    *,
+    found: bool,
+) -> Iterator[str]:
+    yield from ("", "## Provenance", "", "| | |", "|---|---|", *_provenance(data, found=found))
+    # The run judged the labels found.
+    yield from _verdict(data) if found else ()
     yield from ("", "## Rows", "", "| split | rows | labels |", "|---|---|---|")
     for part, some in parts.items():
         counts = Counter(data.line(unit.id).label for unit in some)
@@ -128,30 +153,35 @@ def _body(
             + "."
         )
     yield from ("", "| column | |", "|---|---|")
-    scale = _scale(data)
+    scale = f"given all other labels, {_scale(data)}" if found else "with no demonstration"
     for column in columns:
-        yield f"| {_cell(column.name)} | {_cell(_meaning(column, scale))} |"
+        yield f"| {_cell(column.name)} | {_cell(_meaning(column, scale, found=found))} |"
     yield from ("", "## Prompt", "", "How the model was shown an example; its label followed.", "")
     yield from _fenced(data.template.instruction + data.template.separator if data.template.instruction else "", data)
 
 
-def _provenance(data: LabelledData) -> Iterator[str]:
-    result, about = data.result, data.result.about
-    settings = about.get("search")
+def _provenance(data: LabelledData, *, found: bool) -> Iterator[str]:
+    labelled = f"{len(data.result.examples):,}"
     rows: list[tuple[str, object]] = [("model", shown_model(data.model) or "not recorded")]
-    rows.append(("estimator of P(D)", about.get("method", "not recorded")))
-    if isinstance(settings, Mapping):
-        rows += [(f"search.{key}", settings[key]) for key in _SETTINGS if settings.get(key) is not None]
-    rows += [
-        ("examples labelled", f"{len(result.examples):,}"),
+    rows += _searched(data.result, labelled) if found else [("examples labelled", labelled)]
+    for name, value in rows:
+        yield f"| {name} | {_cell(str(value))} |"
+
+
+def _searched(result: Result, labelled: str) -> list[tuple[str, object]]:
+    """What the search was told, and what it found."""
+    settings = result.about.get("search")
+    told = settings if isinstance(settings, Mapping) else {}
+    return [
+        ("estimator of P(D)", result.about.get("method", "not recorded")),
+        *((f"search.{key}", told[key]) for key in _SETTINGS if told.get(key) is not None),
+        ("examples labelled", labelled),
         ("U(D)", f"{result.utility:.6g}"),
         ("P(D), mutual predictability", f"{result.mutual_predictability:.6g}"),
         ("I(D), inconsistency", f"{result.inconsistency:.6g}"),
         ("steps", f"{result.steps:,}"),
         ("cost", f"{result.usage.requests:,} requests, {result.usage.prompt_tokens:,} prompt tokens"),
     ]
-    for name, value in rows:
-        yield f"| {name} | {_cell(str(value))} |"
 
 
 def _verdict(data: LabelledData) -> Iterator[str]:
@@ -176,9 +206,11 @@ def _scale(data: LabelledData) -> str:
     return f"calibrated {by[source]}" if source in by else "scaled by how stable the model is, not calibrated"
 
 
-def _meaning(column: Column, scale: str) -> str:
+def _meaning(column: Column, scale: str, *, found: bool) -> str:
     if column.name.startswith("p_") and column.kind == "number":
-        return f"probability of the label {column.name[2:]}, given all other labels, {scale}"
+        return f"probability of the label {column.name[2:]}, {scale}"
+    if column.name == "label" and not found:
+        return "given by the model"
     meaning = _MEANINGS.get(column.name, "text of the example")
     return f"{meaning}, {scale}" if column.name == "probability" else meaning
 

@@ -30,7 +30,7 @@ from icm_api.export.annotating import (
     label_studio_tasks,
     write_list,
 )
-from icm_api.export.card import CARD, DATA, data_card, verdict_of
+from icm_api.export.card import CARD, DATA, FOUND, data_card, verdict_of
 from icm_api.export.formats import FORMATS, Format, FormatName
 from icm_api.export.records import write_jsonl
 from icm_api.export.rows import ExportRow, LabelledData, Options
@@ -133,7 +133,7 @@ def export_labels(
     columns = columns_of(data, options) if form.tabular else ()
     plan = _Plan(form, parts, columns, choice.left_out, options)
     with _whole_folder(folder, force=force) as scratch:
-        notes = [*_verdict_note(data), *_write(scratch, data, plan)]
+        notes = [*_verdict_note(data, options.labels), *_write(scratch, data, plan)]
         size = (scratch / plan.file(TRAIN)).stat().st_size
         notes += form.host.complaints(plan.file(TRAIN), len(parts[TRAIN]), size)
     return Exported(
@@ -184,7 +184,7 @@ def _beside(data: LabelledData, plan: _Plan) -> Iterator[tuple[str, str]]:
     """Names and texts of the files that belong to the format beside the labels."""
     match plan.form.kind:
         case "card":
-            yield CARD, data_card(data, plan.parts, plan.columns, plan.left_out)
+            yield CARD, data_card(data, plan.parts, plan.columns, plan.left_out, plan.options.labels)
         case "argilla":
             settings = argilla_settings(data, plan.parts[TRAIN], blind=plan.options.blind)
             yield SETTINGS, json.dumps(settings, indent=2, ensure_ascii=False) + "\n"
@@ -223,7 +223,9 @@ def _rows(data: LabelledData, units: Sequence[Unit]) -> Iterator[ExportRow]:
     return (data.row(unit.id) for unit in units)
 
 
-def _verdict_note(data: LabelledData) -> list[str]:
+def _verdict_note(data: LabelledData, labels: str) -> list[str]:
+    if labels != FOUND:
+        return ["nobody judged these labels: the run's verdict is on those that its search found"]
     found = verdict_of(data.result.about)
     if found is None or found[0].startswith("salient"):
         return []

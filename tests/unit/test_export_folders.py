@@ -15,7 +15,11 @@ import pytest
 
 from icm_api.errors import ConfigError, DataError, StorageError
 from icm_api.export import FORMAT_NAMES, FORMATS, FormatName, Options, export_labels
-from icm_api.export.card import verdict_of
+from icm_api.export.card import data_card, verdict_of
+from icm_api.export.rows import LabelledData
+from icm_api.export.tables import columns_of
+from icm_api.export.units import chosen_examples
+from icm_api.result import Guess
 from icm_api.types import Dataset
 from tests.labelled import NASTY, claims, reply_pairs, with_line
 
@@ -161,6 +165,30 @@ def test_a_bad_verdict_of_the_run_goes_along(tmp_path: Path) -> None:
     assert note == "the run's verdict on these labels is 'collapsed, unchecked': 31 of 32 labels are 'True'"
     assert verdict_of({"diagnosis": "?"}) is None
     assert verdict_of({"diagnosis": {"verdict": "salient"}}) == ("coherent, unchecked", ())
+
+
+def with_guesses(data: LabelledData) -> LabelledData:
+    """The same, with the other label for each example as its zero-shot label."""
+    guess = {"True": Guess("False", {"True": 0.4, "False": 0.6}), "False": Guess("True", {"True": 0.7, "False": 0.3})}
+    rows = [
+        replace(row, zero_shot=guess[row.label], zero_shot_calibrated=guess[row.label]) for row in data.result.examples
+    ]
+    diagnosis = {"verdict": "collapsed", "reasons": ["31 of 32 labels are 'True'"]}
+    return replace(data, result=replace(data.result, examples=tuple(rows), about={"diagnosis": diagnosis}))
+
+
+@pytest.mark.parametrize("labels", ["zero-shot", "zero-shot-calibrated"])
+def test_the_verdict_on_the_labels_found_is_said_of_no_others(labels: str, tmp_path: Path) -> None:
+    data = with_guesses(claims("abcdefghij"))
+    found = export_labels(data, "openai-sft", tmp_path / "out", Options(labels=labels))
+    assert found.notes == ("nobody judged these labels: the run's verdict is on those that its search found",)
+    taken = replace(data, result=data.result.taking(labels))
+    units = {"train": chosen_examples(taken, Options(), training=False).units}
+    card = data_card(taken, units, columns_of(taken, Options()), {}, labels)
+    assert "# Labels of a language model with no demonstration" in card
+    assert "A language model was asked about each example by itself" in card
+    for words in ("collapsed", "31 of 32", "Internal Coherence", "U(D)", "given all other labels", "search"):
+        assert words not in card
 
 
 def test_what_was_written_and_left_out_is_told(tmp_path: Path) -> None:
