@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from icm_api.errors import ProviderError, RequestError, Unanswered
@@ -12,9 +11,6 @@ from icm_api.types import Answers, Capabilities, Prompt, Usage
 
 Body: TypeAlias = Mapping[str, Any]
 """The JSON-able content of a request or of an answer."""
-
-
-_NOTHING: Body = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +34,7 @@ class Request:
 
     body: Body
     endpoint: str = ""
-    more: Body = field(default_factory=lambda: _NOTHING, kw_only=True)
+    more: Body = field(default_factory=dict, kw_only=True)
     prompt: Prompt | None = None
     sample: int = 0
     prefix: str = ""
