@@ -372,7 +372,7 @@ def test_no_number_of_kills_sends_more_than_the_budget(
 
 def test_a_damaged_ledger_stops_a_run_before_anything_is_sent(tmp_path: Path, capsys: Printed) -> None:
     with serve(dialect="vllm") as server:
-        config = write_config(tmp_path, VLLM.spec(server), extra="\n[budget]\nrequests = 20\n")
+        config = write_config(tmp_path, VLLM.spec(server), extra="\n[budget]\nrequests = 12\n")
         assert run(config) == 3
         ledger, sent = tmp_path / "run" / "spending.jsonl", server.log.total
         ledger.write_text("oops\n" + ledger.read_text())
