@@ -351,7 +351,8 @@ def _read(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise RunError(
-            f"{path} is missing: is this the folder of a finished run? If not finished: icm-api resume"
+            f"{path} is missing: name the folder of a finished run; one that is not finished goes on with "
+            f"`icm-api resume {path.parent}`"
         ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise RunError(f"cannot read {path}: {error}") from error

@@ -30,7 +30,7 @@ _DAY = 86_400
 def _place(arguments: Namespace) -> Path | str:
     place: Path | str = arguments.folder or default_cache_folder()
     if isinstance(place, Path) and not place.is_dir():
-        raise ConfigError(f"{place}: no such folder, so no cache")
+        raise ConfigError(f"{place}: no such folder; name the one of [cache] folder in the configuration")
     return place
 
 

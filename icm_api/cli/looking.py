@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from icm_api.cli.running import in_words, lines_of_rest, result_lines
-from icm_api.errors import RunError
 from icm_api.runs import PARTS_FOLDER, Difference, FinishedRun, RunRow, diff_runs, list_runs, run_row
-from icm_api.runs.folder import no_run
+from icm_api.runs.folder import read_inputs
 
 _HEAD = ("run", "state", "model", "n", "U", "verdict", "requests", "cost", "age")
 _MOST_FLIPPED = 10
@@ -74,7 +73,7 @@ def show_verb(arguments: Namespace) -> None:
         print(f"to go on: icm-api resume {arguments.run}")
         return
     if row.state == "damaged" and not row.model:
-        raise RunError(f"{no_run(arguments.run)}, or its inputs are damaged")
+        read_inputs(arguments.run)
     # Whatever is damaged says so itself.
     run = FinishedRun.open(arguments.run)
     lines = [f"{arguments.run}: {row.told}, {row.model}", *result_lines(run.result, run.folder)]

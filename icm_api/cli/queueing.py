@@ -42,13 +42,14 @@ def queue_verb(arguments: Namespace) -> None:
     if out.exists():
         raise ConfigError(f"--out {out} is there already, maybe with a person's answers: choose another file")
     if arguments.most is not None and arguments.most < 1:
-        raise ConfigError(f"--most {arguments.most}: at least 1")
+        raise ConfigError(f"--most {arguments.most}: ask for at least 1 example")
     run = FinishedRun.open(arguments.run)
     if arguments.random is not None:
         run = run.whole
     if arguments.random is None and not any(row.review for row in run.result.examples):
         raise RunError(
-            f"{arguments.run}: its labels were not judged ([diagnostics] enabled = false): run again with it"
+            f"{arguments.run}: its labels were not judged, so none is known to be uncertain: run again with "
+            "[diagnostics] enabled = true, or draw some by --random N"
         )
     chosen, about = _chosen(run, arguments)
     blind = arguments.blind or arguments.random is not None

@@ -207,8 +207,8 @@ def _check_best(arguments: Namespace, folder: Path) -> None:
     if len(shown) != 1:
         raise ConfigError(
             f"{arguments.run}: the run's template shows {list(shown) or 'nothing'} beside the replies, and replies to "
-            "a prompt are compared by a run whose template shows the prompt alone: {prompt}, {first} and {second}; "
-            "nothing was sent"
+            "a prompt are compared by a run whose template shows the prompt alone: name a run with {prompt}, {first} "
+            "and {second} in [prompt] template; nothing was sent"
         )
     if arguments.to:
         check_free(folder, force=arguments.force)

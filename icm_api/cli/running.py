@@ -123,7 +123,8 @@ def lines_of_rest(rest: Mapping[str, Any], folder: Path) -> list[str]:
     """What was labelled from a core, in a few lines."""
     counts = ", ".join(f"{label} {count:,}" for label, count in rest["label_counts"].items())
     given_back = rest["agreement"]
-    shown = f"from {rest['demonstrations']} of its labels, {rest['calibration']} calibration"
+    way = "not calibrated" if rest["calibration"] == "none" else f"{rest['calibration']} calibration"
+    shown = f"from {rest['demonstrations']} of its labels, {way}"
     told = "" if given_back is None else f"; they give back {given_back:.1%} of {rest['held_out']} others of the core"
     return [
         f"labelled {rest['examples'] - rest['set_aside']:,} other examples {shown}: {counts}{told}",

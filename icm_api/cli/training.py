@@ -90,7 +90,7 @@ class _Asked:
         try:
             return {**self.chosen, "file": sha256(self.file.read_bytes()).hexdigest()[:16]}
         except OSError as error:
-            raise DataError(f"{self.file}: cannot be read: {error.strerror or error}") from error
+            raise DataError(f"{self.file}: cannot be read: {error.strerror or error}; check the path") from error
 
     @property
     def chosen(self) -> dict[str, Any]:

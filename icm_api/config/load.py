@@ -24,7 +24,7 @@ from icm_api.config.model import CacheSection, ClientSettings, ModelSection
 from icm_api.config.presets import ENGINE_NAMES
 from icm_api.config.run import RunSection
 from icm_api.config.search import SearchSettings
-from icm_api.config.section import Section, described
+from icm_api.config.section import TAG, Section, described
 from icm_api.config.task import DataSection, PromptSection
 from icm_api.config.toml_file import read_toml
 from icm_api.errors import ConfigError
@@ -235,8 +235,9 @@ class _Sources:
         if first["type"] == "extra_forbidden":
             near = _nearest(key)
             message = f"unknown key {key!r}" + (f"; did you mean {near!r}?" if near else "")
-        elif first["type"] == "missing":
-            message = f"key {key!r} is missing"
+        elif first["type"] in ("missing", "union_tag_not_found"):
+            missing = key if first["type"] == "missing" else f"{key}.{TAG}"
+            message = f"key {missing!r} is missing"
         else:
             message = described(first, key)
         return f"{self._named(place)}: {message}" + (f" (and {count - 1} more)" if count > 1 else "")

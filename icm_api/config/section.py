@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from difflib import get_close_matches
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -40,6 +41,8 @@ class Section(BaseModel):
             raise ConfigError(described(first, ".".join(map(str, first["loc"])))) from error
 
 
+TAG = "kind"
+"""The key of a table that says which of several it is."""
 _MEANT = {"model_type": "Input should be a table", "dict_type": "Input should be a table"}
 
 
@@ -54,6 +57,11 @@ def described(problem: ErrorDetails, key: str) -> str:
     if problem["type"] == "string_type" and isinstance(problem["input"], int | float):
         # TOML's own spelling: true, not True.
         reason += f", write it in quotes: {json.dumps(json.dumps(problem['input']))}"
+    if problem["type"] == "union_tag_invalid":
+        tag, known = problem["input"][TAG], [each.strip(" '") for each in problem["ctx"]["expected_tags"].split(",")]
+        near = get_close_matches(str(tag), known, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        return f"{key}.{TAG}: unknown {TAG} {tag!r}; {hint}known: {', '.join(known)}"
     if not key or reason.startswith(f"{key}."):
         return reason
     # What is wrong between the keys of a table names them; the others are not to blame, and one may be a password.

@@ -13,6 +13,8 @@ from icm_api.errors import ConfigError
 _PLACE = re.compile(r"\(at line (\d+), column \d+\)$")
 _QUOTES = re.compile("[\u2018\u2019\u201c\u201d\u201e\u00ab\u00bb]")
 _BACKSLASH = re.compile(r'"[^"]*\\[^"]*"')
+_NO_FOLDER = "this is a folder; name a TOML file"
+_NO_FILE = "no such file; check the path, or write one: `icm-api init TASK` or `icm-api init FILE`"
 
 
 def read_toml(path: Path) -> Mapping[str, Any]:
@@ -25,7 +27,7 @@ def read_toml(path: Path) -> Mapping[str, Any]:
         ConfigError: it is missing, a folder, not UTF-8 or no TOML.
     """
     if not path.is_file():
-        raise ConfigError(f"{path}: {'this is a folder; name a TOML file' if path.is_dir() else 'no such file'}")
+        raise ConfigError(f"{path}: {_NO_FOLDER if path.is_dir() else _NO_FILE}")
     try:
         content = path.read_bytes()
     except OSError as error:

@@ -197,7 +197,7 @@ def _shown(weight: float) -> str:
 def _split(name: str, label: Label, labels: tuple[Label, ...]) -> tuple[frozenset[Label], frozenset[Label]]:
     """The label, and all others."""
     if label not in labels:
-        raise ConfigError(f"{name}: {label!r} is none of the labels {list(labels)}")
+        raise ConfigError(f"{name}: {label!r} is none of the labels {list(labels)}; name one of these")
     return frozenset({label}), frozenset(labels) - {label}
 
 

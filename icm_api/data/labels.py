@@ -143,8 +143,10 @@ def load_fixed(path: str | PathLike[str], dataset: Dataset, labels: Sequence[Lab
             raise row.error(f"no {_FIXED_ID!r}: say which example the label is of")
         key = row.id if row.id in known else unescaped(row.id)
         if key not in known:
-            hint = "; a spreadsheet may have written it anew, as it does with dates and numbers" if rewritten else ""
-            raise row.error(f"id {row.id!r} is not in the data set{hint}")
+            hint = "; a spreadsheet may have written it anew, as it does with dates and numbers" * rewritten
+            raise row.error(
+                f"id {row.id!r} is not in the data set{hint}; leave the row out, or write the id as the data have it"
+            )
         if _FIXED_LABEL not in row.values:
             raise row.error(f"no {_FIXED_LABEL!r}: give one, or null if there is no answer yet")
         label = (_label(row, _FIXED_LABEL, repr(_FIXED_LABEL)) or "").strip()

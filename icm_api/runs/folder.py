@@ -174,7 +174,9 @@ def existing(folder: Path, name: str) -> Path:
     """A file that every run folder has. Raises RunError where it is missing."""
     path = folder / name
     if not path.is_file():
-        raise RunError(f"{path} is missing: {no_run(folder)}" if folder.is_dir() else no_run(folder))
+        if any((folder / other).is_file() for other in (CONFIG_FILE, INPUTS_FILE, TRACE_FILE)):
+            raise RunError(f"{path} is missing: put it back, or run again in another folder")
+        raise RunError(no_run(folder))
     return path
 
 
@@ -184,8 +186,13 @@ def no_run(folder: Path) -> str:
     Args:
         folder: that was named as one of a run.
     """
+    if (folder / LABELS_FILE).is_file():
+        return (
+            f"{folder} holds labels that `Result.save` wrote, and no run: `icm-api evaluate` reads them; for all else "
+            "label with `icm-api run CONFIG`"
+        )
     if folder.is_dir():
-        return f"{folder} is not the folder of a run"
+        return f"{folder} is not the folder of a run; `icm-api runs FOLDER` lists the runs in a folder"
     what = "is a file" if folder.exists() else "is not there"
     return f"{folder} is not the folder of a run: it {what}; `icm-api runs FOLDER` lists the runs in a folder"
 

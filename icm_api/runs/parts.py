@@ -16,7 +16,7 @@ from platformdirs import user_cache_path
 from icm_api.config import Config, ConstraintSection, Prices, load_config
 from icm_api.consistency import constraints
 from icm_api.data import DataSource, find_format, load_examples, load_fixed
-from icm_api.errors import ConfigError
+from icm_api.errors import ConfigError, RunError
 from icm_api.model import LanguageModel, Ledger, Meter
 from icm_api.model import open_model as open_spec
 from icm_api.model.client.limits import Limiting
@@ -128,7 +128,11 @@ def load_start(config: Config, dataset: Dataset, task: Task) -> Start:
     labels, path = task.verbalizer.labels, config.data.fixed
     fixed = Labeling() if path is None else load_fixed(path, dataset, labels)
     before = config.search.earlier
-    return make_start(dataset, labels, fixed, None if before is None else Result.load(before).labeling)
+    try:
+        warm = None if before is None else Result.load(before).labeling
+    except RunError as error:
+        raise RunError(f"search.start: {error}") from error
+    return make_start(dataset, labels, fixed, warm)
 
 
 def default_cache_folder() -> Path:

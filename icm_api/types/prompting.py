@@ -78,7 +78,10 @@ def _shown(example: Example, name: str) -> str:
     value = rest.get(name)
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         known = [*example.fields, *(key for key, each in rest.items() if each is not None)]
-        raise PromptError(f"example {example.id!r} has no field {name!r}, which the template shows; it has {known}")
+        raise PromptError(
+            f"example {example.id!r} has no field {name!r}, which the template shows; it has {known}: change the "
+            "template, or give the example the field"
+        )
     return str(value)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from icm_api.cli.main import main
+from icm_api.result import Result
 from tests.command_line import Printed, mistake
 from tests.worlds import write_world
 
@@ -193,14 +194,14 @@ def test_a_bad_row_is_one_line_with_its_place(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("run", "nowhere.toml"), ["nowhere.toml", "no such file"]),
+        (("run", "nowhere.toml"), ["nowhere.toml: no such file; check the path", "icm-api init"]),
         (("resume", "nowhere"), ["nowhere"]),
         (("evaluate", "nowhere", "--gold", "nowhere.jsonl"), ["nowhere"]),
         (("runn",), ["runn", "'run'"]),
         ((), ["VERB"]),
         (("demo", "--size", "1"), ["--size"]),
         (("demo", "--task", "sums", "--size", "100000"), ["--size"]),
-        (("cache", "repair", "nowhere"), ["nowhere"]),
+        (("cache", "repair", "nowhere"), ["nowhere: no such folder", "[cache] folder"]),
         (("runs", "--labelfield", "a"), ["icm-api runs takes no '--labelfield'", "icm-api runs --help"]),
         (("runs", "here", "there"), ["takes no 'there'"]),
     ],
@@ -211,6 +212,33 @@ def test_a_mistake_on_the_command_line_is_one_line(
     line = mistake(capsys, *arguments)
     for word in words:
         assert word in line
+
+
+def test_a_folder_that_is_no_run_says_what_it_is_and_what_to_do(world: Path, tmp_path: Path, capsys: Printed) -> None:
+    (tmp_path / "empty").mkdir()
+    Result.load(world / "run").save(tmp_path / "saved")
+    for verb in ("resume", "show"):
+        line = mistake(capsys, verb, tmp_path / "empty")
+        assert "is not the folder of a run; `icm-api runs FOLDER` lists the runs in a folder" in line
+    queue: tuple[object, ...] = ("queue", "--random", 3, "--out", tmp_path / "a.csv")
+    for name, *flags in (("resume",), ("show",), queue, ("export", "--to", "csv")):
+        line = mistake(capsys, name, tmp_path / "saved", *flags)
+        assert "holds labels that `Result.save` wrote" in line
+        assert "`icm-api run CONFIG`" in line
+    shutil.copytree(world / "run", tmp_path / "damaged")
+    (tmp_path / "damaged" / "config.toml").rename(tmp_path / "config.toml")
+    assert "config.toml is missing: put it back, or run again" in mistake(capsys, "resume", tmp_path / "damaged")
+    (tmp_path / "config.toml").rename(tmp_path / "damaged" / "config.toml")
+    (tmp_path / "damaged" / "inputs.json").write_text("{")
+    assert "inputs.json: damaged: " in mistake(capsys, "show", tmp_path / "damaged")
+
+
+def test_a_run_to_start_from_that_is_none_names_the_key(world: Path, tmp_path: Path, capsys: Printed) -> None:
+    shutil.copy(world / "claims.jsonl", tmp_path)
+    text = (world / "config.toml").read_text().replace("[search]", '[search]\nstart = "before"')
+    (tmp_path / "config.toml").write_text(text)
+    line = mistake(capsys, "run", tmp_path / "config.toml")
+    assert f"search.start: {tmp_path / 'before' / 'labels.jsonl'} is missing: name the folder of a finished run" in line
 
 
 def test_gold_outside_the_label_set_is_refused_with_its_place(world: Path, tmp_path: Path, capsys: Printed) -> None:

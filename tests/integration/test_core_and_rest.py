@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from icm_api.cli.main import main
+from icm_api.cli.running import lines_of_rest
 from icm_api.model import spent
 from icm_api.runs import FinishedRun
 from icm_api.testing import Faults, Server, serve
@@ -120,6 +121,14 @@ def test_a_verb_says_once_which_rows_are_left_out(tmp_path: Path, caplog: pytest
         ], verb
         if verb[0] == "queue":
             answers.write_text(answers.read_text().replace(",,", ",True,"))
+
+
+@pytest.mark.parametrize(("way", "told"), [("none", "not calibrated: "), ("centres", "centres calibration: ")])
+def test_what_is_printed_of_the_rest_says_in_words_how_it_was_calibrated(labelled: Path, way: str, told: str) -> None:
+    rest = FinishedRun.open(labelled / "run").rest
+    assert rest is not None
+    [line, *_] = lines_of_rest({**rest, "calibration": way}, labelled)
+    assert line.startswith(f"labelled 36 other examples from 12 of its labels, {told}")
 
 
 def test_the_rest_is_as_right_as_the_core(labelled: Path) -> None:

@@ -124,7 +124,10 @@ def test_answers_that_clash_are_warned_of_and_bad_ones_refused_before_a_folder_i
     assert "answers.jsonl: no such file" in capsys.readouterr().err
     (tmp_path / "answers.jsonl").write_text('{"id": "nobody", "label": "True"}\n')
     assert main(["plan", str(config)]) == 2
-    assert "answers.jsonl:1: id 'nobody' is not in the data set" in capsys.readouterr().err
+    assert (
+        "answers.jsonl:1: id 'nobody' is not in the data set; leave the row out, or write the id as"
+        in capsys.readouterr().err
+    )
     assert not (tmp_path / "run").exists()
     claims = [json.loads(line) for line in (tmp_path / "claims.jsonl").read_text().splitlines()]
     first = claims[0]

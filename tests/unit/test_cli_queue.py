@@ -123,7 +123,7 @@ def test_a_person_s_answers_are_never_written_over(claims: Path, tmp_path: Path,
     [
         (["nowhere", "--out", "a.csv"], "not the folder of a run"),
         (["RUN", "--out", "a.txt"], r"must end in \.csv, \.xlsx or \.jsonl"),
-        (["RUN", "--out", "a.csv", "--most", "0"], "at least 1"),
+        (["RUN", "--out", "a.csv", "--most", "0"], "--most 0: ask for at least 1 example"),
     ],
 )
 def test_a_mistake_is_one_line(

@@ -53,7 +53,11 @@ def test_a_run_is_shown_whatever_its_state(runs: Path, capsys: Printed) -> None:
     assert main(["show", str(runs / "damaged" / "run")]) == 2
     assert "labels.jsonl" in capsys.readouterr().err
     (runs / "a.toml").touch()
-    for name, why in (("nowhere", "it is not there"), ("a.toml", "it is a file"), ("s0", "or its inputs are damaged")):
+    for name, why in (
+        ("nowhere", "it is not there"),
+        ("a.toml", "it is a file"),
+        ("s0", "is not the folder of a run; `icm-api runs FOLDER`"),
+    ):
         assert main(["show", str(runs / name)]) == 2
         assert why in capsys.readouterr().err
     assert main(["train", str(runs / "a.toml"), "--with", "pocket"]) == 2

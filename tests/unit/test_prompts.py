@@ -71,7 +71,7 @@ def test_a_template_that_is_more_than_named_fields_is_refused(template: str) -> 
 
 
 def test_an_example_that_cannot_be_rendered_is_named() -> None:
-    with pytest.raises(PromptError, match=r"example 'q7' has no field 'question'.* it has \['text'\]"):
+    with pytest.raises(PromptError, match=r"'q7' has no field 'question'.* it has \['text'\]: change the template"):
         PromptTemplate("{question}").render(example("q7", "hello"))
     with pytest.raises(PromptError, match="example 'q7' gives an empty text"):
         PromptTemplate("{text} ").render(example("q7", " \n"))
