@@ -26,6 +26,13 @@ def test_links_lead_to_files(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", TEXTS)
+def test_files_of_the_project_that_are_named_exist(name: str) -> None:
+    """`NAME` in a path is for the reader to fill in."""
+    named = re.findall(r"`((?:icm_api|tests|cookbook)/[\w/.-]+)`", TEXTS[name])
+    assert [path for path in named if "NAME" not in path and not (ROOT / path).exists()] == []
+
+
+@pytest.mark.parametrize("name", TEXTS)
 def test_verbs_are_the_commands(name: str) -> None:
     verbs = set(re.findall(r"\bicm-api ([a-z]+)\b", TEXTS[name]))
     help_text = build_parser().format_help()
