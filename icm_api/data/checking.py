@@ -12,7 +12,7 @@ from statistics import median
 from typing import Any
 
 from icm_api.data.columns import DataSource
-from icm_api.data.left_out import LeftOut
+from icm_api.data.left_out import LeftOut, unsaid
 from icm_api.data.loading import is_skipped, read_tolerantly
 from icm_api.data.spreadsheets import is_rewritten
 from icm_api.errors import DataError
@@ -82,7 +82,7 @@ class DataChecking:
         return self._rows
 
     def _gone_through(self) -> Iterator[Example]:
-        for example in read_tolerantly(self._source, self._bad.append, self._left_out.notes.append):
+        for example in read_tolerantly(self._source, self._bad.append, self._left_out.note):
             self._texts.append(_digest(example))
             self._sizes.append(_size(example))
             if is_rewritten(example.id):
@@ -128,7 +128,7 @@ def _named(
     """The ids of what was found to be odd: to hold those of all rows would take most of the memory."""
     alike = defaultdict[tuple[str, ...], list[str]](list)
     far: list[tuple[str, int]] = []
-    for example in read_tolerantly(source, lambda error: None, lambda note: None):
+    for example in read_tolerantly(source, lambda error: None, unsaid):
         if _digest(example) in twice:
             alike[_texts(example)].append(example.id)
         if (size := _size(example)) >= long:

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from icm_api.data.answers import final_answer, without_calculator
-from icm_api.data.left_out import Note, warn
+from icm_api.data.left_out import Note, unsaid
 from icm_api.data.own_text import own_part, without_thoughts
 from icm_api.data.rows import Row, kind
 from icm_api.types import Example, Label
@@ -56,13 +56,13 @@ class _Candidates:
     blank: int
 
 
-def gsm8k_examples(rows: Iterable[Row], note: Note = warn) -> Iterator[Example]:
+def gsm8k_examples(rows: Iterable[Row], note: Note = unsaid) -> Iterator[Example]:
     """The unlabelled examples: a question with one candidate solution each, grouped by question.
 
     Args:
         rows: with `question`, and candidates under `solutions` or under each model's name; grades and the official
             solution are not looked at.
-        note: gets how many candidates are left out, if any are; by default the log.
+        note: gets the rows of which candidates are left out, and how many.
 
     Yields:
         Examples with the fields `question` and `solution`, the row's id as `group`, and as `answer` the final
@@ -71,16 +71,13 @@ def gsm8k_examples(rows: Iterable[Row], note: Note = warn) -> Iterator[Example]:
     Raises:
         DataError: a row is bad (which row, and why).
     """
-    blank, first = 0, ""
     for row in rows:
         question, candidates = row.text(QUESTION), _candidates(row)
         if candidates.blank:
-            blank, first = blank + candidates.blank, first or f"{row.unit} {row.line} of {row.path}"
+            note(row, candidates.blank, "candidates that are nothing but thoughts or further questions")
         for candidate in candidates.shown:
             fields = {QUESTION: question, SOLUTION: candidate.text}
             yield Example(candidate.id, fields, group=row.id, answer=candidate.answer)
-    if blank:
-        note(f"left out {blank} candidates that are nothing but thoughts or further questions; the first: {first}")
 
 
 def gsm8k_gold(rows: Iterable[Row]) -> Iterator[tuple[str, Label]]:

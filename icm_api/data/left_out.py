@@ -9,10 +9,11 @@ from collections.abc import Callable
 from logging import getLogger
 from typing import TypeAlias
 
+from icm_api.data.rows import Row
 from icm_api.errors import DataError
 
-Note: TypeAlias = Callable[[str], None]
-"""Gets what is to be said of a whole source at its end."""
+Note: TypeAlias = Callable[[Row, int, str], None]
+"""Gets a row of which something is left out, how much of it, and what that is, in the plural."""
 
 _LOG = getLogger(__name__)
 
@@ -22,21 +23,30 @@ class LeftOut:
 
     Attributes:
         rows: the errors of rows that are left out, as they have no text.
-        notes: what else is left out, a sentence each.
     """
 
     def __init__(self) -> None:
         self.rows: list[DataError] = []
-        self.notes: list[str] = []
+        self._others: dict[str, tuple[int, Row]] = {}
+
+    def note(self, row: Row, count: int, what: str) -> None:
+        """Count what else is left out; a `Note`.
+
+        Args:
+            row: that it is of.
+            count: how much of it.
+            what: it is, in the plural.
+        """
+        before, first = self._others.get(what, (0, row))
+        self._others[what] = before + count, first
 
     def say(self) -> None:
         """Say how much was left out, if anything was, as warnings of the log."""
         if self.rows:
             _LOG.warning("left out %d rows without a text (data.on_empty); the first: %s", len(self.rows), self.rows[0])
-        for note in self.notes:
-            warn(note)
+        for what, (count, first) in self._others.items():
+            _LOG.warning("left out %d %s; the first: %s %d of %s", count, what, first.unit, first.line, first.path)
 
 
-def warn(note: str) -> None:
-    """Say it at once, where nobody collects it."""
-    _LOG.warning("%s", note)
+def unsaid(row: Row, count: int, what: str) -> None:
+    """Nothing: a `Note` for those who go through a source again."""

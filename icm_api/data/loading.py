@@ -101,7 +101,7 @@ def stream_examples(source: DataSource, left_out: LeftOut | None = None) -> Iter
         DataError, ConfigError: as for `load_examples`.
     """
     left_out = LeftOut() if left_out is None else left_out
-    yield from _going_on(_examples(source, left_out.notes.append), _rows(source), _skipping(source, left_out.rows))
+    yield from _going_on(_examples(source, left_out.note), _rows(source), _skipping(source, left_out.rows))
 
 
 def load_gold_labels(

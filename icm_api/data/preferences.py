@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from icm_api.data.dialogues import Message, Messages, as_chat, listed, parted, preamble, turns, written
-from icm_api.data.left_out import Note, warn
+from icm_api.data.left_out import Note, unsaid
 from icm_api.data.pairs import Pair, both_labels, both_orders, ordered
 from icm_api.data.rows import EmptyTextError, Row, kind
 from icm_api.data.winners import Winners
@@ -74,14 +74,14 @@ class _Comparison:
 
 
 def preference_examples(
-    rows: Iterable[Row], fields: Sequence[str] | None = None, note: Note = warn
+    rows: Iterable[Row], fields: Sequence[str] | None = None, note: Note = unsaid
 ) -> Iterator[Example]:
     """Two examples for each comparison, one per order of the replies.
 
     Args:
         rows: of any of the layouts.
         fields: the columns of the texts, if they have other names; the last two are the replies.
-        note: gets how many comparisons are left out, if any are; by default the log.
+        note: gets the rows that are left out.
 
     Yields:
         Examples with the fields "first" and "second" beside the texts that are shown with them ("prompt").
@@ -90,17 +90,11 @@ def preference_examples(
         DataError: a row has no known layout, or has something other than texts.
         ConfigError: `fields` names fewer than two columns, or calls a column "first" or "second".
     """
-    total, left_out, first = 0, 0, ""
     for comparison in (_comparison(row, fields) for row in rows):
-        total += 1
         if comparison.usable:
             yield from both_orders(comparison.pair)
         else:
-            first = first or f"{comparison.row.unit} {comparison.row.line} of {comparison.row.path}"
-            left_out += 1
-    if left_out:
-        why = f"whose replies are equal or of which one is empty; the first: {first}"
-        note(f"left out {left_out} of {total} comparisons, {why}")
+            note(comparison.row, 1, "comparisons, whose replies are equal or of which one is empty")
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ class Format:
 
     Attributes:
         name: as `DataSource.format` and `[data] format` give it.
-        examples: from rows, their source, and what gets notes of parts of rows left out, to the unlabelled examples.
+        examples: from rows, their source, and what notes parts of rows that are left out, to the unlabelled examples.
         gold: from rows, their source, the key of the label (None for the format's own) and the label set (None if any
             label will do) to ids and gold labels.
         keys: those of "fields", "group" and "answer" with which `[data]` may name columns; "id" is always one.

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from icm_api.data.gsm8k import gsm8k_examples, gsm8k_gold
+from icm_api.data.left_out import LeftOut
 from icm_api.data.readers import read_rows
 from icm_api.data.rows import Row
 from icm_api.errors import DataError
@@ -159,8 +159,9 @@ def test_thoughts_and_further_turns_are_not_shown_and_what_is_nothing_else_is_le
         "<<1+1=2>>",
     ]
     values = row(solutions=written, answer="#### 26")
-    with caplog.at_level(logging.WARNING):
-        found = {example.fields["solution"]: example.answer for example in gsm8k_examples([values])}
+    left_out = LeftOut()
+    found = {example.fields["solution"]: example.answer for example in gsm8k_examples([values], left_out.note)}
+    left_out.say()
     assert found == {"#### 26": "26", "3 + 4 = 7": "7"}
     assert sorted(label for _, label in gsm8k_gold([values])) == ["False", "True"]
     assert caplog.messages == [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 
 from icm_api.consistency import asymmetric, compile_relations
 from icm_api.data import read_rows
+from icm_api.data.left_out import LeftOut
 from icm_api.data.pairs import CHATS
 from icm_api.data.preferences import grouped_by_prompt, preference_examples, preference_gold
 from icm_api.data.rows import Row
@@ -318,10 +318,12 @@ def test_a_comparison_that_asks_nothing_is_left_out_and_counted(caplog: pytest.L
         Row("p", 2, "2", {"prompt": "Q", "chosen": "x", "rejected": "x"}),
         Row("p", 3, "3", {"prompt": "Q", "chosen": "x", "rejected": ""}),
     ]
-    with caplog.at_level(logging.WARNING):
-        assert [example.id for example in preference_examples(rows)] == ["1-1", "1-2"]
+    left_out = LeftOut()
+    assert [example.id for example in preference_examples(rows, note=left_out.note)] == ["1-1", "1-2"]
+    assert caplog.messages == []
+    left_out.say()
     assert caplog.messages == [
-        "left out 2 of 3 comparisons, whose replies are equal or of which one is empty; the first: line 2 of p"
+        "left out 2 comparisons, whose replies are equal or of which one is empty; the first: line 2 of p"
     ]
     assert set(dict(preference_gold(rows))) == {"1-1", "1-2"}
 

@@ -337,6 +337,20 @@ def test_rows_without_a_text_can_be_left_out(
     assert set(data.ids) <= load_gold_labels(skipping).keys()
 
 
+def test_what_else_is_left_out_is_counted_over_rows_without_a_text(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "d.csv"
+    path.write_text("q,r,s\nQ,x,x\nQ,y,y\n,x,y\nQ,z,w\nQ,v,v\n", encoding="utf-8")
+    data = load_examples(DataSource(str(path), "preferences", ("q", "r", "s"), on_empty="skip"))
+    assert data.ids == ("4-1", "4-2")
+    assert [message.partition(" (")[0].partition(",")[0] for message in caplog.messages] == [
+        "left out 1 rows without a text",
+        "left out 3 comparisons",
+    ]
+    assert caplog.messages[1].endswith(f"; the first: line 2 of {path}")
+
+
 @pytest.mark.parametrize(
     ("form", "rows", "meanings", "gold"),
     [
