@@ -53,7 +53,8 @@ def measured(folder: Path, url: str, model: str, way: str, size: int) -> dict[st
     config.write_text(
         f'[data]\npath = "rows.jsonl"\n\n[model]\n{provider.format(model=model, url=url)}\n\n'
         f'[model.options]\n{options}\n[search]\nengine = "bootstrap"\nrestarts = 1\nrounds = 1\n\n'
-        f"[core]\nsize = {CORE}\n\n[diagnostics]\nenabled = false\n\n[client]\nconcurrency = 32\n"
+        f"[core]\nsize = {CORE}\n\n[diagnostics]\nenabled = false\n\n[client]\nconcurrency = 32\n\n"
+        '[cache]\nfolder = "cache"\n'
     )
     core: dict[str, float] = {}
 

@@ -236,3 +236,9 @@ def test_an_error_passes_from_one_process_to_another(error: IcmError) -> None:
     assert type(again) is type(error)
     assert str(again) == str(error)
     assert vars(again) == vars(error)
+
+
+@pytest.mark.parametrize("question", [REQUEST, replace(REQUEST, more={"return_token_ids": True})])
+def test_a_question_travels_to_another_process(question: Request) -> None:
+    # A deep copy takes the way of pickle.
+    assert copy.deepcopy(question) == question
