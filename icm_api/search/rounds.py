@@ -8,6 +8,7 @@ happens to favour.
 
 The chains differ in how they calibrate, since no way is right for all data: `batch` expects about equal classes,
 `centres` less so, and `none` believes the model's own shares, which is best where nearly all examples have one label.
+One that comes to the labels at which another ended, or all but the same, is over.
 If they end at different labels, one more starts at random labels and never hears zero-shot: a witness. In the end every
 chain's labels and those that it started from are compared, over several orders that are the same for all, by the share
 of the labels that the texts explain: J of each divided by what its labels cost to guess, so that even classes have no
@@ -177,7 +178,11 @@ class Rounds:
         return None
 
     def _over(self, state: RoundsState) -> bool:
-        return state.still >= STILL or state.step - state.began >= self.settings.rounds
+        """Whether the chain has settled, has had its rounds, or has come to where one before it ended."""
+        if state.still >= STILL or state.step - state.began >= self.settings.rounds:
+            return True
+        ends = [each.labeling for each in state.candidates[1::2]]
+        return state.step > state.began and any(alike(state.labeling, end) for end in ends)
 
     async def _begin(self, state: RoundsState, number: int, restart: int) -> tuple[State, Info]:
         """A chain's first labels: calibrated zero-shot, those of an earlier run, or few-shot after random ones."""

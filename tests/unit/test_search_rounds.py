@@ -18,7 +18,7 @@ from icm_api.errors import ConfigError
 from icm_api.model import open_model
 from icm_api.objective import Calibration, LeaveOneOut
 from icm_api.search import Progress, Start, build_kernel, build_objective, search, search_labels, steps_of
-from icm_api.search.rounds import ORDERS, Candidate, choose
+from icm_api.search.rounds import ORDERS, Candidate, alike, choose
 from icm_api.types import Constraint, Dataset, Example, LabelDistribution, Labeling, Prompt, PromptTemplate, Task
 from tests.bayes import BayesModel, candidates, pairs
 from tests.worlds import biased
@@ -127,6 +127,25 @@ async def test_the_ends_are_those_of_the_chains_and_not_the_one_chosen() -> None
     for restart, end in enumerate(found.ends):
         assert end == [step for step in steps[:-1] if step.info.restart == restart][-1].state.labeling
     assert len(set(found.ends)) > 1, "all chains ended alike: no test"
+
+
+async def test_a_chain_that_comes_to_where_another_ended_is_over() -> None:
+    came = settled = 0
+    async with open_model("pocket") as model:
+        for seed in range(4):
+            dataset, _ = biased("sums", 32, seed)
+            steps: list[Progress] = []
+            objective = build_objective(dataset, model, task(), SearchSettings())
+            ends = (await search(objective, SearchSettings(seed=seed), on_step=steps.append)).ends
+            for restart in range(len(ends)):
+                own = [each.state.labeling for each in steps[:-1] if each.info.restart == restart]
+                # What a chain begins with may be alike to an end: it has a round at least.
+                at = [any(alike(each, known) for known in ends[:restart]) for each in own[1:]]
+                assert not any(at[:-1])
+                came += at[-1]
+                settled += restart > 0 and not at[-1]
+    assert came, "no chain came to where another ended: no test"
+    assert settled, "no second chain ended elsewhere: no test"
 
 
 async def test_no_more_is_asked_than_planned_and_fixed_labels_stay() -> None:
