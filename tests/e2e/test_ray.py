@@ -266,7 +266,7 @@ def test_a_disk_that_is_full_stops_the_run_and_it_goes_on_once_there_is_room(
 def test_no_worker_spends_more_than_the_budget_of_all(
     victim: str, server: Server, redis: RedisServer, tmp_path: Path
 ) -> None:
-    before, budget = posted(server), 150
+    before, budget = posted(server), 25
     process = started("run", configured(tmp_path, server, f'url = "{redis.url}"', budget))
     if victim:
         kill_one(process, victim)

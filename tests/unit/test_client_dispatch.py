@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -13,6 +14,7 @@ from icm_api.config import Budget, ClientSettings
 from icm_api.errors import (
     RETRYABLE_KINDS,
     BudgetError,
+    GaveUpError,
     LogprobsUnavailableError,
     ProviderError,
     RequestError,
@@ -468,6 +470,23 @@ async def test_a_list_with_one_that_is_refused_falls_apart_and_all_others_land(
     assert len(trial.model.sent) == 9
     if caught.value.of_one:
         assert len(caught.value.unanswered) == 1
+
+
+@pytest.mark.parametrize("kind", ["timeout", "disconnected", "broken_answer"])
+async def test_a_server_that_answers_nothing_is_sent_the_parts_of_a_list_no_longer_than_one_request(
+    kind: RequestErrorKind,
+) -> None:
+    settings = ClientSettings(concurrency=64, max_concurrency=64, retry_seconds=3)
+    sent = []
+    for together in (1, 64):
+        trial = Trial(settings)
+        trial.model.capabilities = replace(trial.model.capabilities, together=together)
+        trial.model.faults = lambda name, before: error(kind)
+        with pytest.raises(GaveUpError, match="gave up"):
+            await trial.run(grouped(64))
+        sent.append(max(Counter(each for name, _ in trial.model.sent for each in name.split("+")).values()))
+    # Each may have been billed, every time.
+    assert sent[1] <= sent[0] + 1
 
 
 async def test_a_list_that_meets_a_limit_goes_again_as_it_is() -> None:

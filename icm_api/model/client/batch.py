@@ -69,6 +69,7 @@ class Batch:
         self._workers: set[asyncio.Task[None]] = set()
         self._asleep = self._turned_away = 0
         self._crowded: set[tuple[str, ...]] = set()
+        self._began: dict[tuple[str, ...], float] = {}
         self._under_way: set[asyncio.Task[None]] = set()
         self._failure: BaseException | None = None
         self._over = asyncio.Event()
@@ -136,23 +137,25 @@ class Batch:
         assert task is not None
         while self._waiting and self._failure is None and self._spare >= 0:
             keys, landed = self._waiting.take(), self._landed
+            began = self._began.pop(keys, shared.clock())
             try:
                 answers = await with_retries(
-                    partial(self._attempt, keys, task),
+                    partial(self._attempt, keys, task, began),
                     shared.settings,
+                    began=began,
                     clock=shared.clock,
                     sleep=partial(self._sleep, keys),
                     tell=shared.tell,
                     pace=self._pace,
                 )
             except _DivideError:
-                self._waiting.divide(keys)
+                self._divide(keys, began)
             except ProviderError as error:
                 if isinstance(error, GaveUpError) and self._landed == landed:
                     # It is not the question: no other got an answer meanwhile.
                     raise
                 if isinstance(error, GaveUpError) and error.of_one and len(keys) > 1:
-                    self._waiting.divide(keys)
+                    self._divide(keys, began)
                 else:
                     self._put_up_with(keys, error)
                     self._waiting.release(keys)
@@ -162,13 +165,17 @@ class Batch:
                 refused = {key: why for key, each in answers.items() if (why := self._refusal(key, each))}
                 if 1 < len(refused) == len(answers) and all(why.of_one for why in refused.values()):
                     # All of a list may have been refused for the sake of one.
-                    self._waiting.divide(keys)
+                    self._divide(keys, began)
                 else:
                     for key, why in refused.items():
                         self._put_up_with((key,), why)
                     self._waiting.release(keys)
             self._under_way.discard(task)
             self._start_more()
+
+    def _divide(self, keys: tuple[str, ...], began: float) -> None:
+        """Have a list go again in halves, which have been tried since it was."""
+        self._began |= dict.fromkeys(self._waiting.divide(keys), began)
 
     def _pace(self, own: int) -> Pace:
         """Of waits; while the server answers others they don't grow."""
@@ -207,7 +214,7 @@ class Batch:
             self._asleep -= 1
             self._turned_away -= crowded
 
-    async def _attempt(self, keys: tuple[str, ...], task: asyncio.Task[None]) -> Mapping[str, Response]:
+    async def _attempt(self, keys: tuple[str, ...], task: asyncio.Task[None], began: float) -> Mapping[str, Response]:
         """One try, in a slot of its own; without what is known by the time that it could be sent."""
         shared = self._shared
         await shared.slots.acquire()
@@ -225,24 +232,29 @@ class Batch:
                 requests = tuple(asked.values())
                 reserved = await shared.meter.reserve(requests, tuple(asked))
             self._under_way.add(task)
-            with self._settled(keys, reserved) as began:
+            with self._settled(keys, reserved) as sent:
                 async with asyncio.timeout(shared.settings.timeout):
                     responses = await shared.endpoint.send(requests)
                 if len(responses) != len(requests):
                     many = "one request" if len(requests) == 1 else f"{len(requests)} requests"
                     raise ProviderError(f"{shared.endpoint.identity} gave {len(responses)} answers to {many}")
-            shared.answered(requests, reserved, responses, began)
+            shared.answered(requests, reserved, responses, sent)
             return dict(zip(asked, responses, strict=True))
         except (RequestError, BudgetError) as error:
             if isinstance(error, RequestError):
                 shared.failures.failed(refused=error.kind in _TOO_MANY)
             # From here on it only waits; an answer counts as under way until it has landed.
             self._under_way.discard(task)
-            if len(keys) > 1 and shared.is_of_list(error):
+            if len(keys) > 1 and shared.is_of_list(error) and not self._enough(error, began):
                 raise _DivideError from error
             raise
         finally:
             shared.slots.release()
+
+    def _enough(self, error: RequestError | BudgetError, began: float) -> bool:
+        """Whether a server has not answered for as long as a request is tried: each part may be billed every time."""
+        silent = isinstance(error, RequestError) and error.kind in _MAYBE_BILLED
+        return silent and self._shared.clock() - began >= self._shared.settings.retry_seconds
 
     @contextmanager
     def _settled(self, keys: tuple[str, ...], reserved: Usage) -> Iterator[float]:

@@ -50,6 +50,7 @@ async def with_retries(
     attempt: Callable[[], Awaitable[_T]],
     settings: ClientSettings,
     *,
+    began: float | None = None,
     clock: Callable[[], float],
     sleep: Callable[[float], Awaitable[None]],
     tell: Callable[[str, float], None] = lambda reason, seconds: None,
@@ -60,6 +61,7 @@ async def with_retries(
     Args:
         attempt: does it once; raises RequestError, which says whether another try is worth it.
         settings: the most attempts and the most seconds, all waits included.
+        began: since when it has been tried, as part of something else perhaps; now, if None.
         clock: seconds, from any beginning.
         sleep: waits so many seconds.
         tell: called before each wait with its reason and its seconds.
@@ -69,7 +71,7 @@ async def with_retries(
         RequestError: at once if it is not worth another try.
         GaveUpError: the last one, with what was tried.
     """
-    tries = _Tries(settings, clock, tell, pace, clock())
+    tries = _Tries(settings, clock, tell, pace, clock() if began is None else began)
     first: RequestError | None
     try:
         # Most requests succeed at once, and need none of what follows.
@@ -130,9 +132,10 @@ class _Tries:
 
 def _gave_up(error: RequestError, attempts: int, seconds: float) -> GaveUpError:
     """The last error, with what was tried and how to go on."""
+    tried = "1 attempt" if attempts == 1 else f"{attempts} attempts"
     return GaveUpError(
-        f"{error}; gave up after {attempts} attempts in {seconds:.0f} s; what was answered is kept: resume or run "
-        "again later to go on, or raise client.attempts or client.retry_seconds",
+        f"{error}; gave up after {tried} in {seconds:.0f} s; what was answered is kept: resume or run again later to "
+        "go on, or raise client.attempts or client.retry_seconds",
         kind=error.kind,
         status=error.status,
         retry_after=error.retry_after,

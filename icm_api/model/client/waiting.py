@@ -28,6 +28,7 @@ class Waiting:
         >>> first, waiting.take()
         (('a', 'b', 'c', 'd'), ('e',))
         >>> waiting.divide(first)
+        (('a', 'b'), ('c', 'd'))
         >>> waiting.take(), waiting.take(), len(waiting)
         (('a', 'b'), ('c', 'd'), 0)
     """
@@ -58,14 +59,19 @@ class Waiting:
             taken.append(self._ready.popleft())
         return tuple(taken)
 
-    def divide(self, keys: tuple[str, ...]) -> None:
+    def divide(self, keys: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Have a list go again in two halves, after all else: what is sound lands before it is known what is not.
 
         Args:
             keys: at least two.
+
+        Returns:
+            The halves.
         """
         half = len(keys) // 2
-        self._parts += (keys[:half], keys[half:])
+        parts = keys[:half], keys[half:]
+        self._parts += parts
+        return parts
 
     def release(self, keys: tuple[str, ...]) -> None:
         """Have those go next that share a beginning with these, while the server still has it in its cache.
