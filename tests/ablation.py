@@ -37,6 +37,7 @@ GOLDEN, FOUND, NOISE, OWN, RANDOM, CALIBRATED, UNTUNED = (
     "its own, calibrated",
     "not fine-tuned",
 )
+_SURE = 0.9
 
 
 @dataclass(frozen=True)
@@ -109,10 +110,17 @@ async def ablation(setting: Setting, place: Path) -> dict[str, Learned]:
     return learned
 
 
-def labelled(task: Task, texts: Dataset, labels: Mapping[str, Label]) -> LabelledData:
-    """Labels in memory, as a search hands them out."""
-    lines = (LabelledExample(key, labels[key], 0.9, 1.0, None, {labels[key]: 0.9}) for key in texts.ids)
-    return LabelledData(texts, Result(tuple(lines), 0.0, 0.0, 0.0, Usage(), 0, {}), task.template, task.verbalizer)
+def labelled(task: Task, texts: Dataset, labels: Mapping[str, Label], *, replies: bool = False) -> LabelledData:
+    """Labels in memory, as a search hands them out, all of them equally sure; `replies` for pairs in both orders."""
+    names = task.verbalizer.labels
+    rest = (1 - _SURE) / (len(names) - 1)
+    lines = (
+        LabelledExample(each.id, own, _SURE, 1.0, each.group, {name: _SURE if name == own else rest for name in names})
+        for each in texts
+        for own in (labels[each.id],)
+    )
+    result = Result(tuple(lines), 0.0, 0.0, 0.0, Usage(), 0, {})
+    return LabelledData(texts, result, task.template, task.verbalizer, replies=replies)
 
 
 async def _labels(setting: Setting, place: Path) -> dict[str, dict[str, Label]]:
@@ -174,8 +182,8 @@ def table(settings: Sequence[Setting], learned: Sequence[Mapping[str, Learned]])
         shares = [one[name].labels for one in learned]
         known = [each for each in shares if each is not None]
         right = f"{sum(known) / len(known):.0%}" if known else ""
-        apart = " " * 23 if name == FOUND else _shown(difference(found, over[FOUND]), "+.0%")
-        rows.append(f"  {name:<34}{right:>6}  {_shown(found.measure(), '.0%')}  {apart}  {beside[name]:>10.0%}")
+        apart = " " * 23 if name == FOUND else shown(difference(found, over[FOUND]), "+.0%")
+        rows.append(f"  {name:<34}{right:>6}  {shown(found.measure(), '.0%')}  {apart}  {beside[name]:>10.0%}")
     return rows
 
 
@@ -194,7 +202,7 @@ def _block(setting: Setting, answers: Mapping[str, Label]) -> Block:
     return block(rows, Gold(setting.truth), labels)
 
 
-def _shown(found: Measure, form: str) -> str:
+def shown(found: Measure, form: str) -> str:
     if found.value is None:
         return found.note
     if found.low is None or found.high is None:
