@@ -1,6 +1,7 @@
 """Every benchmark, printed: `python -m tests.benchmarks`, or some by name: `python -m tests.benchmarks prefix`.
 
-`real`, `estimators real` and `training real` need real models; `worlds` and `price` take from minutes to hours. They
+`real`, and `real` after `assistant`, `estimators`, `rewards` or `training`, need real models; `worlds` and `price` take
+from minutes to hours. They
 run only if they are named, and have options: `python -m tests.benchmarks real --help`. `size` takes numbers of rows.
 `cluster` needs pip install 'icm-api[ray]', and runs only if it is named.
 """
@@ -8,9 +9,11 @@ run only if they are named, and have options: `python -m tests.benchmarks real -
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator, Mapping
 
 from tests.benchmarks import (
     assistant,
+    assistant_real,
     cluster,
     coverage,
     engines,
@@ -51,15 +54,19 @@ REPORTS = {
     "verdicts": verdicts.report,
 }
 
+REAL: Mapping[str, Callable[[list[str]], Iterator[str]]] = {
+    "assistant": assistant_real.report,
+    "estimators": lambda argv: estimators.report(["real", *argv]),
+    "rewards": rewards.report,
+    "training": training.report,
+}
+
 NAMED = {"price": price, "real": real.report, "worlds": worlds.report}
 
 if sys.argv[1:2] and sys.argv[1] in NAMED:
     NAMED[sys.argv[1]](sys.argv[2:])
-elif sys.argv[1:3] == ["estimators", "real"]:
-    for line in estimators.report(sys.argv[2:]):
-        print(line, flush=True)
-elif sys.argv[1:3] == ["training", "real"]:
-    for line in training.report(sys.argv[3:]):
+elif sys.argv[2:3] == ["real"] and sys.argv[1] in REAL:
+    for line in REAL[sys.argv[1]](sys.argv[3:]):
         print(line, flush=True)
 elif sys.argv[1:2] == ["size"] and sys.argv[2:]:
     for line in size.costs([int(rows) for rows in sys.argv[2:]]):

@@ -69,31 +69,43 @@ def report() -> Iterator[str]:
     yield "|---|--:|--:|--:|--:|"
     for name, found in outcomes.items():
         right = f"{fmean(each.labels for each in found):.0%} | {fmean(each.reward for each in found):.0%}"
-        won = [wins([getattr(each, what) for each in found], plain) for what in ("best", "tuned")]
-        yield f"| {name} | {right} | {' | '.join(map(_shown, won))} |"
+        rates = [wins([getattr(each, what) for each in found], plain) for what in ("best", "tuned")]
+        yield f"| {name} | {right} | {' | '.join(map(shown, rates))} |"
     yield ""
     for one, other in (("ICM", "human-like"), ("ICM", "golden"), ("golden", "human-like")):
         for what, name in (("best", "best of 4"), ("tuned", "trained")):
             sides = [[getattr(each, what) for each in outcomes[side]] for side in (one, other)]
-            yield f"{name}, {one} against {other}: {_shown(wins(*sides))}"
+            yield f"{name}, {one} against {other}: {shown(wins(*sides))}"
 
 
-def _shown(won: Interval) -> str:
-    limits = f" ({won.low:.0%} to {won.high:.0%})" if won.low is not None and won.high is not None else ""
-    return f"{won.value:.1%}{limits}"
+def shown(rate: Interval) -> str:
+    """A share with its limits."""
+    limits = f" ({rate.low:.0%} to {rate.high:.0%})" if rate.low is not None and rate.high is not None else ""
+    return f"{rate.value:.1%}{limits}"
 
 
 def wins(one: Sequence[Sequence[Sequence[str]]], other: Sequence[Sequence[Sequence[str]]]) -> Interval:
-    """Share of replies that beat the other's, equals half, with 95% limits by prompt.
+    """Share of replies that beat the other's by the judge, as `won` counts them.
 
     Args:
         one: per seed and prompt, replies.
         other: the same of another assistant.
     """
+    sides = [[[[worth(text) for text in some] for some in seed] for seed in side] for side in (one, other)]
+    return won(*sides)
+
+
+def won(one: Sequence[Sequence[Sequence[float]]], other: Sequence[Sequence[Sequence[float]]]) -> Interval:
+    """Share of replies that are worth more than the other's, equals half, with 95% limits by prompt.
+
+    Args:
+        one: per seed and prompt, what the replies are worth.
+        other: the same of another assistant.
+    """
     shares = []
-    for at in range(len(HELD_OUT)):
+    for at in range(len(one[0])):
         met = [pair for mine, its in zip(one, other, strict=True) for pair in zip(mine[at], its[at], strict=True)]
-        shares.append(fmean(0.5 if worth(a) == worth(b) else float(worth(a) > worth(b)) for a, b in met))
+        shares.append(fmean(0.5 if a == b else float(a > b) for a, b in met))
     return mean_interval(shares)
 
 
