@@ -18,10 +18,11 @@ from tests.benchmarks.assistant import shown, won
 from tests.benchmarks.rewards import real_options, working_in
 from tests.real.assistants import HELD_OUT, Judge, Writer, mean_scores, taught
 from tests.real.models import folder_of
-from tests.real.reviews import FOUND, GOLDEN, HUMAN, KINDS, Reviews, rewards
+from tests.real.reviews import FOUND, GOLDEN, HUMAN, Reviews, rewards
 
 Worth: TypeAlias = Sequence[Sequence[Sequence[float]]]
 """Of replies: per seed and prompt."""
+KINDS = (GOLDEN, FOUND, HUMAN)
 BEST, DPO, GRPO = "best of 4", "trained (DPO)", "trained (GRPO)"
 JUDGE = "gemma3-270m"
 """What the judge is; no label and no reply of it is learned from."""

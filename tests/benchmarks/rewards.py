@@ -64,17 +64,14 @@ def working_in(folder: Path | None) -> Iterator[Path]:
 
 
 def _real(argv: list[str]) -> Iterator[str]:
-    parser = real_options("rewards")
-    parser.add_argument("--own", action="store_true", help="what the model says of each pair with no search, too")
-    given = parser.parse_args(argv)
-    kinds = (*reviews.KINDS, reviews.OWN) if given.own else reviews.KINDS
+    given = real_options("rewards").parse_args(argv)
     folder = given.folder or folder_of(given.model)
     right: dict[str, list[float]] = {}
     blocks: dict[str, list[Block]] = {}
     with working_in(given.work) as place:
         for seed in range(given.seeds):
             drawn = reviews.Reviews.of(seed)
-            found = asyncio.run(reviews.rewards(drawn, f"huggingface:{folder}", place / f"rewards-{seed}", kinds))
+            found = asyncio.run(reviews.rewards(drawn, f"huggingface:{folder}", place / f"rewards-{seed}"))
             for kind, (share, spec) in found.items():
                 right.setdefault(kind, []).append(share)
                 blocks.setdefault(kind, []).append(asyncio.run(reviews.scored(drawn, spec)))

@@ -27,8 +27,7 @@ from icm_api.types import Dataset, Example, Label, PromptTemplate, Task, Verbali
 from tests.ablation import labelled, share, shown
 from tests.real import sets
 
-KINDS = GOLDEN, FOUND, HUMAN = ("golden", "found by ICM", "human-like")
-OWN = "its own, with no search"
+KINDS = GOLDEN, FOUND, OWN, HUMAN = ("golden", "found by ICM", "its own, with no search", "human-like")
 GOOD, BAD = sets.KINDS["sentiment"].labels
 TASK = Task(
     PromptTemplate("Review: {first}\nReview: {second}\nSentiment:", "", "\n\n"),
@@ -130,6 +129,8 @@ async def rewards(
 ) -> dict[str, tuple[float, str]]:
     """By kind of labels: the share of them that is right, and the spec of the reward model trained on them.
 
+    Labels that are the same train one model.
+
     Args:
         reviews: what is labelled.
         spec: of the model that labels and learns.
@@ -137,10 +138,12 @@ async def rewards(
         kinds: of labels.
     """
     labels, found = await labels_of(reviews, spec, place / "cache"), {}
+    trained: dict[frozenset[tuple[str, Label]], str] = {}
     for kind in kinds:
-        named = "".join(letter if letter.isalpha() else "-" for letter in kind)
-        trained = await reward_of(reviews, labels[kind], spec, place / named)
-        found[kind] = share(labels[kind], reviews.gold), trained
+        named, known = "".join(letter if letter.isalpha() else "-" for letter in kind), frozenset(labels[kind].items())
+        if known not in trained:
+            trained[known] = await reward_of(reviews, labels[kind], spec, place / named)
+        found[kind] = share(labels[kind], reviews.gold), trained[known]
     return found
 
 
