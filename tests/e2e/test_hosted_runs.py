@@ -405,12 +405,12 @@ def test_killed_midway_and_resumed_ends_in_the_same_bytes(calm: Mapping[str, byt
     with serve(dialect="vllm", faults=Faults(("slow",), delay=0.1, times=None), record=100_000) as server:
         config = write_config(tmp_path, VLLM.spec(server))
         process = subprocess.Popen(command("run", config), cwd=ROOT, stdout=subprocess.DEVNULL)
-        while sum(server.log.statuses.values()) < 30:
+        while sum(server.log.statuses.values()) < 12:
             assert process.poll() is None
             time.sleep(0.002)
         process.send_signal(signal.SIGKILL)
         assert process.wait(60) == -signal.SIGKILL
-        under_way = ClientSettings().concurrency + 30
+        under_way = ClientSettings().concurrency + 12
         assert not (tmp_path / "run" / "labels.jsonl").exists()
         assert main(["resume", str(tmp_path / "run")]) == 0
         bodies = [json.dumps([request.path, request.body], sort_keys=True) for request in server.requests]
@@ -464,7 +464,7 @@ def test_a_key_is_nowhere_after_a_kill(tmp_path: Path) -> None:
         process = subprocess.Popen(
             command("--debug", "run", config), cwd=ROOT, stderr=stderr, stdout=subprocess.DEVNULL
         )
-        while server.log.total < 30:
+        while server.log.total < 12:
             assert process.poll() is None
             time.sleep(0.002)
         process.kill()
