@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from icm_api.errors import CapabilityError, LogprobsUnavailableError
+from icm_api.model import open_model
 from icm_api.model.client.entries import cache_key
 from icm_api.model.endpoints.lists import listed
 from icm_api.model.reading.boundaries import WORDS
@@ -57,6 +58,16 @@ async def test_one_token_labels_cost_one_request_a_prompt(api: str) -> None:
         await scored(f"vllm:m@{running.url}", {"api": api}, prompts())
         asked = running.log.requests
     assert sum(count for path, count in asked.items() if path != "/tokenize") == len(prompts())
+
+
+@pytest.mark.parametrize("asked", [ONE_TOKEN, TWO_TOKENS, LONG])
+async def test_what_answers_cost_is_what_the_model_was_asked(asked: Verbalizer) -> None:
+    """Who asked its tokenizer first makes no difference to what a run is said to have asked for."""
+    with serve(dialect="vllm") as running:
+        async with open_model(f"vllm:m@{running.url}", options={"prompt_list": 1}) as model:
+            costs = (await model.label_distributions(prompts(asked))).usage
+        sent = running.log.requests
+    assert costs.requests == sum(count for path, count in sent.items() if path.endswith("completions"))
 
 
 SILENT = replace(get_dialect("vllm"), extensions=get_dialect("vllm").extensions - {"return_token_ids"})

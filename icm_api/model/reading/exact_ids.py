@@ -68,7 +68,7 @@ class ExactIds:
             ProviderError: a request failed, or an answer can't be used.
         """
         costs: dict[str, Usage] = {}
-        forms = await self._form_ids(prompts, client, costs)
+        forms = await self._form_ids(prompts, client)
         asked = [questions(ids) for ids in forms]
         answers = await client.ask(
             [
@@ -82,7 +82,7 @@ class ExactIds:
             found.append({(): logprobs_by_id(self._place(body), wanted[()])})
             if len(wanted) > 1:
                 whole[at] = self._ids(body)
-        starts = await self._starts(whole, prompts, client, costs)
+        starts = await self._starts(whole, prompts, client)
         further = [(at, before) for at in starts for before in asked[at] if before]
         answers = await client.ask(
             [
@@ -96,16 +96,14 @@ class ExactIds:
         readings = [Reading(form_logprobs(ids, each), METHOD) for ids, each in zip(forms, found, strict=True)]
         return Answers(tuple(readings), costs)
 
-    async def _starts(
-        self, whole: Mapping[int, Ids | None], prompts: Sequence[Prompt], client: Asks, costs: dict[str, Usage]
-    ) -> dict[int, Ids]:
+    async def _starts(self, whole: Mapping[int, Ids | None], prompts: Sequence[Prompt], client: Asks) -> dict[int, Ids]:
         """The ids of these prompts, by their place; those that no answer held are asked for."""
         left = [at for at, ids in whole.items() if ids is None]
-        tokens = await self._tokens([(self._whole(prompts[at]), prompts[at]) for at in left], client, costs)
+        tokens = await self._tokens([(self._whole(prompts[at]), prompts[at]) for at in left], client)
         told = dict(zip(left, tokens, strict=True))
         return {at: told[at] if ids is None else ids for at, ids in whole.items()}
 
-    async def _form_ids(self, prompts: Sequence[Prompt], client: Asks, costs: dict[str, Usage]) -> list[FormIds]:
+    async def _form_ids(self, prompts: Sequence[Prompt], client: Asks) -> list[FormIds]:
         """The ids of each prompt's forms, as they stand after its text, or at the start of an answer.
 
         They are asked for once for all prompts with the same `boundary`; of a tokenizer that joins words, after each
@@ -121,11 +119,11 @@ class ExactIds:
         # Of a conversation the server says itself where an answer begins.
         words = [] if chat else [(self._beginning(WORDS), prompts[0])]
         asked = self._asked(places, prompts)
-        tokens = await self._tokens([*words, *asked.values()], client, costs)
+        tokens = await self._tokens([*words, *asked.values()], client)
         if words and joins_words(tokens.pop(0)):
             places = [[(prompt.text, form) for _, form in each] for prompt, each in zip(prompts, places, strict=True)]
             asked = self._asked(places, prompts)
-            tokens = await self._tokens([*asked.values()], client, costs)
+            tokens = await self._tokens([*asked.values()], client)
         found = dict(zip(asked, tokens, strict=True))
         checked = {key: checked_forms(self._written(key, found)) for key in dict.fromkeys(map(tuple, places))}
         return [checked[tuple(each)] for each in places]
@@ -150,8 +148,8 @@ class ExactIds:
             for before, form in places
         }
 
-    async def _tokens(self, asked: Sequence[tuple[Body, Prompt]], client: Asks, costs: dict[str, Usage]) -> list[Ids]:
-        """What the server's tokenizer makes of texts or conversations, each of a prompt; what it cost into `costs`."""
+    async def _tokens(self, asked: Sequence[tuple[Body, Prompt]], client: Asks) -> list[Ids]:
+        """What the server's tokenizer makes of texts or conversations, each of a prompt: no question to a model."""
         extra = self._host.entry.extra
         template = {name: value for name, value in extra.items() if name.startswith("chat_template")}
         check = named(self._host.identity, self._host.blot, _tokens_of)
@@ -159,9 +157,7 @@ class ExactIds:
             Request({"model": self._host.model, **body, **template}, _TOKENIZE, prompt, check=check)
             for body, prompt in asked
         ]
-        answers = await client.ask(requests)
-        costs |= answers.costs
-        return [_tokens_of(body) for body in answers]
+        return [_tokens_of(body) for body in await client.ask(requests)]
 
     def _ways(self, form: str) -> tuple[str, ...]:
         """A chat model may write a form with the space or without it."""
