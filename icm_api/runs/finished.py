@@ -94,7 +94,7 @@ class FinishedRun:
 
         Raises:
             RunError: the rest is not labelled to its end, a line of it is damaged, or the examples have changed since.
-        DataError: the examples cannot be read.
+            DataError: the examples cannot be read.
         """
         if self.with_rest or self.rest is None:
             return self

@@ -489,6 +489,22 @@ async def test_a_server_that_answers_nothing_is_sent_the_parts_of_a_list_no_long
     assert sent[1] <= sent[0] + 1
 
 
+@pytest.mark.parametrize("kind", ["bad_request", "timeout"])
+async def test_the_parts_of_a_list_that_waited_for_all_else_are_tried_as_any_request_is(kind: RequestErrorKind) -> None:
+    trial = Trial(ClientSettings(concurrency=1, max_concurrency=1, retry_seconds=8))
+    trial.model.capabilities = replace(trial.model.capabilities, together=2)
+
+    def faults(name: str, before: int) -> RequestError | None:
+        if "+" in name:
+            return error(kind)
+        return error("overloaded") if name == "g0" and before == 0 else None
+
+    trial.model.faults = faults
+    await trial.run([*grouped(2), *named(40)])
+    assert trial.time.now > 40
+    assert {"g0", "g1"} <= {*trial.landed}
+
+
 async def test_a_list_that_meets_a_limit_goes_again_as_it_is() -> None:
     trial = in_lists(8)
     trial.model.faults = lambda name, before: error("rate_limit", 1.0) if before == 0 else None

@@ -69,7 +69,7 @@ class Batch:
         self._workers: set[asyncio.Task[None]] = set()
         self._asleep = self._turned_away = 0
         self._crowded: set[tuple[str, ...]] = set()
-        self._began: dict[tuple[str, ...], float] = {}
+        self._unanswered: dict[tuple[str, ...], float] = {}
         self._under_way: set[asyncio.Task[None]] = set()
         self._failure: BaseException | None = None
         self._over = asyncio.Event()
@@ -137,7 +137,8 @@ class Batch:
         assert task is not None
         while self._waiting and self._failure is None and self._spare >= 0:
             keys, landed = self._waiting.take(), self._landed
-            began = self._began.pop(keys, shared.clock())
+            # The time in which it waited for others is none of this.
+            began = shared.clock() - self._unanswered.pop(keys, 0.0)
             try:
                 answers = await with_retries(
                     partial(self._attempt, keys, task, began),
@@ -148,14 +149,14 @@ class Batch:
                     tell=shared.tell,
                     pace=self._pace,
                 )
-            except _DivideError:
-                self._divide(keys, began)
+            except _DivideError as divided:
+                self._divide(keys, shared.clock() - began if _silent(divided.__cause__) else 0.0)
             except ProviderError as error:
                 if isinstance(error, GaveUpError) and self._landed == landed:
                     # It is not the question: no other got an answer meanwhile.
                     raise
                 if isinstance(error, GaveUpError) and error.of_one and len(keys) > 1:
-                    self._divide(keys, began)
+                    self._divide(keys, shared.clock() - began)
                 else:
                     self._put_up_with(keys, error)
                     self._waiting.release(keys)
@@ -165,7 +166,7 @@ class Batch:
                 refused = {key: why for key, each in answers.items() if (why := self._refusal(key, each))}
                 if 1 < len(refused) == len(answers) and all(why.of_one for why in refused.values()):
                     # All of a list may have been refused for the sake of one.
-                    self._divide(keys, began)
+                    self._divide(keys, 0.0)
                 else:
                     for key, why in refused.items():
                         self._put_up_with((key,), why)
@@ -173,9 +174,9 @@ class Batch:
             self._under_way.discard(task)
             self._start_more()
 
-    def _divide(self, keys: tuple[str, ...], began: float) -> None:
-        """Have a list go again in halves, which have been tried since it was."""
-        self._began |= dict.fromkeys(self._waiting.divide(keys), began)
+    def _divide(self, keys: tuple[str, ...], unanswered: float) -> None:
+        """Have a list go again in halves, which count as tried for as many seconds as it got no answer."""
+        self._unanswered |= dict.fromkeys(self._waiting.divide(keys), unanswered)
 
     def _pace(self, own: int) -> Pace:
         """Of waits; while the server answers others they don't grow."""
@@ -253,8 +254,7 @@ class Batch:
 
     def _enough(self, error: RequestError | BudgetError, began: float) -> bool:
         """Whether a server has not answered for as long as a request is tried: each part may be billed every time."""
-        silent = isinstance(error, RequestError) and error.kind in _MAYBE_BILLED
-        return silent and self._shared.clock() - began >= self._shared.settings.retry_seconds
+        return _silent(error) and self._shared.clock() - began >= self._shared.settings.retry_seconds
 
     @contextmanager
     def _settled(self, keys: tuple[str, ...], reserved: Usage) -> Iterator[float]:
@@ -281,3 +281,8 @@ class Batch:
         finally:
             if not came:
                 shared.meter.unanswered(reserved, billed=billed)
+
+
+def _silent(error: BaseException | None) -> bool:
+    """Whether a server gave no answer, and may have done the work all the same."""
+    return isinstance(error, RequestError) and error.kind in _MAYBE_BILLED

@@ -61,7 +61,7 @@ async def with_retries(
     Args:
         attempt: does it once; raises RequestError, which says whether another try is worth it.
         settings: the most attempts and the most seconds, all waits included.
-        began: since when it has been tried, as part of something else perhaps; now, if None.
+        began: when it was first tried, by the clock, as part of something else perhaps; now, if None.
         clock: seconds, from any beginning.
         sleep: waits so many seconds.
         tell: called before each wait with its reason and its seconds.
