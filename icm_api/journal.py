@@ -68,7 +68,8 @@ class Journal:
             if self._lines[at] != line:
                 raise RunError(
                     f"{self._path}:{at + 1}: the line on disk differs from what this step gives; the file was "
-                    "changed, or the data, the model or the configuration are others than when it was written"
+                    "changed, or the data, the model, the configuration or the version of icm-api are others than when "
+                    "it was written: put back what changed, or run again in another folder, with answers from the cache"
                 )
         else:
             self._append(line)
