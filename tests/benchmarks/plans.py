@@ -4,16 +4,18 @@ Means over `SEEDS` runs a set on the embedded model, judging included; "off" is 
 the mean. What is taken apart by kind of question is what the means in `icm_api.search.forecast` and
 `icm_api.evaluation.forecast` were set by.
 
-Before the table, six single runs of different engines and tasks on a server that takes `LATENCY` seconds for each
-answer, each planned after a probe: what was likely beside what the server counted, minutes among it.
+Before the table, how rounds went on, and six single runs of different engines and tasks on a server that takes
+`LATENCY` seconds for each answer, each planned after a probe: what was likely beside what the server counted, minutes
+among it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from itertools import product
 from pathlib import Path
 from statistics import fmean
 from tempfile import TemporaryDirectory
@@ -23,7 +25,9 @@ from icm_api.config import DiagnosticsSettings, SearchSettings, load_config
 from icm_api.model import LanguageModel, open_model
 from icm_api.runs import Watch, plan, run, run_config
 from icm_api.runs.planning import planned
-from icm_api.search import ENGINES, Start, build_objective
+from icm_api.search import ENGINES, Progress, Start, build_objective, search
+from icm_api.search.forecast import OPEN, SETTLED, Course, course_of
+from icm_api.search.rounds import RoundsState
 from icm_api.testing import Faults, serve
 from icm_api.types import Answers, Capabilities, LabelDistribution, Prompt, PromptTemplate, Task
 from tests.benchmarks.engines import CONSTRAINTS
@@ -96,16 +100,16 @@ async def row(task: str, engine: str, size: int, seed: int) -> Row:
     """Plan one run, and take it."""
     dataset = dataset_of(task, size, seed)
     asked = Task(PromptTemplate(separator="\n"), constraints=CONSTRAINTS[task])
-    search, diagnostics = SearchSettings(engine=engine, seed=seed), DiagnosticsSettings()
+    settings, diagnostics = SearchSettings(engine=engine, seed=seed), DiagnosticsSettings()
     async with open_model("pocket") as model:
-        objective = build_objective(dataset, model, asked, search)
-        expected = await planned(objective, search, diagnostics, Start(), model)
+        objective = build_objective(dataset, model, asked, settings)
+        expected = await planned(objective, settings, diagnostics, Start(), model)
         counting = Counting(model)
 
         def judging() -> None:
             counting.judging = True
 
-        result = await run(dataset, asked, counting, search=search, watch=Watch(on_judging=judging))
+        result = await run(dataset, asked, counting, search=settings, watch=Watch(on_judging=judging))
     assert result.usage.requests <= expected["most_requests"]
     assert result.usage.prompt_tokens <= expected["most_prompt_tokens"]
     return Row(
@@ -166,9 +170,39 @@ def six(seed: int = 0) -> Iterator[str]:
         )
 
 
+async def course(task: str, size: int, seed: int, *, related: bool) -> tuple[str, Course]:
+    """How one search by rounds went on, after the name of what was expected of it."""
+    asked = Task(PromptTemplate(separator="\n"), constraints=CONSTRAINTS[task] if related else ())
+    settings, steps = SearchSettings(seed=seed), list[Progress]()
+    async with open_model("pocket") as model:
+        objective = build_objective(dataset_of(task, size, seed), model, asked, settings)
+        await search(objective, settings, on_step=steps.append)
+    last = steps[-1].state
+    assert isinstance(last, RoundsState)
+    # What each restart began and ended with.
+    restarts, witnesses = len(last.candidates) // 2, sum(each.witness for each in last.candidates) / 2
+    rounds = sum(each.info.kind == "relabel" for each in steps)
+    ends = len({each.labeling for each in last.candidates})
+    expected = {SETTLED: "settled", OPEN: "open"}.get(course_of(objective), "between")
+    return expected, Course(restarts - witnesses, witnesses, rounds / restarts, ends / restarts)
+
+
+def courses() -> Iterator[str]:
+    """The means by which `icm_api.search.forecast` expects rounds to go on."""
+    yield "courses of rounds: restarts from zero-shot, witnesses; rounds and different ends a restart"
+    found = defaultdict[tuple[str, int], list[Course]](list)
+    for task, related, size, seed in product(CONSTRAINTS, (True, False), (*SIZES, 64), range(SEEDS)):
+        expected, taken = asyncio.run(course(task, size, seed, related=related))
+        found[expected, size].append(taken)
+    for (expected, size), some in sorted(found.items()):
+        means = "".join(f"{fmean(figure):7.2f}" for figure in zip(*some, strict=True))
+        yield f"{expected:10}{size:4}{means}   ({len(some)} searches)"
+
+
 def report() -> Iterator[str]:
     """The table."""
     yield from six()
+    yield from courses()
     yield "requests an example; tokens: taken for each planned; search and judge: showing none, some, all of the others"
     for engine in ENGINES:
         for task in CONSTRAINTS:

@@ -17,7 +17,7 @@ from icm_api.model.reading.label_tokens import Place, alternatives
 from icm_api.model.reading.openai import Questions
 from icm_api.model.reading.reading import Below, Reading, forms_of, named
 from icm_api.model.request import Asks, Body, Request
-from icm_api.types import Answers, Prompt, Usage, logsumexp
+from icm_api.types import Answers, Prompt, logsumexp
 
 Ids: TypeAlias = tuple[int, ...]
 FormIds: TypeAlias = Mapping[str, tuple[Ids, ...]]
@@ -67,34 +67,31 @@ class ExactIds:
             CapabilityError: a form shares a token with the text before it.
             ProviderError: a request failed, or an answer can't be used.
         """
-        costs: dict[str, Usage] = {}
         forms = await self._form_ids(prompts, client)
         asked = [questions(ids) for ids in forms]
-        answers = await client.ask(
+        first = await client.ask(
             [
                 self._exact(prompt, with_witness(wanted[()]), None, len(wanted) > 1)
                 for prompt, wanted in zip(prompts, asked, strict=True)
             ]
         )
-        costs |= answers.costs
         found, whole = list[dict[Ids, dict[int, float | Below]]](), dict[int, Ids | None]()
-        for at, (body, wanted) in enumerate(zip(answers, asked, strict=True)):
+        for at, (body, wanted) in enumerate(zip(first, asked, strict=True)):
             found.append({(): logprobs_by_id(self._place(body), wanted[()])})
             if len(wanted) > 1:
                 whole[at] = self._ids(body)
         starts = await self._starts(whole, prompts, client)
-        further = [(at, before) for at in starts for before in asked[at] if before]
-        answers = await client.ask(
+        begun = [(at, before) for at in starts for before in asked[at] if before]
+        further = await client.ask(
             [
                 self._exact(prompts[at], with_witness(asked[at][before]), (*starts[at], *before), False)
-                for at, before in further
+                for at, before in begun
             ]
         )
-        costs |= answers.costs
-        for (at, before), body in zip(further, answers, strict=True):
+        for (at, before), body in zip(begun, further, strict=True):
             found[at][before] = logprobs_by_id(self._place(body), asked[at][before])
         readings = [Reading(form_logprobs(ids, each), METHOD) for ids, each in zip(forms, found, strict=True)]
-        return Answers(tuple(readings), costs)
+        return Answers(tuple(readings), {**first.costs, **further.costs})
 
     async def _starts(self, whole: Mapping[int, Ids | None], prompts: Sequence[Prompt], client: Asks) -> dict[int, Ids]:
         """The ids of these prompts, by their place; those that no answer held are asked for."""
