@@ -6,9 +6,10 @@ It does not: know a wire format, or ask anything.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 from math import exp, log
+from operator import attrgetter
 
 from icm_api.errors import LogprobsUnavailableError
 from icm_api.model.reading.label_tokens import Place, begins, logprob_of, read_forms, refuse_constant
@@ -17,6 +18,7 @@ from icm_api.model.request import Asks, Body, Request
 from icm_api.types import Answers, Prompt
 
 METHOD = "prompt_logprobs"
+_start = attrgetter("start")
 
 
 class PromptLogprobs:
@@ -114,7 +116,11 @@ def form_logprob(places: Sequence[Place], start: int, form: str) -> float:
         >>> form_logprob([Place(TokenLogprob("Is", None), (), 0), Place(a, (), 2), Place(b, (), 5)], 2, " so!")
         -0.75
     """
-    own = own_places(places, start, form)
+    return _sum(own_places(places, start, form), form)
+
+
+def _sum(own: Sequence[Place], form: str) -> float:
+    """log p of the tokens that write the form."""
     total = 0.0
     for place in own:
         value = logprob_of(place.token)
@@ -126,11 +132,11 @@ def form_logprob(places: Sequence[Place], start: int, form: str) -> float:
     return min(total, 0.0)
 
 
-def own_places(places: Sequence[Place], start: int, form: str) -> list[Place]:
+def own_places(places: Sequence[Place], start: int, form: str) -> Sequence[Place]:
     """The places that write the form and nothing else.
 
     Args:
-        places: the tokens of the text.
+        places: the tokens of the text, in its order.
         start: the character at which the form begins.
         form: that is written there.
 
@@ -138,20 +144,24 @@ def own_places(places: Sequence[Place], start: int, form: str) -> list[Place]:
         LogprobsUnavailableError: a token reaches over an end of it.
     """
     end = start + len(form)
-    own = [place for place in places if start <= place.start < end]
-    reaches_in = not own or own[0].start != start
-    reaches_out = any(left is own[-1] and right.start > end for left, right in pairwise(places)) if own else True
-    last = own[-1] if own else None
-    if last is not None and last is places[-1] and last.token.text:
-        # Nothing follows that would show where it ends.
-        reaches_out = len(last.token.written.decode("utf-8", "replace")) > end - last.start
-    if reaches_in or reaches_out:
+    first = bisect_left(places, start, key=_start)
+    after = bisect_left(places, end, lo=first, key=_start)
+    own = places[first:after]
+    if not own or own[0].start != start or _reaches_over(own[-1], places[after : after + 1], end):
         raise LogprobsUnavailableError(
             f"form {form!r} shares a token with the text around it, since this model's tokens don't begin and end with "
             "the form, so it has no probability of its own; begin the form with a space or a newline, and end the "
             "separator likewise"
         )
     return own
+
+
+def _reaches_over(last: Place, following: Sequence[Place], end: int) -> bool:
+    """Whether the last token of a form reaches over the form's end."""
+    if following:
+        return following[0].start > end
+    # Nothing follows that would show where it ends.
+    return bool(last.token.text) and len(_written(last)) > end - last.start
 
 
 def inside_places(prompt: Prompt) -> tuple[str, list[int]]:
@@ -187,7 +197,7 @@ def inside_readings(prompt: Prompt, places: Sequence[Place], starts: Sequence[in
     for turn, start in zip(prompt.turns, starts, strict=True):
         own = own_places(places, start, turn.answer)
         forms = _read_where_they_part(own, forms_of(prompt.verbalizer))
-        readings.append(Reading({**forms, turn.answer: form_logprob(places, start, turn.answer)}, METHOD))
+        readings.append(Reading({**forms, turn.answer: _sum(own, turn.answer)}, METHOD))
     return readings
 
 
