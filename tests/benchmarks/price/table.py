@@ -3,7 +3,8 @@
 The published search is given twice: as it sends, and `once`, with nothing paid for twice, as if it had a cache by
 prompt. `key of gold` takes TruthfulQA's relations from gold labels as its code does; without, there are none. U is
 exact, averaged over three orders, less broken pairs of our relations; agreement is with what the learner's beliefs are
-about, and an example without a label does not agree.
+about, and an example without a label does not agree. Figures are per example; as the published search leaves examples
+without a label, its tokens over ours are given for each label found, too.
 """
 
 from __future__ import annotations
@@ -62,15 +63,16 @@ _FIGURES: tuple[Callable[[Price], float], ...] = (
     lambda price: price.new_tokens,
     lambda price: 1000 * price.money,
 )
-"""A label each; and the wall, which is not divided."""
+"""An example each; and the wall, which is not divided."""
 HEADER = (
     f"  {'':<32}{'requests':>9}{'tokens':>11}{'new':>10}{'USD/1,000':>11}{'wall s':>9}{'U':>8}{'+-':>5}{'agrees':>8}"
-    f"   published, as sent, over this: requests, tokens, new, money, wall; tokens if each prompt was paid once"
+    f"{'labelled':>10}   published, as sent, over this: requests, tokens, new, money, wall; tokens if each prompt was "
+    "paid once; tokens a label found"
 )
 
 
 def line(name: str, of: Mapping[str, Sequence[Cell]]) -> str:
-    """A line of the table: means over seeds, per label but for the wall and what the labels are worth.
+    """A line of the table: means over seeds, per example but for the wall and what the labels are worth.
 
     Args:
         name: of the configuration.
@@ -82,18 +84,25 @@ def line(name: str, of: Mapping[str, Sequence[Cell]]) -> str:
     said = (
         f"  {name:<32}{requests:>9,.2f}{tokens:>11,.0f}{new:>10,.0f}{money:>11.2f}{wall:>9.1f}{fmean(worth):>8.1f}"
         f"{stdev(worth) if len(worth) > 1 else 0:>5.1f}{fmean(each.agreement for each in cells):>8.1%}"
+        f"{fmean(len(each.price.labels) / each.size for each in cells):>10.1%}"
     )
     if PUBLISHED not in of or name.startswith(PUBLISHED):
         return said
     both = min(len(cells), len(of[PUBLISHED]))
     mine, theirs, once = (_means(of[each][:both]) for each in (name, PUBLISHED, f"{PUBLISHED}{ONCE}"))
     ratios = [other / own for own, other in zip(mine, theirs, strict=True)]
-    return said + "   " + "  ".join(f"{ratio:,.1f}" for ratio in ratios) + f"; {once[1] / mine[1]:,.1f}"
+    found = _tokens_a_label(of[PUBLISHED][:both]) / _tokens_a_label(cells[:both])
+    return f"{said}   {'  '.join(f'{ratio:,.1f}' for ratio in ratios)}; {once[1] / mine[1]:,.1f}; {found:,.1f}"
 
 
 def _means(cells: Sequence[Cell]) -> list[float]:
     found = [fmean(figure(each.price) / each.size for each in cells) for figure in _FIGURES]
     return [*found, fmean(each.price.wall for each in cells)]
+
+
+def _tokens_a_label(cells: Sequence[Cell]) -> float:
+    """Prompt tokens for each label found."""
+    return fmean(each.price.usage.prompt_tokens / len(each.price.labels) for each in cells)
 
 
 @dataclass(frozen=True)
