@@ -190,10 +190,14 @@ async def real(argv: Sequence[str], ways: Sequence[Way] = WAYS) -> dict[str, dic
     parser.add_argument("--size", type=int, default=SIZE)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--labelings", type=int, default=LABELINGS)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--cache", type=Path)
     given = parser.parse_args(argv)
     found = {}
-    async with open_model(f"huggingface:{given.folder or folder_of(given.model)}", cache=given.cache) as model:
+    spec = f"huggingface:{given.folder or folder_of(given.model)}"
+    options = {"device": given.device, "dtype": "float32", "batch_size": given.batch}
+    async with open_model(spec, cache=given.cache, options=options) as model:
         for name in given.sets.split(","):
             for seed in range(given.seeds):
                 dataset, gold = subset(name, given.size, seed)
