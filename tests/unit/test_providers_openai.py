@@ -9,14 +9,13 @@ from math import exp, log1p
 from typing import Any
 
 import httpx2
-import openai
 import pytest
 
 from icm_api.config import ClientSettings
 from icm_api.errors import ConfigError, LogprobsUnavailableError, ProviderError, RequestError
 from icm_api.model import open_model
 from icm_api.model.endpoints.headers import retry_after
-from icm_api.model.endpoints.openai_sdk import Connection, open_sdk, post
+from icm_api.model.endpoints.openai_sdk import Connection, Sdk, open_sdk, post
 from icm_api.model.open import open_endpoint
 from icm_api.model.reading.coverage import refuse_unknown
 from icm_api.model.reading.reading import Below, label_distribution
@@ -297,7 +296,7 @@ async def test_together_counts_alternatives_and_openrouter_requires_them(monkeyp
         await provider.close()
 
 
-def sdk_with(handler: Any, url: str) -> openai.AsyncOpenAI:
+def sdk_with(handler: Any, url: str) -> Sdk:
     sdk = open_sdk(Connection(url, None))
     client = httpx2.AsyncClient(transport=httpx2.MockTransport(handler))
     return sdk.with_options(http_client=client)

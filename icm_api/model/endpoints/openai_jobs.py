@@ -19,7 +19,7 @@ from icm_api.errors import ProviderError, RequestError
 from icm_api.model.endpoints.answers import error_within, read_object
 from icm_api.model.endpoints.http import advised, kind_of
 from icm_api.model.endpoints.network import PerLoop
-from icm_api.model.endpoints.openai_sdk import request_error
+from icm_api.model.endpoints.openai_sdk import Sdk, request_error
 from icm_api.model.endpoints.usage import charged
 from icm_api.model.host import Host
 from icm_api.model.job import Bundle, Found, JobState, Status, checked_id
@@ -59,7 +59,7 @@ class OpenAIJobs:
     most_requests = MOST_REQUESTS
     most_bytes = MOST_BYTES
 
-    def __init__(self, host: Host, sdk: PerLoop[openai.AsyncOpenAI], unkeyed: Mapping[str, str]) -> None:
+    def __init__(self, host: Host, sdk: PerLoop[Sdk], unkeyed: Mapping[str, str]) -> None:
         self._host, self._open, self._unkeyed = host, sdk, unkeyed
 
     @property

@@ -1,15 +1,20 @@
 """OpenAI's SDK with its own retries off: connect, send, and name what went wrong, for questions, jobs and decisions.
 
-Imported only when a host that speaks OpenAI's formats is opened. It does not: retry, wait, or read an answer.
+Imported only when a host that speaks OpenAI's formats is opened. The SDK writes the first question to a path; the next
+ones differ from it in their content alone, and to write each anew would take as long as all else that the client does.
+It does not: retry, wait, or read an answer.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
+import anyio
 import httpx2
 from pydantic import SecretStr
 from pydantic_core import to_json
@@ -29,6 +34,10 @@ with on_demand("openai.types"):
 _CONNECT_SECONDS = 10.0
 # The SDK sends nothing without a key; servers that want none don't look at it.
 _NO_KEY = "no-key"
+# What the SDK takes for a connection that gave no answer.
+_NO_ANSWER = (httpx2.RequestError, ssl.SSLError, anyio.EndOfStream)
+# Of a request, what the next one like it has of its own.
+_OWN_HEADERS = ("content-length", "cookie")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +56,29 @@ class Connection:
     http_client: Literal["httpx2", "aiohttp"] = "httpx2"
 
 
-def open_sdk(connection: Connection) -> openai.AsyncOpenAI:
+class _Written(NamedTuple):
+    """A request as the SDK wrote it, without its content: what the next ones to the same path have in common."""
+
+    url: httpx2.URL
+    headers: httpx2.Headers
+    extensions: Mapping[str, Any]
+
+
+class Sdk(openai.AsyncOpenAI):
+    """The official SDK, and what it wrote.
+
+    Attributes:
+        http: what it sends with.
+        written: a request that was answered, by path.
+    """
+
+    def __init__(self, *, http_client: httpx2.AsyncClient, **options: Any) -> None:
+        super().__init__(http_client=http_client, **options)
+        self.http = http_client
+        self.written: dict[str, _Written] = {}
+
+
+def open_sdk(connection: Connection) -> Sdk:
     """The official SDK on this connection, with its own retries off.
 
     Raises:
@@ -75,7 +106,7 @@ def open_sdk(connection: Connection) -> openai.AsyncOpenAI:
             raise ConfigError('http_client="aiohttp" needs aiohttp: pip install "openai[aiohttp]"') from None
     else:
         client = openai.DefaultAsyncHttpxClient(**way, event_hooks=hooks)
-    return openai.AsyncOpenAI(
+    return Sdk(
         api_key=key,
         base_url=connection.url,
         max_retries=0,
@@ -86,9 +117,7 @@ def open_sdk(connection: Connection) -> openai.AsyncOpenAI:
     )
 
 
-async def post(
-    sdk: openai.AsyncOpenAI, path: str, body: Mapping[str, Any], where: str
-) -> tuple[Mapping[str, Any], Mapping[str, str]]:
+async def post(sdk: Sdk, path: str, body: Mapping[str, Any], where: str) -> tuple[Mapping[str, Any], Mapping[str, str]]:
     """Send one body; returns the answer's, with NaN and infinities (which are no JSON) as text, and its headers.
 
     Args:
@@ -102,10 +131,49 @@ async def post(
     """
     try:
         # The SDK would take several times as long to write it.
-        response = await sdk.post(path, cast_to=httpx2.Response, content=to_json(dict(body)))
+        response = await _sent(sdk, path, to_json(dict(body)))
     except openai.APIError as error:
         raise request_error(error, where, sdk.api_key, str(sdk.base_url)) from None
     return read_object(response.content, response.status_code, where, sdk.api_key), response.headers
+
+
+async def _sent(sdk: Sdk, path: str, content: bytes) -> httpx2.Response:
+    """The answer to a content, as the SDK gives it.
+
+    Raises:
+        openai.APIError: there is none, or it has the status of an error.
+    """
+    like = sdk.written.get(path)
+    if like is None:
+        response = await sdk.post(path, cast_to=httpx2.Response, content=content)
+        asked = (response.history or [response])[0].request
+        headers = httpx2.Headers([each for each in asked.headers.multi_items() if each[0].lower() not in _OWN_HEADERS])
+        sdk.written[path] = _Written(asked.url, headers, asked.extensions)
+        return response
+    url, headers, extensions = like
+    cookies = sdk.http.cookies
+    request = httpx2.Request("POST", url, headers=headers, cookies=cookies, content=content, extensions=extensions)
+    try:
+        response = await sdk.http.send(request)
+    except _NO_ANSWER as error:
+        raise openai.APIConnectionError(request=request) from error
+    if not response.is_success:
+        raise _status_error(response)
+    return response
+
+
+def _status_error(response: httpx2.Response) -> openai.APIStatusError:
+    """What the SDK makes of an answer with the status of an error."""
+    message, text = f"Error code: {response.status_code}", response.text.strip()
+    try:
+        body = json.loads(text)
+    except (ValueError, RecursionError):
+        return openai.APIStatusError(message, response=response, body=text)
+    error = body.get("error", body) if isinstance(body, dict) else body
+    said = error.get("message") if isinstance(error, dict) else None
+    if isinstance(said, str) and said:
+        message += f" - {said}"
+    return openai.APIStatusError(message, response=response, body=error)
 
 
 def request_error(error: openai.APIError, where: str, secret: str, url: str) -> RequestError:
