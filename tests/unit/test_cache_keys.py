@@ -17,6 +17,8 @@ from typing import Any
 
 import httpx2
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from icm_api.errors import IcmError, ProviderError
 from icm_api.model.client.entries import cache_key
@@ -185,8 +187,23 @@ async def test_no_key_of_a_request_has_changed(root: str) -> None:
 def test_a_key_is_the_hash_of_what_stands_beside_it() -> None:
     for each in _kept():
         shaped = {name: each[name] for name in ("identity", "endpoint", "sample", "body")}
-        text = json.dumps({"schema": 1, **shaped}, sort_keys=True, separators=(",", ":"))
-        assert sha256(text.encode()).hexdigest() == each["key"], each["case"]
+        assert _hash(shaped) == each["key"], each["case"]
+
+
+def _hash(shaped: Mapping[str, Any]) -> str:
+    text = json.dumps({"schema": 1, **shaped}, sort_keys=True, separators=(",", ":"))
+    return sha256(text.encode()).hexdigest()
+
+
+@given(st.text(st.characters()) | st.text(st.characters(max_codepoint=0x80)) | st.integers() | st.lists(st.text()))
+@example("".join(map(chr, range(0x7F))))
+@example("\x7f")
+@example("\ud800")
+@example('"prompt":"')
+def test_a_key_is_that_of_the_whole_text_of_a_prompt(prompt: object) -> None:
+    body = {"prompt": prompt, "a": {"prompt": prompt}, "z": 0.0}
+    shaped = {"identity": "here", "endpoint": "completions", "sample": 1, "body": body}
+    assert cache_key("here", Request(body, "completions", sample=1)) == _hash(shaped)
 
 
 def test_every_case_asks_something_and_no_two_requests_share_a_key() -> None:

@@ -10,8 +10,11 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from secrets import token_hex
 from time import time
 from typing import Any, overload
+
+from pydantic_core import to_json
 
 from icm_api.model.request import Body, Request, Response
 from icm_api.types import Usage
@@ -20,6 +23,11 @@ from icm_api.types import Usage
 _SCHEMA = 1
 
 _CHECKSUM_LENGTH = 64
+
+_canonical_json = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
+# Random, so that no text holds it by chance or on purpose.
+_STAND_IN = token_hex(16)
+_WRITTEN_STAND_IN = _canonical_json(_STAND_IN).encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +65,23 @@ def cache_key(identity: str, request: Request) -> str:
         >>> one == cache_key("pocket/y", Request({"prompt": "1+1=", "forms": [" 2"]}))
         False
     """
-    shaped = {"endpoint": request.endpoint, "body": request.body, "sample": request.sample}
-    return sha256(_canonical({"schema": _SCHEMA, "identity": identity, **shaped})).hexdigest()
+    body, text = request.body, request.body.get("prompt")
+    quick = isinstance(text, str) and _is_quick(text)
+    shaped = {"endpoint": request.endpoint, "body": {**body, "prompt": _STAND_IN} if quick else body}
+    written = _canonical({"schema": _SCHEMA, "identity": identity, "sample": request.sample, **shaped})
+    if quick:
+        before, after = written.split(_WRITTEN_STAND_IN)
+        written = b"".join((before, to_json(text), after))
+    return sha256(written).hexdigest()
+
+
+def _is_quick(text: str) -> bool:
+    """Whether pydantic writes it as `json` does, and that several times as fast."""
+    return text.isascii() and "\x7f" not in text
 
 
 def _canonical(value: object) -> bytes:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+    return _canonical_json(value).encode()
 
 
 def encode_body(body: Mapping[str, Any]) -> bytes:
