@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,9 @@ from icm_api.model.client.cache import ResponseCache
 from icm_api.model.open import open_endpoint, open_model
 from icm_api.model.probe import probe
 from icm_api.model.probe_prompts import short_prompt
-from icm_api.model.reading.label_tokens import Place
 from icm_api.model.reading.openai import echoed_places
+from icm_api.model.reading.places import Columns, Places
+from icm_api.model.reading.token_text import Spelling
 from icm_api.model.request import Body
 from icm_api.pocket.model import PocketModel
 from icm_api.testing import ECHOES, WORDS_ALONE, Faults, Server, serve
@@ -147,31 +147,32 @@ def test_alternatives_that_are_listed_twice_count_once(name: str, capsys: Printe
     assert reports[1]["alternatives"]["note"] == "asked for 20; 20 more are repeated or have no logprob"
 
 
-def later_row(body: Body, text: str) -> tuple[Place, ...]:
+def with_logprobs(places: Places, logprobs: Sequence[object]) -> Places:
+    """The same tokens with other numbers."""
+    tops = [[(token, token.logprob) for token in place.top] for place in places]
+    tokens = [place.token for place in places]
+    columns = Columns(tokens, logprobs, tops, lambda token, logprob: token._replace(logprob=logprob))
+    return Places(columns, Spelling.TEXT, places.starts)
+
+
+def later_row(body: Body, text: str) -> Places:
     """As llama-cpp-python echoes for a model without BOS: a token's logprob is that of its coming once more."""
     model, places = PocketModel.load(), echoed_places(body, text)
     ids = model.encode(text)
     rows = model.next_token_logprobs([(ids[: at + 1],) for at in range(len(ids))])
-    return tuple(
-        replace(place, token=replace(place.token, logprob=float(row[token])))
-        for place, row, token in zip(places, rows, ids, strict=True)
-    )
+    return with_logprobs(places, [float(row[token]) for row, token in zip(rows, ids, strict=True)])
 
 
-def next_value(body: Body, text: str) -> tuple[Place, ...]:
+def next_value(body: Body, text: str) -> Places:
     """Each token of an echo has the logprob of the one that follows it."""
     places = echoed_places(body, text)
-    following = [*places[1:], places[-1]]
-    return tuple(
-        replace(place, token=replace(place.token, logprob=after.token.logprob))
-        for place, after in zip(places, following, strict=True)
-    )
+    return with_logprobs(places, [*places.logprobs[1:], places.logprobs[-1]])
 
 
 @pytest.mark.parametrize(("places", "kept"), [(echoed_places, True), (later_row, False), (next_value, False)])
 @pytest.mark.parametrize("listed", [1, 20])
 async def test_an_echo_that_is_off_by_one_loses_that_capability(
-    places: Callable[[Body, str], tuple[Place, ...]], kept: bool, listed: int, monkeypatch: pytest.MonkeyPatch
+    places: Callable[[Body, str], Places], kept: bool, listed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = {"api": "completions", "echo": True, "top_logprobs": listed, "context_window": 1000}
     with serve(dialect="openai") as server:

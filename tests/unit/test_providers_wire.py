@@ -7,8 +7,9 @@ import pytest
 from icm_api.errors import LogprobsUnavailableError, RequestError
 from icm_api.model.endpoints.usage import charged
 from icm_api.model.reading.echo import form_logprob, inside_places, inside_readings
-from icm_api.model.reading.label_tokens import Place, TokenLogprob
-from icm_api.model.reading.openai_bodies import echoed, next_place, placed
+from icm_api.model.reading.label_tokens import TokenLogprob
+from icm_api.model.reading.openai_bodies import echoed, next_place
+from icm_api.model.reading.places import Columns, Places, placed
 from icm_api.model.request import Request
 from icm_api.types import Prompt, Turn, Usage, Verbalizer
 
@@ -174,9 +175,8 @@ def test_an_echo_of_another_text_is_refused() -> None:
         echoed(answer(echo_of(["Is", " not"], [None, -0.5])), "Is so")
 
 
-def at_places(*tokens: str) -> tuple[Place, ...]:
-    listed = [TokenLogprob(text, -0.5) for text in tokens]
-    return placed(listed, [()] * len(listed), "".join(tokens))
+def at_places(*tokens: str) -> Places:
+    return placed(Columns(tokens, [-0.5] * len(tokens), [()] * len(tokens), TokenLogprob), "".join(tokens))
 
 
 @pytest.mark.parametrize(
@@ -195,8 +195,8 @@ def test_answers_inside_a_prompt() -> None:
     verbalizer = Verbalizer.plain(["True", "False"])
     prompt = Prompt("", (Turn("a", " True"), Turn("b", " False")), "c", verbalizer, "\n")
     text, starts = inside_places(prompt)
-    tokens = [TokenLogprob(part, -0.25) for part in ("a", " True", "\n", "b", " False")]
-    tops = [(), (TokenLogprob(" True", -0.25), TokenLogprob(" False", -2.0)), (), (), (TokenLogprob(" True", -3.0),)]
-    first, second = inside_readings(prompt, placed(tokens, tops, text), starts)
+    tops = [(), ((" True", -0.25), (" False", -2.0)), (), (), ((" True", -3.0),)]
+    columns = Columns(["a", " True", "\n", "b", " False"], [-0.25] * 5, tops, TokenLogprob)
+    first, second = inside_readings(prompt, placed(columns, text), starts)
     assert first.forms == {" True": -0.25, " False": -2.0}
     assert second.forms == {" True": -3.0, " False": -0.25}

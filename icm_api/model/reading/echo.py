@@ -9,16 +9,15 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from math import exp, log
-from operator import attrgetter
 
 from icm_api.errors import LogprobsUnavailableError
-from icm_api.model.reading.label_tokens import Place, begins, logprob_of, read_forms, refuse_constant
+from icm_api.model.reading.label_tokens import Place, begins, is_plain, logprob_of, read_forms, refuse_constant
+from icm_api.model.reading.places import Places
 from icm_api.model.reading.reading import Below, Reading, forms_of
 from icm_api.model.request import Asks, Body, Request
 from icm_api.types import Answers, Prompt
 
 METHOD = "prompt_logprobs"
-_start = attrgetter("start")
 
 
 class PromptLogprobs:
@@ -33,7 +32,7 @@ class PromptLogprobs:
     def __init__(
         self,
         question: Callable[[Prompt, str, int], Request],
-        places: Callable[[Body, str], tuple[Place, ...]],
+        places: Callable[[Body, str], Places],
         top: int,
     ) -> None:
         self._question, self._places, self._top = question, places, top
@@ -144,8 +143,9 @@ def own_places(places: Sequence[Place], start: int, form: str) -> Sequence[Place
         LogprobsUnavailableError: a token reaches over an end of it.
     """
     end = start + len(form)
-    first = bisect_left(places, start, key=_start)
-    after = bisect_left(places, end, lo=first, key=_start)
+    starts = places.starts if isinstance(places, Places) else [place.start for place in places]
+    first = bisect_left(starts, start)
+    after = bisect_left(starts, end, lo=first)
     own = places[first:after]
     if not own or own[0].start != start or _reaches_over(own[-1], places[after : after + 1], end):
         raise LogprobsUnavailableError(
@@ -256,12 +256,13 @@ def _after(before: float, value: float | Below) -> float | Below:
     return min(before + value, 0.0)
 
 
-def check_echo(places: Sequence[Place]) -> None:
+def check_echo(places: Places) -> None:
     """Refuse logprobs of a prompt that cannot be ones.
 
     Raises:
         LogprobsUnavailableError: they are missing, impossible, or all the same.
     """
     # The first token of all has none.
-    numbers = [logprob_of(place.token) for place in places[1:]]
+    later = enumerate(places.logprobs[1:], start=1)
+    numbers = [value if is_plain(value) else logprob_of(places[at].token) for at, value in later]
     refuse_constant([number for number in numbers if number is not None])

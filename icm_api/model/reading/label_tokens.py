@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import exp, isnan, log, log1p
+from typing import NamedTuple, TypeGuard
 
 from icm_api.errors import LogprobsUnavailableError
 from icm_api.model.reading.reading import Below
@@ -52,8 +53,7 @@ class Beginning:
         return form.startswith(self.known) and (not self.half or form[len(self.known) :] >= b"\x80")
 
 
-@dataclass(frozen=True, slots=True)
-class TokenLogprob:
+class TokenLogprob(NamedTuple):
     """One token of an answer.
 
     Attributes:
@@ -136,6 +136,11 @@ def logprob_of(token: TokenLogprob) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or isnan(value) or value > _LARGEST_LOGPROB:
         raise LogprobsUnavailableError(f"token {token.text!r} has logprob {value!r}, which is none; {_ELSEWHERE}")
     return None if value <= _PLACEHOLDER else float(value)
+
+
+def is_plain(logprob: object) -> TypeGuard[float]:
+    """Whether it is a number that `logprob_of` gives as it is; of any other, that says what it is."""
+    return type(logprob) is float and _PLACEHOLDER < logprob <= 0.0
 
 
 def alternatives(tokens: Iterable[TokenLogprob]) -> dict[TokenLogprob, float]:

@@ -14,8 +14,9 @@ from icm_api.model.catalog import Family, family_of
 from icm_api.model.host import HEAD_TOKENS, TURN_TOKENS, Host
 from icm_api.model.reading.chat import chat_messages, instructed, replies
 from icm_api.model.reading.echo import METHOD, PromptLogprobs, check_echo
-from icm_api.model.reading.label_tokens import Place, alternatives
+from icm_api.model.reading.label_tokens import alternatives
 from icm_api.model.reading.openai_bodies import echoed, first_choice, next_place
+from icm_api.model.reading.places import Places
 from icm_api.model.reading.reading import Readers, Sampling, named
 from icm_api.model.reading.top_k import TopK
 from icm_api.model.request import Asks, Body, Request, bytes_in_tokens
@@ -44,7 +45,7 @@ def readers(host: Host) -> Readers:
     return Readers(inside, inside, questions, METHOD)
 
 
-def echoed_places(body: Body, text: str) -> tuple[Place, ...]:
+def echoed_places(body: Body, text: str) -> Places:
     """The tokens of an echoed text; see `openai_bodies.echoed`.
 
     Args:

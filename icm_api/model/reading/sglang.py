@@ -16,7 +16,7 @@ from icm_api.model.reading.echo import PromptLogprobs, check_echo
 from icm_api.model.reading.exact_ids import METHOD, ExactIds, Ids, logprobs_by_id
 from icm_api.model.reading.label_tokens import Place, TokenLogprob
 from icm_api.model.reading.openai import Questions
-from icm_api.model.reading.openai_bodies import placed
+from icm_api.model.reading.places import Columns, Places, placed
 from icm_api.model.reading.reading import Readers
 from icm_api.model.request import Body, Request
 from icm_api.types import Prompt
@@ -89,10 +89,10 @@ def place(body: Body) -> Place:
     chosen, wanted = _list(info, "output_token_logprobs"), _list(info, "output_token_ids_logprobs")
     if not chosen or not wanted:
         raise LogprobsUnavailableError("the answer holds no token, so no logprobs either")
-    return Place(_token(chosen[0]), _tokens(wanted[0]))
+    return Place(_token(*_pair(chosen[0])), tuple(_token(*each) for each in _pairs(wanted[0])))
 
 
-def echoed(body: Body, text: str) -> tuple[Place, ...]:
+def echoed(body: Body, text: str) -> Places:
     """The tokens of the text that was sent.
 
     Args:
@@ -104,11 +104,11 @@ def echoed(body: Body, text: str) -> tuple[Place, ...]:
         RequestError: the server gave up.
     """
     info = _info(body)
-    tokens = [_token(entry) for entry in _list(info, "input_token_logprobs")]
-    tops = [_tokens(entries) for entries in _list(info, "input_top_logprobs")]
-    if len(tops) != len(tokens):
-        raise LogprobsUnavailableError(f"the answer has {len(tokens)} tokens, but alternatives for {len(tops)}")
-    return placed(tokens, tops, text)
+    pairs = [_pair(entry) for entry in _list(info, "input_token_logprobs")]
+    tops = [_pairs(entries) for entries in _list(info, "input_top_logprobs")]
+    if len(tops) != len(pairs):
+        raise LogprobsUnavailableError(f"the answer has {len(pairs)} tokens, but alternatives for {len(tops)}")
+    return placed(Columns([kind for kind, _ in pairs], [logprob for _, logprob in pairs], tops, _token), text)
 
 
 def _body(asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -137,12 +137,16 @@ def _list(info: Mapping[str, Any], name: str) -> Sequence[Any]:
     return found
 
 
-def _tokens(entries: object) -> tuple[TokenLogprob, ...]:
-    return tuple(map(_token, entries)) if isinstance(entries, list) else ()
+def _pairs(entries: object) -> list[tuple[tuple[str, int], object]]:
+    return [_pair(entry) for entry in entries] if isinstance(entries, list) else []
 
 
-def _token(entry: object) -> TokenLogprob:
-    """From SGLang's [logprob, id, text or null]."""
+def _pair(entry: object) -> tuple[tuple[str, int], object]:
+    """Which token it is, by its text and its id, and its logprob: of SGLang's [logprob, id, text or null]."""
     if not isinstance(entry, list) or len(entry) != 3 or type(entry[1]) is not int:
         raise LogprobsUnavailableError(f"an entry is not [logprob, id, text]: {entry!r:.80}")
-    return TokenLogprob(entry[2] if isinstance(entry[2], str) else "", entry[0], id=entry[1])
+    return (entry[2] if isinstance(entry[2], str) else "", entry[1]), entry[0]
+
+
+def _token(kind: tuple[str, int], logprob: object) -> TokenLogprob:
+    return TokenLogprob(kind[0], logprob, id=kind[1])

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from enum import Enum
 from itertools import pairwise
 from types import MappingProxyType
@@ -150,25 +149,25 @@ def _decoded(token: TokenLogprob, spelling: Spelling) -> TokenLogprob:
     text = _SURROGATE.sub(_UNKNOWN, token.text)
     single = _BYTE_PIECE.fullmatch(text) or _ESCAPED.fullmatch(text)
     if single is not None:
-        return replace(token, raw=bytes.fromhex(single[1].replace("\\x", "")))
+        return token._replace(raw=bytes.fromhex(single[1].replace("\\x", "")))
     if _UNKNOWN in text:
         # What stands before half a character is known, and nothing after it.
         known = text.partition(_UNKNOWN)[0]
-        return replace(token, raw=None, may=(Beginning(_encoded(known), half=True),))
+        return token._replace(raw=None, may=(Beginning(_encoded(known), half=True),))
     plain = _encoded(text)
     pieces = _encoded(text.replace(_SPACE_PIECE, " "))
     if _SPECIAL.fullmatch(text):
         return token
     level = _from_level(text)
     if spelling is Spelling.PIECES:
-        return replace(token, raw=pieces) if pieces != plain else token
+        return token._replace(raw=pieces) if pieces != plain else token
     if level is None or level == plain:
-        return replace(token, may=(Beginning(pieces),)) if spelling is Spelling.MIXED and pieces != plain else token
+        return token._replace(may=(Beginning(pieces),)) if spelling is Spelling.MIXED and pieces != plain else token
     if spelling is Spelling.LEVEL:
         # A form may be spelled so by itself, as words of Maltese are.
-        return replace(token, raw=level, may=(Beginning(plain),))
+        return token._replace(raw=level, may=(Beginning(plain),))
     half_alone = spelling is Spelling.SILENT and min(level) >= 0x80 and _sound(level)
-    return replace(token, may=(Beginning(level),)) if spelling is Spelling.MIXED or half_alone else token
+    return token._replace(may=(Beginning(level),)) if spelling is Spelling.MIXED or half_alone else token
 
 
 def _encoded(text: str) -> bytes:
