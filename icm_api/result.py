@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from icm_api.errors import ConfigError, RunError
 from icm_api.files import write_whole
 from icm_api.types import Dataset, Example, Label, LabelDistribution, Labeling, Score, Usage
+from icm_api.wording import count_of
 
 if TYPE_CHECKING:
     import pandas
@@ -128,12 +129,12 @@ class Result:
             "labels": ", ".join(counts[:_SAMPLE]) + (f" and {len(counts) - _SAMPLE:,} more" * (len(counts) > _SAMPLE)),
             **({"left open": f"{left:,}"} if left else {}),
             "U, P, I": f"{self.utility:.3f}, {self.mutual_predictability:.4f}, {self.inconsistency:g}",
-            "cost": f"{usage.requests:,} requests, {usage.prompt_tokens:,} prompt tokens",
+            "cost": f"{count_of(usage.requests, 'request')}, {count_of(usage.prompt_tokens, 'prompt token')}",
         }
 
     def __repr__(self) -> str:
         facts = "; ".join(f"{name}: {value}" for name, value in self._facts().items())
-        return f"<Result of {len(self.examples):,} examples; {facts}>"
+        return f"<Result of {count_of(len(self.examples), 'example')}; {facts}>"
 
     def _repr_html_(self) -> str:
         """For notebooks: the facts, and the first examples."""

@@ -38,6 +38,7 @@ from icm_api.model.writing import write_each
 from icm_api.prompts import PromptBuilder
 from icm_api.runs import build_task, default_cache_folder, load_dataset
 from icm_api.types import Example, Prompt, PromptTemplate, Verbalizer
+from icm_api.wording import count_of
 
 _FIRST_ROWS = 5
 _MUCH = 0.1
@@ -159,7 +160,9 @@ def generate_verb(arguments: Namespace) -> None:
     }
     print(json.dumps(summary) if arguments.json else "\n".join(_told(summary, arguments.out)))
     if failure is not None:
-        print(f"{len(lines):,} of {len(rows):,} questions are written; run the same again to go on", file=sys.stderr)
+        print(
+            f"{len(lines):,} of {count_of(len(rows), 'question')} written; run the same again to go on", file=sys.stderr
+        )
         raise failure
 
 

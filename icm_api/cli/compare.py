@@ -37,6 +37,7 @@ from icm_api.data import HUB
 from icm_api.errors import BudgetError, ClusterError, ConfigError, DataError, GaveUpError, StorageError
 from icm_api.evaluation import Measure
 from icm_api.runs import Watch, folder_of
+from icm_api.wording import count_of
 
 _WIDTH = 100
 
@@ -71,8 +72,8 @@ def compare_verb(arguments: Namespace) -> None:
             whole, money = place.sent()
             now, currency = (money or 0.0) - paid, config.prices.currency
             print(
-                f"sent now: {whole.requests - before.requests:,} requests, {now:,.4f} {currency}; for the whole "
-                f"comparison: {whole.requests:,} requests, {money:,.4f} {currency}"
+                f"sent now: {count_of(whole.requests - before.requests, 'request')}, {now:,.4f} {currency}; for the "
+                f"whole comparison: {count_of(whole.requests, 'request')}, {money:,.4f} {currency}"
             )
         print(f"written to {folder}: {', '.join(path.name for path in written)}")
 
@@ -97,7 +98,8 @@ async def _compared(config: Config, arguments: Namespace, folder: Path, console:
     plan = await plan_panel(config, splits)
     chat = f" and {plan.chat_requests:,} to the chat model" if plan.chat_requests else ""
     console.print(
-        f"{len(splits)} seeds, {plan.searches} searches: at most {plan.requests:,} requests{chat}, where every label "
+        f"{count_of(len(splits), 'seed')}, {count_of(plan.searches, 'search', 'searches')}: at most "
+        f"{count_of(plan.requests, 'request')}{chat}, where every label "
         "is one token; less what the cache has"
     )
     with LiveView(console) as view:
@@ -124,7 +126,7 @@ async def _compared(config: Config, arguments: Namespace, folder: Path, console:
 
 def _show(comparison: Comparison, console: Console) -> None:
     """Print the two tables and what there is to say of them."""
-    seeds = f"mean over {len(comparison.seeds)} seeds" if len(comparison.seeds) > 1 else "one seed"
+    seeds = f"mean over {count_of(len(comparison.seeds), 'seed')}" if len(comparison.seeds) > 1 else "one seed"
     priced = any(part.cost.money is not None for row in comparison.rows for part in row.parts.values())
     held_out = _sizes(comparison.held_out)
     titles = {

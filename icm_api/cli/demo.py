@@ -36,6 +36,7 @@ from icm_api.runs import (
     resume,
     run_config,
 )
+from icm_api.wording import count_of
 
 CONSTRAINTS = MappingProxyType(
     {
@@ -174,7 +175,7 @@ def _spread_lines(outcomes: Sequence[_Outcome]) -> list[str]:
     rows["share of the gap recovered"] = shares
     without = len(outcomes) - len(shares)
     return [
-        f"over {len(outcomes)} seeds, mean (standard deviation; smallest to largest):",
+        f"over {count_of(len(outcomes), 'seed')}, mean (standard deviation; smallest to largest):",
         *(
             f"  {name:<28}{found.mean:6.1%} ({found.standard_deviation:.1%}; {found.low:.1%} to {found.high:.1%})"
             for name, found in ((name, spread(values)) for name, values in rows.items() if len(values) > 1)

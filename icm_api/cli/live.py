@@ -20,6 +20,7 @@ from icm_api.model import LanguageModel
 from icm_api.runs import Watch
 from icm_api.search import Progress
 from icm_api.types import Model
+from icm_api.wording import count_of
 
 _EVERY = 30.0
 _REDRAWN = 0.5
@@ -95,7 +96,7 @@ class LiveView:
 
     def labelled(self, done: int, total: int) -> None:
         """Say how much of the rest is labelled."""
-        self._state = f"labelled {done:,} of the other {total:,} examples"
+        self._state = f"labelled {done:,} of the other {count_of(total, 'example')}"
         self._redraw()
 
     def _redraw(self) -> None:
@@ -114,7 +115,7 @@ class LiveView:
             parts.append(f"step {info.step} of at most {self._last.steps}")
             parts.append(f"{len(info.score.labeling):,} labelled, U {info.score.utility:.3f}")
         if isinstance(self._model, LanguageModel):
-            parts.append(f"{self._model.sent.requests:,} requests answered")
+            parts.append(f"{count_of(self._model.sent.requests, 'request')} answered")
             if (batch := self._model.under_way) is not None:
                 parts.append(f"batch {batch[0]:,} of {batch[1]:,}")
         return ", ".join([*parts, f"after {timedelta(seconds=round(monotonic() - self._began))}"])
@@ -134,7 +135,7 @@ class LiveView:
         table.add_row("P, I", f"{info.score.mutual_predictability:.4f}, {info.score.inconsistency:g}", "")
         rate = state.accepted / info.step if info.step else 1.0
         table.add_row("temperature", f"{info.temperature:.2f}", f"accepted {rate:.0%}")
-        table.add_row("requests", f"{usage.requests:,}", f"{usage.prompt_tokens:,} prompt tokens")
+        table.add_row("requests", f"{usage.requests:,}", f"{count_of(usage.prompt_tokens, 'prompt token')}")
         if isinstance(self._model, LanguageModel):
             table.add_row("answered", f"{self._model.sent.requests:,}", "by the model, and not by the cache")
             if (batch := self._model.under_way) is not None:

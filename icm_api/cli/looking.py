@@ -10,6 +10,7 @@ from pathlib import Path
 from icm_api.cli.running import in_words, lines_of_rest, result_lines
 from icm_api.runs import PARTS_FOLDER, Difference, FinishedRun, RunRow, diff_runs, list_runs, run_row
 from icm_api.runs.folder import read_inputs
+from icm_api.wording import count_of
 
 _HEAD = ("run", "state", "model", "n", "U", "verdict", "requests", "cost", "age")
 _MOST_FLIPPED = 10
@@ -69,7 +70,7 @@ def show_verb(arguments: Namespace) -> None:
         print(json.dumps(row.as_json()))
         return
     if row.state in ("unfinished", "running"):
-        print(f"{arguments.run}: {row.told}, {row.model}, {row.requests:,} requests sent")
+        print(f"{arguments.run}: {row.told}, {row.model}, {count_of(row.requests, 'request')} sent")
         print(f"to go on: icm-api resume {arguments.run}")
         return
     if row.state == "damaged" and not row.model:
@@ -111,7 +112,7 @@ def _difference(found: Difference) -> list[str]:
     ]
     if found.alike is None:
         return [*lines, "no example is in both runs"]
-    lines.append(f"{found.shared:,} examples in both, {found.alike:.1%} with the same label")
+    lines.append(f"{count_of(found.shared, 'example')} in both, {found.alike:.1%} with the same label")
     if found.renamed:
         names = ", ".join(f"{b} as {a}" for b, a in found.renamed.items() if a != b)
         lines.append(

@@ -16,6 +16,7 @@ from typing import Any
 from icm_api.config import Config, load_config
 from icm_api.errors import NotConfirmedError
 from icm_api.runs import FinishedRun, Plan, compare_plans, plan
+from icm_api.wording import count_of
 
 _HEAD = ("engine", "estimator", "requests", "tokens", "new", "money", "minutes", "requests", "tokens", "money")
 _LEFT = 2
@@ -96,31 +97,32 @@ def taken_line(run: FinishedRun) -> Iterator[str]:
 
 def _lines(found: Plan, config: Config) -> Iterator[str]:
     likely = found.likely
-    yield f"{found.examples:,} examples, {found.relations:,} relations, at most {found.steps:,} steps"
+    found_there = (count_of(found.examples, "example"), count_of(found.relations, "relation"))
+    yield ", ".join((*found_there, f"at most {count_of(found.steps, 'step')}"))
     if found.rest:
         yield (
             f"{found.examples - found.rest:,} of them are searched; the other {found.rest:,} are labelled from these, "
             "a request each"
         )
     if found.batches > 1:
-        yield f"searched in {found.batches:,} batches"
-    asked = f" of {likely.questions:,} questions" if likely.questions > likely.requests else ""
+        yield f"searched in {count_of(found.batches, 'batch', 'batches')}"
+    asked = f" of {count_of(likely.questions, 'question')}" if likely.questions > likely.requests else ""
     parts = [
-        f"{likely.requests:,} requests{asked}",
-        f"{likely.prompt_tokens:,} prompt tokens, {likely.prompt_tokens - likely.cached_tokens:,} of them new to a "
-        "prefix cache",
+        f"{count_of(likely.requests, 'request')}{asked}",
+        f"{count_of(likely.prompt_tokens, 'prompt token')}, {likely.prompt_tokens - likely.cached_tokens:,} of them "
+        "new to a prefix cache",
         *_paid(likely.money, likely.minutes, config),
     ]
     yield "likely: " + ", ".join(parts)
-    bounds = [f"{found.requests:,} requests", f"{found.prompt_tokens:,} prompt tokens"]
+    bounds = [count_of(found.requests, "request"), count_of(found.prompt_tokens, "prompt token")]
     yield "at most: " + ", ".join([*bounds, *_paid(found.money, found.minutes, config)]) + ", before any cache"
-    yield f"longest prompt {found.longest_prompt:,} tokens; context window {found.context_window:,}"
+    yield f"longest prompt {count_of(found.longest_prompt, 'token')}; context window {found.context_window:,}"
     if found.longest_prompt == found.context_window and not found.rest:
         yield "not all demonstrations fit the context window together: whole ones will be left out, none cut"
     if found.too_long:
         named = ", ".join(found.too_long[:5]) + (", ..." if len(found.too_long) > 5 else "")
         told = "alone longer than the window, so set aside up to run.tolerate"
-        yield f"{told}: {len(found.too_long):,} examples: {named}"
+        yield f"{told}: {count_of(len(found.too_long), 'example')}: {named}"
     yield from found.notes
     if likely.minutes is None and config.client.tier != "batch":
         yield "minutes: not known; --latency SECONDS states how long an answer takes, --probe measures it"

@@ -25,6 +25,7 @@ from icm_api.files import write_whole
 from icm_api.result import LabelledExample
 from icm_api.runs import FinishedRun, check_labels, draw_labels
 from icm_api.types import Dataset
+from icm_api.wording import count_of
 
 _FOUND = ("found", "confidence")
 # What a cell of a workbook can hold.
@@ -55,11 +56,11 @@ def queue_verb(arguments: Namespace) -> None:
     blind = arguments.blind or arguments.random is not None
     if arguments.to is not None:
         found = export_labels(_among(run, chosen), arguments.to, out, Options(blind=blind))
-        print(f"{len(chosen)} examples, {about}", *found.lines(), sep="\n")
+        print(f"{count_of(len(chosen), 'example')}, {about}", *found.lines(), sep="\n")
         return
     rows = list(_rows(chosen, run.dataset, blind=blind))
     write_whole(out, _WRITERS[out.suffix](rows))
-    print(f"wrote {out}: {len(rows)} examples, {about}")
+    print(f"wrote {out}: {count_of(len(rows), 'example')}, {about}")
     odd = [row["id"] for row in rows if out.suffix == ".csv" and is_rewritten(row["id"])]
     if odd:
         print(

@@ -50,6 +50,7 @@ from icm_api.reward.comparing import Asked, in_words, plain
 from icm_api.reward.opening import shown_with_replies
 from icm_api.runs import config_of
 from icm_api.types import Usage
+from icm_api.wording import count_of
 
 _CHOSEN = ("chosen", "rejected")
 
@@ -171,7 +172,10 @@ def best_verb(arguments: Namespace) -> None:
     if arguments.json:
         print(json.dumps({**summary, **({"pairs": exported.as_json()} if exported else {})}))
         return
-    print(f"best of {arguments.samples} replies by {cost['model']} to {best:,} of {len(found):,} prompts")
+    print(
+        f"best of {count_of(arguments.samples, 'reply', 'replies')} by {cost['model']} to {best:,} of "
+        f"{count_of(len(found), 'prompt')}"
+    )
     print(_asked(usage))
     print("\n".join([f"written: {arguments.out}", *(exported.lines() if exported else [])]))
 
@@ -191,10 +195,11 @@ def _say_estimate(arguments: Namespace, prompts: Sequence[str]) -> None:
         return
     price = "; --prices says what they cost" if money is None else f", {money:,.2f} USD"
     print(
-        f"to write {samples} replies to each of {len(prompts):,} prompts: at most {asked:,} requests, {given:,} prompt "
+        f"to write {count_of(samples, 'reply', 'replies')} to each of {count_of(len(prompts), 'prompt')}: at most "
+        f"{count_of(asked, 'request')}, {given:,} prompt "
         f"tokens and {made:,} reply tokens{price}\n"
         + (
-            f"to compare them: about {judged:,} requests of the run, on its [budget]"
+            f"to compare them: about {count_of(judged, 'request')} of the run, on its [budget]"
             if judged
             else "to score them: nothing is asked"
         )
@@ -246,6 +251,6 @@ async def _opened(arguments: Namespace) -> AsyncIterator[RewardModel | ScoredRew
 
 def _asked(usage: Usage) -> str:
     return (
-        f"asked to compare: {usage.requests:,} requests, {usage.prompt_tokens:,} prompt tokens, those that the cache "
-        "answered included"
+        f"asked to compare: {count_of(usage.requests, 'request')}, {count_of(usage.prompt_tokens, 'prompt token')}, "
+        "those that the cache answered included"
     )

@@ -43,6 +43,7 @@ from icm_api.runs import (
     with_check,
 )
 from icm_api.types import Model, Usage
+from icm_api.wording import count_of
 
 _FILES = (LABELS_FILE, SUMMARY_FILE, TRACE_FILE)
 
@@ -96,7 +97,8 @@ def watched(work: Callable[[Watch], Coroutine[Any, Any, Result]], folder: Path, 
         view.resumed(steps, torn)
         if torn:
             console.print(f"dropped a torn last line of {torn} bytes from {folder / TRACE_FILE}", soft_wrap=True)
-        console.print(f"{steps} steps are on disk; checking them, then going on", soft_wrap=True)
+        told = count_of(steps, "step is on disk; checking it", "steps are on disk; checking them")
+        console.print(f"{told}, then going on", soft_wrap=True)
 
     asked: list[Model] = []
 
@@ -164,17 +166,17 @@ def _bill(asked: Sequence[Model], folder: Path) -> list[str]:
 def in_words(usage: Usage, money: float | None, prices: Prices | None) -> str:
     """Requests, tokens and, if it is known, money."""
     paid = "" if money is None or prices is None else f", {money:,.4f} {prices.currency}"
-    return f"{usage.requests:,} requests, {usage.prompt_tokens:,} prompt tokens{paid}"
+    return f"{count_of(usage.requests, 'request')}, {count_of(usage.prompt_tokens, 'prompt token')}{paid}"
 
 
 def _left_open(result: Result) -> list[str]:
     left = sum(row.abstained for row in result.examples)
-    return [f"left open, as their probability is too low: {left} labels"] if left else []
+    return [f"left open, as their probability is too low: {count_of(left, 'label')}"] if left else []
 
 
 def _set_aside(result: Result, folder: Path) -> list[str]:
     aside = result.about.get("set_aside", {})
-    told = f"set aside, as they are too long or the model refused them: {len(aside)} examples"
+    told = f"set aside, as they are too long or the model refused them: {count_of(len(aside), 'example')}"
     asked = f"see {folder / ASIDE_FILE}; icm-api resume {folder} asks about them again"
     return [f"{told}; {asked}"] if aside else []
 
@@ -197,11 +199,12 @@ def result_lines(result: Result, folder: Path) -> list[str]:
     labels = ", ".join(f"{label} {count}" for label, count in sorted(counts.items()))
     return [
         *lines_of(result.about, str(folder)),
-        f"labelled {len(result.examples)} examples in {result.steps} steps: {labels}",
+        f"labelled {count_of(len(result.examples), 'example')} in {count_of(result.steps, 'step')}: {labels}",
         f"U = {result.utility:.3f}   P = {result.mutual_predictability:.4f}   I = {result.inconsistency:g}"
         f"   J = {result.about['information']:.3f} nats per example",
         _coverage_line(result),
-        f"cost: {result.usage.requests:,} requests, {result.usage.prompt_tokens:,} prompt tokens" + _judging(result),
+        f"cost: {count_of(result.usage.requests, 'request')}, {count_of(result.usage.prompt_tokens, 'prompt token')}"
+        + _judging(result),
         *taken_line(FinishedRun(folder, result)),
         *batch_lines(result.about),
         *lines_of_zero_shot(result),

@@ -51,6 +51,7 @@ from icm_api.training import (
     training_data,
     training_folder,
 )
+from icm_api.wording import count_of
 
 _TENTHS = 10
 
@@ -191,7 +192,7 @@ def iterate_verb(arguments: Namespace) -> None:
         return
     counts = Counter(row.label for row in run.result.examples)
     shares = ", ".join(f"{label} {count}" for label, count in sorted(counts.items()))
-    lines = [f"labelled {len(run.result.examples)} examples: {shares}", *batch_lines(run.result.about)]
+    lines = [f"labelled {count_of(len(run.result.examples), 'example')}: {shares}", *batch_lines(run.result.about)]
     print("\n".join([*lines, f"written: {folder}", f"to go on: icm-api export {quote(str(folder))} --to openai-sft"]))
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from icm_api.consistency.relations import Relations, compile_relations, constraint_name
 from icm_api.types import Constraint, Dataset, Label
+from icm_api.wording import count_of
 
 _SHOWN_IDS = 8
 _LARGEST_SHOWN = 1_000_000
@@ -118,8 +119,8 @@ class Audit:
     def lines(self) -> list[str]:
         """For a terminal: what the constraints come to, in words."""
         return [
-            f"{_counted(self.examples, 'example')}, labels {' | '.join(self.labels)}, "
-            f"{_counted(self.relations, 'relation')}",
+            f"{count_of(self.examples, 'example')}, labels {' | '.join(self.labels)}, "
+            f"{count_of(self.relations, 'relation')}",
             *(_constraint_line(found) for found in self.constraints),
             *(self._histogram_line(*row) for row in self.histogram),
             *self._unreached_lines(),
@@ -159,12 +160,12 @@ class Audit:
 
     def _histogram_line(self, size: int, legal: int | None, groups: int) -> str:
         ways = f"more than {self.limit:,}" if legal is None else f"{legal:,}"
-        return f"{_counted(groups, 'group')} of {size}: {ways} of {self._possible(size)} labelings legal"
+        return f"{count_of(groups, 'group')} of {size}: {ways} of {self._possible(size)} labelings legal"
 
     def _unreached_lines(self) -> list[str]:
         if not self.unreached:
             return []
-        return [f"no constraint reaches {_counted(len(self.unreached), 'example')}: {_shown(self.unreached)}"]
+        return [f"no constraint reaches {count_of(len(self.unreached), 'example')}: {_shown(self.unreached)}"]
 
 
 def audit(
@@ -236,11 +237,7 @@ def _audit_one(
 def _constraint_line(found: ConstraintAudit) -> str:
     if not found.relations:
         return f"{found.name}: no relation at all; it never fires on this data set, check its keys and the groups"
-    return f"{found.name}: {_counted(found.relations, 'relation')} over {_counted(found.examples, 'example')}"
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    return f"{found.name}: {count_of(found.relations, 'relation')} over {count_of(found.examples, 'example')}"
 
 
 def _shown(ids: tuple[str, ...]) -> str:

@@ -16,6 +16,7 @@ from typing import TypeAlias
 from icm_api.data.readers import read_rows
 from icm_api.data.rows import Row, kind
 from icm_api.errors import DataError
+from icm_api.wording import count_of
 
 EXAMPLE_ID, QUESTION = "example_id", "label"
 """What both tools call an example's id and the question: in Label Studio "id" is the task's own."""
@@ -66,7 +67,8 @@ def _agreed(rows: Iterable[Row]) -> Iterator[Row]:
         split += tied
         yield Row(row.path, row.line, key, {"id": key, QUESTION: most[0][0] if most and not tied else None}, row.unit)
     if split:
-        _LOG.warning("%d examples are left open, as people answered them differently and no answer leads", split)
+        told = count_of(split, "example is", "examples are")
+        _LOG.warning("%s left open, as people answered it differently and no answer leads", told)
 
 
 def _answers(row: Row) -> _Answers | None:

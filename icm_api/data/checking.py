@@ -17,6 +17,7 @@ from icm_api.data.loading import is_skipped, read_tolerantly
 from icm_api.data.spreadsheets import is_rewritten
 from icm_api.errors import DataError
 from icm_api.types import Example
+from icm_api.wording import count_of
 
 _FAR, _LEAST_LONG = 10, 200
 """A text is long if it has so many times the median's characters, and so many at least."""
@@ -46,7 +47,7 @@ class DataCheck:
     def lines(self) -> list[str]:
         """For a terminal: only what there is to say."""
         bad = [
-            f"{len(self.bad):,} bad rows, {self.examples:,} examples without them:",
+            f"{count_of(len(self.bad), 'bad row')}, {count_of(self.examples, 'example')} without them:",
             *(f"  {row}" for row in self.bad),
         ]
         alike = [" = ".join(ids) for ids in self.duplicates]

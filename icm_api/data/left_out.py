@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from icm_api.data.rows import Row
 from icm_api.errors import DataError
+from icm_api.wording import count_of
 
 Note: TypeAlias = Callable[[Row, int, str], None]
 """Gets a row of which something is left out, how much of it, and what that is, in the plural."""
@@ -43,7 +44,8 @@ class LeftOut:
     def say(self) -> None:
         """Say how much was left out, if anything was, as warnings of the log."""
         if self.rows:
-            _LOG.warning("left out %d rows without a text (data.on_empty); the first: %s", len(self.rows), self.rows[0])
+            rows = count_of(len(self.rows), "row")
+            _LOG.warning("left out %s without a text (data.on_empty); the first: %s", rows, self.rows[0])
         for what, (count, first) in self._others.items():
             _LOG.warning("left out %d %s; the first: %s %d of %s", count, what, first.unit, first.line, first.path)
 

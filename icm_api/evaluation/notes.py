@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from icm_api.evaluation.measures import Measures
 from icm_api.evaluation.thresholds import COHERENT, COVERED, DRIFTED, LOPSIDED, NAMING_SPREAD, ONE_SIDED
+from icm_api.wording import count_of
 
 
 def notes(m: Measures) -> Iterator[str]:
@@ -39,13 +40,13 @@ def notes(m: Measures) -> Iterator[str]:
         least = min((end.agreement for end in m.ends), default=1.0)
         renamed = min((end.agreement_renamed for end in m.ends), default=1.0)
         yield (
-            f"{m.ends_agreeing} of {total} restarts ended at these labels; the least alike agrees on {least:.0%} "
-            f"({renamed:.0%} with the names exchanged)"
+            f"{m.ends_agreeing} of {count_of(total, 'restart')} ended at these labels; the least alike agrees on "
+            f"{least:.0%} ({renamed:.0%} with the names exchanged)"
             if m.ends
-            else f"all {total} restarts ended at these labels"
+            else f"all {count_of(total, 'restart')} ended at these labels"
         )
     for constraint, count in m.conflicts.items():
-        yield f"{count} relations of {constraint} are broken"
+        yield f"{count_of(count, f'relation of {constraint} is', f'relations of {constraint} are')} broken"
     if m.coverage is not None and m.coverage[0] < COVERED:
         yield f"mean coverage is {m.coverage[0]:.2f}, smallest {m.coverage[1]:.2f}"
     if m.witness is not None:

@@ -15,6 +15,7 @@ from icm_api.objective import Calibration, Objective, shares
 from icm_api.result import Result
 from icm_api.search.align import align, most_probable
 from icm_api.types import Label, Labeling, Predictions
+from icm_api.wording import count_of
 
 LITTLE = 0.03
 """Share of the labels up to which a search that changed no more of them, or than one, added little."""
@@ -87,8 +88,8 @@ def zero_shot_lines(about: Mapping[str, Any], examples: int, requests: int) -> I
     changed = round((1 - calibrated["agreement"]) * examples)
     if changed <= max(1, LITTLE * examples):
         yield (
-            f"the search changed {changed} of {examples} labels from calibrated zero-shot: for its {requests:,} "
-            f"requests it added little here, where zero-shot takes {examples:,}"
+            f"the search changed {changed} of {count_of(examples, 'label')} from calibrated zero-shot: for its "
+            f"{requests:,} requests it added little here, where zero-shot takes {examples:,}"
         )
     moved = max(abs(raw["shares"][label] - calibrated["shares"][label]) for label in raw["shares"])
     if moved > FAR:

@@ -21,6 +21,7 @@ from icm_api.model.reading.openai_bodies import next_place
 from icm_api.model.reading.reading import Below, Reading
 from icm_api.model.request import Endpoint, Request, Response
 from icm_api.types import Capabilities, Label, Usage
+from icm_api.wording import count_of
 
 _T = TypeVar("_T")
 _NOT_MEASURED = "not measured"
@@ -119,7 +120,7 @@ class Probe:
         looked = ((name, finding) for name, finding in self._each().items() if finding != Finding())
         shown = [f"  {_TITLES[name]:<20}{_shown(name, finding)}" for name, finding in looked]
         usage = self.usage
-        cost = f"{usage.requests:,} requests, {usage.prompt_tokens:,} prompt tokens"
+        cost = f"{count_of(usage.requests, 'request')}, {count_of(usage.prompt_tokens, 'prompt token')}"
         warnings = [f"warning: {warning}" for warning in self.warnings]
         return [self.identity, *shown, f"  {'asked for this':<20}{cost}", *warnings, self.verdict]
 
@@ -175,7 +176,7 @@ def _value(name: str, value: Any) -> str:
         case "questions":
             return f"cost {value:.2f} times one"
         case "window":
-            return f"{value:,} tokens"
+            return count_of(value, "token")
         case "bounds":
             return ", ".join(f"{label} from {low:.3g} to {high:.3g}" for label, (low, high) in value.items()) or "none"
         case "single_tokens":
@@ -183,7 +184,7 @@ def _value(name: str, value: Any) -> str:
         case "difference":
             return "the same answer" if value == 0 else f"probabilities differ by up to {value:.2g}"
         case "cached":
-            return f"{value:,} tokens"
+            return count_of(value, "token")
         case "limits":
             return ", ".join(f"{amount:,.0f} {kind.partition('_')[0]}" for kind, amount in value.items())
         case "seconds":

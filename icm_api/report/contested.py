@@ -14,6 +14,7 @@ from icm_api.consistency import Relations
 from icm_api.report.text import Excerpt, excerpt, shortened
 from icm_api.result import LabelledExample, Result
 from icm_api.types import Dataset, Label, Relation
+from icm_api.wording import count_of
 
 MOST_LISTED = 50
 SURE = 0.95
@@ -224,9 +225,9 @@ def _why(row: LabelledExample, other: Label, bindings: Sequence[Binding], change
     broken = sum(binding.state == "broken" for binding in bindings)
     held = sum(binding.state == "would break" for binding in bindings)
     if broken:
-        yield f"It stands in {_many(broken, 'broken relation')}: a label in each is wrong, or the relation is."
+        yield f"It stands in {count_of(broken, 'broken relation')}: a label in each is wrong, or the relation is."
     if held:
-        yield f"{other} would break {_many(held, 'relation')} that {row.label} keeps."
+        yield f"{other} would break {count_of(held, 'relation')} that {row.label} keeps."
     elif ahead < 0 and not row.fixed:
         yield "No relation speaks against the other label: what it would do to the predictions of other examples does."
     if row.abstained:
@@ -234,11 +235,7 @@ def _why(row: LabelledExample, other: Label, bindings: Sequence[Binding], change
     if row.coverage is not None and row.coverage < 0.5:
         yield f"Only {row.coverage:.0%} of the model's probability was on the labels: it was to say something else."
     if changes:
-        yield f"The search changed its label {_many(changes, 'time')}."
-
-
-def _many(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+        yield f"The search changed its label {count_of(changes, 'time')}."
 
 
 def _member(dataset: Dataset | None, row: LabelledExample) -> Member:

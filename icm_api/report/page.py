@@ -29,6 +29,7 @@ from icm_api.report.contested import MOST_LISTED, SURE
 from icm_api.report.drawing import Chart, svg
 from icm_api.report.reading import Report
 from icm_api.report.text import clean
+from icm_api.wording import count_of
 
 _P_OF = MappingProxyType({"information": "mean log p, in nats"})
 _NOT_JUDGED = "The labels were not judged: switch on [diagnostics] and run again to know what to make of them."
@@ -131,26 +132,26 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
     yield "Model", f"{report.inputs.get('model')} ({config.model.provider})"
     yield (
         "Data",
-        f"{config.data.path}: {_many(len(report.result.examples), 'example')}"
+        f"{config.data.path}: {count_of(len(report.result.examples), 'example')}"
         + ("" if find_format(config.data.format).by_columns else f", read as {config.data.format}"),
     )
     aside = about.get("set_aside", {})
     if aside:
         yield (
             "Set aside",
-            f"{_many(len(aside), 'example')} too long or refused by the model: {', '.join(sorted(aside))}",
+            f"{count_of(len(aside), 'example')} too long or refused by the model: {', '.join(sorted(aside))}",
         )
     yield "Labels", ", ".join(config.prompt.labels)
     kinds = Counter(section.kind for section in config.constraints)
     listed = ", ".join(kind if count == 1 else f"{kind} ({count})" for kind, count in kinds.items()) or "none"
-    relations = "" if report.relations is None or not kinds else f": {_many(report.relations, 'relation')}"
+    relations = "" if report.relations is None or not kinds else f": {count_of(report.relations, 'relation')}"
     yield "Constraints", listed + relations
     yield "Search", f"engine {search.engine}, preset {search.preset}, seed {search.seed}, alpha {search.alpha:g}"
     yield "Objective", f"{_statistic(report)}, estimated by {about.get('method', search.estimator)}"
     yield (
         "Steps",
-        f"{_many(report.result.steps, 'step')}, {_many(int(report.trace.accepted.sum()), 'proposal')} accepted, "
-        f"{_many(len(report.trace.begins()) + 1, 'beginning')}",
+        f"{count_of(report.result.steps, 'step')}, {count_of(int(report.trace.accepted.sum()), 'proposal')} accepted, "
+        f"{count_of(len(report.trace.begins()) + 1, 'beginning')}",
     )
     if search.start is not None:
         yield "Started from", str(search.start)
@@ -201,8 +202,8 @@ def _temperature(calibration: Mapping[str, Any] | None) -> str:
     match calibration["source"]:
         case "given labels":
             return (
-                f"Calibrated by one temperature, {value:.3g}, fitted to {_many(evidence, 'label')} that a person gave: "
-                f"it {_does(value)}."
+                f"Calibrated by one temperature, {value:.3g}, fitted to {count_of(evidence, 'label')} that a person "
+                f"gave: it {_does(value)}."
             )
         case "legal labelings":
             return "Calibrated by relations: the probability of each label over all labelings that break none."
@@ -211,8 +212,8 @@ def _temperature(calibration: Mapping[str, Any] | None) -> str:
             share = "" if agreement is None else f", {agreement:.0%} of which agree"
             return (
                 f"Scaled by one temperature, {value:.3g}, which {_does(value)}; from "
-                f"{_many(evidence, 'repeated prediction')}{share}. That says how stable the model is, not how often it "
-                "is right, so it is no calibration."
+                f"{count_of(evidence, 'repeated prediction')}{share}. That says how stable the model is, not how "
+                "often it is right, so it is no calibration."
             )
     return "Nothing to calibrate by: the probabilities are the model's own."
 
@@ -226,12 +227,8 @@ def _does(temperature: float) -> str:
 def _cost(report: Report) -> dict[str, str]:
     """The cost tile: money if it is known, else requests."""
     sent, prices = report.sent, report.config.prices
-    asked = f"{report.result.usage.requests:,}"
+    asked = report.result.usage.requests
     if sent is not None and sent.money is not None and prices is not None:
-        return {"value": f"{sent.money:,.4g} {prices.currency}", "note": f"{asked} requests asked for"}
+        return {"value": f"{sent.money:,.4g} {prices.currency}", "note": f"{count_of(asked, 'request')} asked for"}
     note = "requests asked for" if sent is None else f"requests asked for, {sent.usage.requests:,} sent"
-    return {"value": asked, "note": note}
-
-
-def _many(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+    return {"value": f"{asked:,}", "note": note}

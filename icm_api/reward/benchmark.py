@@ -27,6 +27,7 @@ from icm_api.data.rows import kind
 from icm_api.errors import DataError
 from icm_api.evaluation import Interval, Measure, clustered_interval, exact_interval
 from icm_api.reward.comparing import Biases, Comparison, Ranking, Ranks, Refused, biases, in_words, plain
+from icm_api.wording import count_of
 
 TIES = "Ties"
 _REF, _TIED = "ref", "tied"
@@ -82,8 +83,10 @@ class Benchmark:
 
     def lines(self) -> list[str]:
         """The lines that say this to people."""
-        found = [f"{name}: {in_words(measure)}, {self.rows[name]:,} rows" for name, measure in self.subsets.items()]
-        left = [f"{self.refused:,} rows got no answer, and count in nothing"] if self.refused else []
+        found = [
+            f"{name}: {in_words(measure)}, {count_of(self.rows[name], 'row')}" for name, measure in self.subsets.items()
+        ]
+        left = [f"{count_of(self.refused, 'row')} got no answer, and count in nothing"] if self.refused else []
         moved = [] if self.biases is None else self.biases.lines()
         return [*found, f"overall, the mean of the subsets: {in_words(self.overall)}", *moved, *left]
 

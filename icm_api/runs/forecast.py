@@ -23,6 +23,7 @@ from icm_api.search import Asked, Start, build_kernel, engine_of, steps_of
 from icm_api.search.estimating import TURNS, exact_too
 from icm_api.search.forecast import spread
 from icm_api.types import Usage
+from icm_api.wording import count_of
 
 _MARGIN = 1.125
 
@@ -174,7 +175,8 @@ class Subject:
     def _notes(self, config: Config, rates: Rates, shown: Probed | None, earlier: Earlier) -> Iterator[str]:
         if shown is not None:
             spent = shown.usage
-            yield f"the probe took {spent.requests:,} requests and {spent.prompt_tokens:,} prompt tokens"
+            tokens = count_of(spent.prompt_tokens, "prompt token")
+            yield f"the probe took {count_of(spent.requests, 'request')} and {tokens}"
         low, high = spread(self.objective, self.search)
         yield f"how long a search goes on is known only afterwards: runs take {low:g} to {high:g} times what is likely"
         if earlier.runs:

@@ -22,6 +22,7 @@ from icm_api.runs.rates import longest_prompt
 from icm_api.search import Found, Progress, Start, believed, result_of
 from icm_api.search import search as search_engine
 from icm_api.types import Model
+from icm_api.wording import count_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +163,7 @@ class Work:
 def _about_unknown(ids: Sequence[str]) -> str:
     named = ", ".join(map(repr, ids[:_MOST_NAMED])) + (", ..." if len(ids) > _MOST_NAMED else "")
     return (
-        f"{len(ids)} labels rest on nothing that the model said of them, as it listed no label (coverage 0 in "
+        f"{count_of(len(ids), 'label')} that the model said nothing of, as it listed no label (coverage 0 in "
         f"{LABELS_FILE}): {named}"
     )
 

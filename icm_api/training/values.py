@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 from icm_api.errors import StorageError
 from icm_api.export import FormatName
+from icm_api.wording import count_of
 
 State: TypeAlias = Literal["validating", "queued", "running", "succeeded", "failed", "cancelled"]
 Method: TypeAlias = Literal["sft", "dpo", "reward", "grpo"]
@@ -87,7 +88,7 @@ class Estimate:
         price = "not known in advance" if self.money is None else f"about {self.money:,.2f} {self.currency}"
         time = "not known in advance" if self.seconds is None else f"about {_span(self.seconds)}"
         return [
-            f"{self.rows:,} rows, {often}, about {self.tokens:,} tokens to train on",
+            f"{count_of(self.rows, 'row')}, {often}, about {count_of(self.tokens, 'token')} to train on",
             f"price: {price}",
             f"time: {time}",
             *(f"note: {note}" for note in self.notes),
@@ -136,7 +137,7 @@ class Job:
         if self.seconds is not None and not self.ended:
             told.append(f"about {_span(self.seconds)} left")
         if self.tokens:
-            told.append(f"{self.tokens:,} tokens trained")
+            told.append(f"{count_of(self.tokens, 'token')} trained")
         return f"{self.id}: {', '.join(told)}" + (f": {self.error}" if self.error else "")
 
 

@@ -10,6 +10,7 @@ from typing import Any, Self, overload
 from icm_api.errors import DataError
 from icm_api.types.examples import Example
 from icm_api.types.records import Keys, examples_of
+from icm_api.wording import count_of
 
 
 class Dataset(Sequence[Example]):
@@ -75,7 +76,7 @@ class Dataset(Sequence[Example]):
             raise DataError(f"records: {error}") from None
 
     def __repr__(self) -> str:
-        return f"<Dataset of {len(self):,} examples>"
+        return f"<Dataset of {count_of(len(self), 'example')}>"
 
     @overload
     def __getitem__(self, index: int) -> Example: ...

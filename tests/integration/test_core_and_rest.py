@@ -116,7 +116,7 @@ def test_a_verb_says_once_which_rows_are_left_out(tmp_path: Path, caplog: pytest
         caplog.clear()
         assert main(verb) == 0, verb
         assert [message for message in caplog.messages if message.startswith("left out")] == [
-            f"left out 1 rows without a text (data.on_empty); the first: {tmp_path / 'claims.jsonl'}:25: text field "
+            f"left out 1 row without a text (data.on_empty); the first: {tmp_path / 'claims.jsonl'}:25: text field "
             "'text' is empty; give it a text, or leave the line out"
         ], verb
         if verb[0] == "queue":

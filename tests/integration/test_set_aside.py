@@ -77,7 +77,7 @@ def test_one_refused_example_is_left_out_as_if_it_had_never_been_there(
     assert row["id"] == BAD
     assert "openai/" in row["reason"]
     assert f"example '{BAD}' is set aside: " in err
-    assert "set aside, as they are too long or the model refused them: 1 examples" in out
+    assert "set aside, as they are too long or the model refused them: 1 example" in out
 
 
 @pytest.mark.parametrize("kind", ["500", "truncated-json"])
@@ -227,7 +227,7 @@ def test_a_text_longer_than_the_window_is_left_out_and_never_sent(search: str, t
     with serve(record=10_000) as server:
         config = with_a_long_one(config_at(tmp_path / "long", server, search))
         assert main(["plan", str(config)]) == 0
-        assert f"so set aside up to run.tolerate: 1 examples: {BAD}" in capsys.readouterr().out
+        assert f"so set aside up to run.tolerate: 1 example: {BAD}" in capsys.readouterr().out
         assert main(["run", str(config)]) == 0
         assert f"example '{BAD}' is set aside: alone needs " in capsys.readouterr().err
         found = bytes_of(run_folder)
@@ -341,7 +341,9 @@ async def test_what_the_model_says_nothing_of_is_unknown_and_ends_nothing() -> N
     found = await run(dataset, TASK, model, search=QUICK, diagnostics=NO_JUDGE, watch=watch)
     assert len(found.labeling) == len(dataset)
     assert [row.id for row in found.examples if row.coverage == 0] == [dataset[2].id]
-    assert any(line.startswith("1 labels rest on nothing") and repr(dataset[2].id) in line for line in told)
+    assert any(
+        line.startswith("1 label that the model said nothing of") and repr(dataset[2].id) in line for line in told
+    )
     model.of = frozenset(example.fields["text"] for example in dataset)
     with pytest.raises(LogprobsUnavailableError, match="no form of any label in any of"):
         await run(dataset, TASK, model, search=QUICK, diagnostics=NO_JUDGE)

@@ -184,7 +184,7 @@ def test_answers_come_back_from_every_shape(shape: str, tmp_path: Path, caplog: 
             path = tmp_path / "answers.csv"
             path.write_text(as_table(short(found)), encoding="utf-8")
     assert dict(load_fixed(path, data.dataset, LABELS)) == MEANT
-    assert "1 examples are left open" in caplog.text
+    assert "1 example is left open" in caplog.text
     assert answered_ids(path) >= MEANT.keys()
 
 

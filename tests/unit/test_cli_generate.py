@@ -92,7 +92,7 @@ def test_what_a_budget_stopped_goes_on_and_nothing_is_asked_twice(questions: Pat
         assert all(len(row["solutions"]) > 0 for row in found)  # type: ignore[arg-type]
         err = capsys.readouterr().err
         assert "40 requests are used" in err
-        assert f"{len(found)} of {len(QUESTIONS)} questions are written; run the same again to go on" in err
+        assert f"{len(found)} of {len(QUESTIONS)} questions written; run the same again to go on" in err
         assert generate(questions, CHAT.spec(server)) == 0
         assert asked(server) == 3 * len(QUESTIONS)
     assert len(written(questions)) == len(QUESTIONS)

@@ -333,7 +333,7 @@ def test_rows_without_a_text_can_be_left_out(
     skipping = replace(source, on_empty="skip")
     data = load_examples(skipping)
     assert {(each.group or each.id) for each in data} == kept
-    assert "rows without a text (data.on_empty); the first: " in caplog.messages[0]
+    assert "without a text (data.on_empty); the first: " in caplog.messages[0]
     assert set(data.ids) <= load_gold_labels(skipping).keys()
 
 
@@ -345,7 +345,7 @@ def test_what_else_is_left_out_is_counted_over_rows_without_a_text(
     data = load_examples(DataSource(str(path), "preferences", ("q", "r", "s"), on_empty="skip"))
     assert data.ids == ("4-1", "4-2")
     assert [message.partition(" (")[0].partition(",")[0] for message in caplog.messages] == [
-        "left out 1 rows without a text",
+        "left out 1 row without a text",
         "left out 3 comparisons",
     ]
     assert caplog.messages[1].endswith(f"; the first: line 2 of {path}")

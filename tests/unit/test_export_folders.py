@@ -197,8 +197,8 @@ def test_what_was_written_and_left_out_is_told(tmp_path: Path) -> None:
     assert found.lines() == [
         f"wrote 10 rows: {tmp_path}/a b/train.jsonl",
         f"wrote 3 rows: {tmp_path}/a b/validation.jsonl",
-        "of these, 1 have a label that a person gave",
-        "left out 1 examples less sure than 0.5",
+        "of these, 1 has a label that a person gave",
+        "left out 1 example less sure than 0.5",
         "next:",
         '  curl https://api.openai.com/v1/files -H "Authorization: Bearer $OPENAI_API_KEY" -F purpose=fine-tune '
         f"-F file=@'{tmp_path}/a b/train.jsonl'",

@@ -100,7 +100,7 @@ async def test_refused_rows_are_told_and_count_in_nothing(path: Path) -> None:
     found = await run_benchmark(Scores({"Mercury.": 1.0}, refused="spider"), items)
     assert found.refused == 1
     assert found.subsets["Factuality"].value == 1.0
-    assert "1 rows got no answer" in found.lines()[-1]
+    assert "1 row got no answer" in found.lines()[-1]
     with pytest.raises(RequestError):
         await run_benchmark(Scores({}, refused=""), items)
 
