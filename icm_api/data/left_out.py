@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from icm_api.data.rows import Row
 from icm_api.errors import DataError
-from icm_api.wording import count_of
+from icm_api.wording import count_of, of_one
 
 Note: TypeAlias = Callable[[Row, int, str], None]
 """Gets a row of which something is left out, how much of it, and what that is, in the plural."""
@@ -47,7 +47,8 @@ class LeftOut:
             rows = count_of(len(self.rows), "row")
             _LOG.warning("left out %s without a text (data.on_empty); the first: %s", rows, self.rows[0])
         for what, (count, first) in self._others.items():
-            _LOG.warning("left out %d %s; the first: %s %d of %s", count, what, first.unit, first.line, first.path)
+            told = count_of(count, of_one(what), what)
+            _LOG.warning("left out %s; the first: %s %d of %s", told, first.unit, first.line, first.path)
 
 
 def unsaid(row: Row, count: int, what: str) -> None:

@@ -36,7 +36,7 @@ from icm_api.export.records import write_jsonl
 from icm_api.export.rows import ExportRow, LabelledData, Options
 from icm_api.export.tables import Column, columns_of, write_cleanlab, write_csv, write_parquet
 from icm_api.export.units import TRAIN, VALIDATION, Choice, Unit, any_fixed, chosen_examples, chosen_pairs, parted
-from icm_api.wording import count_of
+from icm_api.wording import count_of, of_one
 
 if TYPE_CHECKING:
     # `icm-api export --help` needs the formats, and no run.
@@ -73,7 +73,7 @@ class Exported:
         return [
             *(f"wrote {count_of(rows, 'row')}: {self.folder / name}" for name, rows in self.files.items()),
             *([f"of these, {count_of(self.fixed, 'has', 'have')} a label that a person gave"] if self.fixed else []),
-            *(f"left out {count_of(count, _of_one(reason), reason)}" for reason, count in self.left_out.items()),
+            *(f"left out {count_of(count, of_one(reason), reason)}" for reason, count in self.left_out.items()),
             *(f"note: {note}" for note in self.notes),
             "next:",
             *(f"  {step}" for step in self.next_steps),
@@ -151,12 +151,6 @@ def export_labels(
 def _nothing_left(choice: Choice) -> ConfigError:
     reasons = "; ".join(f"{count} {reason}" for reason, count in choice.left_out.items())
     return ConfigError(f"nothing is left to export: {reasons}; lower --abstain-below, or judge the labels anew")
-
-
-def _of_one(reason: str) -> str:
-    """Why one was left out, if "examples ..." or "pairs ..." says it of several."""
-    noun, rest = reason.split(" ", 1)
-    return f"{noun.removesuffix('s')} {rest}"
 
 
 @dataclass(frozen=True, slots=True)

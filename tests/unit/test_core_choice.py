@@ -254,7 +254,7 @@ def test_what_a_format_leaves_out_is_said_once_however_often_the_rows_are_gone_t
     path.write_text("chosen,rejected\nx,x\n" + "".join(f"x,{n}\n" for n in range(20)), encoding="utf-8")
     found = Rows.open(DataSource(str(path), "preferences"))
     why = "whose replies are equal or of which one is empty"
-    said = f"left out 1 comparisons, {why}; the first: line 2 of {path}"
+    said = f"left out 1 comparison, {why}; the first: line 2 of {path}"
     assert len({len(list(each)) for each in (found, found, found.counted())}) == 1
     assert caplog.messages == [said]
     caplog.clear()
