@@ -7,7 +7,7 @@ if its hash is below a threshold, so that two numbers say where every example be
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from icm_api.config import ConstraintSection
@@ -108,6 +108,7 @@ class Rows:
 
     source: DataSource
     whole: Dataset | None
+    _said: list[bool] = field(default_factory=list, repr=False, compare=False)
 
     @classmethod
     def open(cls, source: DataSource) -> Rows:
@@ -124,14 +125,19 @@ class Rows:
         return cls(source, load_few(source, MOST_WHOLE))
 
     def __iter__(self) -> Iterator[Example]:
-        """From the first on; raises DataError at a bad row."""
-        return iter(self.whole) if self.whole is not None else stream_examples(self.source)
+        """From the first on, and says how many rows were left out at the end of the first time.
 
-    def counted(self) -> Iterator[Example]:
-        """The same, and says at the end how many rows were left out."""
+        Raises:
+            DataError: at a bad row.
+        """
+        if self.whole is not None:
+            yield from self.whole
+            return
         left_out = LeftOut()
-        yield from self if self.whole is not None else stream_examples(self.source, left_out)
-        left_out.say()
+        yield from stream_examples(self.source, left_out)
+        if not self._said:
+            self._said.append(True)
+            left_out.say()
 
     def chosen(self, split: Split, unit: Unit) -> Dataset:
         """The examples of the core, in the order of the source.

@@ -111,7 +111,7 @@ def _filled(rows: Rows, split: Split, unit: Unit, scratch: Path) -> list[int]:
         files: list[BinaryIO] = [
             opened.enter_context(part_file(scratch, part).open("wb")) for part in range(split.parts)
         ]
-        for example in rows.counted():
+        for example in rows:
             own = unit(example)
             part = split.part(own)
             if part is not None:

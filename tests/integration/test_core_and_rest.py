@@ -99,7 +99,11 @@ def test_every_example_has_one_label_and_related_ones_agree(labelled: Path) -> N
     assert run.whole.dataset.ids != run.dataset.ids
 
 
-def test_a_verb_says_once_which_rows_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("held", [4_000, 5])
+def test_a_verb_says_once_which_rows_are_left_out(
+    held: int, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("icm_api.runs.core.MOST_WHOLE", held)
     config, run, answers = large_world(tmp_path, size=24, core=12), str(tmp_path / "run"), tmp_path / "answers.csv"
     config.write_text(config.read_text().replace("[data]", '[data]\non_empty = "skip"'))
     with (tmp_path / "claims.jsonl").open("a") as claims:
