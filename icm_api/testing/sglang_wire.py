@@ -87,6 +87,8 @@ def _one(call: Call, prompt: object) -> Answer:
     if body.get("return_logprob") and not refused:
         info |= _logprobs(call, ids, made)
     payload = {"text": "" if refused else made.text, "output_ids": [] if refused else made.ids, "meta_info": info}
+    if "return_prompt_token_ids" in call.dialect.extensions and body.get("return_prompt_token_ids"):
+        payload["prompt_token_ids"] = [*ids]
     return Answer(payload, len(ids), cached, len(made.ids))
 
 

@@ -69,6 +69,7 @@ class Dialect:
 
 
 _VLLM = frozenset({"logprob_token_ids", "return_tokens_as_token_ids", "return_token_ids", "prompt_logprobs"})
+_SGLANG = frozenset({"return_prompt_token_ids"})
 
 DIALECTS = MappingProxyType(
     {
@@ -76,7 +77,7 @@ DIALECTS = MappingProxyType(
         for dialect in (
             Dialect("openai", strict=True),
             Dialect("vllm", extensions=_VLLM, prefill="exact", tokenize="prompt"),
-            Dialect("sglang", prefill="asked", tokenize="prompt"),
+            Dialect("sglang", extensions=_SGLANG, prefill="asked", tokenize="prompt"),
             Dialect(
                 "llama.cpp",
                 shape="content",

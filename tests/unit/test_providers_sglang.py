@@ -1,11 +1,15 @@
 """SGLang's exact scores against the embedded model behind real HTTP."""
 
+from dataclasses import replace
+
 import pytest
 
 from icm_api.errors import CapabilityError, LogprobsUnavailableError, RequestError
 from icm_api.model import open_model
+from icm_api.model.client.entries import cache_key
 from icm_api.model.reading.sglang import Generate
 from icm_api.testing import Faults, serve
+from icm_api.testing.wire import Dialect, get_dialect
 from icm_api.types import Verbalizer
 from tests.unit.wire_helpers import (
     LONG,
@@ -30,6 +34,30 @@ async def test_every_label_of_a_base_model_is_exact(verbalizer: Verbalizer) -> N
     for reading, wanted in zip(readings, await oracle(prompts(verbalizer)), strict=True):
         assert reading.method == "exact_ids"
         assert dict(reading.forms) == pytest.approx(dict(wanted), abs=CLOSE)
+
+
+SILENT = replace(get_dialect("sglang"), extensions=frozenset())
+"""As SGLang was before its answers could hold the ids of a prompt."""
+
+
+@pytest.mark.parametrize("dialect", [get_dialect("sglang"), SILENT])
+async def test_the_ids_of_a_prompt_come_with_the_first_answer_or_are_asked_for(dialect: Dialect) -> None:
+    with serve(dialect=dialect, record=99) as running:
+        readings = await scored(f"sglang:m@{running.url}", {}, prompts(LONG))
+        bodies = [str(each.body) for each in running.requests if each.path == "/tokenize"]
+    for reading, wanted in zip(readings, await oracle(prompts(LONG)), strict=True):
+        assert dict(reading.forms) == pytest.approx(dict(wanted), abs=CLOSE)
+    whole = [body for body in bodies if prompts()[0].turns[0].text in body]
+    assert len(whole) == (len(prompts()) if dialect is SILENT else 0)
+
+
+async def test_what_else_an_answer_shall_hold_is_no_part_of_its_key() -> None:
+    endpoint, questions = questions_of("sglang:m")
+    own = Generate(questions)
+    plain, whole = (own.exact(prompts()[0], [1, 2], None, each) for each in (False, True))
+    assert (plain.more, whole.more) == ({}, {"return_prompt_token_ids": True})
+    assert cache_key(endpoint.identity, whole) == cache_key(endpoint.identity, plain)
+    await endpoint.close()
 
 
 @pytest.mark.parametrize(("verbalizer", "method"), [(ONE_TOKEN, "top_k"), (TWO_TOKENS, "token_walk")])

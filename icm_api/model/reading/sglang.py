@@ -13,7 +13,7 @@ from icm_api.errors import LogprobsUnavailableError, RequestError
 from icm_api.model.host import Host
 from icm_api.model.reading import openai
 from icm_api.model.reading.echo import PromptLogprobs, check_echo
-from icm_api.model.reading.exact_ids import METHOD, ExactIds, Ids, logprobs_by_id
+from icm_api.model.reading.exact_ids import METHOD, ExactIds, Ids, listed_ids, logprobs_by_id
 from icm_api.model.reading.label_tokens import Place, TokenLogprob
 from icm_api.model.reading.openai import Questions
 from icm_api.model.reading.places import Columns, Places, placed
@@ -31,7 +31,7 @@ def readers(host: Host) -> Readers:
     questions = Questions(host)
     own = Generate(questions)
     return Readers(
-        ExactIds(questions, own.exact, place, lambda body: None),
+        ExactIds(questions, own.exact, place, prompt_ids),
         PromptLogprobs(own.echo, echoed, host.most),
         questions,
         METHOD,
@@ -55,12 +55,13 @@ class Generate:
             prompt: that is asked about.
             wanted: the ids to give logprobs of.
             ids: stand for the prompt and more; None for the prompt itself.
-            whole: no answer holds the ids of a prompt, also if they are wished for.
+            whole: the answer shall hold the prompt's ids too, as SGLang's does from 0.5.13 on.
         """
         given = {"text": prompt.text} if ids is None else {"input_ids": list(ids)}
         # -1: from the end of the prompt on, so that the prefix cache serves all before.
         asked = {"token_ids_logprob": list(wanted), "logprob_start_len": -1}
-        return self._request(prompt, given | asked, prompt.text, lambda body: logprobs_by_id(place(body), wanted))
+        more = {"return_prompt_token_ids": True} if whole else None
+        return self._request(prompt, given | asked, prompt.text, lambda body: logprobs_by_id(place(body), wanted), more)
 
     def echo(self, prompt: Prompt, text: str, top: int) -> Request:
         """The text itself, with its logprobs and so many alternatives at each token.
@@ -73,9 +74,16 @@ class Generate:
         asked = {"logprob_start_len": 0, "top_logprobs_num": top, "return_text_in_logprobs": True}
         return self._request(prompt, {"text": text} | asked, text, lambda body: check_echo(echoed(body, text)))
 
-    def _request(self, prompt: Prompt, asked: Mapping[str, Any], text: str, check: Callable[[Body], object]) -> Request:
+    def _request(
+        self,
+        prompt: Prompt,
+        asked: Mapping[str, Any],
+        text: str,
+        check: Callable[[Body], object],
+        more: Body | None = None,
+    ) -> Request:
         body = _body(asked) | dict(self._questions.host.entry.extra)
-        return self._questions.request(prompt, body, text, check, _GENERATE)
+        return self._questions.request(prompt, body, text, check, _GENERATE, more)
 
 
 def place(body: Body) -> Place:
@@ -90,6 +98,16 @@ def place(body: Body) -> Place:
     if not chosen or not wanted:
         raise LogprobsUnavailableError("the answer holds no token, so no logprobs either")
     return Place(_token(*_pair(chosen[0])), tuple(_token(*each) for each in _pairs(wanted[0])))
+
+
+def prompt_ids(body: Body) -> Ids | None:
+    """The ids of the prompt that an answer holds; None if it holds none.
+
+    Example:
+        >>> prompt_ids({"text": "", "prompt_token_ids": [5, 7]}), prompt_ids({"text": ""})
+        ((5, 7), None)
+    """
+    return listed_ids(body.get("prompt_token_ids"))
 
 
 def echoed(body: Body, text: str) -> Places:
