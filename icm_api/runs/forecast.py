@@ -166,7 +166,7 @@ class Subject:
         prompts = (searching + size + judging) * self.batches + once + (self.others + HELD_OUT if self.rest else 0)
         requests = round(prompts * max(can.requests_per_prompt, shown.requests if shown else 1))
         tokens = largest((rates.most_tokens, shown.tokens * _MARGIN if shown and shown.tokens else None))
-        whole = round(requests * self.longest() * tokens)
+        whole = round(requests * (self.longest() + sum(rates.frames)) * tokens)
         return Usage(requests + rates.once, whole, requests * rates.reply)
 
     def longest(self) -> int:
@@ -187,6 +187,8 @@ class Subject:
             )
         if not self.model.capabilities.batches and shown is None and not earlier.runs:
             yield "tokens are estimated from the length of the texts: --probe counts those of one prompt"
+        if self.model.capabilities.alike:
+            yield "what the questions of a request share is counted once: icm-api probe says whether the host does that"
         pace = rates.pace
         if pace.source:
             yield f"minutes: {pace.source}"

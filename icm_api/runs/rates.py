@@ -14,7 +14,7 @@ from time import monotonic
 
 from icm_api.config import Config, Prices
 from icm_api.evaluation.null import made_up
-from icm_api.model import Client, LanguageModel, open_endpoint
+from icm_api.model import Client, LanguageModel, Request, open_endpoint
 from icm_api.model.client.meter import cost
 from icm_api.model.findings import Recorder, limits_found, seconds_found
 from icm_api.objective import LeaveOneOut, Lengths, Objective, Shared
@@ -67,7 +67,9 @@ class Rates:
         prices: what they cost.
         pace: how long they take.
         together: the most questions that travel in one request.
-        alike: only questions about the same demonstrations do.
+        alike: only questions about the same demonstrations do, which then count once.
+        frames: tokens, as they are estimated, that a decision endpoint has besides the texts: in each request, and in
+            each question.
     """
 
     requests: float = 1.0
@@ -79,6 +81,7 @@ class Rates:
     pace: Pace = field(default_factory=Pace)
     together: int = 1
     alike: bool = False
+    frames: tuple[int, int] = (0, 0)
 
     def wave(self, asked: Asked, objective: Objective, lengths: Lengths) -> Wave:
         """What some questions ask for.
@@ -98,16 +101,25 @@ class Rates:
         shared = max(0.0, asked.questions - asked.waits) * min(shown, question) if asked.waits else 0.0
         cached = asked.scores * scored.cached_tokens + shared
         requests = self.requests * (asked.scores * scored.requests + asked.questions)
+        estimator = LeaveOneOut() if asked.exact else objective.estimator
+        sent, once = None, 0.0
+        if self.together > 1:
+            contexts = estimator.orders if isinstance(estimator, Shared) else scored.requests
+            waits = asked.waits or 1.0
+            sent = asked.scores * self._sent(self.requests * scored.requests, contexts)
+            sent += waits * self._sent(self.requests * asked.questions / waits, float(asked.shown > 0))
+        if self.alike:
+            # What the questions of a request share is read once, and the next request shows others first.
+            once = cached if isinstance(estimator, Shared) else shared
+        framed = self.tokens * (self.frames[0] * (requests if sent is None else sent) + self.frames[1] * requests)
         # Of made-up words a tokenizer knows none, and cuts them into pieces of about two letters.
         scale = self.requests * (max(self.tokens, self.most_tokens) if asked.noise else self.tokens)
-        usage = Usage(round(requests), round(tokens * scale), round(requests * self.reply), round(cached * scale))
-        if self.together == 1:
-            return Wave(usage, asked.waits)
-        estimator = LeaveOneOut() if asked.exact else objective.estimator
-        contexts = estimator.orders if isinstance(estimator, Shared) else scored.requests
-        waits = asked.waits or 1.0
-        sent = asked.scores * self._sent(self.requests * scored.requests, contexts)
-        sent += waits * self._sent(self.requests * asked.questions / waits, float(asked.shown > 0))
+        usage = Usage(
+            round(requests),
+            round((tokens - once) * scale + framed),
+            round(requests * self.reply),
+            round((cached - once) * scale),
+        )
         return Wave(usage, asked.waits, sent)
 
     def _sent(self, questions: float, contexts: float) -> float:
@@ -194,15 +206,23 @@ async def stated_rates(objective: Objective, model: LanguageModel) -> Rates:
         PromptError: an example alone is longer than the context window.
     """
     can = model.capabilities
-    drafts = await model.drafted(typical(objective))
+    prompt = typical(objective)
+    drafts = await model.drafted(prompt)
     reply = max([1, *(draft.completion_tokens for draft in drafts)])
     if can.batches:
         return Rates(float(can.requests_per_prompt), reply=reply)
     texts = [objective.prompts.template.render(example) for example in objective.dataset]
     most = max(1.0, sum(map(most_tokens, texts)) / max(1, sum(map(model.count_tokens, texts))))
-    once = await _asked_once(objective, model) if not any(draft.completion_tokens for draft in drafts) else 0
-    found = Rates(float(can.requests_per_prompt), FEWER, most, reply, once)
-    return replace(found, together=can.together, alike=can.alike)
+    # What a tokenizer is asked has no tokens.
+    once = await _asked_once(objective, model) if not any(draft.tokens for draft in drafts) else 0
+    found = Rates(float(can.requests_per_prompt), FEWER, most, reply, once, together=can.together, alike=can.alike)
+    return replace(found, frames=_frames(prompt, drafts[0], model)) if can.method == "decisions" else found
+
+
+def _frames(prompt: Prompt, draft: Request, model: Model) -> tuple[int, int]:
+    """What a decision endpoint's host has besides the texts: in the request of a prompt, and in its question."""
+    shared = draft.shared - model.count_tokens(prompt.shown)
+    return max(0, shared), max(0, draft.tokens - draft.shared - model.count_tokens(prompt.query))
 
 
 async def _asked_once(objective: Objective, model: LanguageModel) -> int:

@@ -136,6 +136,47 @@ def test_without_a_probe_nothing_is_sent_and_no_speed_is_made_up(tmp_path: Path,
     assert sent <= stated["requests"]
 
 
+@pytest.mark.parametrize("probe", [False, True])
+@pytest.mark.parametrize("host", ["openai-decisions", "systemone"])
+async def test_demonstrations_that_a_decision_endpoint_counts_once_are_planned_once(
+    tmp_path: Path, host: str, probe: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    with serve(dialect="openai") as server:
+        path = write_world(tmp_path, size=24)
+        path.write_text(
+            path.read_text()
+            .replace('"pocket"', f'"{host}:{server.model}@{server.url}"')
+            .replace("[prompt]", '[prompt]\ntemplate = "by the rules of sums, {text}"')
+        )
+        config = load_config(path)
+        planned = await plan(config, probe=probe)
+        result = await run_config(config)
+    sent = json.loads((tmp_path / "run" / "sessions.jsonl").read_text())["sent"]
+    longer = result.usage.requests / planned.likely.questions
+    assert planned.likely.requests * longer == pytest.approx(sent["requests"], rel=0.3)
+    if probe:
+        assert planned.likely.prompt_tokens * longer == pytest.approx(sent["prompt_tokens"], rel=0.3)
+    assert planned.likely.cached_tokens == 0
+    assert sent["prompt_tokens"] <= planned.prompt_tokens
+
+
+async def test_at_most_has_room_for_what_a_decision_endpoint_asks_besides_short_texts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    with serve(dialect="openai") as server:
+        path = write_world(tmp_path, size=4, search='engine = "bootstrap"\nrestarts = 1\nrounds = 2')
+        spec = f'"openai-decisions:{server.model}@{server.url}"\noptions = {{ questions = 1 }}'
+        path.write_text(path.read_text().replace('"pocket"', spec) + "\n[diagnostics]\nenabled = false\n")
+        config = load_config(path)
+        planned = await plan(config)
+        await run_config(config)
+    sent = json.loads((tmp_path / "run" / "sessions.jsonl").read_text())["sent"]
+    assert sent["requests"] <= planned.requests
+    assert sent["prompt_tokens"] / sent["requests"] <= planned.prompt_tokens / planned.requests
+
+
 def test_likely_stands_before_at_most_and_a_table_has_a_row_for_each_engine(tmp_path: Path, capsys: Printed) -> None:
     config = write_world(tmp_path, size=8)
     config.write_text(config.read_text() + PRICES)
