@@ -21,6 +21,7 @@ from icm_api.runs.folder import INPUTS_FILE, SESSIONS_FILE, SPENDING_FILE
 _MOST, _LOOKED_AT = 20, 200
 _LARGEST = 2**24
 _KEYS = ("engine", "preset", "moves", "estimator")
+_RESTED_ON = "rested on"
 # A run that a cache answered says nothing of how fast the model is.
 _SENT = 0.9
 
@@ -49,19 +50,20 @@ class _Run:
     seconds: float | None
 
 
-def earlier_runs(beside: Path, settings: SearchSettings, model: str, judged: bool) -> Earlier:
+def earlier_runs(beside: Path, settings: SearchSettings, estimator: str, model: str, judged: bool) -> Earlier:
     """The finished runs beside a folder.
 
     Args:
         beside: folder of a run, there or not; those in the same folder as it count.
         settings: of the search.
+        estimator: that the search rests on; runs for which another one took its place don't count.
         model: the identity of the model.
         judged: whether labels are judged.
 
     Returns:
         What they took; of none, that nothing is to be corrected.
     """
-    wanted = {key: getattr(settings, key) for key in _KEYS}
+    wanted = {key: getattr(settings, key) for key in _KEYS} | {_RESTED_ON: estimator}
     found = list(_found(beside.parent, wanted, model, judged))[:_MOST]
     if not found:
         return Earlier()
@@ -87,7 +89,11 @@ def _found(folder: Path, wanted: Mapping[str, Any], model: str, judged: bool) ->
     for _, path in sorted(summaries, reverse=True)[:_LOOKED_AT]:
         try:
             summary, inputs = _read(path), _read(path.with_name(INPUTS_FILE))
-            same = {key: summary["search"].get(key) for key in wanted} == wanted and inputs["model"] == model
+            own = {key: summary["search"].get(key) for key in _KEYS}
+            own[_RESTED_ON] = summary.get("estimated", summary)["method"]
+            same = own == wanted and inputs["model"] == model
+            # What was planned for another estimator says nothing of this one.
+            same &= summary["planned"].get("estimator", own[_RESTED_ON]) == own[_RESTED_ON]
             if same and ("diagnosis" in summary) == judged:
                 yield _run(path.parent, summary["planned"], summary["usage"])
         except (OSError, ValueError, TypeError, KeyError, AttributeError, ZeroDivisionError, RecursionError, IcmError):

@@ -6,7 +6,7 @@ It does not: open data or a model, or send anything (that is `planning`).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 
 from icm_api.config import Config, DiagnosticsSettings, SearchSettings
 from icm_api.evaluation import judged_anyway, likely_of_judging, share_of_judging
@@ -19,7 +19,7 @@ from icm_api.runs.frozen import HELD_OUT
 from icm_api.runs.pace import Pace, Wave
 from icm_api.runs.parts import old_prices
 from icm_api.runs.rates import Cost, Probed, Rates, largest, longest_prompt, measured_lengths
-from icm_api.search import Asked, Start, build_kernel, engine_of, steps_of
+from icm_api.search import Asked, Start, build_kernel, engine_of, in_its_place, steps_of
 from icm_api.search.estimating import TURNS, exact_too
 from icm_api.search.forecast import spread
 from icm_api.types import Usage
@@ -83,12 +83,12 @@ class Subject:
 
     def plan(self, config: Config, rates: Rates, shown: Probed | None) -> Plan:
         steps = steps_of(self.search, len(self.objective.dataset))
-        earlier = earlier_runs(folder_of(config), self.search, self.model.identity, config.diagnostics.enabled)
+        earlier = self.earlier(config)
         rates = _known(config, rates, shown, earlier)
         waves = [_times(wave.times(self.batches), earlier, shown) for wave in self.waves(rates)]
         if self.rest is not None:
             waves.append(rates.wave(self.rest, self.objective, measured_lengths(self.objective, self.model)))
-        likely, most, longest = rates.cost(waves), self.most(rates, shown), self.longest()
+        likely, most, longest = rates.cost(waves), self.most_in_any_case(rates, shown), self.longest()
         # It waits as often for each request as it is likely to.
         waits = sum(wave.waits for wave in waves) * most.requests / likely.questions
         return Plan(
@@ -108,6 +108,17 @@ class Subject:
             rest=self.others,
             batches=self.batches,
         )
+
+    def earlier(self, config: Config) -> Earlier:
+        """What finished runs of this search took."""
+        name, judged = self.objective.estimator.name, config.diagnostics.enabled
+        return earlier_runs(folder_of(config), self.search, name, self.model.identity, judged)
+
+    @property
+    def in_its_place(self) -> Subject | None:
+        """The same search as it goes on if the model's prompt logprobs prove wrong; None if that can't be."""
+        other = in_its_place(self.objective, self.search)
+        return None if other is None else replace(self, objective=other)
 
     def waves(self, rates: Rates) -> list[Wave]:
         """All that is likely to be asked for, before what earlier runs say of it."""
@@ -152,6 +163,14 @@ class Subject:
         joint = isinstance(self.objective.estimator, Joint)
         return 1 + TURNS if joint and not self.model.capabilities.batches else 0
 
+    def most_in_any_case(self, rates: Rates, shown: Probed | None) -> Usage:
+        """The most that it takes, whatever is found out about the model's prompt logprobs."""
+        most, other = self.most(rates, shown), self.in_its_place
+        if other is None:
+            return most
+        pairs = zip(astuple(most), astuple(other.most(rates, shown)), strict=True)
+        return Usage(*(max(pair) for pair in pairs))
+
     def most(self, rates: Rates, shown: Probed | None) -> Usage:
         objective, can = self.objective, self.model.capabilities
         size = len(objective.dataset)
@@ -172,11 +191,26 @@ class Subject:
     def longest(self) -> int:
         return min(self.model.capabilities.context_window, longest_prompt(self.objective, self.model))
 
+    def _instead(self, rates: Rates) -> str:
+        """What is likely if the model's prompt logprobs prove wrong; empty if that can't be."""
+        other = self.in_its_place
+        if other is None:
+            return ""
+        likely, prices = rates.cost([wave.times(self.batches) for wave in other.waves(rates)]), rates.prices
+        paid = "" if likely.money is None or prices is None else f", {likely.money:,.2f} {prices.currency}"
+        return (
+            f"if the model's prompt logprobs prove wrong as the run begins, {other.objective.estimator.name} takes the "
+            f"place of joint: likely {count_of(likely.requests, 'request')}, "
+            f"{count_of(likely.prompt_tokens, 'prompt token')}{paid}; icm-api probe says whether they are right"
+        )
+
     def _notes(self, config: Config, rates: Rates, shown: Probed | None, earlier: Earlier) -> Iterator[str]:
         if shown is not None:
             spent = shown.usage
             tokens = count_of(spent.prompt_tokens, "prompt token")
             yield f"the probe took {count_of(spent.requests, 'request')} and {tokens}"
+        if instead := self._instead(rates):
+            yield instead
         low, high = spread(self.objective, self.search)
         yield f"how long a search goes on is known only afterwards: runs take {low:g} to {high:g} times what is likely"
         if earlier.runs:

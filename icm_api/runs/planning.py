@@ -123,8 +123,9 @@ async def planned(
     objective, start = _asked_about(objective, start, Aside(too_long(objective)))
     subject = Subject(objective, search, diagnostics, start, model)
     rates = await stated_rates(objective, model)
-    likely, most = rates.cost(subject.waves(rates)), subject.most(rates, None)
+    likely, most = rates.cost(subject.waves(rates)), subject.most_in_any_case(rates, None)
     return {
+        "estimator": objective.estimator.name,
         "requests": likely.questions,
         "prompt_tokens": likely.prompt_tokens,
         "most_requests": most.requests,

@@ -2,7 +2,7 @@
 
 from icm_api.search.anneal import consistency_fix
 from icm_api.search.engines import ENGINES, Engine, build_kernel, engine_of, steps_of
-from icm_api.search.estimating import Believed, believed, estimator_of
+from icm_api.search.estimating import Believed, believed, estimator_of, in_its_place
 from icm_api.search.forecast import Asked, Forecast
 from icm_api.search.kernel import Info, Kernel, State
 from icm_api.search.loop import (
@@ -35,6 +35,7 @@ __all__ = [
     "consistency_fix",
     "engine_of",
     "estimator_of",
+    "in_its_place",
     "iterate",
     "make_start",
     "refuse_folder",

@@ -89,6 +89,30 @@ class Believed(NamedTuple):
     warning: str = ""
 
 
+def in_its_place(objective: Objective, settings: SearchSettings) -> Objective | None:
+    """The objective that a search rests on if labels inside a prompt are not what comes next.
+
+    Args:
+        objective: of the search.
+        settings: of the search.
+
+    Returns:
+        None if that is not checked, or the settings name "joint", so that nothing takes its place.
+    """
+    if settings.estimator == "joint" or not _is_checked(objective):
+        return None
+    labels = len(objective.labels)
+    other = estimator_of(settings, objective.model, len(objective.dataset), labels, inside=False)
+    return replace(objective, estimator=other)
+
+
+def _is_checked(objective: Objective) -> bool:
+    # A model in this process computes both the same way.
+    model = objective.model
+    inside = isinstance(objective.estimator, Joint) and isinstance(model, ReadsInside)
+    return inside and not model.capabilities.batches
+
+
 async def believed(objective: Objective, settings: SearchSettings) -> Believed:
     """The objective, once its estimator has been checked; a handful of requests, that are no cost of the search.
 
@@ -101,8 +125,7 @@ async def believed(objective: Objective, settings: SearchSettings) -> Believed:
         ProviderError: the model gave no usable logprobs.
     """
     model = objective.model
-    # A model in this process computes both the same way.
-    if not isinstance(objective.estimator, Joint) or not isinstance(model, ReadsInside) or model.capabilities.batches:
+    if not _is_checked(objective) or not isinstance(model, ReadsInside):
         return Believed(objective)
     examples = [each for each in objective.dataset if objective.prompts.too_long(each) is None][:TURNS]
     shown = list(zip(examples, islice(cycle(objective.labels), len(examples)), strict=True))
@@ -110,8 +133,7 @@ async def believed(objective: Objective, settings: SearchSettings) -> Believed:
     objective.tally.part().add(found.costs)
     if found.agrees:
         return Believed(objective)
-    if settings.estimator == "joint":
+    other = in_its_place(objective, settings)
+    if other is None:
         raise LogprobsUnavailableError(f'estimator = "joint": {found.trouble}; use "shared" or "leave_one_out"')
-    other = estimator_of(settings, model, len(objective.dataset), len(objective.labels), inside=False)
-    told = f"prompt logprobs are not used, but estimator {other.name}: {found.trouble}"
-    return Believed(replace(objective, estimator=other), told)
+    return Believed(other, f"prompt logprobs are not used, but estimator {other.estimator.name}: {found.trouble}")

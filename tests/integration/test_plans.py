@@ -39,6 +39,7 @@ async def test_at_most_is_never_exceeded_and_what_was_planned_is_kept(tmp_path: 
     assert result.usage.requests <= planned.requests
     assert result.usage.prompt_tokens <= planned.prompt_tokens
     assert result.about["planned"] == {
+        "estimator": planned.estimator,
         "requests": planned.likely.questions,
         "prompt_tokens": planned.likely.prompt_tokens,
         "most_requests": planned.requests,
@@ -175,6 +176,27 @@ async def test_at_most_has_room_for_what_a_decision_endpoint_asks_besides_short_
     sent = json.loads((tmp_path / "run" / "sessions.jsonl").read_text())["sent"]
     assert sent["requests"] <= planned.requests
     assert sent["prompt_tokens"] / sent["requests"] <= planned.prompt_tokens / planned.requests
+
+
+async def test_prompt_logprobs_that_prove_wrong_are_in_the_bound_and_correct_no_later_plan(tmp_path: Path) -> None:
+    with serve(dialect="vllm", faults=Faults(("echo-scaled",), times=None)) as server:
+        path = write_world(tmp_path / "one", size=8, search="restarts = 1")
+        spec = f'"vllm:{server.model}@{server.url}"'
+        path.write_text(
+            path.read_text().replace('"pocket"', spec).replace('folder = "run"', f'folder = "{tmp_path}/a"')
+        )
+        config = load_config(path)
+        planned = await plan(config)
+        result = await run_config(config)
+        later = await plan(config.changed(run=config.run.changed(folder=tmp_path / "b")))
+        cheaper = await plan(config.changed(search=config.search.changed(estimator="joint")))
+    assert (planned.estimator, result.about["method"]) == ("joint", "leave_one_out")
+    assert any("leave_one_out takes the place of joint: likely " in note for note in planned.notes)
+    assert result.usage.requests <= planned.requests
+    assert result.usage.prompt_tokens <= planned.prompt_tokens
+    assert planned.requests > cheaper.requests
+    assert not any("takes the place" in note for note in cheaper.notes)
+    assert later.likely == planned.likely
 
 
 def test_likely_stands_before_at_most_and_a_table_has_a_row_for_each_engine(tmp_path: Path, capsys: Printed) -> None:
