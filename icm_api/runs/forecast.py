@@ -89,6 +89,7 @@ class Subject:
         if self.rest is not None:
             waves.append(rates.wave(self.rest, self.objective, measured_lengths(self.objective, self.model)))
         likely, most, longest = rates.cost(waves), self.most_in_any_case(rates, shown), self.longest()
+        likely = likely.at_most(most, None if rates.prices is None else cost(most, rates.prices))
         # It waits as often for each request as it is likely to.
         waits = sum(wave.waits for wave in waves) * most.requests / likely.questions
         return Plan(

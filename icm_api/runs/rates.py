@@ -53,6 +53,22 @@ class Cost:
     minutes: float | None = None
     questions: int = 0
 
+    def at_most(self, most: Usage, money: float | None) -> Cost:
+        """The same within a bound, which what earlier runs took can be beyond.
+
+        Args:
+            most: that can be asked for.
+            money: that this costs.
+        """
+        return replace(
+            self,
+            requests=min(self.requests, most.requests),
+            prompt_tokens=min(self.prompt_tokens, most.prompt_tokens),
+            cached_tokens=min(self.cached_tokens, most.prompt_tokens),
+            money=self.money if self.money is None or money is None else min(self.money, money),
+            questions=min(self.questions, most.requests),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Rates:

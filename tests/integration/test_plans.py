@@ -221,6 +221,7 @@ async def test_finished_runs_beside_it_correct_a_plan(tmp_path: Path) -> None:
         path.write_text(path.read_text().replace('folder = "run"', f'folder = "{tmp_path / "runs" / name}"'))
         return path
 
+    before_all = await plan(load_config(config("one")))
     first = await run_config(load_config(config("one")))
     before, after = await plan(load_config(config("far", "folds"))), await plan(load_config(config("two")))
     assert not any("corrected" in note for note in before.notes)
@@ -228,6 +229,14 @@ async def test_finished_runs_beside_it_correct_a_plan(tmp_path: Path) -> None:
     assert after.likely.requests == pytest.approx(first.usage.requests, rel=0.02)
     assert after.likely.prompt_tokens == pytest.approx(first.usage.prompt_tokens, rel=0.02)
     assert after.likely.minutes is not None
+    # However much more they took than was planned, what is likely is within the bound.
+    summary = tmp_path / "runs" / "one" / "summary.json"
+    kept = summary.read_text()
+    summary.write_text(kept.replace(f'"requests": {first.usage.requests}', f'"requests": {50 * first.usage.requests}'))
+    beyond = await plan(load_config(config("two")))
+    assert beyond.likely.requests == beyond.requests == before_all.requests
+    assert beyond.likely.prompt_tokens <= beyond.prompt_tokens
+    summary.write_text(kept)
     # The bound stays, and what a summary keeps is not corrected, so that errors cannot add up.
     second = await run_config(load_config(config("two")))
     assert second.about["planned"] == first.about["planned"]
