@@ -142,7 +142,9 @@ def _money(money: float | None, config: Config) -> str:
 
 
 def _minutes(minutes: float | None) -> str:
-    return "not known" if minutes is None else f"{minutes:,.1f}" if minutes < 10 else f"{minutes:,.0f}"
+    if minutes is None:
+        return "not known"
+    return "under 0.1" if minutes < 0.05 else f"{minutes:,.1f}" if minutes < 10 else f"{minutes:,.0f}"
 
 
 def _table(found: Sequence[Plan], config: Config) -> Iterator[str]:

@@ -125,6 +125,8 @@ def test_without_a_probe_nothing_is_sent_and_no_speed_is_made_up(tmp_path: Path,
         assert not server.log.requests
         assert "minutes: not known" in told
         assert "tokens are estimated from the length of the texts" in told
+        assert main(["plan", str(config), "--latency", "0.001"]) == 0
+        assert ", under 0.1 minutes" in lines(capsys)
         assert main(["plan", str(config), "--latency", "2", "--json"]) == 0
         stated = json.loads(capsys.readouterr().out)
         assert stated["likely"]["minutes"] > 0
