@@ -197,7 +197,7 @@ async def _inside_found(model: LanguageModel, prompt: Prompt, most: float) -> Fi
     if found.agrees:
         return Finding(max(most, found.difference), f"at most, in {found.compared} numbers of labels inside a prompt")
     return Finding(
-        found.difference, "lost", f"prompt logprobs that can't be used: {found.trouble}; set the option echo=false"
+        found.difference, "not used", f"prompt logprobs that can't be used: {found.trouble}; set the option echo=false"
     )
 
 

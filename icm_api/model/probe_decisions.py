@@ -9,15 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from math import exp
+from math import exp, sqrt
+from statistics import fmean, stdev
 
 from icm_api.errors import ProviderError
 from icm_api.model.findings import Finding, Recorder
 from icm_api.model.language_model import LanguageModel
 from icm_api.types import Prompt, Turn
 
-# Answers that demonstrations move less are made without them; repeat noise is well below.
+# Answers that demonstrations move less are made without them.
 _MOVES = 0.1
+# Answers to the same question that differ more are noisy: then means of so many tell, this many standard errors apart.
+_STEADY, _REPEATS, _ERRORS = 0.01, 6, 4.0
 # Two questions about one text cost little more than one, unless the text is counted for each.
 _TWICE = 1.5
 
@@ -36,15 +39,22 @@ async def demonstrations_found(model: LanguageModel, prompt: Prompt, noise: floa
     Raises:
         ProviderError: a question failed.
     """
-    first, second = await model.label_distributions([prompt, exchanged(prompt)])
-    most = max(abs(exp(one) - exp(two)) for one, two in zip(first.logprobs, second.logprobs, strict=True))
-    if most >= max(_MOVES, 2 * (noise or 0.0)):
-        return Finding(most)
+    moves, times = [], 1 if noise is not None and noise <= _STEADY else _REPEATS
+    # One after the other: the same question asked twice at once is asked once.
+    for _ in range(times):
+        first, second = await model.label_distributions([prompt, exchanged(prompt)])
+        moves.append([exp(one) - exp(two) for one, two in zip(first.logprobs, second.logprobs, strict=True)])
+    means = [abs(fmean(each)) for each in zip(*moves, strict=True)]
+    errors = [stdev(each) / sqrt(times) if times > 1 else 0.0 for each in zip(*moves, strict=True)]
+    most, note = max(means), f"on the mean of {times}" if times > 1 else ""
+    if any(mean >= max(_MOVES, _ERRORS * error) for mean, error in zip(means, errors, strict=True)):
+        return Finding(most, note)
+    beyond = f", no more than noise does (standard error {max(errors):.2g})" if most >= _MOVES else ""
     return Finding(
         most,
-        "lost",
+        note,
         f"it does not follow demonstrations: with all their labels exchanged its probabilities move by {most:.2g} "
-        "alone, so a search would learn nothing from other labels; use another model",
+        f"alone{beyond}, so a search would learn nothing from other labels; use another model",
     )
 
 

@@ -47,7 +47,9 @@ async def echo_agreement(
     try:
         readings = await readers.inside.read_inside(asked, client)
     except ProviderError as error:
-        return Finding(note="lost", warning=f"prompt logprobs that can't be used: {error}; set the option echo=false")
+        return Finding(
+            note="not used", warning=f"prompt logprobs that can't be used: {error}; set the option echo=false"
+        )
     # What is written in the text has a number of its own.
     written = ((form, reading[-2].forms[form]) for form, reading in zip(known, readings, strict=True))
     echoed = {form: value for form, value in written if isinstance(value, float)}
@@ -66,7 +68,7 @@ async def echo_agreement(
     numbers = f"log p of {form!r} is {echoed[form]:.3f} in the echo, and {other} as next token after the same text"
     return Finding(
         most,
-        "lost",
+        "not used",
         f"prompt logprobs that can't be used: {numbers}; the echo may be off by a token: set the option echo=false",
     )
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import log
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -20,6 +21,8 @@ from icm_api.model.decision_hosts import DECISION_ENTRIES, DecisionHost
 from icm_api.model.endpoints.decisions import apart
 from icm_api.model.open import Opened, open_endpoint
 from icm_api.model.probe import probe
+from icm_api.model.probe_decisions import demonstrations_found
+from icm_api.model.probe_prompts import short_prompt
 from icm_api.model.reading.decisions import Decisions
 from icm_api.model.reading.reading import label_distribution
 from icm_api.model.request import Body, Request
@@ -224,6 +227,35 @@ async def test_a_probe_sees_that_demonstrations_count_and_that_their_text_is_bil
     lines = "\n".join(found.lines())
     assert "coverage            unknown (the server divides by the labels' own sum)" in lines
     assert "two questions       cost 1." in lines
+
+
+class Unsteady:
+    """Answers that are noise around what the labels of the demonstrations move."""
+
+    def __init__(self, seed: int, moves: float) -> None:
+        self._noise, self._moves, self.asked = Random(seed), moves, 0
+
+    async def label_distributions(self, prompts: Sequence[Prompt]) -> Answers[LabelDistribution]:
+        self.asked += len(prompts)
+        return Answers(tuple(map(self._answer, prompts)), {})
+
+    def _answer(self, prompt: Prompt) -> LabelDistribution:
+        p = 0.5 + self._moves / 2 * (1 if prompt.turns[0].answer == " True" else -1) + self._noise.gauss(0, 0.12)
+        p = min(max(p, 0.01), 0.99)
+        return LabelDistribution(("True", "False"), (log(p), log(1 - p)), None, "decisions")
+
+
+async def test_noise_is_not_taken_for_answers_that_move_with_the_demonstrations() -> None:
+    shown = short_prompt(TWO)
+    refused = {0.0: 0, 0.6: 0}
+    for moves in refused:
+        for seed in range(100):
+            model = Unsteady(seed, moves)
+            one, two = [(await model.label_distributions([shown]))[0].probability("True") for _ in range(2)]
+            found = await demonstrations_found(model, shown, abs(one - two))  # type: ignore[arg-type]
+            refused[moves] += bool(found.warning)
+    assert refused[0.0] >= 97
+    assert refused[0.6] <= 3
 
 
 async def test_a_probe_refuses_a_model_that_ignores_demonstrations_and_says_what_two_questions_cost() -> None:
