@@ -17,7 +17,7 @@ from icm_api.evaluation.null import made_up
 from icm_api.model import Client, LanguageModel, Request, open_endpoint
 from icm_api.model.client.meter import cost
 from icm_api.model.findings import Recorder, limits_found, seconds_found
-from icm_api.objective import LeaveOneOut, Lengths, Objective, Shared
+from icm_api.objective import Joint, LeaveOneOut, Lengths, Objective, Shared
 from icm_api.runs.pace import Pace, Wave
 from icm_api.search import Asked
 from icm_api.types import Example, Labeling, Model, Prompt, Usage
@@ -112,24 +112,27 @@ class Rates:
         scored = scores.usage(lengths.part(min(size, asked.shown))) if asked.scores else Usage()
         shown = asked.shown * sum(lengths.shown) / size
         question = lengths.prompt(shown, sum(lengths.asked) / size)
-        tokens = asked.scores * scored.prompt_tokens + asked.questions * question
         # Questions that are asked at once share their demonstrations.
         shared = max(0.0, asked.questions - asked.waits) * min(shown, question) if asked.waits else 0.0
-        cached = asked.scores * scored.cached_tokens + shared
-        requests = self.requests * (asked.scores * scored.requests + asked.questions)
         estimator = LeaveOneOut() if asked.exact else objective.estimator
+        # Inside a prompt all tokens of all labels are read at once.
+        each = 1.0 if isinstance(estimator, Joint) else self.requests
+        shared *= self.requests
+        tokens = each * asked.scores * scored.prompt_tokens + self.requests * asked.questions * question
+        cached = each * asked.scores * scored.cached_tokens + shared
+        requests = each * asked.scores * scored.requests + self.requests * asked.questions
         sent, once = None, 0.0
         if self.together > 1:
             contexts = estimator.orders if isinstance(estimator, Shared) else scored.requests
             waits = asked.waits or 1.0
-            sent = asked.scores * self._sent(self.requests * scored.requests, contexts)
+            sent = asked.scores * self._sent(each * scored.requests, contexts)
             sent += waits * self._sent(self.requests * asked.questions / waits, float(asked.shown > 0))
         if self.alike:
             # What the questions of a request share is read once, and the next request shows others first.
             once = cached if isinstance(estimator, Shared) else shared
         framed = self.tokens * (self.frames[0] * (requests if sent is None else sent) + self.frames[1] * requests)
         # Of made-up words a tokenizer knows none, and cuts them into pieces of about two letters.
-        scale = self.requests * (max(self.tokens, self.most_tokens) if asked.noise else self.tokens)
+        scale = max(self.tokens, self.most_tokens) if asked.noise else self.tokens
         usage = Usage(
             round(requests),
             round((tokens - once) * scale + framed),

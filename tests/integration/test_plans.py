@@ -201,6 +201,22 @@ async def test_prompt_logprobs_that_prove_wrong_are_in_the_bound_and_correct_no_
     assert later.likely == planned.likely
 
 
+async def test_labels_of_several_tokens_take_no_more_requests_inside_a_prompt(tmp_path: Path) -> None:
+    planned = {}
+    with serve(dialect="vllm") as server:
+        for forms in ('{ True = [" True"], False = [" False"] }', '{ True = [" True True"], False = [" False True"] }'):
+            path = write_world(tmp_path, size=16, search="exact = 1")
+            text = path.read_text().replace('"pocket"', f'"vllm:{server.model}@{server.url}"')
+            path.write_text(
+                text.replace("[prompt]", f"[prompt]\nforms = {forms}") + "\n[diagnostics]\nenabled = false\n"
+            )
+            planned[forms] = (await plan(load_config(path), probe=True)).likely
+    one, several = planned.values()
+    # Zero-shot and the check of the endpoint are asked by next tokens, in three requests each.
+    assert one.questions < several.questions <= one.questions + 2 * (16 + 5) + 16
+    assert several.prompt_tokens < 2 * one.prompt_tokens
+
+
 def test_likely_stands_before_at_most_and_a_table_has_a_row_for_each_engine(tmp_path: Path, capsys: Printed) -> None:
     config = write_world(tmp_path, size=8)
     config.write_text(config.read_text() + PRICES)
