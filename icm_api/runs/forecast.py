@@ -221,7 +221,8 @@ class Subject:
                 f"{earlier.requests:.2f} times the requests that were planned"
             )
         if not self.model.capabilities.batches and shown is None and not earlier.runs:
-            yield "tokens are estimated from the length of the texts: --probe counts those of one prompt"
+            labels = "" if self.model.capabilities.method == "decisions" else ", and each label is taken for one token"
+            yield f"tokens are estimated from the length of the texts{labels}: --probe sends one prompt and counts"
         if self.model.capabilities.alike:
             yield "what the questions of a request share is counted once: icm-api probe says whether the host does that"
         pace = rates.pace

@@ -124,7 +124,7 @@ def test_without_a_probe_nothing_is_sent_and_no_speed_is_made_up(tmp_path: Path,
         told = lines(capsys)
         assert not server.log.requests
         assert "minutes: not known" in told
-        assert "tokens are estimated from the length of the texts" in told
+        assert "tokens are estimated from the length of the texts, and each label is taken for one token: " in told
         assert main(["plan", str(config), "--latency", "0.001"]) == 0
         assert ", under 0.1 minutes" in lines(capsys)
         assert main(["plan", str(config), "--latency", "2", "--json"]) == 0
