@@ -119,8 +119,10 @@ def trips(waves: Sequence[Wave], slots: int, most: int) -> float:
     slots, found = min(slots, most), 0.0
     for wave in waves:
         waits, turns = wave.waits, ceil(wave.waits)
+        # Requests are whole, and so are those of one wait; what rounding adds is no further answer to wait for.
+        at_once = max(1, round(wave.requests / waits)) if wave.requests else 0
         for _ in range(turns):
-            left, here = wave.requests / waits, 0
+            left, here = at_once, 0
             while left > 0:
                 full = left >= slots
                 left, here = left - slots, here + 1

@@ -71,6 +71,12 @@ def test_what_waits_more_often_takes_longer_and_slots_are_bounded() -> None:
     assert trips([Wave(Usage(64), 1.0)], slots=100, most=4) == 16.0
 
 
+@pytest.mark.parametrize("waits", [13.28, 2.6, 0.35])
+def test_a_share_of_a_request_takes_no_turn_of_its_own(waits: float) -> None:
+    rounded = Wave(Usage(round(24 * waits)), waits)
+    assert trips([rounded], 8, 8) == pytest.approx(3 * waits)
+
+
 def test_no_speed_is_made_up_and_a_local_models_is_of_its_new_tokens() -> None:
     waves = [Wave(Usage(10, 6000, 0, 3000), 1.0)]
     assert Pace().minutes(waves) is None
