@@ -13,6 +13,11 @@ from typing import NamedTuple
 from icm_api.config import ClientSettings
 from icm_api.types import Usage
 
+HANDLED, HANDLED_IN_LIST = 0.003, 0.0009
+"""Seconds of this process that a question takes from prompt to disk, alone and in a list; they follow one another, so
+that a server that answers at once is no faster. Measured on a machine with two cores, see `tests.benchmarks
+throughput`."""
+
 
 class Wave(NamedTuple):
     """Questions whose answers are waited for `waits` times, with all that they ask for.
@@ -28,6 +33,11 @@ class Wave(NamedTuple):
     def requests(self) -> float:
         """To the model."""
         return self.usage.requests if self.sent is None else self.sent
+
+    @property
+    def handled(self) -> float:
+        """Seconds of this process."""
+        return self.usage.requests * (HANDLED if self.sent is None else HANDLED_IN_LIST)
 
     def times(self, requests: float, tokens: float | None = None) -> Wave:
         """So many times the questions, replies and waits, and the prompt tokens.
@@ -84,7 +94,8 @@ class Pace:
         """
         usage = sum((wave.usage for wave in waves), Usage())
         if self.latency is not None:
-            seconds = self.latency * trips(waves, self.client.concurrency, self.client.max_concurrency)
+            answers = trips(waves, self.client.concurrency, self.client.max_concurrency)
+            seconds = max(self.latency * answers, sum(wave.handled for wave in waves))
         elif self.new_tokens is not None:
             seconds = (usage.prompt_tokens - usage.cached_tokens) / self.new_tokens
         elif self.request is not None:

@@ -11,7 +11,7 @@ from icm_api.model.client.batch import Batch
 from icm_api.model.client.dispatch import Dispatcher
 from icm_api.model.client.meter import Meter
 from icm_api.model.request import Request, Response
-from icm_api.runs.pace import Pace, Wave, trips
+from icm_api.runs.pace import HANDLED, HANDLED_IN_LIST, Pace, Wave, trips
 from icm_api.runs.rates import most_tokens
 from icm_api.types import Capabilities, Usage
 from tests.virtual import VirtualTime
@@ -75,6 +75,14 @@ def test_what_waits_more_often_takes_longer_and_slots_are_bounded() -> None:
 def test_a_share_of_a_request_takes_no_turn_of_its_own(waits: float) -> None:
     rounded = Wave(Usage(round(24 * waits)), waits)
     assert trips([rounded], 8, 8) == pytest.approx(3 * waits)
+
+
+def test_no_server_is_faster_than_this_process_takes_its_answers() -> None:
+    pace = Pace(latency=0.001, client=ClientSettings(concurrency=64))
+    alone, listed = (pace.minutes([Wave(Usage(6400), 10.0, sent)]) for sent in (None, 100.0))
+    assert alone == pytest.approx(6400 * HANDLED / 60)
+    assert listed == pytest.approx(6400 * HANDLED_IN_LIST / 60)
+    assert Pace(latency=1.0).minutes([Wave(Usage(8), 1.0)]) == pytest.approx(1 / 60)
 
 
 def test_no_speed_is_made_up_and_a_local_models_is_of_its_new_tokens() -> None:
