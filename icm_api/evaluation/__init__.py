@@ -19,7 +19,7 @@ from icm_api.evaluation.checked import Check, check_of, draw_sample
 from icm_api.evaluation.clustered import clustered_interval, exact_interval, mean_interval
 from icm_api.evaluation.coherence import Coherence, coherence
 from icm_api.evaluation.diagnostics import Diagnosis, diagnose
-from icm_api.evaluation.forecast import judged_anyway, likely_of_judging, share_of_judging
+from icm_api.evaluation.forecast import judged_anyway, likely_of_judging
 from icm_api.evaluation.intervals import (
     Interval,
     Measure,
@@ -79,7 +79,6 @@ __all__ = [
     "legal_posterior",
     "judged_anyway",
     "likely_of_judging",
-    "share_of_judging",
     "lines_of",
     "lines_of_zero_shot",
     "meaning_of",

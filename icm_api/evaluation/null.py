@@ -132,14 +132,9 @@ async def null_of(
     Raises:
         ProviderError: the model gave no usable logprobs.
     """
-    renamed = Dataset(map(_made_up, objective.dataset))
-    if all(one.fields == other.fields for one, other in zip(objective.dataset, renamed, strict=True)):
+    noise = noise_of(objective, allowance)
+    if noise is None:
         return None
-    most = NULL_EXAMPLES
-    if allowance is not None:
-        longer = _tokens(replace(objective, dataset=renamed)) / max(1, _tokens(objective))
-        most = max(NULL_LEAST, min(most, allowance.examples(NULL_SCORES, longer)))
-    noise = _first(replace(objective, dataset=renamed), most)
     found = await _searched(noise, seed)
     labels = score.labeling.without(given) or score.labeling
     ours = information_terms(score.distributions, labels, objective.relations)
@@ -150,6 +145,23 @@ async def null_of(
     error = sqrt(_variance(ours, len(labels)) + _variance(theirs, len(found.labeling)))
     noise_guessed = -fsum(term.on_average for term in theirs) / len(found.labeling)
     return Null(here, there, error, guessed, len(found.labeling), noise_guessed, _units(noise, found.labeling))
+
+
+def noise_of(objective: Objective, allowance: Allowance | None = None) -> Objective | None:
+    """The examples that the null is measured on, in made-up words; None if no example has a word.
+
+    Args:
+        objective: of the run.
+        allowance: what may be asked for, which decides how many examples are searched, `NULL_LEAST` at least.
+    """
+    renamed = Dataset(map(_made_up, objective.dataset))
+    if all(one.fields == other.fields for one, other in zip(objective.dataset, renamed, strict=True)):
+        return None
+    most = NULL_EXAMPLES
+    if allowance is not None:
+        longer = _tokens(replace(objective, dataset=renamed)) / max(1, _tokens(objective))
+        most = max(NULL_LEAST, min(most, allowance.examples(NULL_SCORES, longer)))
+    return _first(replace(objective, dataset=renamed), most)
 
 
 def _units(objective: Objective, labeling: Labeling) -> float | None:

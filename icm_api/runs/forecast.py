@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import astuple, dataclass, replace
 
 from icm_api.config import Config, DiagnosticsSettings, SearchSettings
-from icm_api.evaluation import judged_anyway, likely_of_judging, share_of_judging
+from icm_api.evaluation import judged_anyway, likely_of_judging
 from icm_api.model import LanguageModel
 from icm_api.model.client.meter import cost
 from icm_api.objective import Joint, Objective
@@ -131,22 +131,30 @@ class Subject:
             asked.append(zero_shot)
         if self.exact:
             asked.append(Asked(len(objective.dataset), scores=1.0, waits=1.0, exact=True))
-        judge = self.diagnostics
-        judging = likely_of_judging(objective, judge) if judge.enabled else ()
-        anyway = judged_anyway(objective, judge, start) if judge.enabled else ()
-        lengths = {
-            noise: measured_lengths(objective, self.model, noise=noise)
-            for noise in {each.noise for each in (*asked, *anyway, *judging)}
-        }
-        search, certain, judged = (
-            [rates.wave(each, objective, lengths[each.noise]) for each in part] for part in (asked, anyway, judging)
-        )
-        share = share_of_judging(judge, *(sum(wave.usage.requests for wave in part) for part in (search, judged)))
+        lengths = {noise: measured_lengths(objective, self.model, noise=noise) for noise in (False, True)}
+
+        def wave(each: Asked) -> Wave:
+            return rates.wave(each, objective, lengths[each.noise])
+
+        search = [wave(each) for each in asked]
+        judged: list[Asked] = []
+        if self.diagnostics.enabled:
+            searched = sum((each.usage for each in search), Usage())
+            judged = [
+                *judged_anyway(objective, self.diagnostics, start),
+                *likely_of_judging(
+                    objective,
+                    self.diagnostics,
+                    searched,
+                    lambda each: wave(each).usage,
+                    ordered=self.search.engine == "rounds",
+                ),
+            ]
         once = Wave(Usage(rates.once), float(bool(rates.once)))
         # The endpoint is checked first.
         checks = 0.0 if self.model.capabilities.batches else 1.0 + self.compared
-        check = rates.wave(Asked(0, questions=checks, waits=float(bool(checks))), objective, lengths[False])
-        return [once, check, *search, *certain, *(wave.times(share) for wave in judged)]
+        check = wave(Asked(0, questions=checks, waits=float(bool(checks))))
+        return [once, check, *search, *map(wave, judged)]
 
     @property
     def exact(self) -> bool:
@@ -212,7 +220,7 @@ class Subject:
             yield f"the probe took {count_of(spent.requests, 'request')} and {tokens}"
         if instead := self._instead(rates):
             yield instead
-        low, high = spread(self.objective, self.search)
+        low, high = spread(self.objective, self.search, self.start)
         yield f"how long a search goes on is known only afterwards: runs take {low:g} to {high:g} times what is likely"
         if earlier.runs:
             runs = "run" if earlier.runs == 1 else "runs"

@@ -1,18 +1,21 @@
 """What a search is likely to ask for, an engine each: which questions, given how many labels, and how often it waits.
 
-How long chains go on, and how often a labeling comes again, which asks for nothing new, is known only afterwards. The
-means here were printed by `python -m tests.benchmarks plans` over tasks, seeds and sizes; by how much single runs
-differ from them, `spread` says. Relations settle searches sooner, most of all where they rule out that all labels are
-alike.
+How long chains go on, and how often a labeling comes again, which asks for nothing new, is known only afterwards. What
+is known before is how much relations leave open: the less, the sooner a search settles. The figures here were set by
+searches on the embedded model (`python -m tests.benchmarks plans`), and not as their means: where some searches take
+twice as long as others, and nothing tells which, *likely* is the amount from which most are less than a quarter away.
+That is between the commonest course and the rare long one. By how much single runs differ from it, `spread` says.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import log, log2
 from typing import NamedTuple, TypeAlias
 
 from icm_api.config import SearchSettings
-from icm_api.objective import Objective
+from icm_api.consistency import MOST_WAYS
+from icm_api.objective import INFORMATION, Objective, Shared
 from icm_api.search.gibbs import Gibbs
 from icm_api.search.rounds import Rounds
 from icm_api.search.start import Start
@@ -46,26 +49,54 @@ class Course(NamedTuple):
         """
         return Course(*(own + share * (its - own) for own, its in zip(self, other, strict=True)))
 
+    def plus(self, more: Course, times: float = 1.0) -> Course:
+        """With so much more of everything.
 
-SETTLED = Course(2.0, 0.05, 1.6, 0.55)
-"""Where relations rule out that all labels are alike: the first two chains end alike."""
-OPEN = Course(3.0, 0.95, 3.05, 1.45)
-"""Where there are no relations: chains begin differently and end apart."""
-SHORT, LONG = Course(2.0, 0.0, 1.8, 0.75), Course(3.0, 0.25, 3.3, 1.75)
-"""Where there are others, either may be: which is known only afterwards."""
-FEW, MANY, MOST_LONG = 6, 48, 0.5
-"""From so many examples on some searches take the long course, and from so many half of them: ends that differ by a
-label are the same, which of few examples is a large share."""
-RELATED = 0.5
-"""Share of the examples that have relations, from which on these decide."""
-NEAR, FAR = (0.75, 1.35), (0.5, 2.0)
-"""From and to how many times what is likely single runs take: of rounds whose course is known, and of others."""
-SCORED, SWEPT = 1.4, 1.3
-"""New labelings a restart of bootstrapping; and of folds, as many as sweeps."""
-SAMPLED, SAMPLED_CHAIN = 0.45, 0.25
-"""Share of gibbs' sweeps that score a new labeling; and share of the chain rule's questions that are new."""
-TRIED, GROWN = 2.7, 1.5
-"""Complete labelings a beginning of annealing by components; and labelings scored per step of growth."""
+        Args:
+            more: of each.
+            times: how often.
+
+        Example:
+            >>> Course(2.0, 0.0, 3.0, 1.0).plus(Course(0.0, 0.0, 0.5, 0.25), 2)
+            Course(chains=2.0, witness=0.0, rounds=4.0, ends=1.5)
+        """
+        return Course(*(own + times * its for own, its in zip(self, more, strict=True)))
+
+
+SETTLED = Course(2.0, 0.0, 2.0, 0.7)
+"""Where relations leave half of what labels could be: the first two chains end about alike, however many examples."""
+OPEN = Course(3.0, 0.9, 2.75, 1.2)
+"""Of `FEW` examples, where nothing is related: chains begin differently and end apart."""
+DOUBLED = Course(0.0, 0.0, 0.15, 0.18)
+"""What twice as many examples add to `OPEN`."""
+PARTLY_SHOWN = Course(0.0, 0.0, 0.9, 0.1)
+"""What estimator `shared` adds to `OPEN`, whose contexts show a part of the labels each and differ by which."""
+FEW = 16
+HALF = 0.5
+"""Share of what labels could be, up to which relations settle searches as far as they can."""
+BENT = 1.6
+"""Power of what is open beyond: a little makes searches by rounds hardly longer."""
+RELATED_RANGE = (0.75, 1.3)
+RANGES = {
+    "rounds": (0.5, 1.4),
+    "bootstrap": (0.65, 1.35),
+    "folds": (0.65, 1.35),
+    "anneal": (0.6, 1.5),
+    "gibbs": (0.4, 2.0),
+}
+"""From and to how many times what is likely nine of ten searches take; of rounds that relations settle, the other."""
+SCORED, SWEPT = (1.05, 1.95), (1.05, 1.8)
+"""New labelings a restart of bootstrapping, where relations settle it and of `FEW` examples where nothing is related;
+and of folds, as many as sweeps."""
+RESCORED_MORE = 0.35
+"""What twice as many examples add where nothing is related."""
+STIRRED = (0.2, 0.3)
+"""Share of gibbs' sweeps that change a label, and so ask nearly everything anew; in the others nothing is new."""
+STIRRED_NEW = 0.9
+"""Share of the questions of such a sweep that are new."""
+TRIED, TRIED_BY_LOGPROB, GROWN = 2.1, 3.2, 1.5
+"""Complete labelings a beginning of annealing by components, by information and by mean log p, where relations rule out
+that all labels are alike; and labelings scored per step of growth."""
 ADDED, CHANGED, REPAIRED = 1.5, 0.1, 1.5
 """Of the paper's search: labelings scored for each example added; the share of other steps that propose a new label;
 and repairs scored for each of both where there are relations."""
@@ -108,36 +139,79 @@ def _seeds(objective: Objective, settings: SearchSettings, start: Start) -> int:
     return min(size, len(start.fixed) + min(settings.seed_labels, max(2, size // 4)))
 
 
-def course_of(objective: Objective) -> Course:
+def left_open(objective: Objective, start: Start) -> float:
+    """How far relations leave labels open, in information: 1 if nothing is related, 0 if all is known.
+
+    Of a component with more than `MOST_WAYS` legal labelings, so many are counted.
+
+    Args:
+        objective: of the search.
+        start: labels known beforehand.
+    """
+    free = [
+        (len(component), [key for key in component if key not in start.fixed])
+        for component in objective.relations.components
+    ]
+    each, many = log(len(objective.labels)), objective.relations.legal_labelings
+    most = each * sum(len(ids) for _, ids in free)
+    left = 0.0
+    for size, ids in free:
+        if size == 1:
+            left += each * len(ids)
+        elif ids:
+            legal = many(ids, start.fixed, MOST_WAYS)
+            left += log(MOST_WAYS if legal is None else max(1, len(legal)))
+    return left / most if most else 0.0
+
+
+def unsettled(objective: Objective, start: Start) -> float:
+    """Where a search is between the most that relations settle, 0, and none, 1.
+
+    Args:
+        objective: of the search.
+        start: labels known beforehand.
+    """
+    return min(1.0, max(0.0, (left_open(objective, start) - HALF) / (1 - HALF)))
+
+
+def course_of(objective: Objective, start: Start) -> Course:
     """How rounds are likely to go on.
 
     Args:
         objective: of the search.
+        start: labels known beforehand.
     """
-    if objective.relations.rule_out_alike():
-        return SETTLED
-    size = len(objective.dataset)
-    if sum(bool(objective.relations.neighbours(key)) for key in objective.dataset.ids) < RELATED * size:
-        return OPEN
-    return SHORT.mixed(LONG, MOST_LONG * min(1.0, max(0.0, (size - FEW) / (MANY - FEW))))
+    still_open = OPEN.plus(DOUBLED, doublings(objective))
+    if isinstance(objective.estimator, Shared):
+        still_open = still_open.plus(PARTLY_SHOWN)
+    # A chain has two ends at most.
+    still_open = still_open._replace(ends=min(2.0, still_open.ends))
+    return SETTLED.mixed(still_open, unsettled(objective, start) ** BENT)
 
 
-def spread(objective: Objective, settings: SearchSettings) -> tuple[float, float]:
+def doublings(objective: Objective) -> float:
+    """How often `FEW` examples are doubled until there are as many."""
+    return log2(max(1.0, len(objective.dataset) / FEW))
+
+
+def spread(objective: Objective, settings: SearchSettings, start: Start) -> tuple[float, float]:
     """From and to how many times what is likely single runs take, as a rule.
 
     Args:
         objective: of the search.
         settings: of the search.
+        start: labels known beforehand.
     """
-    known = settings.engine == "rounds" and course_of(objective) in (SETTLED, OPEN)
-    return NEAR if known else FAR
+    if settings.engine == "rounds" and not unsettled(objective, start):
+        return RELATED_RANGE
+    return RANGES[settings.engine]
 
 
 def rounds(objective: Objective, settings: SearchSettings, start: Start, steps: int) -> Forecast:
     """Zero-shot once, a random beginning for each witness, the rounds of all chains, and the choice between ends."""
     size, free = len(objective.dataset), len(start.free(objective.dataset))
     kernel = Rounds(objective, settings, start)
-    known, course = sum(not chain.witness for chain in kernel.chains), course_of(objective)
+    known, course = sum(not chain.witness for chain in kernel.chains), course_of(objective, start)
     own = min(known, course.chains)
     witnesses = (len(kernel.chains) - known) * (course.witness if known else 1.0)
     chains = own + witnesses
@@ -162,17 +236,20 @@ def _restarts(objective: Objective, settings: SearchSettings, start: Start) -> F
 
 def bootstrap(objective: Objective, settings: SearchSettings, start: Start, steps: int) -> Forecast:
     """The beginnings, and a scoring for each new labeling."""
-    return *_restarts(objective, settings, start), _rescored(objective, settings, steps, SCORED)
+    return *_restarts(objective, settings, start), _rescored(objective, settings, start, steps)
 
 
-def _rescored(objective: Objective, settings: SearchSettings, steps: int, each: float) -> Asked:
-    scores = min(steps + 1, settings.restarts * min(settings.rounds, each))
-    return _scored(len(objective.dataset), scores)
+def _rescored(objective: Objective, settings: SearchSettings, start: Start, steps: int) -> Asked:
+    settled, still_open = SWEPT if settings.engine == "folds" else SCORED
+    size = len(objective.dataset)
+    still_open += RESCORED_MORE * doublings(objective)
+    each = settled + (still_open - settled) * unsettled(objective, start)
+    return _scored(size, min(steps + 1, settings.restarts * min(settings.rounds, each)))
 
 
 def folds(objective: Objective, settings: SearchSettings, start: Start, steps: int) -> Forecast:
     """As bootstrapping, and for each sweep a question per example, given the labels outside its fold."""
-    scored = _rescored(objective, settings, steps, SWEPT)
+    scored = _rescored(objective, settings, start, steps)
     outside = len(objective.dataset) * (settings.folds - 1) // settings.folds
     sweeps = scored.scores
     return (
@@ -187,11 +264,12 @@ def gibbs(objective: Objective, settings: SearchSettings, start: Start, steps: i
     size = len(objective.dataset)
     sweeps = min(steps, settings.restarts * settings.rounds)
     sampler = Gibbs(objective, settings, start)
-    waits = sweeps * SAMPLED_CHAIN * len(sampler.blocks())
+    settled, still_open = STIRRED
+    stirred = sweeps * (settled + (still_open - settled) * unsettled(objective, start))
     return (
         *_restarts(objective, settings, start),
-        _asked(size - 1, sweeps * SAMPLED_CHAIN * sampler.requests(), waits),
-        _scored(size, settings.restarts + sweeps * SAMPLED),
+        _asked(size - 1, STIRRED_NEW * stirred * sampler.requests(), stirred * len(sampler.blocks())),
+        _scored(size, settings.restarts + STIRRED_NEW * stirred),
     )
 
 
@@ -207,7 +285,8 @@ def annealing(objective: Objective, settings: SearchSettings, start: Start, step
         left -= scores
         found += [_scored(before, scores), _asked(before, grown * (after - before), grown)]
     beginnings = settings.restarts + labels + (labels == 2)
-    return *found, _scored(size, max(1.0, min(left, beginnings * TRIED)))
+    tried = TRIED if objective.statistic == INFORMATION else TRIED_BY_LOGPROB
+    return *found, _scored(size, max(1.0, min(left, beginnings * tried)))
 
 
 def _growth(first: int, size: int, share: float) -> Iterator[int]:

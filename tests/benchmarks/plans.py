@@ -26,7 +26,7 @@ from icm_api.model import LanguageModel, open_model
 from icm_api.runs import Watch, plan, run, run_config
 from icm_api.runs.planning import planned
 from icm_api.search import ENGINES, Progress, Start, build_objective, search
-from icm_api.search.forecast import OPEN, SETTLED, Course, course_of
+from icm_api.search.forecast import Course, left_open
 from icm_api.search.rounds import RoundsState
 from icm_api.testing import Faults, serve
 from icm_api.types import Answers, Capabilities, LabelDistribution, Prompt, PromptTemplate, Task
@@ -170,8 +170,8 @@ def six(seed: int = 0) -> Iterator[str]:
         )
 
 
-async def course(task: str, size: int, seed: int, *, related: bool) -> tuple[str, Course]:
-    """How one search by rounds went on, after the name of what was expected of it."""
+async def course(task: str, size: int, seed: int, *, related: bool) -> tuple[float, Course]:
+    """How one search by rounds went on, after what relations left open."""
     asked = Task(PromptTemplate(separator="\n"), constraints=CONSTRAINTS[task] if related else ())
     settings, steps = SearchSettings(seed=seed), list[Progress]()
     async with open_model("pocket") as model:
@@ -183,20 +183,21 @@ async def course(task: str, size: int, seed: int, *, related: bool) -> tuple[str
     restarts, witnesses = len(last.candidates) // 2, sum(each.witness for each in last.candidates) / 2
     rounds = sum(each.info.kind == "relabel" for each in steps)
     ends = len({each.labeling for each in last.candidates})
-    expected = {SETTLED: "settled", OPEN: "open"}.get(course_of(objective), "between")
-    return expected, Course(restarts - witnesses, witnesses, rounds / restarts, ends / restarts)
+    return round(left_open(objective, Start()), 1), Course(
+        restarts - witnesses, witnesses, rounds / restarts, ends / restarts
+    )
 
 
 def courses() -> Iterator[str]:
-    """The means by which `icm_api.search.forecast` expects rounds to go on."""
-    yield "courses of rounds: restarts from zero-shot, witnesses; rounds and different ends a restart"
-    found = defaultdict[tuple[str, int], list[Course]](list)
+    """How rounds went on, by what relations left open and by size; see `icm_api.search.forecast`."""
+    yield "courses of rounds: left open, size; restarts from zero-shot, witnesses; rounds and different ends a restart"
+    found = defaultdict[tuple[float, int], list[Course]](list)
     for task, related, size, seed in product(CONSTRAINTS, (True, False), (*SIZES, 64), range(SEEDS)):
-        expected, taken = asyncio.run(course(task, size, seed, related=related))
-        found[expected, size].append(taken)
-    for (expected, size), some in sorted(found.items()):
+        left, taken = asyncio.run(course(task, size, seed, related=related))
+        found[left, size].append(taken)
+    for (left, size), some in sorted(found.items()):
         means = "".join(f"{fmean(figure):7.2f}" for figure in zip(*some, strict=True))
-        yield f"{expected:10}{size:4}{means}   ({len(some)} searches)"
+        yield f"{left:10.1f}{size:4}{means}   ({len(some)} searches)"
 
 
 def report() -> Iterator[str]:
