@@ -71,7 +71,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """One search of which a plan is made: with the judging after it, and the labelling of the rest."""
+    """One search of which a plan is made: with the judging after it, and `others` labelled from it."""
 
     objective: Objective
     search: SearchSettings
@@ -80,6 +80,7 @@ class Subject:
     model: LanguageModel
     batches: int = 1
     rest: Asked | None = None
+    others: int = 0
 
     def plan(self, config: Config, rates: Rates, shown: Probed | None) -> Plan:
         steps = steps_of(self.search, len(self.objective.dataset))
@@ -160,11 +161,6 @@ class Subject:
     def exact(self) -> bool:
         """Whether the labels handed out are scored by leave-one-out besides."""
         return exact_too(self.objective, self.search)
-
-    @property
-    def others(self) -> int:
-        """Examples that are labelled from those that are searched."""
-        return 0 if self.rest is None else round(self.rest.questions) - HELD_OUT
 
     @property
     def compared(self) -> int:

@@ -108,6 +108,18 @@ def choose_demonstrations(result: Result, objective: Objective, most: int, seed:
     return tuple((row.id, row.label) for row in ordered)
 
 
+def sizes_of(core: Dataset, most: int) -> tuple[int, int]:
+    """How many demonstrations are likely to be shown, and how many labels of the core asked about after them.
+
+    Args:
+        core: of the run.
+        most: demonstrations.
+    """
+    groups = len({(each.group is None, each.group or each.id) for each in core})
+    shown = min(most, groups)
+    return shown, min(HELD_OUT, round(len(core) * (1 - shown / max(1, groups))))
+
+
 async def freeze(result: Result, objective: Objective, settings: SearchSettings, most: int) -> Frozen:
     """Choose the demonstrations, and how predictions after them are calibrated.
 

@@ -14,7 +14,7 @@ from icm_api.runs.aside import Aside, too_long
 from icm_api.runs.cutting import Large
 from icm_api.runs.executing import PARTS_BY_JOBS
 from icm_api.runs.forecast import Plan, Subject
-from icm_api.runs.frozen import HELD_OUT
+from icm_api.runs.frozen import sizes_of
 from icm_api.runs.parts import open_model, prices_of
 from icm_api.runs.rates import probed, stated_rates
 from icm_api.search import ENGINES, Asked, Start, build_objective, estimator_of
@@ -70,9 +70,9 @@ async def _plans(config: Config, *, probe: bool, compare: bool = False) -> list[
         # Batches are about equally large.
         dataset = cut.batches[0].dataset if cut.batches else cut.dataset
         task, start = cut.task, cut.start.among(dataset.ids)
-        shown_to_rest = min(len(cut.dataset), (config.core or CoreSection()).demonstrations)
+        shown_to_rest, held_out = sizes_of(cut.dataset, (config.core or CoreSection()).demonstrations)
         waits = -(-cut.split.parts // PARTS_BY_JOBS) if cut.split and config.client.tier == "batch" else 1.0
-        rest = None if cut.split is None else Asked(shown_to_rest, questions=cut.split.rest + HELD_OUT, waits=waits)
+        rest = None if cut.split is None else Asked(shown_to_rest, questions=cut.split.rest + held_out, waits=waits)
         own = estimator_of(config.search, model, len(dataset), len(task.verbalizer.labels)).name
         others = _others(config.search, own, inside=model.capabilities.prompt_logprobs) if compare else ()
         searches = [config.search, *others]
@@ -84,7 +84,9 @@ async def _plans(config: Config, *, probe: bool, compare: bool = False) -> list[
         shown = await probed(config, first) if probe else None
         for objective, search in zip(objectives, searches, strict=True):
             asked, known = _asked_about(objective, start, aside)
-            subject = Subject(asked, search, config.diagnostics, known, model, max(1, len(cut.batches)), rest)
+            left = 0 if cut.split is None else cut.split.rest
+            batches = max(1, len(cut.batches))
+            subject = Subject(asked, search, config.diagnostics, known, model, batches, rest, left)
             try:
                 one = subject.plan(config, rates, shown)
                 found.append(

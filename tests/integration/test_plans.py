@@ -402,3 +402,18 @@ async def test_an_example_that_is_set_aside_as_too_long_outweighs_no_plan(tmp_pa
     assert (planned.likely, planned.requests) == (sound.likely, sound.requests)
     assert result.about["planned"]["prompt_tokens"] == sound.likely.prompt_tokens
     assert result.usage.prompt_tokens < 2 * sound.likely.prompt_tokens
+
+
+@pytest.mark.parametrize("task", ["sums", "comparisons"])
+async def test_a_core_whose_groups_are_all_shown_is_not_asked_about_again(tmp_path: Path, task: str) -> None:
+    path = write_world(tmp_path, task, size=80)
+    path.write_text(path.read_text() + "\n[core]\nsize = 24\n")
+    config = load_config(path)
+    planned = await plan(config)
+    await run_config(config)
+    sent = FinishedRun.open(tmp_path / "run").sent
+    assert sent is not None
+    assert planned.likely.requests == pytest.approx(sent.usage.requests, rel=0.25)
+    assert planned.likely.prompt_tokens == pytest.approx(sent.usage.prompt_tokens, rel=0.25)
+    assert sent.usage.requests <= planned.requests
+    assert sent.usage.prompt_tokens <= planned.prompt_tokens
