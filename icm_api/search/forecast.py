@@ -88,8 +88,8 @@ RANGES = {
 SCORED, SWEPT = (1.05, 1.95), (1.05, 1.8)
 """New labelings a restart of bootstrapping, where relations settle it and of `FEW` examples where nothing is related;
 and of folds, as many as sweeps."""
-RESCORED_MORE = 0.35
-"""What twice as many examples add where nothing is related."""
+RESCORED_MORE, RESCORED_BENT = 0.35, 0.75
+"""What twice as many examples add where nothing is related; and the power of what is open, of these engines."""
 STIRRED = (0.2, 0.3)
 """Share of gibbs' sweeps that change a label, and so ask nearly everything anew; in the others nothing is new."""
 STIRRED_NEW = 0.9
@@ -243,7 +243,7 @@ def _rescored(objective: Objective, settings: SearchSettings, start: Start, step
     settled, still_open = SWEPT if settings.engine == "folds" else SCORED
     size = len(objective.dataset)
     still_open += RESCORED_MORE * doublings(objective)
-    each = settled + (still_open - settled) * unsettled(objective, start)
+    each = settled + (still_open - settled) * unsettled(objective, start) ** RESCORED_BENT
     return _scored(size, min(steps + 1, settings.restarts * min(settings.rounds, each)))
 
 
