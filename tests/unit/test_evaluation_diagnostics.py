@@ -314,7 +314,7 @@ async def test_what_is_left_open_is_listed() -> None:
     assert found.measures.margins[0].margin < 0
     assert len(found.measures.margins) == 2
     assert list(found.measures.conflicts.values()) == [1]
-    assert any("1 relations of exactly_one" in line for line in found.lines())
+    assert any("1 relation of exactly_one" in line for line in found.lines())
     assert found.measures.drift[0] == {"True": 1.0, "False": 0.0}
     assert found.measures.drift[-1] == {"True": pytest.approx(1 / 3), "False": pytest.approx(2 / 3)}
 
