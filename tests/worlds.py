@@ -15,9 +15,9 @@ CONSTRAINTS = {
 }
 
 
-def write_world(folder: Path, task: str = "comparisons", size: int = 16, search: str = "") -> Path:
+def write_world(folder: Path, task: str = "comparisons", size: int = 16, search: str = "", seed: int = 5) -> Path:
     """Write claims, gold, and a configuration whose cache lies in the folder too; returns the configuration."""
-    claims = make_claims(task, size, seed=5)
+    claims = make_claims(task, size, seed=seed)
     rows = [
         {
             "id": c.id,
