@@ -5,7 +5,7 @@ the mean. What is taken apart by kind of question is what the means in `icm_api.
 `icm_api.evaluation.forecast` were set by.
 
 Before the table, how rounds went on, and single runs on a server that takes `LATENCY` seconds for each answer: six
-engines and tasks, each on `SETS` data sets that no figure was set by. Each is planned after a probe: what was likely
+engines and tasks, each on the data sets of `SETS`. Each is planned after a probe: what was likely
 beside what the server counted, minutes among it.
 """
 
